@@ -1,0 +1,103 @@
+"""Money and time as integers.
+
+Money is an integer of the currency's smallest unit, below 2**63. People write ``"12.5 TTC"``;
+tables carry integers with the unit in the column name (``amount_uttc``). Time is an integer of
+microseconds since 1970 in UTC; block times, telemetry and epochs all use it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from dii.errors import BadAmount
+
+MAX_AMOUNT: Final = 2**63 - 1
+SECOND: Final = 1_000_000
+"""Microseconds in a second."""
+DAY: Final = 86_400 * SECOND
+PPM: Final = 1_000_000
+"""Parts per million in a whole."""
+
+UNIT_PREFIX: Final = {0: "", 2: "c", 3: "m", 6: "u", 9: "n"}
+"""Name of the smallest unit by decimals: 6 decimals of TTC are counted in uTTC."""
+
+_AMOUNT = re.compile(r"(\d{1,3}(?:[,_]\d{3})+|\d+)(?:\.(\d+))?(?:\s*([A-Za-z][A-Za-z0-9]*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """A community's currency.
+
+    Attributes
+    ----------
+    name, symbol
+        As shown to people: ``"The Things Coin"``, ``"TTC"``.
+    decimals
+        Digits after the point; one of ``UNIT_PREFIX``.
+    """
+
+    name: str
+    symbol: str
+    decimals: int
+
+    @property
+    def unit(self) -> str:
+        """The smallest unit's name in column names: ``uttc``."""
+        return UNIT_PREFIX[self.decimals] + self.symbol.lower()
+
+    def parse(self, text: str | int) -> int:
+        """Read ``"12.5 TTC"``, ``"12.5"`` or an integer of the smallest unit.
+
+        Raises
+        ------
+        BadAmount
+            Foreign symbol, too many decimals, negative or not below 2**63.
+        """
+        if isinstance(text, bool) or not isinstance(text, int | str):
+            raise BadAmount(text=text, message='write "12.5 ' + self.symbol + '" or an integer')
+        if isinstance(text, int):
+            amount = text
+        else:
+            amount = self._parse(text)
+        if not 0 <= amount <= MAX_AMOUNT:
+            raise BadAmount(text=text, message=f"must lie between 0 and {self.format(MAX_AMOUNT)}")
+        return amount
+
+    def _parse(self, text: str) -> int:
+        match = _AMOUNT.fullmatch(text.strip()) if len(text) <= 64 else None
+        if match is None:
+            raise BadAmount(text=text[:64], message=f'write it like "12.5 {self.symbol}"')
+        whole, fraction, symbol = match[1], match[2] or "", match[3]
+        if symbol is not None and symbol != self.symbol:
+            raise BadAmount(text=text, message=f"the currency here is {self.symbol}")
+        if len(fraction.rstrip("0")) > self.decimals:
+            raise BadAmount(text=text, message=f"{self.symbol} has {self.decimals} decimals")
+        digits = fraction.rstrip("0").ljust(self.decimals, "0")
+        return int(whole.replace(",", "").replace("_", "") + digits)
+
+    def format(self, amount: int) -> str:
+        """Write an amount for people: ``1_250_000`` is ``"1.25 TTC"``."""
+        sign = "-" if amount < 0 else ""
+        whole, fraction = divmod(abs(amount), 10**self.decimals)
+        digits = f"{fraction:0{self.decimals}d}".rstrip("0") if self.decimals else ""
+        return f"{sign}{whole:,}" + (f".{digits}" if digits else "") + f" {self.symbol}"
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Microseconds since 1970 of an aware datetime, exactly (floats would round)."""
+    delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
+
+
+def from_microseconds(time: int) -> datetime:
+    """The UTC datetime of microseconds since 1970."""
+    seconds, micros = divmod(time, SECOND)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
+
+
+def format_time(time: int) -> str:
+    """``2018-04-21T00:00:00Z``: to the second, for people."""
+    return from_microseconds(time).strftime("%Y-%m-%dT%H:%M:%SZ")
