@@ -20,7 +20,6 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Final, TypeVar
 
 from dii.errors import CodecError, ShapeMismatch
@@ -244,9 +243,17 @@ def loads(kind: type[T], data: bytes, max_size: int = MAX_SIZE) -> T:
     return typing.cast(T, _shape(kind).unpack(decode(data, max_size)))
 
 
-@cache
+_shapes: dict[type, _Shape] = {}
+
+
 def _shape(kind: type) -> _Shape:
     """Compile a dataclass's annotations into a pair of converters, once."""
+    if kind not in _shapes:
+        _shapes[kind] = _compile(kind)
+    return _shapes[kind]
+
+
+def _compile(kind: type) -> _Shape:
     hints = typing.get_type_hints(kind, include_extras=True)
     names = [field.name for field in dataclasses.fields(kind)]
     parts = [_convert(hints[name], f"{kind.__name__}.{name}") for name in names]

@@ -1,0 +1,33 @@
+"""What a test needs from its machine: skip with a reason, or fail where CI promises it is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _lacking(reason: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must not skip: {reason}")
+    pytest.skip(reason)
+
+
+def real_data(name: str) -> Path:
+    """Return the path of a real data file, sought in ``$DII_REAL_DATA``, else ``../shared/data``."""
+    folder = Path(os.environ.get("DII_REAL_DATA") or ROOT.parent / "shared" / "data")
+    if not (folder / name).exists():
+        _lacking(f"no {name} in {folder}; set DII_REAL_DATA to the folder with the real data")
+    return folder / name
+
+
+def program(name: str) -> str:
+    """Return the path of an installed program such as ``chromium``, ``tmux`` or ``cometbft``."""
+    path = shutil.which(name)
+    if path is None:
+        _lacking(f"{name} is not installed")
+    return str(path)
