@@ -103,6 +103,30 @@ class MintingError(DiiError):
     """Rules, policies and issuance."""
 
 
+class NoWeights(MintingError):
+    """An epoch in which nobody earned."""
+
+    template = "the weights of {payees} payees sum to zero; a pool of {pool} has nobody to go to"
+
+
+class UnknownVersion(MintingError):
+    """A rule or policy that this node does not have."""
+
+    template = "{spec} is not known here; there is {choices}"
+
+
+class Overflow(MintingError):
+    """A rule whose parameters could pass 2**63."""
+
+    template = "{rule} could give a weight of {weight}, outside 0 to 2**63 - 1; lower its parameters"
+
+
+class MetricNotReported(MintingError):
+    """A rule needs a metric that the scope's reporters do not give."""
+
+    template = "stream {stream}: {rule} needs {metric}, which scope {scope} does not report ({given})"
+
+
 # --- telemetry ---------------------------------------------------------------------------------
 
 

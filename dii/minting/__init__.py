@@ -1,1 +1,30 @@
-"""."""
+"""How contributions become money: rules, policies, issuance and receipts.
+
+A *stream* joins a rule (metrics to weights) and a policy (how much an epoch may mint) for one
+scope's gateways. Everything here is pure and exact in Python integers, so that the laboratory
+replays the very functions that the chain executes.
+"""
+
+from dii.minting.issuance import issue, share
+from dii.minting.policies import POLICIES, FixedEmission, PerContribution, Policy
+from dii.minting.receipts import REASONS, Issuance, ReceiptLeaf
+from dii.minting.rules import RULES, Rule, ShapleyTraffic, Uptime, weigh
+from dii.minting.spec import Spec
+
+__all__ = [
+    "POLICIES",
+    "REASONS",
+    "RULES",
+    "FixedEmission",
+    "Issuance",
+    "PerContribution",
+    "Policy",
+    "ReceiptLeaf",
+    "Rule",
+    "ShapleyTraffic",
+    "Spec",
+    "Uptime",
+    "issue",
+    "share",
+    "weigh",
+]

@@ -1,0 +1,308 @@
+"""The genesis: everything that a network agrees on before its first block.
+
+One TOML file, validated with errors that name the field. The genesis hash is the SHA-256 of the
+validated content in the ledger's own encoding, not of the file's text, so comments and order do
+not matter; every transaction is signed over it, so no other chain can replay one.
+
+People, here as in the state, are addresses and public keys; names stay in the home directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.functional_validators import AfterValidator
+
+from dii import codec, crypto, minting
+from dii.codec import Value
+from dii.errors import DiiError, GenesisError, MetricNotReported
+from dii.minting.spec import Spec, from_spec
+from dii.telemetry.schema import METRICS
+from dii.units import MAX_AMOUNT, SECOND, UNIT_PREFIX, Currency, to_microseconds
+
+MAX_BYTES: Final = 1 << 24
+"""Bytes of a genesis file; 100,000 opening balances fit."""
+
+TREASURY: Final = crypto.sha256(b"dii/treasury/1\0")[:20]
+"""The community's own account; only governance spends from it."""
+
+
+def _address(text: str) -> str:
+    crypto.parse_address(text)
+    return text
+
+
+def _public_key(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        msg = "a public key is 64 lower-case hex digits"
+        raise ValueError(msg)
+    return text
+
+
+_Name = Annotated[str, Field(min_length=1, max_length=41, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+_Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
+_Count = Annotated[int, Field(ge=1, le=2**32)]
+_AddressText = Annotated[str, AfterValidator(_address)]
+_KeyText = Annotated[str, AfterValidator(_public_key)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class CurrencySection(_Part):
+    """Name, symbol and decimals of the community's currency."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40)] = "The Things Coin"
+    symbol: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,7}$")] = "TTC"
+    decimals: int = 6
+
+    @model_validator(mode="after")
+    def _known_unit(self) -> Self:
+        if self.decimals not in UNIT_PREFIX:
+            msg = f"decimals must be one of {sorted(UNIT_PREFIX)}"
+            raise ValueError(msg)
+        return self
+
+
+class AccountSection(_Part):
+    """An opening balance, in the smallest unit."""
+
+    address: _AddressText
+    balance: _Amount
+
+
+class ValidatorSection(_Part):
+    """Who orders and signs blocks, and with what voting power."""
+
+    public_key: _KeyText
+    power: Annotated[int, Field(ge=1, le=2**40)] = 1
+
+
+class ScopeSection(_Part):
+    """A set of gateways, who reports on them, and which metrics they give."""
+
+    name: _Name
+    reporters: Annotated[list[_AddressText], Field(min_length=1, max_length=1)]
+    metrics: Annotated[list[str], Field(min_length=1, max_length=32)]
+
+    @model_validator(mode="after")
+    def _known_metrics(self) -> Self:
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown:
+            msg = f"unknown metric {unknown[0]!r}; there is {', '.join(METRICS)}"
+            raise ValueError(msg)
+        if self.metrics != [name for name in METRICS if name in self.metrics]:
+            msg = f"each metric once, in this order: {', '.join(METRICS)}"
+            raise ValueError(msg)
+        return self
+
+
+class SpecSection(_Part):
+    """A rule or policy by name, version and integer parameters."""
+
+    name: str
+    version: _Count = 1
+    parameters: dict[str, _Amount] = {}
+
+    @classmethod
+    def of(cls, spec: Spec) -> SpecSection:
+        """Return the section that names a rule or policy."""
+        return cls(name=spec.name, version=spec.version, parameters=dict(spec.parameters))
+
+    @property
+    def spec(self) -> Spec:
+        """The same as state and receipts carry it."""
+        return Spec(self.name, self.version, tuple(sorted(self.parameters.items())))
+
+
+class StreamSection(_Part):
+    """One way in which money is issued to one scope's gateways."""
+
+    name: _Name
+    scope: _Name
+    rule: SpecSection
+    policy: SpecSection
+    rest: str | None = None
+    """A later stream of the scope, ``treasury``, or none: what is left is not minted."""
+
+
+class Limits(_Part):
+    """Bounds on blocks, settling and what is free."""
+
+    block_bytes: Annotated[int, Field(ge=1 << 17, le=1 << 22)] = 1 << 21
+    block_gas: _Count = 100_000_000
+    settle_rows: Annotated[int, Field(ge=1, le=1 << 20)] = 8_000
+    max_rows: Annotated[int, Field(ge=1, le=1 << 20)] = 1 << 20
+    max_bindings: _Count = 1 << 16
+    pending: Annotated[int, Field(ge=1, le=1024)] = 16
+
+
+class Genesis(_Part):
+    """A validated genesis.
+
+    Raises
+    ------
+    GenesisError
+        From :meth:`load`, :meth:`parse` and :meth:`make`: naming the field and what is wrong.
+    """
+
+    name: _Name
+    start: datetime
+    epoch_seconds: Annotated[int, Field(ge=60, le=31 * 86_400)] = 86_400
+    report_window_seconds: Annotated[int, Field(ge=1, le=31 * 86_400)] = 86_400
+    gas_price: Annotated[int, Field(ge=0, le=10**12)] = 1
+    max_mint_per_epoch: _Amount
+    laboratory: bool = False
+    currency: CurrencySection = CurrencySection()
+    limits: Limits = Limits()
+    accounts: list[AccountSection] = []
+    validators: Annotated[list[ValidatorSection], Field(min_length=1, max_length=128)]
+    scopes: Annotated[list[ScopeSection], Field(min_length=1, max_length=64)]
+    streams: Annotated[list[StreamSection], Field(max_length=64)] = []
+
+    @classmethod
+    def load(cls, path: Path) -> Genesis:
+        """Read a genesis file."""
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise GenesisError(field=path.name, message=f"larger than {MAX_BYTES} bytes")
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise GenesisError(field=path.name, message=f"cannot be read: {error}") from error
+        return cls.parse(text)
+
+    @classmethod
+    def parse(cls, text: str) -> Genesis:
+        """Read a genesis from its TOML text."""
+        try:
+            content = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise GenesisError(field="(file)", message=f"not TOML: {error}") from error
+        return cls.make(**content)
+
+    @classmethod
+    def make(cls, **content: Any) -> Genesis:
+        """Validate content given as Python values."""
+        try:
+            return cls(**content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "(whole)"
+            raise GenesisError(field=field, message=first["msg"]) from None
+        except DiiError as error:
+            if isinstance(error, GenesisError | MetricNotReported):
+                raise
+            raise GenesisError(field="(whole)", message=str(error)) from None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self._check_time()
+        _unique("accounts", [account.address for account in self.accounts])
+        _unique("validators", [validator.public_key for validator in self.validators])
+        _unique("scopes", [scope.name for scope in self.scopes])
+        _unique("streams", [stream.name for stream in self.streams])
+        if sum(account.balance for account in self.accounts) > MAX_AMOUNT:
+            raise GenesisError(field="accounts", message="balances sum to 2**63 or more")
+        for position in range(len(self.streams)):
+            self._check_stream(position)
+        return self
+
+    def _check_time(self) -> None:
+        if self.start.utcoffset() is None:
+            raise GenesisError(field="start", message="needs a time zone: 2018-04-21T00:00:00Z")
+        if to_microseconds(self.start) % (self.epoch_seconds * SECOND):
+            message = f"must lie on an epoch boundary (a multiple of {self.epoch_seconds} s)"
+            raise GenesisError(field="start", message=message)
+
+    def _check_stream(self, position: int) -> None:
+        stream, field = self.streams[position], f"streams.{position}"
+        scopes = {scope.name: scope for scope in self.scopes}
+        if stream.scope not in scopes:
+            raise GenesisError(field=f"{field}.scope", message=f"no scope {stream.scope!r}")
+        later = [s.name for s in self.streams[position + 1 :] if s.scope == stream.scope]
+        if stream.rest not in (None, "treasury", *later):
+            message = f"{stream.rest!r} is neither treasury nor a later stream of {stream.scope}"
+            raise GenesisError(field=f"{field}.rest", message=message)
+        try:
+            rule = from_spec(stream.rule.spec, minting.RULES)
+            rule.check()
+            policy = from_spec(stream.policy.spec, minting.POLICIES)
+        except DiiError as error:
+            raise GenesisError(field=field, message=str(error)) from None
+        for metric in rule.needs:
+            given = scopes[stream.scope].metrics
+            if metric not in given:
+                raise MetricNotReported(
+                    stream=stream.name,
+                    rule=stream.rule.name,
+                    metric=metric,
+                    scope=stream.scope,
+                    given=", ".join(given),
+                )
+        if policy.most > self.max_mint_per_epoch:
+            message = f"may mint {policy.most}, above max_mint_per_epoch {self.max_mint_per_epoch}"
+            raise GenesisError(field=f"{field}.policy", message=message)
+
+    @cached_property
+    def hash(self) -> bytes:
+        """SHA-256 of the canonical encoding of the whole content."""
+        content = codec.encode(_canonical(self.model_dump()))
+        return hashlib.sha256(b"dii/genesis/1\0" + content).digest()
+
+    @property
+    def chain_id(self) -> str:
+        """Name and 8 hex digits of the hash, as people see it."""
+        return f"{self.name}-{self.hash.hex()[:8]}"
+
+    @property
+    def money(self) -> Currency:
+        """The currency, for reading and writing amounts."""
+        return Currency(self.currency.name, self.currency.symbol, self.currency.decimals)
+
+    @property
+    def start_time(self) -> int:
+        """Start of epoch 0, in microseconds since 1970."""
+        return to_microseconds(self.start)
+
+    @property
+    def epoch_length(self) -> int:
+        """Length of an epoch in microseconds."""
+        return self.epoch_seconds * SECOND
+
+    def dump(self) -> str:
+        """Return the TOML text that :meth:`parse` reads back."""
+        content = self.model_dump()
+        content["start"] = self.start.astimezone(UTC)
+        return tomli_w.dumps(_without_none(content))
+
+
+def _unique(field: str, names: list[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise GenesisError(field=field, message=f"{name} stands twice")
+        seen.add(name)
+
+
+def _canonical(value: Any) -> Value:
+    """Maps become arrays of pairs in key order, times become microseconds."""
+    if isinstance(value, dict):
+        return tuple((key, _canonical(item)) for key, item in sorted(value.items()))
+    if isinstance(value, list):
+        return tuple(_canonical(item) for item in value)
+    return to_microseconds(value) if isinstance(value, datetime) else value
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value

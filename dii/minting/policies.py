@@ -1,0 +1,96 @@
+"""Policies: how much a stream may mint in an epoch.
+
+A policy sees the epoch's number and the sum of weights, nothing else, so that nobody can move the
+pool but by contributing.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dii.minting.spec import Versioned, registry
+
+
+@dataclass(frozen=True)
+class Policy(Versioned):
+    """How much a stream may mint in an epoch."""
+
+    @abstractmethod
+    def pool(self, epoch: int, total_weight: int, scale: int) -> int:
+        """Return the epoch's pool in the smallest unit.
+
+        Parameters
+        ----------
+        epoch
+            Number of the epoch, from 0.
+        total_weight
+            Sum of all weights under the stream's rule.
+        scale
+            The rule's weight of one unit of contribution.
+        """
+
+    @property
+    @abstractmethod
+    def most(self) -> int:
+        """The greatest pool that any epoch can have."""
+
+
+@dataclass(frozen=True)
+class FixedEmission(Policy):
+    """The same pool every epoch, whoever contributes.
+
+    As Bitcoin's block subsidy between halvings: supply is predictable, the price of one unit of
+    contribution is not. When few contribute, little is worth much, which invites self-traffic
+    (Helium 2020; HIP-10).
+
+    Parameters
+    ----------
+    amount
+        Pool an epoch; ``"10000 TTC"`` or the smallest unit.
+    """
+
+    amount: int | str
+    money: ClassVar[tuple[str, ...]] = ("amount",)
+
+    def pool(self, epoch: int, total_weight: int, scale: int) -> int:  # noqa: ARG002
+        """Return the fixed amount."""
+        return self.most
+
+    @property
+    def most(self) -> int:
+        """The fixed amount."""
+        return int(self.amount)
+
+
+@dataclass(frozen=True)
+class PerContribution(Policy):
+    """A fixed price for one unit of contribution, under a cap.
+
+    ``pool = min(cap, floor(rate * total_weight / scale))``. Supply follows use; the cap keeps a
+    flood of counterfeit contribution from minting without limit.
+
+    Parameters
+    ----------
+    rate
+        Paid for one unit (``scale`` weights): one uplink, one full epoch online.
+    cap
+        Greatest pool an epoch.
+    """
+
+    rate: int | str
+    cap: int | str
+    money: ClassVar[tuple[str, ...]] = ("rate", "cap")
+
+    def pool(self, epoch: int, total_weight: int, scale: int) -> int:  # noqa: ARG002
+        """Return rate times contribution, at most the cap."""
+        return min(self.most, int(self.rate) * total_weight // scale)
+
+    @property
+    def most(self) -> int:
+        """The cap."""
+        return int(self.cap)
+
+
+POLICIES = registry(FixedEmission, PerContribution)

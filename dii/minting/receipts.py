@@ -1,0 +1,96 @@
+"""Receipts: everything that explains one gateway's amount in one epoch.
+
+A receipt has two parts. What is common to all gateways of a stream and epoch, the
+:class:`Issuance`, lies in the state. What is the gateway's own, the :class:`ReceiptLeaf`, is a
+leaf of the RFC 9162 tree whose root the issuance carries; leaves stand in the order of gateway
+hashes. So a million receipts cost the state one entry, and each is provable against a header.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from dii.codec import Address, Amount, Bounds, Hash, Name
+from dii.minting.spec import Spec
+
+GatewayHash = Annotated[bytes, Bounds(20, 20)]
+"""Keyed hash of a gateway's id; all zero stands for receptions that name no gateway."""
+
+REASON_NONE: Final = 0
+REASON_ABSENT: Final = 1
+REASON_UNATTRIBUTED: Final = 2
+
+REASONS: Final = {
+    REASON_NONE: "",
+    REASON_ABSENT: "a metric that the rule needs is unknown for this gateway",
+    REASON_UNATTRIBUTED: "these receptions name no gateway; their share is not minted",
+}
+"""Why a weight is zero or an amount is not paid; the numbers are part of the protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptLeaf:
+    """The part of a receipt that is one gateway's own.
+
+    Attributes
+    ----------
+    gateway
+        Keyed hash of the gateway's id.
+    payee
+        Account that was paid (the treasury where nobody owns the gateway).
+    weight, amount
+        What the rule gave; what was paid, in the smallest unit.
+    reason
+        Key of :data:`REASONS`.
+    values
+        The reported metrics in the order of ``Issuance.metrics``; None where unknown.
+    """
+
+    gateway: GatewayHash
+    payee: Address
+    weight: int
+    amount: Amount
+    reason: int
+    values: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Issuance:
+    """One stream's issuance in one epoch, as the state keeps it.
+
+    Attributes
+    ----------
+    scope, rule, policy
+        Whose gateways, and by what they were paid.
+    metrics
+        Names of the reported metrics, as leaves order them.
+    total_weight
+        Sum of all weights, unattributed receptions included.
+    pool
+        What the policy and earlier streams' rest allowed to mint.
+    dust_before, dust_after
+        Carried in from the epoch before; carried on to the next.
+    paid
+        Sum of all amounts paid.
+    unminted
+        The share of unattributed receptions, which nobody gets.
+    rest
+        What was left of the pool and went to the stream's ``rest``.
+    count, root
+        Number of receipts and root of their tree.
+    """
+
+    scope: Name
+    rule: Spec
+    policy: Spec
+    metrics: tuple[Name, ...]
+    total_weight: int
+    pool: Amount
+    dust_before: Amount
+    dust_after: Amount
+    paid: Amount
+    unminted: Amount
+    rest: Amount
+    count: int
+    root: Hash
