@@ -96,6 +96,146 @@ class TransactionError(DiiError):
     code: ClassVar[int] = 1
 
 
+class BadTransaction(TransactionError):
+    """Bytes that are no transaction of this version."""
+
+    code = 2
+    template = "not a transaction: {message}"
+
+
+class BadSignature(TransactionError):
+    """The signature is not the sender's over this transaction on this chain."""
+
+    code = 3
+    template = "the signature of {sender} does not hold on this chain"
+
+
+class NonceMismatch(TransactionError):
+    """Nonces are consecutive; this one is not the account's next."""
+
+    code = 4
+    template = "nonce {got} where {expected} is next for {sender}"
+
+
+class Expired(TransactionError):
+    """The transaction was valid until an earlier height."""
+
+    code = 5
+    template = "valid until height {until}, and this is height {height}; sign it again"
+
+
+class FeeUncovered(TransactionError):
+    """The sender cannot pay for the gas that the transaction may use."""
+
+    code = 6
+    template = "{sender} has {balance}, and {gas_limit} gas at {gas_price} costs {fee}"
+
+
+class OutOfGas(TransactionError):
+    """The transaction needs more gas than it allows."""
+
+    code = 7
+    template = "needs {needed} gas and allows {limit}; raise the gas limit"
+
+
+class InsufficientFunds(TransactionError):
+    """An amount that the account does not have."""
+
+    code = 8
+    template = "{account} has {balance}, and {needed} is needed"
+
+
+class BalanceOverflow(TransactionError):
+    """An account would hold 2**63 or more."""
+
+    code = 9
+    template = "{account} would hold {amount}, 2**63 or more"
+
+
+class TooManyPending(TransactionError):
+    """The account has as many waiting transactions as the chain admits."""
+
+    code = 10
+    template = "{sender} has {pending} transactions waiting, the most admitted; wait for a block"
+
+
+class UnknownScope(TransactionError):
+    """No scope of this name."""
+
+    code = 11
+    template = "there is no scope {scope!r}"
+
+
+class UnknownReporter(TransactionError):
+    """The sender is not a reporter of the scope."""
+
+    code = 12
+    template = "{sender} does not report on scope {scope!r}"
+
+
+class EpochNotReportable(TransactionError):
+    """The epoch has not ended, or is being settled or closed already."""
+
+    code = 13
+    template = "epoch {epoch} of scope {scope!r} is {status}; reports are due once it has ended"
+
+
+class DuplicateReport(TransactionError):
+    """A reporter reports an epoch once."""
+
+    code = 14
+    template = "{sender} has reported epoch {epoch} of scope {scope!r} already"
+
+
+class BadReport(TransactionError):
+    """A manifest or chunk that is not as the scope demands or as it was announced."""
+
+    code = 15
+    template = "report on epoch {epoch} of scope {scope!r}: {message}"
+
+
+class MetricOutOfRange(TransactionError):
+    """A metric beyond its bound."""
+
+    code = 16
+    template = "{metric} is {value} in row {row}, above its bound of {maximum}"
+
+
+class AlreadyBound(TransactionError):
+    """A gateway that has an owner, or belongs to another scope."""
+
+    code = 17
+    template = "gateway {gateway} is bound to {owner} in scope {scope!r} already"
+
+
+class NotTheOwner(TransactionError):
+    """Only a gateway's owner hands it on."""
+
+    code = 18
+    template = "gateway {gateway} belongs to {owner}, not to {sender}"
+
+
+class UnknownGateway(TransactionError):
+    """A gateway hash that nobody has bound."""
+
+    code = 19
+    template = "no gateway {gateway} is bound on this chain"
+
+
+class AlreadyClaimed(TransactionError):
+    """A claim account that forwards to a key already."""
+
+    code = 20
+    template = "claim account {account} was claimed by {owner} already"
+
+
+class BadMessage(TransactionError):
+    """A message whose content makes no sense."""
+
+    code = 21
+    template = "{kind}: {message}"
+
+
 # --- minting -----------------------------------------------------------------------------------
 
 
@@ -118,13 +258,17 @@ class UnknownVersion(MintingError):
 class Overflow(MintingError):
     """A rule whose parameters could pass 2**63."""
 
-    template = "{rule} could give a weight of {weight}, outside 0 to 2**63 - 1; lower its parameters"
+    template = (
+        "{rule} could give a weight of {weight}, outside 0 to 2**63 - 1; lower its parameters"
+    )
 
 
 class MetricNotReported(MintingError):
     """A rule needs a metric that the scope's reporters do not give."""
 
-    template = "stream {stream}: {rule} needs {metric}, which scope {scope} does not report ({given})"
+    template = (
+        "stream {stream}: {rule} needs {metric}, which scope {scope} does not report ({given})"
+    )
 
 
 # --- telemetry ---------------------------------------------------------------------------------

@@ -36,7 +36,10 @@ TREASURY: Final = crypto.sha256(b"dii/treasury/1\0")[:20]
 
 
 def _address(text: str) -> str:
-    crypto.parse_address(text)
+    try:
+        crypto.parse_address(text)
+    except DiiError as error:
+        raise ValueError(str(error)) from None  # pydantic adds the field
     return text
 
 

@@ -1,0 +1,131 @@
+"""Signed transactions and their one wire format.
+
+wire = ``[body, signature]``; body = the bytes of ``[version, public_key, nonce, gas_limit,
+valid_until_height, message]``. What is signed is ``"dii/tx/1\\0" ‖ genesis hash ‖ body``, so a
+transaction belongs to one chain even where another carries the same name. The body travels as
+bytes within the wire, so that what was signed is never encoded again to be checked.
+
+The message is still a plain value here: the ledger orders and authenticates, what messages mean
+is the application's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from dii import codec, crypto
+from dii.codec import Value
+from dii.errors import BadTransaction, CodecError
+
+VERSION: Final = 1
+DOMAIN: Final = b"dii/tx/1\0"
+MAX_BYTES: Final = 1 << 17
+"""Bytes of one transaction; a report chunk of 64 KiB is the largest there is."""
+
+_U63: Final = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A decoded transaction; the signature has not been checked.
+
+    Attributes
+    ----------
+    wire
+        The bytes as they travel and are stored.
+    id
+        SHA-256 of ``wire``.
+    public_key, sender
+        Who signed; the address of that key.
+    nonce
+        Number of the sender's earlier transactions.
+    gas_limit
+        The most gas that the sender pays for.
+    valid_until
+        Last height at which it may stand in a block.
+    message
+        What to do, as a value.
+    body, signature
+        What was signed (without its domain), and the signature.
+    """
+
+    wire: bytes
+    id: bytes
+    public_key: bytes
+    sender: bytes
+    nonce: int
+    gas_limit: int
+    valid_until: int
+    message: Value
+    body: bytes
+    signature: bytes
+
+
+def sign(
+    key: crypto.SigningKey,
+    chain: bytes,
+    nonce: int,
+    message: Value,
+    *,
+    gas_limit: int,
+    valid_until: int,
+) -> bytes:
+    """Return the wire bytes of a signed transaction.
+
+    Parameters
+    ----------
+    key
+        The sender's key.
+    chain
+        Genesis hash of the chain that it is meant for.
+    nonce, gas_limit, valid_until, message
+        As in :class:`Transaction`.
+    """
+    body = codec.encode((VERSION, key.public_key, nonce, gas_limit, valid_until, message))
+    return codec.encode((body, key.sign(DOMAIN + chain + body)))
+
+
+def decode(wire: bytes) -> Transaction:
+    """Read a transaction from its wire bytes.
+
+    Raises
+    ------
+    BadTransaction
+        Too large, not canonical, or not of this version.
+    """
+    try:
+        match codec.decode(wire, MAX_BYTES):
+            case (bytes(body), bytes(signature)) if len(signature) == 64:
+                fields = codec.decode(body, MAX_BYTES)
+            case _:
+                raise BadTransaction(message="[body, signature] expected")
+    except CodecError as error:
+        raise BadTransaction(message=error) from None
+    if type(fields) is not tuple or len(fields) != 6:
+        raise BadTransaction(message="a body of six fields expected")
+    version, public_key, nonce, gas_limit, valid_until, message = fields
+    if type(version) is not int or version != VERSION:
+        raise BadTransaction(message=f"version {version!r} where {VERSION} is known")
+    if type(public_key) is not bytes or len(public_key) != 32:
+        raise BadTransaction(message="a public key of 32 bytes expected")
+    for number in (nonce, gas_limit, valid_until):
+        if type(number) is not int or not 0 <= number < _U63:
+            raise BadTransaction(message="nonce, gas limit and height lie in 0 to 2**63 - 1")
+    return Transaction(
+        wire,
+        crypto.sha256(wire),
+        public_key,
+        crypto.address_of(public_key),
+        nonce,
+        gas_limit,
+        valid_until,
+        message,
+        body,
+        signature,
+    )
+
+
+def signed_item(chain: bytes, tx: Transaction) -> tuple[bytes, bytes, bytes]:
+    """Return (public key, signed bytes, signature), as the verifier takes them."""
+    return tx.public_key, DOMAIN + chain + tx.body, tx.signature
