@@ -81,6 +81,42 @@ class LedgerError(DiiError):
     """Blocks, state, proofs and the files that keep them."""
 
 
+class StoreLocked(LedgerError):
+    """Two writers on one chain."""
+
+    template = "{file} is being written by another process; stop it, or read only"
+
+
+class WrongChain(LedgerError):
+    """Files of another network."""
+
+    template = "{file} belongs to another genesis than {expected}; use the home it was made in"
+
+
+class StoreBroken(LedgerError):
+    """The chain's file cannot be read or written."""
+
+    template = "{file}: {message}"
+
+
+class IndexMissing(LedgerError):
+    """No query tables; they can be made from the chain."""
+
+    template = "{file} cannot be read ({message}); make it again with: dii rebuild"
+
+
+class BlockInvalid(LedgerError):
+    """A block that does not follow from the chain before it."""
+
+    template = "block {height}: {message}"
+
+
+class InvariantBroken(LedgerError):
+    """Money would appear or vanish: a defect. The node stops and the block is not committed."""
+
+    template = "block {height} does not conserve: {message}; nothing was committed"
+
+
 class ProofInvalid(LedgerError):
     """A proof that does not lead to the trusted hash."""
 

@@ -1,7 +1,7 @@
-"""Signed transactions and their one wire format.
+r"""Signed transactions and their one wire format.
 
 wire = ``[body, signature]``; body = the bytes of ``[version, public_key, nonce, gas_limit,
-valid_until_height, message]``. What is signed is ``"dii/tx/1\\0" ‖ genesis hash ‖ body``, so a
+valid_until_height, message]``. What is signed is ``"dii/tx/1\0" ‖ genesis hash ‖ body``, so a
 transaction belongs to one chain even where another carries the same name. The body travels as
 bytes within the wire, so that what was signed is never encoded again to be checked.
 

@@ -1,0 +1,129 @@
+"""The tables that people query, beside the chain and never trusted.
+
+The application reports *rows* while it executes; the index keeps them in a second SQLite file
+without waiting for the disk. It can always be made again by executing the blocks again, so it is
+neither hashed nor proven, and what it says of money is checked against the state by ``verify``.
+Rows are buffered and written together once a block is durable: the commit path never waits for
+them. Other processes read while the node writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from dii.errors import IndexMissing
+from dii.ledger.store import connect
+
+Rows = Mapping[str, Sequence[tuple[object, ...]]]
+"""Table name to rows, each in the order of the table's columns after ``height``."""
+
+FORMAT: Final = 1
+_BUFFER: Final = 20_000
+"""Rows kept in memory at most before they are written."""
+
+TABLES: Final = {
+    "blocks": "height INTEGER PRIMARY KEY, time INTEGER, hash BLOB, app_hash BLOB, proposer BLOB,"
+    " transactions INTEGER, gas INTEGER",
+    "transactions": "height INTEGER, position INTEGER, id BLOB, sender BLOB, nonce INTEGER,"
+    " kind TEXT, code INTEGER, gas INTEGER, fee INTEGER, detail TEXT",
+    "transfers": "height INTEGER, position INTEGER, kind TEXT, sender BLOB, recipient BLOB,"
+    " amount INTEGER",
+    "receipts": "height INTEGER, stream TEXT, epoch INTEGER, position INTEGER, gateway BLOB,"
+    " payee BLOB, weight INTEGER, amount INTEGER, reason INTEGER, leaf BLOB",
+    "epochs": "height INTEGER, scope TEXT, epoch INTEGER, stream TEXT, time INTEGER,"
+    " gateways INTEGER, total_weight INTEGER, pool INTEGER, paid INTEGER, unminted INTEGER,"
+    " dust INTEGER, rest INTEGER",
+    "gateways": "height INTEGER, gateway BLOB, scope TEXT, owner BLOB, epoch INTEGER",
+}
+"""Every table and its columns. Amounts are of the smallest unit; times microseconds since 1970."""
+
+_KEYS: Final = """
+CREATE UNIQUE INDEX transaction_id ON transactions (id);
+CREATE INDEX transfer_sender ON transfers (sender);
+CREATE INDEX transfer_recipient ON transfers (recipient);
+CREATE UNIQUE INDEX receipt_key ON receipts (epoch, stream, position);
+CREATE INDEX receipt_gateway ON receipts (gateway);
+CREATE INDEX gateway_hash ON gateways (gateway);
+CREATE TABLE progress (format INTEGER, height INTEGER);
+"""
+
+
+class Index:
+    """Query tables of one chain.
+
+    Parameters
+    ----------
+    path
+        The file ``index.sqlite``; None keeps it in memory.
+    readonly
+        Look only, while another process may write.
+
+    Raises
+    ------
+    IndexMissing
+        There is none to read; ``dii rebuild`` makes it.
+    """
+
+    def __init__(self, path: Path | None, *, readonly: bool = False) -> None:
+        self.path = path
+        self._buffer: dict[str, list[tuple[object, ...]]] = {name: [] for name in TABLES}
+        self._buffered = 0
+        try:
+            self.db = connect(path, readonly=readonly, durable=False)
+            if not readonly and not self._is_ours():
+                self._create()
+            self.height = self._reached = self._progress()
+        except sqlite3.Error as error:
+            raise IndexMissing(file=path, message=str(error)) from error
+
+    def _is_ours(self) -> bool:
+        with contextlib.suppress(sqlite3.Error):
+            return self.db.execute("SELECT format FROM progress").fetchone() == (FORMAT,)
+        return False
+
+    def _create(self) -> None:
+        tables = "".join(f"CREATE TABLE {name} ({sql});\n" for name, sql in TABLES.items())
+        old = "".join(f"DROP TABLE IF EXISTS {name};\n" for name in (*TABLES, "progress"))
+        self.db.executescript(old + tables + _KEYS)
+        with self.db:
+            self.db.execute("INSERT INTO progress VALUES (?, 0)", (FORMAT,))
+
+    def _progress(self) -> int:
+        (height,) = self.db.execute("SELECT height FROM progress").fetchone()
+        return int(height)
+
+    def put(self, height: int, rows: Rows) -> None:
+        """Take a block's rows; they are written now or with a later block's."""
+        for table, items in rows.items():
+            self._buffer[table] += [(height, *item) for item in items]
+            self._buffered += len(items)
+        self.height = height
+        if self._buffered >= _BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is buffered, and the height that is reached with it."""
+        if self.height == self._reached:
+            return
+        with self.db:
+            for table, items in self._buffer.items():
+                if items:
+                    marks = ", ".join("?" * len(items[0]))
+                    self.db.executemany(f"INSERT INTO {table} VALUES ({marks})", items)
+                    items.clear()
+            self.db.execute("UPDATE progress SET height = ?", (self.height,))
+        self._buffered, self._reached = 0, self.height
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """Run a query over everything that was put."""
+        self.flush()
+        return self.db.execute(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        """Write what is buffered and close the file."""
+        self.flush()
+        self.db.close()
