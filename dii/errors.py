@@ -312,3 +312,39 @@ class MetricNotReported(MintingError):
 
 class TelemetryError(DiiError):
     """Input that cannot be loaded at all (single bad records become rejects instead)."""
+
+
+class SourceMissing(TelemetryError):
+    """A file that is not there, or a pattern that matches none."""
+
+    template = "{file}: no such file"
+
+
+class SourceUnreadable(TelemetryError):
+    """Something that cannot be opened as a file of records."""
+
+    template = "{file}: {message}"
+
+
+class UnknownFormat(TelemetryError):
+    """A file whose beginning no reader recognises."""
+
+    template = "{file}: no reader knows this format. It begins with {start!r}. {declined}"
+
+
+class InputTooLarge(TelemetryError):
+    """Input beyond what may be parsed, such as a compressed file that expands without end."""
+
+    template = "{file}: {what} of {size:,} bytes where {limit:,} are allowed"
+
+
+class BadColumns(TelemetryError):
+    """Names of columns, in a table or in ``columns=``, that cannot be right."""
+
+    template = "{file}: {message}"
+
+
+class RecordRejected(TelemetryError):
+    """A bad record in a strict load; in any other load it becomes a reject."""
+
+    template = "{file}, line {line}: {reason}: {detail}"
