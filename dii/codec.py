@@ -16,10 +16,12 @@ without bounds hold at most ``MAX_LENGTH`` items.
 from __future__ import annotations
 
 import dataclasses
+import struct
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Final, TypeVar
 
 from dii.errors import CodecError, ShapeMismatch
@@ -42,21 +44,25 @@ _FALSE, _TRUE, _NULL = 0xF4, 0xF5, 0xF6
 # --- values ------------------------------------------------------------------------------------
 
 
+_LONG: Final = (struct.Struct(">BH"), struct.Struct(">BI"), struct.Struct(">BQ"))
+"""Heads whose argument follows in 2, 4 or 8 bytes."""
+
+
 def _head(major: int, argument: int) -> bytes:
     if argument < 24:
         return bytes((major | argument,))
     if argument < 1 << 8:
         return bytes((major | 24, argument))
     if argument < 1 << 16:
-        return bytes((major | 25,)) + argument.to_bytes(2, "big")
+        return _LONG[0].pack(major | 25, argument)
     if argument < 1 << 32:
-        return bytes((major | 26,)) + argument.to_bytes(4, "big")
+        return _LONG[1].pack(major | 26, argument)
     if argument < 1 << 64:
-        return bytes((major | 27,)) + argument.to_bytes(8, "big")
+        return _LONG[2].pack(major | 27, argument)
     raise CodecError(offset=0, message=f"{argument} has more than 64 bits")
 
 
-_SMALL_HEADS = {major: [_head(major, n) for n in range(256)] for major in range(0, 0xA0, 0x20)}
+_HEADS = {major: tuple(_head(major, n) for n in range(256)) for major in range(0, 0xA0, 0x20)}
 
 
 def encode(value: Value) -> bytes:
@@ -74,40 +80,50 @@ def encode(value: Value) -> bytes:
         The value is outside the profile.
     """
     parts: list[bytes] = []
-    _encode(value, parts.append, MAX_DEPTH)
+    _write((value,), parts.append, MAX_DEPTH)
     return b"".join(parts)
 
 
-def _encode(value: Value, put: Callable[[bytes], None], depth: int) -> None:
-    kind = type(value)
-    if kind is bytes:
-        size = len(value)
-        put(_SMALL_HEADS[_BYTES][size] if size < 256 else _head(_BYTES, size))
-        put(value)
-    elif kind is int:
-        if 0 <= value < 256:
-            put(_SMALL_HEADS[_UINT][value])
+def _write(items: Iterable[Value], put: Callable[[bytes], None], depth: int) -> None:
+    """Write items one after another; a loop, because a call for each would take twice as long."""
+    for value in items:
+        kind = type(value)
+        if kind is bytes:
+            size = len(value)
+            put(_HEADS[_BYTES][size] if size < 256 else _head(_BYTES, size))
+            put(value)
+        elif kind is int:
+            if 0 <= value < 256:
+                put(_HEADS[_UINT][value])
+            else:
+                put(_head(_UINT, value) if value >= 0 else _head(_NINT, -1 - value))
+        elif kind is tuple or kind is list:
+            if not depth:
+                raise CodecError(offset=0, message=f"arrays more than {MAX_DEPTH} deep")
+            size = len(value)
+            put(_HEADS[_ARRAY][size] if size < 256 else _head(_ARRAY, size))
+            _write(value, put, depth - 1)
+        elif kind is str:
+            try:
+                text = value.encode()
+            except UnicodeEncodeError as error:
+                raise CodecError(offset=0, message="text is not UTF-8") from error
+            put(_head(_TEXT, len(text)))
+            put(text)
+        elif value is None:
+            put(b"\xf6")
+        elif kind is bool:
+            put(b"\xf5" if value else b"\xf4")
         else:
-            put(_head(_UINT, value) if value >= 0 else _head(_NINT, -1 - value))
-    elif kind is tuple or kind is list:
-        if not depth:
-            raise CodecError(offset=0, message=f"arrays more than {MAX_DEPTH} deep")
-        put(_head(_ARRAY, len(value)))
-        for item in value:
-            _encode(item, put, depth - 1)
-    elif kind is str:
-        try:
-            text = value.encode()
-        except UnicodeEncodeError as error:
-            raise CodecError(offset=0, message="text is not UTF-8") from error
-        put(_head(_TEXT, len(text)))
-        put(text)
-    elif value is None:
-        put(b"\xf6")
-    elif kind is bool:
-        put(b"\xf5" if value else b"\xf4")
-    else:
-        raise CodecError(offset=0, message=f"{kind.__name__} has no encoding")
+            raise CodecError(offset=0, message=f"{kind.__name__} has no encoding")
+
+
+_MORE: Final = object()
+_ATOMS: Final = tuple(
+    first if first < 24 else {0x40: b"", _FALSE: False, _TRUE: True, _NULL: None}.get(first, _MORE)
+    for first in range(256)
+)
+"""What a first byte stands for when it stands alone; ``_MORE`` where more is to be read."""
 
 
 def decode(data: bytes, max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH) -> Value:
@@ -120,61 +136,65 @@ def decode(data: bytes, max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH) ->
     """
     if len(data) > max_size:
         raise CodecError(offset=0, message=f"{len(data)} bytes where {max_size} are allowed")
-    value, end = _decode(data, 0, max_depth)
+    try:
+        (value,), end = _read(data, 0, 1, max_depth)
+    except (IndexError, struct.error):
+        raise CodecError(offset=len(data), message="ends too early") from None
     if end != len(data):
         raise CodecError(offset=end, message=f"{len(data) - end} bytes follow the value")
     return value
 
 
-def _decode(data: bytes, at: int, depth: int) -> tuple[Value, int]:
-    try:
+def _read(data: bytes, at: int, count: int, depth: int) -> tuple[list[Value], int]:
+    """Read ``count`` items from ``at``; IndexError or struct.error where the data ends in a head."""
+    items: list[Value] = []
+    for _ in range(count):
         first = data[at]
-    except IndexError:
-        raise CodecError(offset=at, message="ends too early") from None
-    major, argument = first & 0xE0, first & 0x1F
-    start, at = at, at + 1
-    if major == 0xE0:
-        if first == _NULL:
-            return None, at
-        if first == _TRUE or first == _FALSE:
-            return first == _TRUE, at
-        raise CodecError(offset=start, message="floats and simple values are not part of it")
-    if argument >= 24:
-        if argument > 27:
+        start, at = at, at + 1
+        atom = _ATOMS[first]
+        if atom is not _MORE:
+            items.append(atom)
+            continue
+        major, argument = first & 0xE0, first & 0x1F
+        if major > _ARRAY:
+            raise CodecError(offset=start, message="maps, tags and floats are not part of it")
+        if argument == 24:
+            argument = data[at]
+            at += 1
+            if argument < 24:
+                raise CodecError(offset=start, message="not the shortest form")
+        elif argument > 27:
             raise CodecError(offset=start, message="indefinite or reserved length")
-        width = 1 << (argument - 24)
-        raw = data[at : at + width]
-        if len(raw) != width:
-            raise CodecError(offset=at, message="ends too early")
-        at += width
-        argument = int.from_bytes(raw, "big")
-        if argument < (24 if width == 1 else 1 << (4 * width)):
-            raise CodecError(offset=start, message="not the shortest form")
-    if major == _BYTES or major == _TEXT:
-        end = at + argument
-        if end > len(data):
-            raise CodecError(offset=at, message="ends too early")
-        if major == _BYTES:
-            return data[at:end], end
-        try:
-            return data[at:end].decode(), end
-        except UnicodeDecodeError:
-            raise CodecError(offset=at, message="text is not UTF-8") from None
-    if major == _UINT:
-        return argument, at
-    if major == _NINT:
-        return -1 - argument, at
-    if major != _ARRAY:
-        raise CodecError(offset=start, message="maps and tags are not part of it")
-    if argument > len(data) - at:
-        raise CodecError(offset=start, message="ends too early")
-    if not depth:
-        raise CodecError(offset=start, message="too deep")
-    items = []
-    for _ in range(argument):
-        item, at = _decode(data, at, depth - 1)
-        items.append(item)
-    return tuple(items), at
+        elif argument > 24:
+            form = _LONG[argument - 25]
+            _, argument = form.unpack_from(data, start)
+            at = start + form.size
+            if not argument >> (4 * form.size - 4):
+                raise CodecError(offset=start, message="not the shortest form")
+        if major == _UINT:
+            items.append(argument)
+        elif major == _BYTES or major == _TEXT:
+            end = at + argument
+            if end > len(data):
+                raise CodecError(offset=at, message="ends too early")
+            if major == _BYTES:
+                items.append(data[at:end])
+            else:
+                try:
+                    items.append(data[at:end].decode())
+                except UnicodeDecodeError:
+                    raise CodecError(offset=at, message="text is not UTF-8") from None
+            at = end
+        elif major == _NINT:
+            items.append(-1 - argument)
+        else:
+            if argument > len(data) - at:
+                raise CodecError(offset=start, message="ends too early")
+            if not depth:
+                raise CodecError(offset=start, message="too deep")
+            inner, at = _read(data, at, argument, depth - 1)
+            items.append(tuple(inner))
+    return items, at
 
 
 # --- shapes ------------------------------------------------------------------------------------
@@ -207,12 +227,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
+    """How values of a type become wire values and back; both refuse what is out of bounds."""
+
     pack: _Convert
     unpack: _Convert
 
 
 def pack(record: Any) -> Value:
-    """Return the value (nested tuples) of a dataclass instance."""
+    """Return the value (nested tuples) of a dataclass instance.
+
+    Raises
+    ------
+    ShapeMismatch
+        A field is not what its annotation says, so nobody could read it back.
+    """
     return _shape(type(record)).pack(record)
 
 
@@ -224,11 +252,18 @@ def unpack(kind: type[T], value: Value) -> T:
     ShapeMismatch
         The value is not of this shape.
     """
-    return typing.cast(T, _shape(kind).unpack(value))
+    record: T = _shape(kind).unpack(value)
+    return record
 
 
 def dumps(record: Any) -> bytes:
-    """Canonical bytes of a dataclass instance."""
+    """Canonical bytes of a dataclass instance.
+
+    Raises
+    ------
+    CodecError, ShapeMismatch
+        A field is not what its annotation says.
+    """
     return encode(_shape(type(record)).pack(record))
 
 
@@ -240,28 +275,32 @@ def loads(kind: type[T], data: bytes, max_size: int = MAX_SIZE) -> T:
     CodecError, ShapeMismatch
         The bytes are not canonical, or not of this shape.
     """
-    return typing.cast(T, _shape(kind).unpack(decode(data, max_size)))
+    record: T = _shape(kind).unpack(decode(data, max_size))
+    return record
 
 
 _shapes: dict[type, _Shape] = {}
 
 
 def _shape(kind: type) -> _Shape:
-    """Compile a dataclass's annotations into a pair of converters, once."""
-    if kind not in _shapes:
-        _shapes[kind] = _compile(kind)
-    return _shapes[kind]
+    shape = _shapes.get(kind)
+    if shape is None:
+        shape = _shapes[kind] = _compile(kind)
+    return shape
 
 
 def _compile(kind: type) -> _Shape:
+    """Turn a dataclass's annotations into a pair of converters."""
     hints = typing.get_type_hints(kind, include_extras=True)
     names = [field.name for field in dataclasses.fields(kind)]
     parts = [_convert(hints[name], f"{kind.__name__}.{name}") for name in names]
     packers, unpackers = [part.pack for part in parts], [part.unpack for part in parts]
     count = len(names)
+    # attrgetter reads all fields in one call, but returns a bare value for a single name
+    fields = attrgetter(*names) if count > 1 else lambda record: [getattr(record, n) for n in names]
 
     def pack_record(record: Any) -> Value:
-        return tuple([packer(getattr(record, name)) for packer, name in zip(packers, names)])
+        return tuple([packer(item) for packer, item in zip(packers, fields(record))])
 
     def unpack_record(value: Value) -> Any:
         if type(value) is not tuple or len(value) != count:
@@ -274,10 +313,9 @@ def _compile(kind: type) -> _Shape:
 def _convert(hint: Any, where: str) -> _Shape:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        mark = arguments[1]
-        if isinstance(mark, _Money):
-            return _Shape(_pack_amount, _unpack_amount(where))
-        return _bounded(arguments[0], mark, where)
+        if isinstance(arguments[1], _Money):
+            return _amount(where)
+        return _bounded(arguments[0], arguments[1], where)
     if origin is types.UnionType or origin is typing.Union:
         (inner,) = (_convert(item, where) for item in arguments if item is not types.NoneType)
         return _Shape(
@@ -285,13 +323,17 @@ def _convert(hint: Any, where: str) -> _Shape:
             lambda value: None if value is None else inner.unpack(value),
         )
     if origin is tuple and arguments[1:] != (...,):
-        return _fixed_tuple(arguments, where)
+        parts = [_convert(item, where) for item in arguments]
+        return _Shape(
+            _fixed_tuple([part.pack for part in parts], where),
+            _fixed_tuple([part.unpack for part in parts], where),
+        )
     if dataclasses.is_dataclass(hint):
         return _shape(typing.cast(type, hint))
     if hint is int:
         return _bounded(int, Bounds(0, 2**64 - 1), where)
     if hint is bool:
-        return _Shape(_same, _check(where, bool, "true or false"))
+        return _bounded(bool, Bounds(0, 1), where)
     if hint is bytes or hint is str or origin is tuple:
         return _bounded(hint, Bounds(0, MAX_LENGTH), where)
     raise TypeError(f"{where}: {hint} has no wire format")
@@ -300,73 +342,63 @@ def _convert(hint: Any, where: str) -> _Shape:
 def _bounded(hint: Any, bounds: Bounds, where: str) -> _Shape:
     least, most = bounds.least, bounds.most
     wrong = f"from {least} to {most}" if least != most else f"exactly {least}"
-    if hint is int:
 
-        def unpack_int(value: Value) -> Value:
-            if type(value) is not int or not least <= value <= most:
-                raise ShapeMismatch(shape=where, message=f"an integer {wrong} is expected")
-            return value
+    def check_int(value: Value) -> Value:
+        if type(value) is not int or not least <= value <= most:
+            raise ShapeMismatch(shape=where, message=f"an integer {wrong} is expected")
+        return value
 
-        return _Shape(_same, unpack_int)
-    if typing.get_origin(hint) is tuple:
-        inner = _convert(typing.get_args(hint)[0], where)
+    def check_bool(value: Value) -> Value:
+        if type(value) is not bool:
+            raise ShapeMismatch(shape=where, message="true or false is expected")
+        return value
 
-        def unpack_items(value: Value) -> Value:
+    def check_bytes(value: Value) -> Value:
+        if type(value) is not bytes or not least <= len(value) <= most:
+            raise ShapeMismatch(shape=where, message=f"bytes of a length {wrong} are expected")
+        return value
+
+    def check_text(value: Value) -> Value:
+        if type(value) is not str or not least <= len(value.encode(errors="replace")) <= most:
+            raise ShapeMismatch(shape=where, message=f"text of {wrong} bytes is expected")
+        return value
+
+    def each(convert: _Convert) -> _Convert:
+        def convert_items(value: Value) -> Value:
             if type(value) is not tuple or not least <= len(value) <= most:
                 raise ShapeMismatch(shape=where, message=f"an array of {wrong} is expected")
-            return tuple([inner.unpack(item) for item in value])
+            return tuple([convert(item) for item in value])
 
-        return _Shape(lambda items: tuple([inner.pack(item) for item in items]), unpack_items)
+        return convert_items
 
-    def unpack_sized(value: Value) -> Value:
-        if type(value) is not hint:
-            raise ShapeMismatch(shape=where, message=f"{hint.__name__} expected")
-        if not least <= (len(value) if hint is bytes else len(value.encode())) <= most:
-            raise ShapeMismatch(shape=where, message=f"a length {wrong} is expected")
-        return value
-
-    return _Shape(_same, unpack_sized)
+    if typing.get_origin(hint) is tuple:
+        inner = _convert(typing.get_args(hint)[0], where)
+        return _Shape(each(inner.pack), each(inner.unpack))
+    check = {int: check_int, bool: check_bool, bytes: check_bytes, str: check_text}[hint]
+    return _Shape(check, check)
 
 
-def _fixed_tuple(hints: tuple[Any, ...], where: str) -> _Shape:
-    parts = [_convert(hint, where) for hint in hints]
+def _fixed_tuple(converts: list[_Convert], where: str) -> _Convert:
+    def convert_items(value: Value) -> Value:
+        if type(value) is not tuple or len(value) != len(converts):
+            raise ShapeMismatch(shape=where, message=f"an array of {len(converts)} is expected")
+        return tuple([convert(item) for convert, item in zip(converts, value)])
 
-    def unpack_items(value: Value) -> Value:
-        if type(value) is not tuple or len(value) != len(parts):
-            raise ShapeMismatch(shape=where, message=f"an array of {len(parts)} is expected")
-        return tuple([part.unpack(item) for part, item in zip(parts, value)])
-
-    return _Shape(
-        lambda items: tuple([part.pack(item) for part, item in zip(parts, items)]), unpack_items
-    )
+    return convert_items
 
 
-def _check(where: str, kind: type, name: str) -> _Convert:
-    def check(value: Value) -> Value:
-        if type(value) is not kind:
-            raise ShapeMismatch(shape=where, message=f"{name} expected")
-        return value
+def _amount(where: str) -> _Shape:
+    def pack_amount(amount: int) -> bytes:
+        if type(amount) is not int or not 0 <= amount <= MAX_AMOUNT:
+            raise ShapeMismatch(shape=where, message=f"{amount!r} is no amount below 2**63")
+        return amount.to_bytes((amount.bit_length() + 7) // 8, "big")
 
-    return check
-
-
-def _same(value: Value) -> Value:
-    return value
-
-
-def _pack_amount(amount: int) -> bytes:
-    if not 0 <= amount <= MAX_AMOUNT:
-        raise CodecError(offset=0, message=f"an amount of {amount}")
-    return amount.to_bytes((amount.bit_length() + 7) // 8, "big")
-
-
-def _unpack_amount(where: str) -> _Convert:
     def unpack_amount(value: Value) -> int:
-        if type(value) is not bytes or len(value) > 8 or value[:1] == b"\0":
+        if type(value) is not bytes or (value and not value[0]):
             raise ShapeMismatch(shape=where, message="an amount in minimal bytes is expected")
-        amount = int.from_bytes(value, "big")
+        amount = int.from_bytes(value)
         if amount > MAX_AMOUNT:
-            raise ShapeMismatch(shape=where, message=f"{amount} is 2**63 or more")
+            raise ShapeMismatch(shape=where, message="an amount below 2**63 is expected")
         return amount
 
-    return unpack_amount
+    return _Shape(pack_amount, unpack_amount)
