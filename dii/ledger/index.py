@@ -82,7 +82,7 @@ class Index:
 
     def _is_ours(self) -> bool:
         with contextlib.suppress(sqlite3.Error):
-            return self.db.execute("SELECT format FROM progress").fetchone() == (FORMAT,)
+            return bool(self.db.execute("SELECT format FROM progress").fetchone() == (FORMAT,))
         return False
 
     def _create(self) -> None:

@@ -66,12 +66,10 @@ class Store:
     def _check(self, genesis_hash: bytes, *, create: bool) -> None:
         known = self._db.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchone()
         if known is None and create:
-            with self._db:
-                self._db.executescript(_SCHEMA)
-                rows = [("genesis", genesis_hash), ("format", str(FORMAT).encode())]
-                self._db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+            meta = f"('genesis', x'{genesis_hash.hex()}'), ('format', x'{FORMAT:02x}')"
+            self._db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES {meta}; COMMIT;")
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
-        if meta.get("format") != str(FORMAT).encode():
+        if meta.get("format") != bytes([FORMAT]):
             raise StoreBroken(file=self.path, message=f"format {meta.get('format')!r} is not ours")
         if meta.get("genesis") != genesis_hash:
             raise WrongChain(file=self.path, expected=genesis_hash.hex()[:8])

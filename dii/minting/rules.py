@@ -19,7 +19,7 @@ from typing import ClassVar
 from dii.errors import Overflow
 from dii.minting.receipts import REASON_ABSENT, REASON_NONE
 from dii.minting.spec import Versioned, registry
-from dii.telemetry.schema import METRICS, SHAPLEY_UNIT
+from dii.telemetry.schema import MAX_ROWS, METRICS, SHAPLEY_UNIT
 from dii.units import MAX_AMOUNT, PPM
 
 Columns = Mapping[str, Sequence[int]]
@@ -46,7 +46,7 @@ class Rule(Versioned):
         """Return one weight >= 0 a gateway; every needed metric is present in every row."""
 
     def check(self) -> None:
-        """Refuse parameters that could pass 2**63 within the metrics' bounds.
+        """Refuse parameters by which the weights of ``MAX_ROWS`` gateways could pass 2**63.
 
         Raises
         ------
@@ -54,8 +54,8 @@ class Rule(Versioned):
             Naming the greatest weight.
         """
         (greatest,) = self.weights({name: [METRICS[name].maximum] for name in self.needs})
-        if not 0 <= greatest <= MAX_AMOUNT:
-            raise Overflow(rule=self.spec(), weight=greatest)
+        if not 0 <= greatest * MAX_ROWS <= MAX_AMOUNT:
+            raise Overflow(rule=self.spec(), weight=greatest, rows=MAX_ROWS)
 
 
 @dataclass(frozen=True)

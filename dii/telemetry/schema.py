@@ -89,6 +89,9 @@ TABLES: Final = {
     "rejects": REJECTS,
 }
 
+MAX_ROWS: Final = 1 << 20
+"""Gateways in one report at most."""
+
 SHAPLEY_UNIT: Final = 720_720
 """Least common multiple of 1..16: one uplink divides exactly among up to 16 ways."""
 

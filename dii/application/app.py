@@ -1,0 +1,434 @@
+"""The state machine: transactions in, state roots out, the same under every engine.
+
+The verbs are ABCI 2.0's. The application does no I/O and reads no clock: time, height and
+proposer come with the block. ``finalize_block`` is total (every sequence of bytes has a result)
+and may be repeated; nothing is lasting until ``commit`` hands out the diff, which the engine
+makes durable.
+
+What a block records of a transaction is a code. Undecodable bytes, bad signatures, nonces out of
+order, expiry and uncovered fees change nothing; any other failure is undone, pays its gas and
+takes its nonce. Free are only reporters' duties that succeed within their allowance.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from dii import crypto
+from dii.application import bank, gas
+from dii.application.handlers import DUTY, HANDLERS, Context
+from dii.application.messages import Message, from_value
+from dii.application.records import (
+    ACCOUNTS,
+    CHAIN,
+    SCOPES,
+    STREAMS,
+    SUPPLY,
+    VALIDATORS,
+    Account,
+    Chain,
+    Scope,
+    Stream,
+    Supply,
+    Validator,
+)
+from dii.application.settling import settle
+from dii.crypto import format_address, parse_address
+from dii.errors import (
+    BadSignature,
+    Expired,
+    FeeUncovered,
+    InvariantBroken,
+    NonceMismatch,
+    OutOfGas,
+    TooManyPending,
+    TransactionError,
+)
+from dii.genesis import TREASURY, Genesis
+from dii.ledger import transaction
+from dii.ledger.state import Diff, State, TreeProof
+from dii.ledger.transaction import Transaction
+from dii.units import SECOND
+
+MAX_REMEMBERED: Final = 50_000
+"""Checked transactions remembered between check, proposal and execution."""
+
+
+@dataclass(frozen=True, slots=True)
+class TxResult:
+    """What became of one transaction.
+
+    Attributes
+    ----------
+    code
+        0 for success, else the error's code.
+    detail
+        The error's sentence, or empty; not hashed.
+    gas, fee
+        Gas used and what was paid for it.
+    """
+
+    code: int
+    detail: str = ""
+    gas: int = 0
+    fee: int = 0
+
+
+@dataclass(slots=True)
+class BlockResult:
+    """What a block did: results in the order of its transactions, root, and rows to index."""
+
+    results: list[TxResult]
+    app_hash: bytes
+    changed: bool
+    rows: dict[str, list[tuple[object, ...]]]
+    validator_updates: tuple[tuple[bytes, int], ...] = ()
+
+
+@dataclass(slots=True)
+class _Known:
+    """A decoded transaction whose signature holds."""
+
+    tx: Transaction
+    message: Message
+
+
+@dataclass(slots=True)
+class _Block:
+    """Work in progress on one block."""
+
+    height: int
+    time: int
+    fees: int = 0
+    rows: dict[str, list[tuple[object, ...]]] = field(default_factory=lambda: defaultdict(list))
+
+    def emit(self, table: str, row: tuple[object, ...]) -> None:
+        self.rows[table].append(row)
+
+
+class Application:
+    """One chain's state and rules.
+
+    Parameters
+    ----------
+    genesis
+        The network's genesis.
+
+    Attributes
+    ----------
+    state
+        The committed state, and what a block in progress changes of it.
+    height
+        Height of the last commit.
+    """
+
+    def __init__(self, genesis: Genesis) -> None:
+        self.genesis = genesis
+        self.height = 0
+        self.init_chain()
+        self._known: dict[bytes, _Known | TransactionError] = {}
+        self._waiting: dict[bytes, int] = {}
+        self._finalized: tuple[int, list[bytes]] | None = None
+
+    # --- consensus ----------------------------------------------------------------------------
+
+    def info(self) -> tuple[int, bytes]:
+        """Return the height and state root of the last commit."""
+        return self.height, self.state.committed_root
+
+    def init_chain(self) -> bytes:
+        """Write the genesis into the empty state; may be repeated. Returns the state root."""
+        self.state = State()
+        write_genesis(self.state, self.genesis)
+        self.state.commit()
+        return self.state.committed_root
+
+    def check_tx(self, wire: bytes) -> TxResult:
+        """Say whether a transaction may wait for a block.
+
+        Admits an account's next nonces only, up to the limit of pending ones, and only where the
+        balance covers the gas that all of them may use (a reporter's duty needs no balance).
+        """
+        try:
+            known = self._verified([wire])[0]
+            if isinstance(known, TransactionError):
+                raise known
+            self._admit(known)
+        except TransactionError as error:
+            return TxResult(error.code, str(error))
+        self._waiting[known.tx.sender] = self._waiting.get(known.tx.sender, 0) + 1
+        return TxResult(0)
+
+    def prepare_proposal(self, wires: Sequence[bytes], max_bytes: int) -> list[bytes]:
+        """Choose transactions for a block, in the given order.
+
+        Leaves out what ``process_proposal`` would refuse a block for, and what does not fit.
+        """
+        chain = self._chain()
+        room, gas_left = min(max_bytes, chain.block_bytes), chain.block_gas
+        nonces: dict[bytes, int] = {}
+        chosen = []
+        for wire, known in zip(wires, self._verified(wires)):
+            if isinstance(known, TransactionError):
+                continue
+            tx = known.tx
+            expected = nonces.get(tx.sender)
+            if expected is None:
+                expected = bank.account(self.state, tx.sender).nonce
+            if tx.nonce != expected or len(wire) > room or tx.gas_limit > gas_left:
+                continue
+            nonces[tx.sender] = expected + 1
+            room -= len(wire)
+            gas_left -= tx.gas_limit
+            chosen.append(wire)
+        return chosen
+
+    def process_proposal(self, wires: Sequence[bytes]) -> bool:
+        """Say whether a proposed block is acceptable: signatures, nonces, bytes and gas."""
+        return len(self.prepare_proposal(wires, self._chain().block_bytes)) == len(wires)
+
+    def finalize_block(
+        self, height: int, time: int, wires: Sequence[bytes], proposer: bytes
+    ) -> BlockResult:
+        """Execute a decided block on top of the last commit.
+
+        Parameters
+        ----------
+        height, time, proposer
+            As decided; time in microseconds since 1970.
+        wires
+            The block's transactions, in order.
+
+        Raises
+        ------
+        InvariantBroken
+            Money would appear or vanish: a defect, fatal to the node.
+        """
+        self.state.discard()
+        block = _Block(height, time)
+        chain = self._chain()
+        checked = self._verified(wires)
+        results = [
+            self._deliver(block, chain, position, known) for position, known in enumerate(checked)
+        ]
+        if block.fees:
+            bank.credit(self.state, TREASURY, block.fees)
+        settle(self.state, chain, time, block.emit)
+        self._check_conservation(height)
+        app_hash = self.state.root()
+        used = sum(result.gas for result in results)
+        block.emit("blocks", (time, None, app_hash, proposer, len(wires), used))
+        self._finalized = height, list(wires)
+        changed = app_hash != self.state.committed_root
+        return BlockResult(results, app_hash, changed, dict(block.rows))
+
+    def restore(self, height: int, diff: Diff) -> None:
+        """Take a stored block's diff instead of executing the block."""
+        self.state.apply(diff)
+        self.height = height
+
+    def commit(self) -> Diff:
+        """Make the finalized block the state to go on from; return what changed."""
+        assert self._finalized is not None
+        self.height, wires = self._finalized
+        self._finalized = None
+        for wire in wires:
+            known = self._known.pop(wire, None)
+            if isinstance(known, _Known) and known.tx.sender in self._waiting:
+                left = self._waiting.pop(known.tx.sender) - 1
+                if left > 0:
+                    self._waiting[known.tx.sender] = left
+        return self.state.commit()
+
+    def query(self, key: bytes) -> tuple[bytes | None, TreeProof]:
+        """Return the committed value of a state key, and the proof of it or of its absence."""
+        return self.state.get_bytes(key), self.state.prove(key)
+
+    # --- admission ----------------------------------------------------------------------------
+
+    def _chain(self) -> Chain:
+        chain = self.state.get(CHAIN)
+        assert chain is not None, "init_chain comes first"
+        return chain
+
+    def _verified(self, wires: Sequence[bytes]) -> list[_Known | TransactionError]:
+        """Decode and check signatures, on all cores; remember what was checked."""
+        known = self._known
+        if len(known) > MAX_REMEMBERED:
+            known.clear()
+        fresh = []
+        for wire in dict.fromkeys(wire for wire in wires if wire not in known):
+            try:
+                tx = transaction.decode(wire)
+                fresh.append(_Known(tx, from_value(tx.message)))
+            except TransactionError as error:
+                known[wire] = error
+        chain = self.genesis.hash
+        verdicts = crypto.verify_all([transaction.signed_item(chain, one.tx) for one in fresh])
+        for one, good in zip(fresh, verdicts):
+            bad = BadSignature(sender=format_address(one.tx.sender)) if not good else None
+            known[one.tx.wire] = bad or one
+        return [known[wire] for wire in wires]
+
+    def _admit(self, known: _Known) -> None:
+        """Apply the rules for waiting; see :meth:`check_tx`."""
+        chain, tx = self._chain(), known.tx
+        account = bank.account(self.state, tx.sender)
+        waiting = self._waiting.get(tx.sender, 0)
+        if tx.nonce != account.nonce + waiting:
+            raise NonceMismatch(
+                sender=format_address(tx.sender), got=tx.nonce, expected=account.nonce + waiting
+            )
+        self._check_bounds(known, self.height + 1)
+        if isinstance(known.message, DUTY) and self._is_reporter(known):
+            return  # chunks follow a manifest in one go; their number is bounded by it
+        if waiting >= chain.pending:
+            raise TooManyPending(sender=format_address(tx.sender), pending=waiting)
+        self._check_fee(chain, account, known, waiting + 1)
+
+    def _is_reporter(self, known: _Known) -> bool:
+        scope = self.state.get(SCOPES, getattr(known.message, "scope", ""))
+        return scope is not None and known.tx.sender in scope.reporters
+
+    def _check_bounds(self, known: _Known, height: int) -> None:
+        tx = known.tx
+        if height > tx.valid_until:
+            raise Expired(until=tx.valid_until, height=height)
+        least = gas.intrinsic(len(tx.wire))
+        if tx.gas_limit < least:
+            raise OutOfGas(needed=least, limit=tx.gas_limit)
+
+    def _check_fee(self, chain: Chain, account: Account, known: _Known, times: int = 1) -> int:
+        fee = known.tx.gas_limit * chain.gas_price
+        if account.balance < fee * times:
+            raise FeeUncovered(
+                sender=format_address(known.tx.sender),
+                balance=account.balance,
+                gas_limit=known.tx.gas_limit,
+                gas_price=chain.gas_price,
+                fee=fee * times,
+            )
+        return fee
+
+    # --- execution ----------------------------------------------------------------------------
+
+    def _deliver(
+        self, block: _Block, chain: Chain, position: int, known: _Known | TransactionError
+    ) -> TxResult:
+        if isinstance(known, TransactionError):
+            return TxResult(known.code, str(known))
+        try:
+            result = self._execute(block, chain, position, known)
+        except TransactionError as error:  # before the nonce was taken: a no-op
+            result = TxResult(error.code, str(error))
+        tx = known.tx
+        kind = type(known.message).__name__
+        row = (
+            position, tx.id, tx.sender, tx.nonce, kind, result.code, result.gas, result.fee,
+            result.detail,
+        )  # fmt: skip
+        block.emit("transactions", row)
+        return result
+
+    def _execute(self, block: _Block, chain: Chain, position: int, known: _Known) -> TxResult:
+        """Carry out one transaction; raises only where it changes nothing at all."""
+        state, tx = self.state, known.tx
+        account = bank.account(state, tx.sender)
+        if tx.nonce != account.nonce:
+            raise NonceMismatch(
+                sender=format_address(tx.sender), got=tx.nonce, expected=account.nonce
+            )
+        self._check_bounds(known, block.height)
+        # A duty is tried before anything is paid: it is free if it succeeds within its allowance.
+        held = 0 if isinstance(known.message, DUTY) else self._check_fee(chain, account, known)
+        meter = gas.Meter(tx.gas_limit)
+        meter.charge(gas.intrinsic(len(tx.wire)))
+        rows: list[tuple[str, tuple[object, ...]]] = []
+        context = Context(state, chain, block.time, tx.sender, meter, position, rows)
+        mark = state.checkpoint()
+        state.put(ACCOUNTS, Account(account.balance - held, tx.nonce + 1), tx.sender)
+        error: TransactionError | None = None
+        free = False
+        try:
+            free = HANDLERS[type(known.message)](context, known.message)
+            balance = bank.account(state, tx.sender).balance + held
+        except TransactionError as failure:
+            error = failure
+            state.revert(mark)
+            rows.clear()
+            balance = account.balance
+        fee = 0 if free else meter.used * chain.gas_price
+        if balance < fee:
+            state.revert(mark)
+            self._check_fee(chain, replace(account, balance=balance), known)
+        state.put(ACCOUNTS, Account(balance - fee, tx.nonce + 1), tx.sender)
+        block.fees += fee
+        for table, row in rows:
+            block.emit(table, row)
+        if error is not None:
+            return TxResult(error.code, str(error), meter.used, fee)
+        return TxResult(0, "", meter.used, fee)
+
+    def _check_conservation(self, height: int) -> None:
+        """Compare minted - burned with the sum of all changes of balances and carried dust.
+
+        Counts the changed records themselves, not what the handlers say that they moved.
+        """
+        moved = sum(
+            (after.balance if after else 0) - (before.balance if before else 0)
+            for before, after in self.state.touched(ACCOUNTS)
+        )
+        moved += sum(
+            (after.dust if after else 0) - (before.dust if before else 0)
+            for before, after in self.state.touched(STREAMS)
+        )
+        made = sum(
+            (after.minted - after.burned if after else 0)
+            - (before.minted - before.burned if before else 0)
+            for before, after in self.state.touched(SUPPLY)
+        )
+        if moved != made:
+            message = f"{made} minted less burned, {moved} more held"
+            raise InvariantBroken(height=height, message=message)
+
+
+def write_genesis(state: State, genesis: Genesis) -> None:
+    """Write the records that a genesis describes into an empty state."""
+    limits = genesis.limits
+    chain = Chain(
+        genesis=genesis.hash,
+        start=genesis.start_time,
+        epoch_length=genesis.epoch_length,
+        report_window=genesis.report_window_seconds * SECOND,
+        gas_price=genesis.gas_price,
+        max_mint_per_epoch=genesis.max_mint_per_epoch,
+        block_bytes=limits.block_bytes,
+        block_gas=limits.block_gas,
+        settle_rows=limits.settle_rows,
+        max_rows=limits.max_rows,
+        max_bindings=limits.max_bindings,
+        pending=limits.pending,
+    )
+    state.put(CHAIN, chain)
+    for account in genesis.accounts:
+        state.put(ACCOUNTS, Account(account.balance, 0), parse_address(account.address))
+    state.put(SUPPLY, Supply(sum(account.balance for account in genesis.accounts), 0))
+    for validator in genesis.validators:
+        state.put(VALIDATORS, Validator(validator.power), bytes.fromhex(validator.public_key))
+    for scope in genesis.scopes:
+        reporters = tuple(parse_address(text) for text in scope.reporters)
+        state.put(SCOPES, Scope(reporters, tuple(scope.metrics), 0), scope.name)
+    for position, stream in enumerate(genesis.streams):
+        record = Stream(
+            position, stream.scope, stream.rule.spec, stream.policy.spec, stream.rest, 0
+        )
+        state.put(STREAMS, record, stream.name)
+
+
+def total_money(state: State) -> int:
+    """Return the sum of all balances and carried dust; equals minted - burned, always."""
+    held = sum(account.balance for _, account in state.items(ACCOUNTS))
+    return held + sum(stream.dust for _, stream in state.items(STREAMS))

@@ -1,0 +1,69 @@
+"""Moving money: the only functions that change balances.
+
+Total supply stays below 2**63 (minting is capped at what is left of it), so no balance can
+overflow by adding.
+"""
+
+from __future__ import annotations
+
+from dii import crypto
+from dii.application.records import ACCOUNTS, FORWARDS, SUPPLY, Account, Supply
+from dii.errors import InsufficientFunds
+from dii.ledger.state import State
+from dii.units import MAX_AMOUNT
+
+NOBODY = Account(0, 0)
+
+
+def account(state: State, address: bytes) -> Account:
+    """Return an account; one that was never used is empty."""
+    return state.get(ACCOUNTS, address) or NOBODY
+
+
+def resolve(state: State, address: bytes) -> bytes:
+    """Return where money sent to an address arrives: a claimed claim account forwards."""
+    forward = state.get(FORWARDS, address)
+    return address if forward is None else forward.to
+
+
+def credit(state: State, address: bytes, amount: int) -> None:
+    """Add to a balance; creates the account."""
+    was = account(state, address)
+    state.put(ACCOUNTS, Account(was.balance + amount, was.nonce), address)
+
+
+def debit(state: State, address: bytes, amount: int) -> None:
+    """Take from a balance.
+
+    Raises
+    ------
+    InsufficientFunds
+        The account has less.
+    """
+    was = account(state, address)
+    if was.balance < amount:
+        name = crypto.format_address(address)
+        raise InsufficientFunds(account=name, balance=was.balance, needed=amount)
+    state.put(ACCOUNTS, Account(was.balance - amount, was.nonce), address)
+
+
+def supply(state: State) -> Supply:
+    """Return all money minted and burned so far."""
+    return state.get(SUPPLY) or Supply(0, 0)
+
+
+def mint(state: State, amount: int) -> None:
+    """Count newly minted money; the caller credits it."""
+    was = supply(state)
+    state.put(SUPPLY, Supply(was.minted + amount, was.burned))
+
+
+def burn(state: State, amount: int) -> None:
+    """Count destroyed money; the caller has debited it."""
+    was = supply(state)
+    state.put(SUPPLY, Supply(was.minted, was.burned + amount))
+
+
+def mintable(state: State) -> int:
+    """Return how much may still be minted: Supply.minted, too, stays below 2**63."""
+    return MAX_AMOUNT - supply(state).minted

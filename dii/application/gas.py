@@ -1,0 +1,52 @@
+"""Gas: what work costs, after a versioned schedule.
+
+Gas counts work in units of about a tenth of a microsecond on the reference machine, so that a
+block's gas bounds its time. The numbers are protocol; a change is a new version.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dii.errors import OutOfGas
+
+VERSION: Final = 1
+
+TRANSACTION: Final = 1_000
+"""A signature check, a nonce and a fee."""
+BYTE: Final = 2
+"""A byte of the transaction: stored for good by every node."""
+NEW_ACCOUNT: Final = 2_000
+"""An account that is never deleted."""
+BINDING: Final = 500
+"""A gateway's key in the state."""
+REPORT_ROW: Final = 50
+"""Checking one row of a chunk."""
+
+
+class Meter:
+    """Counts one transaction's gas against its limit."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def charge(self, gas: int) -> None:
+        """Use gas.
+
+        Raises
+        ------
+        OutOfGas
+            Beyond the limit; the whole limit counts as used.
+        """
+        self.used += gas
+        if self.used > self.limit:
+            needed, self.used = self.used, self.limit
+            raise OutOfGas(needed=needed, limit=self.limit)
+
+
+def intrinsic(size: int) -> int:
+    """Return the gas that every transaction of this many bytes uses."""
+    return TRANSACTION + BYTE * size

@@ -1,0 +1,120 @@
+"""What participants can ask of the chain.
+
+A message travels as ``[kind, field, ...]``. Kinds and fields are the protocol: they are never
+reused or reordered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from dii import codec
+from dii.application.records import MAX_CHUNKS, ChunkBytes
+from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey, Value
+from dii.errors import BadTransaction, ShapeMismatch
+from dii.minting.receipts import GatewayHash
+
+MAX_BATCH: Final = 1024
+"""Gateways in one registration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Move money to another account."""
+
+    to: Address
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """Destroy money, for service used."""
+
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterGateways:
+    """A reporter binds gateway hashes to their owners' accounts."""
+
+    scope: Name
+    bindings: Annotated[tuple[tuple[GatewayHash, Address], ...], Bounds(1, MAX_BATCH)]
+
+
+@dataclass(frozen=True, slots=True)
+class AssignGateway:
+    """An owner hands a gateway on, from the next epoch."""
+
+    gateway: GatewayHash
+    to: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A reporter names the key of an operator known by name only.
+
+    ``operator`` is the keyed hash of the name; the claim account follows from it.
+    """
+
+    scope: Name
+    operator: GatewayHash
+    public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class ReportManifest:
+    """Announces a report: its epoch, rows, columns and the hashes of its chunks."""
+
+    scope: Name
+    epoch: int
+    rows: int
+    columns: tuple[Name, ...]
+    chunks: Annotated[tuple[Hash, ...], Bounds(0, MAX_CHUNKS)]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportChunk:
+    """The next chunk of an announced report, in order."""
+
+    scope: Name
+    epoch: int
+    data: ChunkBytes
+
+
+Message = Transfer | Burn | RegisterGateways | AssignGateway | Claim | ReportManifest | ReportChunk
+
+KINDS: Final[dict[int, type[Message]]] = {
+    1: Transfer,
+    2: Burn,
+    3: RegisterGateways,
+    4: AssignGateway,
+    5: Claim,
+    6: ReportManifest,
+    7: ReportChunk,
+}
+"""Wire number of each kind; 16 to 31 are kept for contracts, 32 to 47 for governance."""
+
+_NUMBERS: Final = {kind: number for number, kind in KINDS.items()}
+
+
+def to_value(message: Message) -> Value:
+    """Return the message as a transaction carries it."""
+    return (_NUMBERS[type(message)], *codec.pack(message))
+
+
+def from_value(value: Value) -> Message:
+    """Read a message.
+
+    Raises
+    ------
+    BadTransaction
+        Unknown kind, or not the shape of its kind.
+    """
+    kind = KINDS.get(value[0]) if type(value) is tuple and value and type(value[0]) is int else None
+    if kind is None:
+        raise BadTransaction(message="a message of an unknown kind")
+    try:
+        return codec.unpack(kind, value[1:])
+    except ShapeMismatch as error:
+        raise BadTransaction(message=error) from None
