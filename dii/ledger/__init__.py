@@ -1,1 +1,1 @@
-"""."""
+"""Transactions, blocks, state, proofs, and the files that keep them."""

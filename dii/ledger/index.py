@@ -75,7 +75,7 @@ class Index:
         try:
             self.db = connect(path, readonly=readonly, durable=False)
             if not readonly and not self._is_ours():
-                self._create()
+                self.reset()
             self.height = self._reached = self._progress()
         except sqlite3.Error as error:
             raise IndexMissing(file=path, message=str(error)) from error
@@ -85,12 +85,14 @@ class Index:
             return bool(self.db.execute("SELECT format FROM progress").fetchone() == (FORMAT,))
         return False
 
-    def _create(self) -> None:
+    def reset(self) -> None:
+        """Drop everything and start from height 0."""
         tables = "".join(f"CREATE TABLE {name} ({sql});\n" for name, sql in TABLES.items())
         old = "".join(f"DROP TABLE IF EXISTS {name};\n" for name in (*TABLES, "progress"))
         self.db.executescript(old + tables + _KEYS)
         with self.db:
             self.db.execute("INSERT INTO progress VALUES (?, 0)", (FORMAT,))
+        self.height = self._reached = 0
 
     def _progress(self) -> int:
         (height,) = self.db.execute("SELECT height FROM progress").fetchone()

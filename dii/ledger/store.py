@@ -16,7 +16,7 @@ import fcntl
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from dii.errors import StoreBroken, StoreLocked, WrongChain
 
@@ -76,10 +76,10 @@ class Store:
 
     @property
     def height(self) -> int:
-        """Height of the last durable block; 0 where there is none."""
+        """Height of the last durable block; -1 before the genesis is written as height 0."""
         with self._reading():
             (height,) = self._db.execute("SELECT max(height) FROM blocks").fetchone()
-        return height or 0
+        return -1 if height is None else int(height)
 
     def append(self, height: int, block: bytes, diff: bytes) -> None:
         """Make a block and its diff durable; they are when this returns.
@@ -104,21 +104,26 @@ class Store:
         return row[0] if row else None
 
     def blocks(self, first: int = 1) -> Iterator[tuple[int, bytes, bytes]]:
-        """Yield (height, block, diff) in order of height, without gaps.
+        """Yield (height, block, diff) in order of height.
 
         Raises
         ------
         StoreBroken
             A height is missing.
         """
-        query = "SELECT height, block, diff FROM blocks WHERE height >= ? ORDER BY height"
-        expected = first
+        yield from self._rows("block, diff", first)
+
+    def diffs(self, first: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield (height, diff) in order of height, from the genesis state at height 0."""
+        yield from self._rows("diff", first)
+
+    def _rows(self, columns: str, first: int) -> Iterator[Any]:
+        query = f"SELECT height, {columns} FROM blocks WHERE height >= ? ORDER BY height"
         with self._reading():
-            for height, block, diff in self._db.execute(query, (first,)):
-                if height != expected:
+            for expected, row in enumerate(self._db.execute(query, (first,)), first):
+                if row[0] != expected:
                     raise StoreBroken(file=self.path, message=f"block {expected} is missing")
-                yield height, block, diff
-                expected += 1
+                yield row
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
