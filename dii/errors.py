@@ -65,6 +65,45 @@ class CryptoError(DiiError):
     """Keys, addresses and signatures."""
 
 
+class AddressInvalid(CryptoError):
+    """A text that is not the address of an account."""
+
+    template = "{text!r} is not an address: {message}"
+
+
+class KeyInvalid(CryptoError):
+    """Bytes that cannot be a key."""
+
+    template = "a {what} has 32 bytes, this one has {length}"
+
+
+class AcceleratorRefused(CryptoError):
+    """A signature library whose verdict differs from the rule; using it would split the chain."""
+
+    template = (
+        "{library} judges the edge case {case!r} of signatures wrongly: install another release,"
+        " or set DII_NO_ACCELERATOR=1 to verify without it"
+    )
+
+
+class KeyFileExists(CryptoError):
+    """A key would have to replace a file; nothing was written."""
+
+    template = "{path} exists already; choose another name, or move it away"
+
+
+class KeyFileInvalid(CryptoError):
+    """A key file that cannot be read or written."""
+
+    template = "key file {path}: {message}"
+
+
+class WrongPassword(CryptoError):
+    """A sound key file that this password does not open."""
+
+    template = "the password does not open {path}"
+
+
 # --- genesis -----------------------------------------------------------------------------------
 
 
@@ -121,6 +160,61 @@ class ProofInvalid(LedgerError):
     """A proof that does not lead to the trusted hash."""
 
     template = "the proof does not hold: {message}"
+
+
+# --- network -----------------------------------------------------------------------------------
+
+
+class NetworkError(DiiError):
+    """A network and its home directory."""
+
+
+class HomeExists(NetworkError):
+    """A new network where one lives."""
+
+    template = "{folder} already holds a network; choose another folder, or use it as it is"
+
+
+class HomeMissing(NetworkError):
+    """No network in a folder."""
+
+    template = "{folder} holds no network; make one with: dii init --home {folder}"
+
+
+class KeyMissing(NetworkError):
+    """An account whose key is not here cannot sign here."""
+
+    template = "no key for {name} in {folder}; make it with: dii keys new {name}"
+
+
+class UnknownName(NetworkError):
+    """A name that nothing here goes by."""
+
+    template = "no {kind} goes by {name!r} here; list them with: dii list {kind}s"
+
+
+class NotSealed(NetworkError):
+    """The network waits for its first telemetry."""
+
+    template = "the network has no genesis yet: load telemetry first, or give it a start"
+
+
+class NotYetSettled(NetworkError):
+    """An epoch without issuance so far."""
+
+    template = "epoch {epoch} is not settled; {settled} epochs are (0 to {last})"
+
+
+class NoReceipt(NetworkError):
+    """A gateway that was not reported in an epoch."""
+
+    template = "gateway {gateway} has no receipt in epoch {epoch} of stream {stream}"
+
+
+class Refused(NetworkError):
+    """A transaction that the chain refused."""
+
+    template = "{kind} refused: {message}"
 
 
 # --- transactions ------------------------------------------------------------------------------

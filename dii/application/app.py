@@ -49,8 +49,9 @@ from dii.errors import (
 )
 from dii.genesis import TREASURY, Genesis
 from dii.ledger import transaction
-from dii.ledger.state import Diff, State, TreeProof
+from dii.ledger.state import Diff, State
 from dii.ledger.transaction import Transaction
+from dii.ledger.tree import TreeProof
 from dii.units import SECOND
 
 MAX_REMEMBERED: Final = 50_000
@@ -249,7 +250,7 @@ class Application:
 
     def query(self, key: bytes) -> tuple[bytes | None, TreeProof]:
         """Return the committed value of a state key, and the proof of it or of its absence."""
-        return self.state.get_bytes(key), self.state.prove(key)
+        return self.state.get_bytes(key), self.state.prove_key(key)
 
     # --- admission ----------------------------------------------------------------------------
 
@@ -352,7 +353,7 @@ class Application:
         meter.charge(gas.intrinsic(len(tx.wire)))
         rows: list[tuple[str, tuple[object, ...]]] = []
         context = Context(state, chain, block.time, tx.sender, meter, position, rows)
-        mark = state.checkpoint()
+        mark = state.mark()
         state.put(ACCOUNTS, Account(account.balance - held, tx.nonce + 1), tx.sender)
         error: TransactionError | None = None
         free = False

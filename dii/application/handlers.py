@@ -248,7 +248,9 @@ def report_chunk(context: Context, message: ReportChunk) -> bool:
         raise DuplicateReport(sender=format_address(context.sender), **where)
     if crypto.sha256(message.data) != report.chunks[report.received]:
         raise BadReport(message=f"not the announced chunk {report.received}", **where)
-    page = pages.check(message.data, report.columns, report.last, **where)
+    page = pages.check(
+        message.data, report.columns, report.last, scope=message.scope, epoch=message.epoch
+    )
     context.meter.charge(gas.REPORT_ROW * page.rows)
     rows = report.received_rows + page.rows
     last_chunk = report.received + 1 == len(report.chunks)

@@ -71,8 +71,9 @@ def epoch_status(state: State, chain: Chain, name: str, epoch: int, now: int) ->
         return "closed"
     if now < epoch_end(chain, epoch):
         return "open"
-    settling = scope is not None and epoch == scope.next_epoch and state.get(CURSORS, name)
-    return "settling" if settling else "reporting"
+    if scope is not None and epoch == scope.next_epoch and state.get(CURSORS, name) is not None:
+        return "settling"
+    return "reporting"
 
 
 def settle(state: State, chain: Chain, now: int, emit: Emit) -> None:

@@ -68,6 +68,16 @@ class Node:
             self.store.close()
             raise
 
+    @property
+    def state(self) -> State:
+        """The application's committed state."""
+        return self.app.state
+
+    @property
+    def height(self) -> int:
+        """Height of the last commit."""
+        return self.app.height
+
     def _open(self) -> None:
         if self.store.height < 0:
             self.store.append(0, b"", encode_diff(self.app.genesis_diff))
@@ -195,7 +205,8 @@ def faults(genesis: Genesis, state: State, previous: Header | None, block: Block
 
 def validators(state: State) -> list[tuple[bytes, int]]:
     """Return (public key, power) of all validators, in order of keys."""
-    return [(bytes(key), item.power) for (key,), item in state.items(VALIDATORS)]
+    found = state.items(VALIDATORS)
+    return [(key, item.power) for (key,), item in found if isinstance(key, bytes)]
 
 
 def validators_hash(state: State) -> bytes:

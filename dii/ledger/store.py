@@ -66,8 +66,8 @@ class Store:
     def _check(self, genesis_hash: bytes, *, create: bool) -> None:
         known = self._db.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchone()
         if known is None and create:
-            meta = f"('genesis', x'{genesis_hash.hex()}'), ('format', x'{FORMAT:02x}')"
-            self._db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES {meta}; COMMIT;")
+            values = f"('genesis', x'{genesis_hash.hex()}'), ('format', x'{FORMAT:02x}')"
+            self._db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES {values}; COMMIT;")
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
         if meta.get("format") != bytes([FORMAT]):
             raise StoreBroken(file=self.path, message=f"format {meta.get('format')!r} is not ours")

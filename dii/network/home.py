@@ -1,0 +1,278 @@
+"""A network's home directory: what belongs to one community on one machine.
+
+    genesis.toml      the sealed genesis (draft.toml before the first telemetry)
+    chain.sqlite      blocks and state diffs: the truth
+    index.sqlite      tables to query; can be made again
+    telemetry/        what was loaded, as Parquet
+    keys/             encrypted key files, and the network key
+    names.sqlite      names of accounts and gateways: erasable, never on the chain
+
+A home that lives in memory has the same parts and no folder. Keys come from the operating system;
+only a laboratory network derives them from its seed, and says so in its genesis.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import tomli_w
+
+from dii import crypto
+from dii.crypto import SigningKey, format_address, keyed_hash, parse_address
+from dii.errors import HomeExists, HomeMissing, KeyMissing, UnknownName
+from dii.genesis import TREASURY, Genesis
+from dii.ledger.store import connect
+
+GENESIS: Final = "genesis.toml"
+DRAFT: Final = "draft.toml"
+KEYS: Final = "keys"
+NAMES: Final = "names.sqlite"
+PASSPHRASE_FILE: Final = "passphrase"  # noqa: S105 - a file name
+PASSWORD_VARIABLE: Final = "DII_PASSWORD"  # noqa: S105 - a variable name
+
+_KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Names become file names, so they are plain."""
+
+RESERVED: Final = {"treasury", "validator", "reporter"}
+"""Accounts that every network has; people cannot take these names."""
+
+_NAMES_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS names (kind TEXT, hash BLOB, name TEXT, detail TEXT,
+                                  PRIMARY KEY (kind, hash)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS names_by_name ON names (kind, name);
+"""
+
+
+class Home:
+    """Files, keys and names of one network.
+
+    Parameters
+    ----------
+    folder
+        The home directory; None keeps everything in memory (laboratory networks only).
+    seed
+        Derives all keys: a laboratory network. None takes keys from the operating system.
+    """
+
+    def __init__(self, folder: Path | None, seed: int | None = None) -> None:
+        self.folder = folder
+        self.seed = seed
+        self._keys: dict[str, SigningKey] = {}
+        self._names = connect(folder / NAMES if folder else None)
+        self._names.executescript(_NAMES_SCHEMA)
+        self.network_key = self._network_key()
+
+    @classmethod
+    def create(cls, folder: Path | None, draft: dict[str, Any], seed: int | None) -> Home:
+        """Make a new home with a draft of its genesis.
+
+        Raises
+        ------
+        HomeExists
+            The folder already holds a network.
+        """
+        if folder is not None:
+            if (folder / GENESIS).exists() or (folder / DRAFT).exists():
+                raise HomeExists(folder=folder)
+            (folder / KEYS).mkdir(parents=True, exist_ok=True)
+            (folder / KEYS).chmod(0o700)
+            write(folder / DRAFT, tomli_w.dumps(draft).encode())
+            if seed is not None:
+                write(folder / KEYS / "seed", str(seed).encode(), secret=True)
+        return cls(folder, seed)
+
+    @classmethod
+    def open(cls, folder: Path) -> Home:
+        """Open an existing home.
+
+        Raises
+        ------
+        HomeMissing
+            The folder holds no network.
+        """
+        if not (folder / GENESIS).exists() and not (folder / DRAFT).exists():
+            raise HomeMissing(folder=folder)
+        seed = folder / KEYS / "seed"
+        return cls(folder, int(seed.read_text()) if seed.exists() else None)
+
+    # --- genesis ------------------------------------------------------------------------------
+
+    @property
+    def draft(self) -> dict[str, Any] | None:
+        """The draft of a genesis that is not sealed yet."""
+        path = self.folder and self.folder / DRAFT
+        return tomllib.loads(path.read_text()) if path and path.exists() else None
+
+    @property
+    def genesis(self) -> Genesis | None:
+        """The sealed genesis, if it is."""
+        path = self.folder and self.folder / GENESIS
+        return Genesis.load(path) if path and path.exists() else None
+
+    def seal(self, genesis: Genesis) -> None:
+        """Write the genesis; from here on it never changes."""
+        if self.folder:
+            write(self.folder / GENESIS, genesis.dump().encode())
+            (self.folder / DRAFT).unlink(missing_ok=True)
+
+    # --- keys ---------------------------------------------------------------------------------
+
+    def _network_key(self) -> bytes:
+        if self.seed is not None:
+            return crypto.sha256(b"dii/laboratory/network\0" + str(self.seed).encode())
+        assert self.folder is not None, "only laboratory networks live in memory"
+        path = self.folder / KEYS / "network"
+        if not path.exists():
+            write(path, secrets.token_bytes(32).hex().encode(), secret=True)
+        return bytes.fromhex(path.read_text())
+
+    def password(self) -> str:
+        """Return the password of the key files.
+
+        ``$DII_PASSWORD``, else the passphrase that the home made for itself: then whoever can
+        read the folder can use the keys, which is what an unattended node needs and no more.
+        """
+        given = os.environ.get(PASSWORD_VARIABLE)
+        if given:
+            return given
+        assert self.folder is not None
+        path = self.folder / KEYS / PASSPHRASE_FILE
+        if not path.exists():
+            write(path, secrets.token_urlsafe(24).encode(), secret=True)
+        return path.read_text()
+
+    def key(self, name: str, *, create: bool = False) -> SigningKey:
+        """Return the key of an account by its name.
+
+        Raises
+        ------
+        KeyMissing
+            There is none here, and ``create`` is not set.
+        """
+        if name not in self._keys:
+            if not _KEY_NAME.fullmatch(name):
+                raise UnknownName(kind="account", name=name)
+            self._keys[name] = self._load_key(name, create=create)
+            self.remember("account", [(self._keys[name].address, name, None)])
+        return self._keys[name]
+
+    def _load_key(self, name: str, *, create: bool) -> SigningKey:
+        if self.seed is not None:
+            if not create and self.find("account", name) is None:
+                raise KeyMissing(name=name, folder=self.folder)
+            return SigningKey.derive(self.seed, name)
+        assert self.folder is not None
+        path = self.key_path(name)
+        if path.exists():
+            return crypto.load_key(path, self.password())
+        if not create:
+            raise KeyMissing(name=name, folder=self.folder)
+        key = SigningKey.generate()
+        crypto.save_key(path, key, self.password())
+        return key
+
+    def key_path(self, name: str) -> Path:
+        """Return where the key file of an account lies."""
+        assert self.folder is not None
+        return self.folder / KEYS / f"{name}.json"
+
+    # --- names --------------------------------------------------------------------------------
+
+    def gateway_hash(self, gateway: str) -> bytes:
+        """Return the keyed hash by which the chain knows a gateway."""
+        return keyed_hash(self.network_key, "gateway", gateway)
+
+    def operator_address(self, operator: str) -> bytes:
+        """Return the account of an operator: the one of that name, else a claim account."""
+        known = self.find("account", operator)
+        return known or crypto.claim_address(keyed_hash(self.network_key, "operator", operator))
+
+    def remember(self, kind: str, rows: Iterable[tuple[bytes, str, dict[str, Any] | None]]) -> None:
+        """Keep (hash, name, details) of accounts or gateways."""
+        values = [
+            (kind, hash_, name, json.dumps(detail) if detail else None)
+            for hash_, name, detail in rows
+        ]
+        with self._names:
+            self._names.executemany("INSERT OR REPLACE INTO names VALUES (?, ?, ?, ?)", values)
+
+    def forget(self, kind: str, hash_: bytes) -> None:
+        """Erase a name; the chain keeps what it always had, a keyed hash."""
+        with self._names:
+            self._names.execute("DELETE FROM names WHERE kind = ? AND hash = ?", (kind, hash_))
+
+    def find(self, kind: str, name: str) -> bytes | None:
+        """Return the hash or address that goes by a name."""
+        query = "SELECT hash FROM names WHERE kind = ? AND name = ? ORDER BY hash"
+        row = self._names.execute(query, (kind, name)).fetchone()
+        return row[0] if row else None
+
+    def names(self, kind: str) -> dict[bytes, str]:
+        """Return all names of a kind by hash or address."""
+        query = "SELECT hash, name FROM names WHERE kind = ?"
+        known = dict(self._names.execute(query, (kind,)).fetchall())
+        return known | {TREASURY: "treasury"} if kind == "account" else known
+
+    def address(self, who: str) -> bytes:
+        """Return the address of an account given by name or address.
+
+        Raises
+        ------
+        UnknownName
+            Neither an address nor a name that is known here.
+        """
+        if who == "treasury":
+            return TREASURY
+        if who.startswith("dii1"):
+            return parse_address(who)
+        found = self.find("account", who)
+        if found is None:
+            raise UnknownName(kind="account", name=who)
+        return found
+
+    def gateway(self, who: str) -> bytes:
+        """Return the hash of a gateway given by id (``eui-`` and case do not matter) or hash.
+
+        Raises
+        ------
+        UnknownName
+            No gateway of that id was loaded here.
+        """
+        plain = who.removeprefix("eui-").removeprefix("EUI-")
+        for name in (who, plain.upper(), f"ttn:{who}"):
+            found = self.find("gateway", name)
+            if found is not None:
+                return found
+        if len(plain) == 40:
+            try:
+                return bytes.fromhex(plain)
+            except ValueError:
+                pass
+        raise UnknownName(kind="gateway", name=who)
+
+    def label(self, address: bytes, names: dict[bytes, str] | None = None) -> str:
+        """Return an account's name, or its address where it has none."""
+        known = self.names("account") if names is None else names
+        return known.get(address) or format_address(address)
+
+    def close(self) -> None:
+        """Close the names."""
+        self._names.close()
+
+
+def write(path: Path, data: bytes, *, secret: bool = False) -> None:
+    """Write a file so that it is either the old or the new one, never half of it."""
+    fresh = path.with_name(f".{path.name}.new")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
