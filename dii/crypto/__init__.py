@@ -1,0 +1,36 @@
+"""Hashes, addresses, signatures and key files: everything in which a network must agree exactly.
+
+``address`` hashes and names, ``signature`` is the rule by which nodes judge signatures, ``keys``
+signs and keeps keys in encrypted files. Primitives come from libraries (hashlib, PyNaCl,
+pycryptodome); what is ours is the choice among their differing verdicts. The libraries load on
+first use, since most of what imports this package never verifies or signs.
+"""
+
+from dii.crypto.address import (
+    address_of,
+    claim_address,
+    contract_address,
+    format_address,
+    keyed_hash,
+    parse_address,
+    sha256,
+)
+from dii.crypto.keys import SigningKey, load_key, public_key_of, save_key
+from dii.crypto.signature import accelerator, verify, verify_all
+
+__all__ = [
+    "SigningKey",
+    "accelerator",
+    "address_of",
+    "claim_address",
+    "contract_address",
+    "format_address",
+    "keyed_hash",
+    "load_key",
+    "parse_address",
+    "public_key_of",
+    "save_key",
+    "sha256",
+    "verify",
+    "verify_all",
+]

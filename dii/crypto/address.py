@@ -1,0 +1,157 @@
+r"""Hashes that name things: accounts, contracts, and what must not stand on a chain in clear.
+
+An account's address is the first 20 bytes of a SHA-256. Accounts that have no key (contracts,
+and operators who have not yet claimed theirs) get theirs from hashes with a domain of their own,
+``"dii/contract/1\0"`` and ``"dii/claim/1\0"``; a public key is 32 bytes without one, so the kinds
+cannot meet.
+
+People see addresses as bech32m (BIP-350) with the prefix ``dii``: up to four wrong characters are
+always noticed, and nothing depends on capitals. Hexadecimal with a checksum in its capitals
+(EIP-55) was rejected: software that folds case removes the checksum silently.
+
+Gateways and applications stand on a chain as keyed hashes. A plain hash would hide nothing: there
+are only so many EUIs to try. Who has the network key can link a hash to its name, nobody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import Final
+
+from dii.errors import AddressInvalid, KeyInvalid
+
+PREFIX: Final = "dii"
+KINDS: Final = ("gateway", "application", "operator")
+"""What has keyed hashes; none holds a zero byte, so a kind and an identifier never run together."""
+
+_ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_SYMBOLS: Final = {letter: number for number, letter in enumerate(_ALPHABET)}
+_GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_BECH32M: Final = 0x2BC830A3
+
+
+def sha256(data: bytes) -> bytes:
+    """Return the SHA-256 of some bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def address_of(public_key: bytes) -> bytes:
+    """Return the address of a public key's account: the first 20 bytes of its SHA-256."""
+    return sha256(public_key)[:20]
+
+
+def contract_address(deployer: bytes, nonce: int) -> bytes:
+    """Return the address of the contract that ``deployer`` creates with its transaction ``nonce``."""
+    return sha256(b"dii/contract/1\0" + deployer + nonce.to_bytes(8))[:20]
+
+
+def claim_address(operator_hash: bytes) -> bytes:
+    """Return the address of the account of an operator who is known by keyed hash only."""
+    return sha256(b"dii/claim/1\0" + operator_hash)[:20]
+
+
+def keyed_hash(network_key: bytes, kind: str, identifier: str) -> bytes:
+    """Return what stands on the chain for a gateway, an application or an operator.
+
+    Parameters
+    ----------
+    network_key
+        32 bytes that the reporters share and that are never on the chain.
+    kind
+        One of ``KINDS``.
+    identifier
+        The id, as in telemetry.
+
+    Returns
+    -------
+    bytes
+        The first 20 bytes of HMAC-SHA-256(key, kind ‖ 0 ‖ identifier).
+
+    Raises
+    ------
+    KeyInvalid
+        The network key is not of 32 bytes.
+    """
+    if len(network_key) != 32:
+        raise KeyInvalid(what="network key", length=len(network_key))
+    if kind not in KINDS:
+        raise ValueError(f"{kind} has no keyed hash")
+    message = kind.encode() + b"\0" + identifier.encode()
+    return hmac.digest(network_key, message, "sha256")[:20]
+
+
+def format_address(address: bytes) -> str:
+    """Return an address as people see it: ``dii1…``, 42 characters."""
+    number = int.from_bytes(address)
+    return bech32m_encode(PREFIX, [number >> shift & 31 for shift in range(155, -1, -5)])
+
+
+def parse_address(text: str) -> bytes:
+    """Read an address as people write it, in lower or in upper case.
+
+    Raises
+    ------
+    AddressInvalid
+        Not bech32m, mistyped, or of another kind.
+    """
+    prefix, symbols = bech32m_decode(text)
+    if prefix != PREFIX:
+        raise AddressInvalid(text=text, message=f"it should begin with {PREFIX}1")
+    if len(symbols) != 32:
+        raise AddressInvalid(text=text, message="it should have 42 characters")
+    number = 0
+    for symbol in symbols:
+        number = number << 5 | symbol
+    return number.to_bytes(20)
+
+
+def _checksum(prefix: str, symbols: Sequence[int]) -> int:
+    """Return the remainder of BIP-350, which is ``_BECH32M`` for symbols that end in theirs."""
+    letters = prefix.encode()
+    remainder = 1
+    for symbol in (*(c >> 5 for c in letters), 0, *(c & 31 for c in letters), *symbols):
+        top = remainder >> 25
+        remainder = (remainder & 0x1FFFFFF) << 5 ^ symbol
+        for bit, generator in enumerate(_GENERATOR):
+            if top >> bit & 1:
+                remainder ^= generator
+    return remainder
+
+
+def bech32m_encode(prefix: str, symbols: Sequence[int]) -> str:
+    """Write symbols of five bits with their checksum, after BIP-350."""
+    checksum = _checksum(prefix, (*symbols, 0, 0, 0, 0, 0, 0)) ^ _BECH32M
+    tail = (checksum >> shift & 31 for shift in range(25, -1, -5))
+    return prefix + "1" + "".join(_ALPHABET[symbol] for symbol in (*symbols, *tail))
+
+
+def bech32m_decode(text: str) -> tuple[str, list[int]]:
+    """Read the prefix and the symbols of a bech32m string, after BIP-350.
+
+    Raises
+    ------
+    AddressInvalid
+        Not bech32m; ``message`` says in what.
+    """
+
+    def invalid(message: str) -> AddressInvalid:
+        return AddressInvalid(text=text[:96], message=message)
+
+    if len(text) > 90:
+        raise invalid("it is too long")
+    if not all("!" <= character <= "~" for character in text):
+        raise invalid("it holds a character that no address has")
+    if text.lower() != text and text.upper() != text:
+        raise invalid("write it in lower case throughout")
+    prefix, separator, data = text.lower().rpartition("1")
+    if not separator or not prefix or len(data) < 6:
+        raise invalid("it is no address")
+    strange = sorted(set(data) - _SYMBOLS.keys())
+    if strange:
+        raise invalid(f"no address has {strange[0]!r} in it")
+    symbols = [_SYMBOLS[letter] for letter in data]
+    if _checksum(prefix, symbols) != _BECH32M:
+        raise invalid("it is mistyped: its checksum does not fit")
+    return prefix, symbols[:-6]
