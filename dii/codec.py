@@ -59,7 +59,7 @@ def _head(major: int, argument: int) -> bytes:
         return _LONG[1].pack(major | 26, argument)
     if argument < 1 << 64:
         return _LONG[2].pack(major | 27, argument)
-    raise CodecError(offset=0, message=f"{argument} has more than 64 bits")
+    raise CodecError(offset=0, message="an integer has at most 64 bits")
 
 
 _HEADS = {major: tuple(_head(major, n) for n in range(256)) for major in range(0, 0xA0, 0x20)}
@@ -390,7 +390,7 @@ def _fixed_tuple(converts: list[_Convert], where: str) -> _Convert:
 def _amount(where: str) -> _Shape:
     def pack_amount(amount: int) -> bytes:
         if type(amount) is not int or not 0 <= amount <= MAX_AMOUNT:
-            raise ShapeMismatch(shape=where, message=f"{amount!r} is no amount below 2**63")
+            raise ShapeMismatch(shape=where, message="an amount below 2**63 is expected")
         return amount.to_bytes((amount.bit_length() + 7) // 8, "big")
 
     def unpack_amount(value: Value) -> int:

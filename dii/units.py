@@ -24,7 +24,7 @@ PPM: Final = 1_000_000
 UNIT_PREFIX: Final = {0: "", 2: "c", 3: "m", 6: "u", 9: "n"}
 """Name of the smallest unit by decimals: 6 decimals of TTC are counted in uTTC."""
 
-_AMOUNT = re.compile(r"(\d{1,3}(?:[,_]\d{3})+|\d+)(?:\.(\d+))?(?:\s*([A-Za-z][A-Za-z0-9]*))?")
+_AMOUNT = re.compile(r"(\d{1,3}(?:[,_]\d{3})+|\d+)(?:\.(\d+))?(?:\s*([A-Za-z][A-Za-z0-9]*))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class Currency:
         else:
             amount = self._parse(text)
         if not 0 <= amount <= MAX_AMOUNT:
-            raise BadAmount(text=text, message=f"must lie between 0 and {self.format(MAX_AMOUNT)}")
+            shown = text if isinstance(text, str) else hex(text)  # Python limits decimal digits
+            raise BadAmount(text=shown, message=f"must lie between 0 and {self.format(MAX_AMOUNT)}")
         return amount
 
     def _parse(self, text: str) -> int:
@@ -87,8 +88,12 @@ class Currency:
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Microseconds since 1970 of an aware datetime, exactly (floats would round)."""
-    delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    """Microseconds since 1970, exactly (floats would round); a naive datetime is in UTC.
+
+    Python takes naive ones for local time, which would depend on the machine.
+    """
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    delta = aware - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
 
 

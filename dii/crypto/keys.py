@@ -182,11 +182,12 @@ def _cipher(clear: _Clear, nonce: bytes, password: str) -> GcmMode:
     from Crypto.Cipher import AES  # noqa: PLC0415
     from Crypto.Protocol.KDF import scrypt  # noqa: PLC0415
 
+    header = codec.dumps(clear)  # refuses a cost out of bounds before it is spent
     # The same password typed on another keyboard may arrive as other code points (NIST SP 800-63B)
     secret = unicodedata.normalize("NFKC", password).encode(errors="surrogatepass")
     key = scrypt(secret, clear.salt, 32, N=1 << clear.cost, r=8, p=1)
     cipher = AES.new(key, AES.MODE_GCM, nonce=nonce)
-    cipher.update(codec.dumps(clear))
+    cipher.update(header)
     return cipher
 
 

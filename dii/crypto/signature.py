@@ -104,6 +104,9 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
 def verify_all(items: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
     """Judge many (public key, message, signature) on all cores; verdicts in the same order.
 
+    The threads take Python's global lock between two signatures: while another thread computes in
+    Python they get it every 5 ms only, so call this when nothing else in the process does.
+
     Raises
     ------
     AcceleratorRefused
