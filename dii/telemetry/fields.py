@@ -1,0 +1,246 @@
+"""Fields of records that somebody else wrote: checked as they are read.
+
+Records come from JSON, so any field may be missing, of another type, out of range, or not a number
+at all. Each function here reads one field, returns None where it is absent (servers leave empty
+fields out, so the empty string counts as absent), and raises a ``Fault`` where it is there and
+wrong. The fault becomes a reject with the file and the line; a wrong value is never guessed at.
+A schema validator would do as much, but costs several times the parsing, builds objects that are
+thrown away again, and cannot set one reception aside while keeping the others of its uplink.
+
+Texts of a fault name the field and what was expected, never what stood there: rejects are shown
+and kept, and payloads or addresses have no place in them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from dii.units import SECOND, to_microseconds
+
+Record = Mapping[str, object]
+
+NO_FIELDS: Final[Record] = {}
+MAX_TEXT: Final = 256
+"""Characters of an id or name; the longest that networks allow are 36 to 100."""
+MAX_PAYLOAD: Final = 4096
+"""Bytes of a payload; LoRaWAN's longest is 242."""
+EARLIEST: Final = 946_684_800 * SECOND
+"""2000-01-01. A server time before it is seconds or milliseconds taken for microseconds."""
+LATEST: Final = 4_102_444_800 * SECOND
+"""2100-01-01. One record in the year 9999 would otherwise open three million epochs."""
+
+BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
+    "time": (EARLIEST, LATEST),
+    "gateway_time": (0, LATEST),
+    "last_seen": (EARLIEST, LATEST),
+    "latitude": (-90, 90),
+    "longitude": (-180, 180),
+    "altitude": (-500, 9_000),
+    "f_cnt": (0, 2**32 - 1),
+    "payload_hash": (-(2**63), 2**63 - 1),
+    "size": (0, MAX_PAYLOAD),
+    "airtime": (0, 100 * SECOND),
+    "rssi": (-250, 100),
+    "snr": (-100, 100),
+    "covers": (1, 366 * 86_400 * SECOND),
+    "frames": (0, 10**8),
+}
+"""Least and greatest value of every numeric column of the schema."""
+
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_EUI = re.compile(r"(?:eui-)?([0-9a-f]{16})", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_DURATION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?s", re.ASCII)
+
+
+class Fault(Exception):
+    """What is wrong with a record or a field: the reason and the detail of a reject."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason}: {detail}")
+
+
+def _wrong(key: str, expected: str) -> Fault:
+    return Fault("bad_field", f"{key}: {expected} is expected")
+
+
+def fit_text(text: str) -> bool:
+    """Whether a text is short, and free of control characters and lone surrogates."""
+    return len(text) <= MAX_TEXT and _UNFIT.search(text) is None
+
+
+def text(record: Record, key: str) -> str | None:
+    """Return a short text."""
+    value = record.get(key)
+    if value is None or value == "":
+        return None
+    if type(value) is not str or not fit_text(value):
+        raise _wrong(key, f"a text of at most {MAX_TEXT} printable characters")
+    return value
+
+
+def integer(record: Record, key: str, column: str) -> int | None:
+    """Return an integer within the bounds of a column; protobuf writes 64 bits as text."""
+    value = record.get(key)
+    if value is None or value == "":
+        return None
+    if type(value) is str and _NUMBER.fullmatch(value):
+        value = int(value)
+    least, most = BOUNDS[column]
+    if type(value) is not int or not least <= value <= most:
+        raise _wrong(key, f"an integer from {least} to {most}")
+    return value
+
+
+def number(record: Record, key: str, column: str) -> float | None:
+    """Return a finite number within the bounds of a column."""
+    value = record.get(key)
+    if value is None:
+        return None
+    least, most = BOUNDS[column]
+    if not (type(value) is float or type(value) is int) or not least <= value <= most:
+        raise _wrong(key, f"a number from {least} to {most}")
+    return float(value)
+
+
+def inner(record: Record, key: str) -> Record:
+    """Return a nested record; an absent one has no fields."""
+    value = record.get(key)
+    if value is None:
+        return NO_FIELDS
+    if not isinstance(value, dict):
+        raise _wrong(key, "an object")
+    return value
+
+
+def items(record: Record, key: str) -> list[object]:
+    """Return a list; an absent one is empty."""
+    value = record.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _wrong(key, "a list")
+    return value
+
+
+def parse_time(value: str) -> int | None:
+    """Return the microseconds since 1970 of an ISO 8601 time; without a zone it is UTC.
+
+    Nanoseconds are cut off. Times before 1970 are None: Go and protobuf write an absent time as
+    the year 1.
+
+    Raises
+    ------
+    Fault
+        ``bad_time``: the text is no time.
+    """
+    try:
+        moment = datetime.fromisoformat(value)
+        micros = to_microseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        raise Fault("bad_time", "an ISO 8601 time is expected") from None
+    return micros if micros >= 0 else None
+
+
+def clock(record: Record, key: str) -> int | None:
+    """Return what a gateway's clock said, in microseconds; None where that is beyond all bounds."""
+    value = record.get(key)
+    if value is None or value == "":
+        return None
+    if type(value) is not str:
+        raise Fault("bad_time", f"{key}: an ISO 8601 time is expected")
+    micros = parse_time(value)
+    return micros if micros is not None and micros <= LATEST else None
+
+
+def time(record: Record, key: str) -> int | None:
+    """Return a server's time in microseconds, from 2000 to 2100."""
+    micros = clock(record, key)
+    return None if micros is None else check_time(micros)
+
+
+def check_time(micros: int) -> int:
+    """Return a time that a server can have had.
+
+    Raises
+    ------
+    Fault
+        ``bad_time``: it lies before 2000 or after 2100.
+    """
+    if not EARLIEST <= micros <= LATEST:
+        raise Fault("bad_time", "a time from 2000 to 2100 is expected; integers are microseconds")
+    return micros
+
+
+def duration(record: Record, key: str, column: str) -> int | None:
+    """Return the microseconds of a protobuf duration such as ``"0.056576s"``, rounded up."""
+    value = record.get(key)
+    if value is None or value == "":
+        return None
+    match = _DURATION.fullmatch(value) if type(value) is str else None
+    if match is None:
+        raise _wrong(key, 'a duration such as "0.056576s"')
+    nanos = int(match[1]) * 10**9 + int((match[2] or "").ljust(9, "0"))
+    micros = -(-nanos // 1000)
+    if micros > BOUNDS[column][1]:
+        raise _wrong(key, f"at most {BOUNDS[column][1] // SECOND} s")
+    return micros
+
+
+def payload(record: Record, key: str, *, hexadecimal: bool = False) -> bytes:
+    """Return the bytes of a payload in base64 (or hexadecimal); an absent one is empty."""
+    value = record.get(key)
+    if value is None:
+        return b""
+    try:
+        if type(value) is not str or len(value) > 2 * MAX_PAYLOAD:
+            raise ValueError
+        return bytes.fromhex(value) if hexadecimal else base64.b64decode(value, validate=True)
+    except (ValueError, binascii.Error):
+        raise _wrong(key, "hexadecimal" if hexadecimal else "base64") from None
+
+
+def eui(value: str | None) -> str | None:
+    """Return 16 upper-case hex digits of ``X``, ``eui-X`` or 8 bytes in base64; else None.
+
+    Sixteen zeros are what devices write that have no EUI, so they are none.
+    """
+    if value is None:
+        return None
+    match = _EUI.fullmatch(value)
+    digits = match[1].upper() if match else None
+    if match is None and len(value) == 12 and value.endswith("="):
+        try:
+            digits = base64.b64decode(value, validate=True).hex().upper()
+        except binascii.Error:
+            return None
+    return digits if digits and len(digits) == 16 and digits.strip("0") else None
+
+
+def payload_hash(data: bytes) -> int:
+    """Return the first 8 bytes of a payload's SHA-256 as a signed integer."""
+    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big", signed=True)
+
+
+def canonical_gateway(identifier: str, eui_text: str | None, network: str) -> str:
+    """Return the one id of a gateway: its EUI as 16 upper-case hex digits, else ``network:id``.
+
+    ``eui-X`` and ``X`` are one. A stated EUI wins over what the identifier looks like.
+
+    Parameters
+    ----------
+    identifier
+        The network's own id of the gateway.
+    eui_text
+        The EUI, where the network states it.
+    network
+        Whose id it is: ``ttn``, ``chirpstack``, ...
+    """
+    return eui(eui_text) or eui(identifier) or f"{network}:{identifier}"

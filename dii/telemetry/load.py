@@ -1,0 +1,457 @@
+"""Loading: from files to one ``Telemetry``.
+
+Files that speak of one period are merged as receptions before anything is counted, because counts
+do not add up: an uplink heard by six gateways stands in six gateways' files. Merging is a union in
+which a row counts as often as in the file that has it most often. So loading a file twice changes
+nothing, and the order of files does not matter; dropping repeated rows instead would lose what a
+gateway with two antennas heard twice, and adding rows up would count twice what two exports share.
+
+What is said of a gateway in several places is merged field by field: who saw it last wins, then who
+says more. Ids that a network shows to be one gateway (``ttn:pisupply-shield`` and its EUI) become
+one everywhere.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import html
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dii.errors import BadColumns, SourceMissing, SourceUnreadable
+from dii.telemetry.readers import find_reader
+from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, known_metrics
+from dii.telemetry.schema import METRICS, TABLES
+from dii.telemetry.source import Source
+from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table
+from dii.units import format_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLACEHOLDERS: Final = ((0.0, 0.0), (10.0, 20.0))
+"""Places that registration forms fill in by themselves (latitude, longitude)."""
+PLACEHOLDER_RADIUS: Final = 1e-4
+"""Degrees, 11 m: forms go through 32-bit floats."""
+SHARED_BY: Final = 10
+"""Gateways at exactly one point from which on it is a placeholder: a default of a maker or the
+middle of a town. Real sites have a few gateways, and rarely in the very same metre."""
+
+_MANIFEST: Final = "telemetry.json"
+_MAX_MANIFEST: Final = 64 << 20
+
+
+@dataclass(frozen=True, repr=False)
+class Telemetry:
+    """What gateways did, as tables.
+
+    Attributes
+    ----------
+    gateways, receptions, statuses, rejected
+        Arrow tables with the columns of ``telemetry.schema``; receptions and statuses in the
+        order of time.
+    gives
+        Names of the metrics that can be computed from it; the others are unknown, not 0.
+    aliases
+        Pairs of ``network:id`` and EUI that were seen to be one gateway.
+    """
+
+    gateways: pa.Table = field(default_factory=SCHEMAS["gateways"].empty_table)
+    receptions: pa.Table = field(default_factory=SCHEMAS["receptions"].empty_table)
+    statuses: pa.Table = field(default_factory=SCHEMAS["statuses"].empty_table)
+    gives: frozenset[str] = frozenset()
+    rejected: pa.Table = field(default_factory=SCHEMAS["rejects"].empty_table)
+    aliases: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def rejects(self) -> pd.DataFrame:
+        """Records that were set aside: file, line, reason, detail, gateway, time."""
+        import pandas as pd  # noqa: PLC0415 - slow, and only people look at rejects
+
+        return self.rejected.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """First and last time of receptions and statuses; None without any."""
+        times = [table["time"] for table in (self.receptions, self.statuses) if len(table)]
+        if not times:
+            return None
+        ends = [pc.min_max(column).as_py() for column in times]
+        return min(end["min"] for end in ends), max(end["max"] for end in ends)
+
+    def merge(self, other: Telemetry) -> Telemetry:
+        """Return the union of two loads (see the module); also written ``a + b``."""
+        return _merge([self, other])
+
+    __add__ = merge
+
+    def save(self, folder: str | Path) -> None:
+        """Write the tables as Parquet into a folder, replacing what was saved there before.
+
+        Files are named by their content and the manifest, replaced last and at once, names them:
+        whoever opens the folder, or whenever the power fails, finds the old or the new tables.
+
+        Raises
+        ------
+        OSError
+            The folder cannot be written.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {name: _save(table, folder, name) for name, table in self._tables().items()}
+        manifest = {
+            "version": 1,
+            "gives": sorted(self.gives),
+            "aliases": sorted(self.aliases),
+            "files": files,
+        }
+        fresh = folder / f".{_MANIFEST}"
+        fresh.write_text(json.dumps(manifest, indent=1))
+        _sync(fresh)
+        fresh.replace(folder / _MANIFEST)
+        _sync(folder)
+        for name, file in files.items():
+            for old in folder.glob(f"{name}-{'[0-9a-f]' * 16}.parquet"):
+                if old.name != file:
+                    old.unlink()
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Telemetry:
+        """Read what ``save`` wrote.
+
+        Raises
+        ------
+        SourceMissing
+            Nothing was saved there.
+        SourceUnreadable
+            What is there is not what was saved.
+        """
+        path = Path(folder) / _MANIFEST
+        if not path.is_file():
+            raise SourceMissing(file=str(path))
+        try:
+            if path.stat().st_size > _MAX_MANIFEST:
+                raise ValueError("too large")
+            manifest = json.loads(path.read_text())
+            tables = {name: _open(path.parent, manifest["files"][name], name) for name in TABLES}
+            return cls(
+                gateways=tables["gateways"],
+                receptions=tables["receptions"],
+                statuses=tables["statuses"],
+                gives=frozenset(manifest["gives"]) & METRICS.keys(),
+                rejected=tables["rejects"],
+                aliases=frozenset((str(one), str(eui)) for one, eui in manifest["aliases"]),
+            )
+        except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+            message = f"not a saved telemetry: {error}"
+            raise SourceUnreadable(file=str(path), message=message) from None
+
+    def _tables(self) -> dict[str, pa.Table]:
+        return {
+            "gateways": self.gateways,
+            "receptions": self.receptions,
+            "statuses": self.statuses,
+            "rejects": self.rejected,
+        }
+
+    def _facts(self) -> list[tuple[str, str]]:
+        operators = pc.count_distinct(self.gateways["operator"]).as_py()
+        reasons = Counter(self.rejected["reason"].to_pylist()).most_common()
+        facts = [
+            ("gateways", f"{len(self.gateways):,} of {operators:,} operators"),
+            ("receptions", f"{len(self.receptions):,}"),
+            ("statuses", f"{len(self.statuses):,}"),
+            ("rejects", ", ".join(f"{count:,} {reason}" for reason, count in reasons) or "none"),
+            ("gives", ", ".join(name for name in METRICS if name in self.gives) or "no metrics"),
+        ]
+        if self.span is not None:
+            facts.append(("period", " to ".join(map(format_time, self.span))))
+        return facts
+
+    def __repr__(self) -> str:
+        return "Telemetry\n" + "\n".join(f"  {name:<10}  {fact}" for name, fact in self._facts())
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{name}</th><td>{html.escape(fact)}</td></tr>" for name, fact in self._facts()
+        )
+        return f"<table><caption>Telemetry</caption>{rows}</table>"
+
+
+def load(
+    *sources: str | Path | pd.DataFrame,
+    strict: bool = False,
+    columns: Mapping[str, str] | None = None,
+    network: str = "ttn",
+) -> Telemetry:
+    """Read files of any known format; what they are shows at their beginning.
+
+    Parameters
+    ----------
+    *sources
+        Paths of files, gzipped or not, or patterns such as ``"logs/*.jsonl"``; or pandas data
+        frames with the columns of ``telemetry.schema``.
+    strict
+        Stop at the first bad record, instead of setting it aside in ``rejects``.
+    columns
+        For plain tables: the schema's name for each foreign name of a column. An empty name leaves
+        a column out.
+    network
+        Whose gateway ids they are where a source does not say.
+
+    Raises
+    ------
+    SourceMissing, SourceUnreadable, UnknownFormat, InputTooLarge, BadColumns
+        A source cannot be read at all.
+    RecordRejected
+        ``strict``, and a record is bad.
+    """
+    known = {column.name for table in TABLES.values() for column in table} | {""}
+    for foreign, name in (columns or {}).items():
+        if name not in known:
+            raise BadColumns(file=f"columns={{{foreign!r}: {name!r}}}", message="no such column")
+    found: list[Rows] = []
+    gives: list[frozenset[str]] = []
+    for origin, name in _origins(sources):
+        source = Source(origin, name, columns, network)
+        reader = find_reader(source)
+        rows = Rows(name, strict)
+        reader.read(source, rows)
+        found.append(rows)
+        gives.append(known_metrics(reader.gives, rows))
+    return _assemble(found, gives)
+
+
+def _origins(sources: Iterable[object]) -> Iterator[tuple[Path | pa.Table, str]]:
+    """Yield each file and table once, with a name: of a file its own, unless two share it."""
+    origins: dict[Path | int, Path | pa.Table] = {}
+    for number, source in enumerate(sources, 1):
+        if isinstance(source, str | os.PathLike):
+            for path in _paths(Path(source).expanduser()):
+                origins.setdefault(path.resolve(), path)
+        else:
+            origins[number] = _table(source, f"table {number}")
+    names = Counter(path.name for path in origins.values() if isinstance(path, Path))
+    for key, origin in origins.items():
+        if isinstance(origin, Path):
+            yield origin, origin.name if names[origin.name] == 1 else str(origin)
+        else:
+            yield origin, f"table {key}"
+
+
+def _table(source: object, name: str) -> pa.Table:
+    try:
+        return pa.Table.from_pandas(source, preserve_index=False)
+    except pa.ArrowException as error:
+        raise SourceUnreadable(file=name, message=str(error)) from None
+
+
+def _paths(path: Path) -> list[Path]:
+    try:
+        if path.exists():
+            return [path]
+    except OSError as error:
+        raise SourceUnreadable(file=str(path), message=error.strerror) from None
+    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
+    if not found:
+        raise SourceMissing(file=str(path))
+    return found
+
+
+def _assemble(found: Sequence[Rows], gives: Sequence[frozenset[str]]) -> Telemetry:
+    """Return what several files say together."""
+    seen = sorted((pair, rows.file, line) for rows in found for pair, line in rows.aliases.items())
+    aliases = {pair for pair, _, _ in seen}
+    names = _resolved(aliases)
+    rejects = [
+        Reject(file, line, "ambiguous_alias", "it stands for several EUIs", pair[0])
+        for pair, file, line in seen
+        if pair[0] not in names
+    ]
+    gateways = []
+    for rows in found:
+        for row, line in rows.gateways:
+            gateway = row._replace(gateway=names.get(row.gateway, row.gateway))
+            gateways.append((gateway, rows.file, line))
+    rejects += _remove_placeholders(gateways)
+    parts = [
+        Telemetry(
+            receptions=_renamed(rows.table("receptions"), names),
+            statuses=_renamed(rows.table("statuses"), names),
+            gives=given,
+            rejected=_renamed(rows.table("rejects"), names),
+        )
+        for rows, given in zip(found, gives)
+    ]
+    known = Telemetry(
+        gateways=_merge_gateways(row for row, _, _ in gateways),
+        rejected=to_table("rejects", rejects),
+        aliases=frozenset(aliases),
+    )
+    return _merge([known, *parts])
+
+
+def _merge(parts: Sequence[Telemetry]) -> Telemetry:
+    aliases = frozenset().union(*(part.aliases for part in parts))
+    names = _resolved(aliases)
+    receptions = _union([_renamed(part.receptions, names) for part in parts])
+    statuses = _union([_renamed(part.statuses, names) for part in parts])
+    seen = []
+    for table in (receptions, statuses):
+        last = table.group_by("gateway").aggregate([("time", "max")]).to_pylist()
+        seen += [Gateway(row["gateway"], last_seen=row["time_max"]) for row in last]
+    seen = [row for row in seen if row.gateway is not None]
+    stated = [Gateway(**row) for part in parts for row in part.gateways.to_pylist()]
+    stated = [row._replace(gateway=names.get(row.gateway, row.gateway)) for row in stated]
+    return Telemetry(
+        gateways=_merge_gateways([*stated, *seen]),
+        receptions=receptions,
+        statuses=statuses,
+        gives=_given([part.gives for part in parts]),
+        rejected=_union([_renamed(part.rejected, names) for part in parts]),
+        aliases=aliases,
+    )
+
+
+def _resolved(aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the EUI of each ``network:id`` that stands for one EUI only."""
+    euis: dict[str, set[str]] = {}
+    for identifier, eui in aliases:
+        euis.setdefault(identifier, set()).add(eui)
+    return {identifier: next(iter(found)) for identifier, found in euis.items() if len(found) == 1}
+
+
+def _renamed(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    """Return a table with gateways named by their EUI where that is known."""
+    place = table.schema.get_field_index("gateway")
+    encoded = table["gateway"].combine_chunks().dictionary_encode()
+    old = encoded.dictionary.to_pylist()
+    if names.keys().isdisjoint(old):
+        return table
+    new = pa.array([names.get(name, name) for name in old], pa.string())
+    return table.set_column(place, table.schema.field(place), new.take(encoded.indices))
+
+
+def _given(gives: Sequence[frozenset[str]]) -> frozenset[str]:
+    """Return the metrics that sources give together.
+
+    Sources that speak of different things add their metrics; of those that speak of the same, all
+    must give a metric: where one does not know it, the sum is unknown too.
+    """
+    together: frozenset[str] = frozenset()
+    for kind in (STATUS_METRICS, RECEPTION_METRICS):
+        some = [given & kind for given in gives if given & kind]
+        together |= kind.intersection(*some) if some else frozenset()
+    return together
+
+
+def _union(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of all tables, each as often as in the table that has it most, in order."""
+    schema, names = tables[0].schema, tables[0].schema.names
+    filled = [table for table in tables if len(table)]
+    if len(filled) > 1:
+        counted = [table.group_by(names).aggregate([([], "count_all")]) for table in filled]
+        merged = pa.concat_tables(counted).group_by(names).aggregate([("count_all", "max")])
+        rows = merged.select(names)
+        times = merged["count_all_max"]
+        most = pc.max(times).as_py()
+        again = [rows.filter(pc.greater(times, done)) for done in range(1, most)]
+        filled = [pa.concat_tables([rows, *again])]
+    table = filled[0] if filled else tables[0]
+    ordered = table.sort_by([(name, "ascending") for name in names])
+    return ordered.cast(schema).combine_chunks()
+
+
+def _remove_placeholders(gateways: list[tuple[Gateway, str, int]]) -> list[Reject]:
+    """Take places away that are none, in place; return a reject for each."""
+    at: dict[tuple[float, float], set[str]] = {}
+    for row, _, _ in gateways:
+        if row.latitude is not None and row.longitude is not None:
+            at.setdefault((row.latitude, row.longitude), set()).add(row.gateway)
+    details = {
+        place: f"shared by {len(found)} gateways"
+        for place, found in at.items()
+        if len(found) >= SHARED_BY
+    }
+    for latitude, longitude in at:
+        for fixed in PLACEHOLDERS:
+            if max(abs(latitude - fixed[0]), abs(longitude - fixed[1])) <= PLACEHOLDER_RADIUS:
+                details[latitude, longitude] = f"a form's default, ({fixed[0]:g}, {fixed[1]:g})"
+    rejects = []
+    for index, (row, file, line) in enumerate(gateways):
+        if row.latitude is None or row.longitude is None:
+            continue
+        if detail := details.get((row.latitude, row.longitude)):
+            nowhere = row._replace(latitude=None, longitude=None, altitude=None)
+            gateways[index] = nowhere, file, line
+            rejects.append(Reject(file, line, "placeholder_coordinates", detail, row.gateway))
+    return rejects
+
+
+def _merge_gateways(rows: Iterable[Gateway]) -> pa.Table:
+    """Return one row for each gateway: fields of whoever saw it last, else of who says more."""
+    found: dict[str, list[Gateway]] = {}
+    for row in rows:
+        found.setdefault(row.gateway, []).append(row)
+    merged = []
+    for gateway in sorted(found):
+        best = sorted(set(found[gateway]), key=_rank, reverse=True)
+        place = next((row for row in best if row.latitude is not None), best[0])
+        merged.append(
+            Gateway(
+                gateway,
+                next((row.operator for row in best if row.operator), None),
+                place.latitude,
+                place.longitude,
+                place.altitude,
+                next((row.country for row in best if row.country), None),
+                next((row.placement for row in best if row.placement), None),
+                best[0].last_seen,
+            )
+        )
+    return to_table("gateways", merged)
+
+
+def _rank(row: Gateway) -> tuple[int, int, str]:
+    """Later is better, then more; the text decides ties the same way in any order of files."""
+    return row.last_seen or 0, sum(value is not None for value in row), repr(row)
+
+
+def _save(table: pa.Table, folder: Path, name: str) -> str:
+    """Write a table; return the name of its file, which follows from its content."""
+    fresh = folder / f".{name}.parquet"
+    pq.write_table(table, fresh)
+    with fresh.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    _sync(fresh)
+    path = folder / f"{name}-{digest}.parquet"
+    fresh.replace(path)
+    return path.name
+
+
+def _open(folder: Path, file: str, name: str) -> pa.Table:
+    if Path(file).name != file:
+        raise ValueError(f"{file!r} is not a file beside the manifest")
+    table = pq.read_table(folder / file, partitioning=None)
+    if not table.schema.equals(SCHEMAS[name]):
+        raise ValueError(f"{file} has not the columns of {name}")
+    return table.combine_chunks()
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,49 @@
+"""Readers: one small class for each format, tried in the order of ``READERS``.
+
+What a file is shows at its beginning, not in its name. Each reader looks and says why it declines;
+the first that does not decline reads. Formats are told apart by the fields that make them what they
+are, so the order matters for plain tables only, which take what nobody claims and has a column
+``gateway``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dii.errors import UnknownFormat
+from dii.telemetry.readers.base import Reader
+from dii.telemetry.readers.chirpstack import ChirpStack
+from dii.telemetry.readers.plain import Gateways, Receptions, Statuses
+from dii.telemetry.readers.registry import Registry
+from dii.telemetry.readers.things_stack import ThingsStack
+from dii.telemetry.source import Source
+
+READERS: Final[tuple[Reader, ...]] = (
+    Registry(),
+    ThingsStack(),
+    ChirpStack(),
+    Gateways(),
+    Receptions(),
+    Statuses(),
+)
+
+
+def find_reader(source: Source) -> Reader:
+    """Return the reader of a source.
+
+    Raises
+    ------
+    UnknownFormat
+        Every reader declines; the error says why each does.
+    """
+    declined: dict[str, list[str]] = {}
+    for reader in READERS:
+        reason = reader.declines(source)
+        if reason is None:
+            return reader
+        declined.setdefault(reason, []).append(reader.name)
+    start = source.head[:40].decode("utf-8", "replace")
+    why = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in declined.items())
+    if not start:
+        why = "it is empty"
+    raise UnknownFormat(file=source.name, start=start, declined=why)

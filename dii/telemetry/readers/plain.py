@@ -1,0 +1,344 @@
+"""Plain tables, CSV or Parquet or a pandas data frame, with the columns of the schema.
+
+The header decides what a table is: with ``gateway`` and no ``time`` it is gateways, with ``covers``
+too statuses, else receptions. Columns that the schema does not know are left out; ``columns`` maps
+foreign names. Times are ISO 8601 (without a zone UTC) or integer microseconds, airtime integer
+microseconds; an empty value, and ``NA`` where no text stands, is unknown.
+
+Work goes column by column: Arrow casts a column as a whole where it can, else each value is read on
+its own, so that one bad value costs one row and not the batch. Each line of a CSV file stands for
+itself: a quote that is never closed then costs one row too, at the price of values with line breaks
+in them, which telemetry does not have.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dii.errors import BadColumns, InputTooLarge
+from dii.telemetry.fields import BOUNDS, Fault, canonical_gateway, fit_text, parse_time
+from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, Reader
+from dii.telemetry.schema import TABLES, Column
+from dii.telemetry.source import FREE_EXPANSION, MAX_RATIO, Source
+from dii.telemetry.tables import BATCH, SCHEMAS, TYPES, Gateway, Rows
+
+KINDS: Final[Mapping[str, str]] = {
+    "data": "data",
+    "join": "join",
+    "downlink": "downlink",
+    "unconfirmed_up": "data",
+    "confirmed_up": "data",
+    "join_request": "join",
+    "rejoin_request": "join",
+    "join_accept": "downlink",
+    "unconfirmed_down": "downlink",
+    "confirmed_down": "downlink",
+}
+"""Kinds of frames by the schema's and by LoRaWAN's names of message types."""
+
+MAX_ROWS_PER_BYTE: Final = 64
+"""Rows that a byte of a Parquet file may stand for, beyond the first million."""
+
+_BOOLS: Final = {"true": True, "false": False, "1": True, "0": False}
+_TIMES: Final = frozenset({"time", "gateway_time", "last_seen"})
+_PLACE: Final = frozenset({"latitude", "longitude", "altitude"})
+_COUNTRY: Final = re.compile(r"[a-z]{2}", re.ASCII)
+_DIGITS: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+
+_Faults = dict[int, str]
+"""What is wrong with a row, by its number in the batch."""
+
+
+def _table(header: Sequence[str]) -> str | None:
+    """Return which table a header announces."""
+    if "gateway" not in header:
+        return None
+    if "time" not in header:
+        return "gateways"
+    return "statuses" if "covers" in header else "receptions"
+
+
+class _Plain(Reader):
+    """A table with the columns of the schema."""
+
+    table: ClassVar[str]
+
+    def declines(self, source: Source) -> str | None:
+        """Return why a source is not of this format, None if it is."""
+        found = _table(source.header)
+        if found == self.table:
+            return None
+        return f"its columns are those of {found}" if found else "no column is named gateway"
+
+    def read(self, source: Source, rows: Rows) -> None:
+        """Push the rows whose every value can be read."""
+        wanted = {column.name: column for column in TABLES[self.table]}
+        names = [name for name in source.header if name in wanted]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise BadColumns(file=source.name, message=f"two columns are {twice!r}")
+        for lines, batch in _batches(source, rows, wanted):
+            faults: _Faults = {}
+            columns = {
+                name: _convert(column, batch[name], source.network, faults)
+                if name in batch
+                else pa.nulls(len(lines), SCHEMAS[self.table].field(name).type)
+                for name, column in wanted.items()
+            }
+            if "kind" in columns:
+                columns["kind"] = pc.fill_null(columns["kind"], "data")
+            for name, column in wanted.items():
+                if column.required:
+                    _note(faults, pc.is_null(columns[name]), f"{name}: a value is required")
+            self._push(rows, lines, columns, faults)
+
+    def _push(
+        self, rows: Rows, lines: Sequence[int], columns: dict[str, pa.Array], faults: _Faults
+    ) -> None:
+        times = columns["time"] if self.table == "receptions" else None
+        for row in sorted(faults):
+            rows.line = lines[row]
+            time = times[row].as_py() if times is not None else None
+            rows.reject("bad_field", faults[row], columns["gateway"][row].as_py(), time)
+        table = pa.Table.from_arrays(list(columns.values()), schema=SCHEMAS[self.table])
+        good = [row for row in range(len(lines)) if row not in faults]
+        if faults:
+            table = table.take(pa.array(good, pa.int64()))
+        if self.table != "gateways":
+            rows.batch(self.table, table)
+            return
+        for row, record in zip(good, table.to_pylist()):
+            rows.line = lines[row]
+            latitude, longitude, altitude = rows.place(record, record["gateway"])
+            gateway = Gateway(**record)
+            rows.entry(gateway._replace(latitude=latitude, longitude=longitude, altitude=altitude))
+
+
+class Gateways(_Plain):
+    """A table of gateways."""
+
+    name = "gateways"
+    about = "plain gateways: CSV or Parquet with the columns of the schema"
+    gives: ClassVar[frozenset[str]] = frozenset()
+    table = "gateways"
+
+
+class Receptions(_Plain):
+    """A table of receptions."""
+
+    name = "receptions"
+    about = "plain receptions: CSV or Parquet with the columns of the schema"
+    gives = RECEPTION_METRICS
+    table = "receptions"
+
+
+class Statuses(_Plain):
+    """A table of statuses.
+
+    It gives ``online_ppm`` only if it knows ``frames``: a gateway is deaf that hears no frame of
+    any network, and the uplinks of applications are frames of one.
+    """
+
+    name = "statuses"
+    about = "plain statuses: CSV or Parquet with the columns of the schema"
+    gives = STATUS_METRICS
+    table = "statuses"
+
+
+# --- batches -----------------------------------------------------------------------------------
+
+_Batch = tuple[Sequence[int], dict[str, pa.Array]]
+"""The line of each row, and the columns by the schema's names."""
+
+
+def _batches(source: Source, rows: Rows, wanted: Mapping[str, Column]) -> Iterator[_Batch]:
+    """Yield the wanted columns of at most 50,000 rows at a time."""
+    places = {name: place for place, name in enumerate(source.header) if name in wanted}
+    if isinstance(source.origin, Path) and not source.parquet:
+        yield from _csv(source, rows, places)
+        return
+    done = 0
+    for batch in _columnar(source, rows, sorted(places.values())):
+        lines = range(done + 1, done + 1 + len(batch))
+        columns = dict(zip(sorted(places, key=places.__getitem__), batch.columns))
+        yield lines, columns
+        done += len(batch)
+
+
+def _csv(source: Source, rows: Rows, places: Mapping[str, int]) -> Iterator[_Batch]:
+    width = len(source.header)
+    lines: list[int] = []
+    kept: list[list[str]] = []
+
+    def cut() -> _Batch:
+        columns = list(zip(*kept))
+        arrays = {
+            name: pa.array([value or None for value in columns[place]], pa.string())
+            for name, place in places.items()
+        }
+        return lines, arrays
+
+    texts = source.lines(rows)
+    next(texts)  # the header
+    for line in texts:
+        try:
+            values = next(csv.reader([line.decode()], delimiter=source.delimiter, strict=True))
+        except UnicodeDecodeError as error:
+            rows.reject("bad_text", f"byte {error.start} is not UTF-8")
+            continue
+        except csv.Error as error:
+            rows.reject("bad_record", str(error))
+            continue
+        if len(values) != width:
+            rows.reject("bad_record", f"{len(values)} values where the header has {width}")
+            continue
+        lines.append(rows.line)
+        kept.append(values)
+        if len(kept) == BATCH:
+            yield cut()
+            lines, kept = [], []
+    if kept:
+        yield cut()
+
+
+def _columnar(source: Source, rows: Rows, places: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    if not isinstance(source.origin, Path):
+        yield from source.origin.select(places).to_batches(max_chunksize=BATCH)
+        return
+    try:
+        with pq.ParquetFile(source.origin) as file:
+            about = file.metadata
+            size = sum(
+                about.row_group(group).total_byte_size for group in range(about.num_row_groups)
+            )
+            most = max(FREE_EXPANSION, MAX_RATIO * source.size)
+            if size > most:
+                raise InputTooLarge(file=source.name, what="content", size=size, limit=most)
+            most = MAX_ROWS_PER_BYTE * source.size + 1_000_000
+            if about.num_rows > most:
+                raise InputTooLarge(file=source.name, what="rows", size=about.num_rows, limit=most)
+            names = [file.schema_arrow.names[place] for place in places]
+            yield from file.iter_batches(BATCH, columns=names)
+    except (pa.ArrowException, OSError) as error:
+        rows.reject("bad_table", str(error)[:200])
+
+
+# --- values ------------------------------------------------------------------------------------
+
+
+def _note(faults: _Faults, mask: pa.Array, detail: str) -> None:
+    """Note what is wrong with the rows of a mask; the first fault of a row stays."""
+    if pc.any(mask).as_py():
+        for row in pc.indices_nonzero(mask).to_pylist():
+            faults.setdefault(row, detail)
+
+
+def _convert(column: Column, values: pa.Array, network: str, faults: _Faults) -> pa.Array:
+    """Return a column in the schema's type; values that cannot be are null, and noted."""
+    kind = TYPES[column.type]
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_timestamp(values.type):
+        micros = pa.timestamp("us", values.type.tz)  # a zone names the display: all count UTC
+        values = values.cast(micros, safe=False).cast(pa.int64())
+    try:
+        found = values.cast(kind)
+    except pa.ArrowException:
+        found = _each(values, kind, lambda value: _read(column, value), faults)
+    if column.type == "string":
+        return _unique(found, lambda text: _text(column.name, text, network), faults)
+    if column.name in BOUNDS and column.name not in _PLACE:
+        least, most = BOUNDS[column.name]
+        inside = pc.and_(pc.greater_equal(found, least), pc.less_equal(found, most))
+        _note(faults, pc.invert(pc.fill_null(inside, True)), _expected(column))
+    return found
+
+
+def _expected(column: Column) -> str:
+    if column.name in _TIMES:
+        return f"{column.name}: a time from 2000 to 2100 is expected; integers are microseconds"
+    least, most = BOUNDS.get(column.name, (0, 1))
+    return f"{column.name}: {column.type} from {least} to {most} is expected"
+
+
+def _each(
+    values: pa.Array, kind: pa.DataType, read: Callable[[object], object], faults: _Faults
+) -> pa.Array:
+    """Return what ``read`` makes of each value; null where it raises a fault, which is noted."""
+    found: list[object] = []
+    for row, value in enumerate(values.to_pylist()):
+        try:
+            found.append(None if value is None else read(value))
+        except Fault as fault:
+            found.append(None)
+            faults.setdefault(row, fault.detail)
+    return pa.array(found, kind)
+
+
+def _unique(values: pa.Array, read: Callable[[str], str | None], faults: _Faults) -> pa.Array:
+    """Do the same once for each text that occurs."""
+    encoded = values.dictionary_encode()
+    wrong: _Faults = {}
+    found = _each(encoded.dictionary, pa.string(), lambda text: read(str(text)), wrong)
+    if wrong:
+        for row, index in enumerate(encoded.indices.to_pylist()):
+            if index in wrong:
+                faults.setdefault(row, wrong[index])
+    return found.take(encoded.indices)
+
+
+def _read(column: Column, value: object) -> object:
+    """Return a number, time or truth value that Arrow did not cast with its whole column."""
+    if isinstance(value, str):
+        value = value.strip()
+        if value in {"", "NA"}:
+            return None
+        if column.type == "bool":
+            value = _BOOLS.get(value.lower())
+        elif column.type == "float64":
+            try:
+                value = float(value)
+            except ValueError:
+                value = None
+        elif _DIGITS.fullmatch(value):
+            value = int(value)
+        elif column.name in _TIMES:
+            return parse_time(value)
+    if type(value) is float and value.is_integer() and column.type == "int64":
+        value = int(value)
+    wanted = {"bool": (bool,), "float64": (float, int), "int64": (int,)}.get(column.type, ())
+    if type(value) not in wanted or not -(2**63) <= value < 2**63:  # type: ignore[operator]
+        raise Fault("bad_field", _expected(column))
+    return float(value) if column.type == "float64" else value  # type: ignore[arg-type]
+
+
+def _text(name: str, text: str, network: str) -> str | None:
+    """Return a text as its column wants it."""
+    if not text:
+        return None
+    if not fit_text(text):
+        raise Fault("bad_field", f"{name}: too long, or not printable")
+    match name:
+        case "gateway":
+            return text if ":" in text else canonical_gateway(text, None, network)
+        case "device":
+            return text.upper()
+        case "kind":
+            if text.lower() not in KINDS:
+                raise Fault("bad_field", f"kind: one of {', '.join(KINDS)} is expected")
+            return KINDS[text.lower()]
+        case "country":
+            if not _COUNTRY.fullmatch(text.lower()):
+                raise Fault("bad_field", "country: two letters are expected")
+            return text.lower()
+        case "placement":
+            return text.lower() if text.lower() in {"indoor", "outdoor"} else None
+        case _:
+            return text

@@ -1,0 +1,188 @@
+"""Uplink messages of applications of The Things Stack (version 3), as webhooks and MQTT give them.
+
+One JSON object a line, also wrapped in ``{"result": ...}`` as its storage integration does. It is
+protobuf's JSON: integers of 64 bits are texts, durations are texts such as ``"0.056576s"``, and
+what is zero or empty is left out, so that an absent counter or signal-to-noise ratio *is* zero.
+
+Uplinks that came through Packet Broker hide their gateway behind ``packetbroker``. An entry that
+names its forwarder is that gateway. One with the signal strength, signal-to-noise ratio and time
+of an entry that has a name is the same reception heard of twice (a gateway that forwards to two
+networks) and is set aside; an absent time equals nothing. Any other stays without a gateway.
+
+An uplink's time is when the network server got it. The gateways' clocks are kept beside it and
+never order anything. ``deduplication_id`` stays empty: one and the same message comes with and
+without its correlation ids, depending on the integration, and must not count twice.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from dii.telemetry.airtime import uplink_airtime
+from dii.telemetry.fields import (
+    Fault,
+    Record,
+    canonical_gateway,
+    clock,
+    duration,
+    eui,
+    inner,
+    integer,
+    items,
+    number,
+    payload,
+    payload_hash,
+    text,
+    time,
+)
+from dii.telemetry.readers.base import RECEPTION_METRICS, LastPlaces, Reader, read_lines
+from dii.telemetry.source import Source
+from dii.telemetry.tables import Reception, Rows
+
+_BROKER: Final = "packetbroker"
+_THINGS_NET_ID: Final = "000013"
+
+
+class _Heard(NamedTuple):
+    """One entry of ``rx_metadata``."""
+
+    gateway: str | None
+    gateway_time: int | None
+    rssi: float | None
+    snr: float | None
+    location: Record
+
+    def same(self) -> tuple[object, ...]:
+        """What two entries of one reception share."""
+        return self.gateway_time, self.rssi, self.snr
+
+
+class ThingsStack(Reader):
+    """Application uplinks of The Things Stack."""
+
+    name = "things-stack-v3"
+    about = "The Things Stack v3: uplink messages of applications, JSON lines"
+    gives = RECEPTION_METRICS
+
+    def declines(self, source: Source) -> str | None:
+        """Return why a source is not of this format, None if it is."""
+        if any("end_device_ids" in _unwrapped(record) for record in source.records):
+            return None
+        return "no line is an object with end_device_ids"
+
+    def read(self, source: Source, rows: Rows) -> None:
+        """Push the receptions, and the place of each gateway."""
+        places = LastPlaces()
+        read_lines(source, rows, lambda record: _message(record, source.network, rows, places))
+        places.push(rows)
+
+
+def _unwrapped(record: Record) -> Record:
+    result = record.get("result")
+    return result if isinstance(result, dict) else record
+
+
+def _message(record: Record, network: str, rows: Rows, places: LastPlaces) -> None:
+    record = _unwrapped(record)
+    if "end_device_ids" not in record:
+        raise Fault("bad_record", "a message of an application is expected")
+    message = inner(record, "uplink_message")
+    received = time(message, "received_at") or time(record, "received_at")
+    if received is None:
+        raise Fault("no_time", "received_at is missing")
+    entries = items(message, "rx_metadata")
+    if not entries:
+        rows.reject("no_receptions", "not an uplink, or without rx_metadata", time=received)
+        return
+    network = _network(inner(message, "network_ids"), "", network)
+    heard: list[_Heard] = []
+    for entry in entries:
+        try:
+            heard.append(_entry(entry, network, rows))
+        except Fault as fault:
+            rows.reject(fault.reason, fault.detail, time=received)
+    if record.get("simulated"):
+        for one in heard:
+            rows.reject("simulated", "never on the air", one.gateway, received)
+        return
+    frame = _frame(record, message, received)
+    named = {one.same() for one in heard if one.gateway and None not in one.same()}
+    for one in heard:
+        if one.gateway is None and one.same() in named:
+            rows.reject("same_reception", "a named gateway's, through Packet Broker", time=received)
+            continue
+        if one.gateway is not None:
+            places.note(one.gateway, received, rows.line, one.location)
+        rows.reception(
+            frame._replace(
+                gateway=one.gateway, gateway_time=one.gateway_time, rssi=one.rssi, snr=one.snr
+            )
+        )
+
+
+def _frame(record: Record, message: Record, received: int) -> Reception:
+    """Return what all receptions of an uplink share."""
+    ids = inner(record, "end_device_ids")
+    session = payload(message, "session_key_id").hex()
+    data = payload(message, "frm_payload")
+    settings = inner(message, "settings")
+    lora = inner(inner(settings, "data_rate"), "lora")
+    airtime = duration(message, "consumed_airtime", "airtime")
+    if airtime is None:
+        code_rate = lora.get("coding_rate") or settings.get("coding_rate")
+        airtime = uplink_airtime(
+            len(data), lora.get("spreading_factor"), lora.get("bandwidth"), code_rate
+        )
+    device = text(ids, "dev_eui") or session or text(ids, "dev_addr")
+    return Reception(
+        time=received,
+        gateway=None,
+        device=device.upper() if device else None,
+        application=text(inner(ids, "application_ids"), "application_id"),
+        f_cnt=integer(message, "f_cnt", "f_cnt") or 0,
+        payload_hash=payload_hash(data),
+        size=len(data),
+        airtime=airtime,
+        delivered=True,
+        foreign=False,
+    )
+
+
+def _entry(entry: object, network: str, rows: Rows) -> _Heard:
+    if not isinstance(entry, dict):
+        raise Fault("bad_field", "rx_metadata: a list of objects is expected")
+    ids = inner(entry, "gateway_ids")
+    identifier, eui_text = text(ids, "gateway_id"), text(ids, "eui")
+    if brokered := identifier == _BROKER:
+        broker = inner(entry, "packet_broker")
+        identifier = text(broker, "forwarder_gateway_id")
+        eui_text = text(broker, "forwarder_gateway_eui")
+        network = _network(broker, "forwarder_", network)
+    gateway = None
+    if identifier or eui(eui_text):
+        gateway = canonical_gateway(identifier or "", eui_text, network)
+        if identifier and eui(eui_text) and not eui(identifier):
+            rows.alias(f"{network}:{identifier}", gateway)
+    elif not brokered:
+        raise Fault("bad_field", "gateway_ids: an id is expected")
+    return _Heard(
+        gateway,
+        clock(entry, "time"),
+        number(entry, "rssi", "rssi"),
+        number(entry, "snr", "snr") or 0.0,
+        inner(entry, "location"),
+    )
+
+
+def _network(ids: Record, prefix: str, default: str) -> str:
+    """Return whose gateway ids they are: a tenant of The Things Network, or another network.
+
+    The Things Network's tenants ``ttn`` and ``ttnv2`` are one namespace: version 2 had the registry
+    from which gateways moved to version 3.
+    """
+    net_id, tenant = text(ids, f"{prefix}net_id"), text(ids, f"{prefix}tenant_id")
+    if net_id is None:
+        return default
+    if net_id == _THINGS_NET_ID:
+        return tenant if tenant not in {None, "ttn", "ttnv2"} else "ttn"
+    return f"{net_id}-{tenant}" if tenant else net_id

@@ -1,0 +1,285 @@
+"""A file as bytes nobody vouches for: bounded before anything is parsed.
+
+A reader gets lines or one document from here and nothing else, so that the bounds hold in one
+place: a line has at most 1 MiB and is skipped, not stored, beyond that; a document has at most
+256 MiB; a compressed file may not expand more than 250-fold (JSON reaches 20-fold, a bomb
+1,000-fold). Compression is told by the first two bytes, as names lie. Everything streams: memory
+does not depend on the size of a file of lines.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from io import BufferedReader
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dii.errors import InputTooLarge, SourceUnreadable
+from dii.telemetry.fields import Fault
+from dii.telemetry.tables import Rows
+
+MAX_LINE: Final = 1 << 20
+MAX_DOCUMENT: Final = 256 << 20
+MAX_RATIO: Final = 250
+FREE_EXPANSION: Final = 64 << 20
+"""Bytes that a compressed file may expand to whatever its ratio is."""
+HEAD: Final = MAX_LINE
+"""Bytes from which a format is recognised."""
+HEAD_RECORDS: Final = 100
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+_DECODER = json.JSONDecoder()
+_DAMAGE = (EOFError, OSError, zlib.error)
+"""What reading damaged compressed data raises (``BadGzipFile`` is an ``OSError``)."""
+
+
+def parse_json(line: bytes) -> object:
+    """Return the value of one line.
+
+    Raises
+    ------
+    Fault
+        ``bad_text`` or ``bad_json``.
+    """
+    try:
+        return json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise Fault("bad_text", f"byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise Fault("bad_json", "nested too deep") from None
+    except ValueError as error:
+        raise Fault("bad_json", str(error)) from None
+
+
+def members(document: str) -> Iterator[tuple[str | None, object]]:
+    """Yield the key (None in an array) and the value of each member of one JSON document.
+
+    One at a time: neither does a document become objects as a whole, nor does a mistake near its
+    end cost what stands before it.
+
+    Raises
+    ------
+    Fault
+        ``bad_json``: where the document breaks.
+    """
+
+    def skip(at: int) -> int:
+        return _SPACE.match(document, at).end()  # type: ignore[union-attr]
+
+    def expect(marks: str, at: int) -> int:
+        if document[at : at + 1] not in tuple(marks):
+            raise Fault("bad_json", f"one of {marks} is expected at character {at}")
+        return skip(at + 1)
+
+    try:
+        start = skip(0)
+        at = expect("{[", start)
+        close = "}" if document[start] == "{" else "]"
+        while document[at : at + 1] != close:
+            key = None
+            if close == "}":
+                key, at = _DECODER.raw_decode(document, at)
+                if not isinstance(key, str):
+                    raise Fault("bad_json", f"a key is expected before character {at}")
+                at = expect(":", skip(at))
+            value, at = _DECODER.raw_decode(document, at)
+            yield key, value
+            at = skip(at)
+            if document[at : at + 1] != close:
+                at = expect(",", at)
+        if skip(at + 1) != len(document):
+            raise Fault("bad_json", f"more follows the document at character {at + 1}")
+    except RecursionError:
+        raise Fault("bad_json", "nested too deep") from None
+    except ValueError as error:
+        raise Fault("bad_json", str(error)) from None
+
+
+class Source:
+    """One file, or one table, that is to be read.
+
+    Parameters
+    ----------
+    origin
+        Path of a regular file, or an Arrow table.
+    name
+        How rejects and errors name it.
+    columns
+        Names of the schema for foreign names of columns; an empty name leaves a column out.
+    network
+        Whose gateway ids they are where the source does not say.
+
+    Raises
+    ------
+    SourceUnreadable
+        It cannot be opened.
+    InputTooLarge
+        It is compressed beyond reason.
+    """
+
+    def __init__(
+        self,
+        origin: Path | pa.Table,
+        name: str,
+        columns: Mapping[str, str] | None = None,
+        network: str = "ttn",
+    ) -> None:
+        self.origin = origin
+        self.name = name
+        self.columns = columns or {}
+        self.network = network
+        self.head = b""
+        self.zipped = False
+        if isinstance(origin, Path):
+            self._look(origin)
+
+    def _look(self, path: Path) -> None:
+        try:
+            if not path.is_file():
+                what = "a directory" if path.is_dir() else "no regular file"
+                message = f"{what}; name files, or DIR/*.jsonl"
+                raise SourceUnreadable(file=self.name, message=message)
+            self.size = path.stat().st_size
+            with path.open("rb") as stream:
+                self.zipped = stream.read(2) == b"\x1f\x8b"
+        except OSError as error:
+            raise SourceUnreadable(file=self.name, message=error.strerror) from None
+        self.head = b"".join(self._chunks(HEAD))
+
+    @contextmanager
+    def _stream(self) -> Iterator[gzip.GzipFile | BufferedReader]:
+        assert isinstance(self.origin, Path)
+        with self.origin.open("rb") as raw:
+            yield gzip.GzipFile(fileobj=raw) if self.zipped else raw
+
+    def _spent(self, size: int) -> None:
+        """Refuse a compressed file once it has expanded to a size beyond reason."""
+        limit = max(FREE_EXPANSION, MAX_RATIO * self.size)
+        if self.zipped and size > limit:
+            raise InputTooLarge(file=self.name, what="expanded content", size=size, limit=limit)
+
+    def _chunks(self, limit: int, rows: Rows | None = None) -> Iterator[bytes]:
+        """Yield at most ``limit`` bytes; a damaged compressed file ends early."""
+        with self._stream() as stream:
+            left = limit
+            while left:
+                try:
+                    chunk = stream.read1(min(left, 1 << 16))  # what precedes damage still comes
+                except _DAMAGE as error:
+                    if rows is not None:
+                        rows.reject("bad_gzip", str(error))
+                    return
+                if not chunk:
+                    return
+                left -= len(chunk)
+                self._spent(limit - left)
+                yield chunk
+
+    def lines(self, rows: Rows) -> Iterator[bytes]:
+        """Yield the lines that are not blank; ``rows.line`` counts all of them.
+
+        Lines that are too long and the damaged rest of a compressed file are rejected.
+        """
+        with self._stream() as stream:
+            spent = 0
+            while True:
+                rows.line += 1
+                try:
+                    line = stream.readline(MAX_LINE + 1)
+                    long = len(line) > MAX_LINE and not line.endswith(b"\n")
+                    spent += len(line)
+                    while long and (rest := stream.readline(MAX_LINE)):
+                        spent += len(rest)
+                        self._spent(spent)
+                        if rest.endswith(b"\n"):
+                            break
+                except _DAMAGE as error:
+                    rows.reject("bad_gzip", str(error))
+                    return
+                self._spent(spent)
+                if not line:
+                    return
+                if long:
+                    rows.reject("long_line", f"longer than {MAX_LINE:,} bytes")
+                elif line.strip():
+                    yield line.removeprefix(b"\xef\xbb\xbf") if rows.line == 1 else line
+
+    def document(self, rows: Rows) -> str:
+        """Return the whole file as text.
+
+        Raises
+        ------
+        InputTooLarge
+            It has more than 256 MiB.
+        """
+        content = b"".join(self._chunks(MAX_DOCUMENT + 1, rows))
+        if len(content) > MAX_DOCUMENT:
+            raise InputTooLarge(
+                file=self.name, what="a document", size=len(content), limit=MAX_DOCUMENT
+            )
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            # What stands before is still read; the record that breaks off there is rejected.
+            rows.reject("bad_text", f"byte {error.start} is not UTF-8")
+            return content[: error.start].decode("utf-8-sig")
+
+    @cached_property
+    def records(self) -> list[dict[str, object]]:
+        """The first objects of a file of JSON lines, for recognising what they are."""
+        found = []
+        for line in self.head.removeprefix(b"\xef\xbb\xbf").splitlines()[:HEAD_RECORDS]:
+            try:
+                record = parse_json(line)
+            except Fault:
+                continue
+            if isinstance(record, dict):
+                found.append(record)
+        return found
+
+    @cached_property
+    def first_member(self) -> tuple[str | None, object]:
+        """The first member of a JSON document, for recognising what it is; (None, None) if none."""
+        try:
+            return next(members(self.head.decode("utf-8-sig", "replace")), (None, None))
+        except Fault:
+            return None, None
+
+    @cached_property
+    def parquet(self) -> bool:
+        """Whether it is a Parquet file."""
+        return self.head.startswith(b"PAR1")
+
+    @cached_property
+    def delimiter(self) -> str:
+        """What separates the columns of a CSV file: the most frequent of ``,;`` and tab."""
+        first = self.head.splitlines()[0].decode("utf-8-sig", "replace") if self.head else ""
+        return max(",;\t", key=first.count)
+
+    @cached_property
+    def header(self) -> Sequence[str]:
+        """Names of the columns of a table, Parquet or CSV file, as the schema names them."""
+        if not isinstance(self.origin, Path):
+            names = self.origin.column_names
+        elif self.parquet:
+            try:
+                names = pq.read_schema(self.origin).names
+            except (pa.ArrowException, OSError) as error:
+                raise SourceUnreadable(file=self.name, message=str(error)) from None
+        else:
+            first = self.head.decode("utf-8-sig", "replace").partition("\n")[0]
+            try:
+                names = next(csv.reader([first], delimiter=self.delimiter), [])
+            except csv.Error:
+                names = []
+        return [self.columns.get(name.strip(), name.strip()) for name in names]

@@ -1,0 +1,235 @@
+"""Arrow tables of the schema, and the sink that readers push rows into.
+
+Readers push rows one by one (or whole batches, where a file is columnar already) and never hold
+more than one record. The sink turns every 50,000 rows into an Arrow batch, a tenth of the size of
+the Python objects. A stream of tuples was preferred to data frames per record (hundreds of times
+slower) and to a reader that returns its whole table (which could never be larger than memory).
+
+A record that is set aside becomes a row of ``rejects`` with one of ``REASONS``. Four of them speak
+of one field and leave the record in its table: ``FIELD_REASONS``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+
+from dii.errors import RecordRejected
+from dii.telemetry.fields import Fault, Record, number
+from dii.telemetry.schema import TABLES, Column
+
+BATCH: Final = 50_000
+"""Rows of an Arrow batch."""
+
+TYPES: Final[Mapping[str, pa.DataType]] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+}
+
+REASONS: Final[Mapping[str, str]] = {
+    "bad_json": "not JSON, or the end is missing",
+    "bad_text": "bytes that are not UTF-8",
+    "bad_gzip": "the compressed file is damaged from here on",
+    "bad_table": "the columnar file is damaged from here on",
+    "long_line": "a line longer than any record",
+    "bad_record": "not a record of this format",
+    "bad_field": "a field of the wrong type or out of range",
+    "bad_time": "a time that cannot be read or cannot be",
+    "no_time": "the server does not say when",
+    "bad_coordinates": "a place that is not on Earth; the gateway stays, without its place",
+    "bad_altitude": "an altitude that is not on Earth; the gateway stays, without it",
+    "placeholder_coordinates": "a place that many share; the gateway stays, without its place",
+    "duplicate_gateway": "a second entry of one gateway in one registry; it fills gaps of the first",
+    "ambiguous_alias": "one id with several EUIs; the id stays a gateway of its own",
+    "no_receptions": "an event that no gateway heard, such as a device's status",
+    "same_reception": "a reception that stands twice in one uplink",
+    "simulated": "an uplink that was never on the air",
+    "before_start": "a record from before the network's first epoch",
+    "late": "records of epochs that had been settled without them",
+}
+"""Every reason of a reject and what it means."""
+
+FIELD_REASONS: Final = frozenset(
+    {"bad_coordinates", "bad_altitude", "placeholder_coordinates", "ambiguous_alias"}
+)
+"""Reasons that set a field aside, not its record."""
+
+EXPECTED: Final = frozenset(
+    {
+        "placeholder_coordinates",
+        "duplicate_gateway",
+        "ambiguous_alias",
+        "no_receptions",
+        "same_reception",
+        "simulated",
+    }
+)
+"""Reasons that sound input may give rise to; the others stop a strict load."""
+
+
+class Gateway(NamedTuple):
+    """A row of ``gateways``."""
+
+    gateway: str
+    operator: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    altitude: float | None = None
+    country: str | None = None
+    placement: str | None = None
+    last_seen: int | None = None
+
+
+class Reception(NamedTuple):
+    """A row of ``receptions``."""
+
+    time: int
+    gateway: str | None
+    gateway_time: int | None = None
+    kind: str = "data"
+    deduplication_id: str | None = None
+    device: str | None = None
+    application: str | None = None
+    f_cnt: int | None = None
+    payload_hash: int | None = None
+    size: int | None = None
+    airtime: int | None = None
+    rssi: float | None = None
+    snr: float | None = None
+    delivered: bool | None = None
+    trusted: bool | None = None
+    foreign: bool | None = None
+
+
+class Reject(NamedTuple):
+    """A row of ``rejects``."""
+
+    file: str
+    line: int
+    reason: str
+    detail: str | None = None
+    gateway: str | None = None
+    time: int | None = None
+
+
+def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
+    """Return the Arrow schema of a table's columns; what is required cannot be null."""
+    return pa.schema([pa.field(c.name, TYPES[c.type], nullable=not c.required) for c in columns])
+
+
+SCHEMAS: Final = {name: arrow_schema(columns) for name, columns in TABLES.items()}
+
+
+def to_table(name: str, rows: Iterable[tuple[object, ...]]) -> pa.Table:
+    """Return the table ``gateways``, ``receptions``, ``statuses`` or ``rejects`` of given rows."""
+    schema = SCHEMAS[name]
+    columns = list(zip(*rows)) or [()] * len(schema)
+    arrays = [pa.array(column, kind.type) for column, kind in zip(columns, schema)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+@dataclass(slots=True)
+class Rows:
+    """What a reader found in one file.
+
+    Attributes
+    ----------
+    file
+        Name of the file in rejects.
+    strict
+        Raise the first bad record instead of setting it aside.
+    line
+        Line (or number of the record) that is being read, from 1.
+    gateways
+        Gateways with the line of each.
+    aliases
+        Pairs of ``network:id`` and EUI that are one gateway, with the line of each.
+    """
+
+    file: str
+    strict: bool = False
+    line: int = 0
+    gateways: list[tuple[Gateway, int]] = field(default_factory=list)
+    aliases: dict[tuple[str, str], int] = field(default_factory=dict)
+    _entries: dict[str, int] = field(default_factory=dict)
+    _pending: dict[str, list[tuple[object, ...]]] = field(default_factory=lambda: defaultdict(list))
+    _batches: dict[str, list[pa.Table]] = field(default_factory=lambda: defaultdict(list))
+
+    def gateway(self, row: Gateway) -> None:
+        """Add a gateway."""
+        self.gateways.append((row, self.line))
+
+    def entry(self, row: Gateway) -> None:
+        """Add a gateway of a registry, which should have one entry for each."""
+        first = self._entries.setdefault(row.gateway, self.line)
+        if first != self.line:
+            self.reject("duplicate_gateway", f"also record {first}", row.gateway)
+        self.gateway(row)
+
+    def reception(self, row: Reception) -> None:
+        """Add a reception."""
+        self._add("receptions", row)
+
+    def batch(self, name: str, table: pa.Table) -> None:
+        """Add receptions or statuses that are columns already."""
+        self._batches[name].append(table)
+
+    def alias(self, identifier: str, eui: str) -> None:
+        """Note that ``network:id`` is the gateway with an EUI."""
+        self.aliases.setdefault((identifier, eui), self.line)
+
+    def reject(
+        self, reason: str, detail: str, gateway: str | None = None, time: int | None = None
+    ) -> None:
+        """Set a record, or a field of one, aside.
+
+        With a gateway *and* a time it is a frame that this gateway heard and that does not count.
+
+        Raises
+        ------
+        RecordRejected
+            The load is strict and the reason is no expected one.
+        """
+        line = max(self.line, 1)
+        if self.strict and reason not in EXPECTED:
+            raise RecordRejected(file=self.file, line=line, reason=reason, detail=detail)
+        self._add("rejects", Reject(self.file, line, reason, detail, gateway, time))
+
+    def table(self, name: str) -> pa.Table:
+        """Return all receptions, statuses or rejects."""
+        self._flush(name)
+        return pa.concat_tables([SCHEMAS[name].empty_table(), *self._batches[name]])
+
+    def _add(self, name: str, row: tuple[object, ...]) -> None:
+        pending = self._pending[name]
+        pending.append(row)
+        if len(pending) == BATCH:
+            self._flush(name)
+
+    def _flush(self, name: str) -> None:
+        if rows := self._pending.pop(name, None):
+            self._batches[name].append(to_table(name, rows))
+
+    def place(
+        self, location: Record, gateway: str
+    ) -> tuple[float | None, float | None, float | None]:
+        """Return latitude, longitude and altitude, each None where absent; reject what is wrong."""
+        try:
+            latitude = number(location, "latitude", "latitude")
+            longitude = number(location, "longitude", "longitude")
+        except Fault as fault:
+            self.reject("bad_coordinates", fault.detail, gateway)
+            return None, None, None
+        if latitude is None or longitude is None:
+            return None, None, None
+        try:
+            return latitude, longitude, number(location, "altitude", "altitude")
+        except Fault as fault:
+            self.reject("bad_altitude", fault.detail, gateway)
+            return latitude, longitude, None
