@@ -10,23 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from dii import crypto, minting
+from dii import codec, crypto, minting
 from dii.application import gas
-from dii.application.bank import account, resolve, supply
+from dii.application.bank import account, resolve
 from dii.application.messages import (
     AssignGateway,
     Burn,
     Claim,
     Message,
-    RegisterGateways,
     ReportChunk,
     Transfer,
     to_value,
 )
-from dii.application.pages import MAX_BYTES, decode
-from dii.application.records import CHAIN, GATEWAYS, ISSUANCES, PAGES, SCOPES, STREAMS
+from dii.application.pages import MAX_BYTES
+from dii.application.records import CHAIN, GATEWAYS, ISSUANCES, SCOPES
 from dii.application.settling import epoch_status
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node, Verified, verify
 from dii.consensus.solo import Solo
@@ -197,16 +196,15 @@ class Network:
         length = draft["epoch_seconds"] * SECOND
         money = Currency(**draft["currency"])
         accounts = [
-            {
-                "address": format_address(self.home.key(name).address),
-                "balance": money.parse(amount),
-            }
+            AccountSection(
+                address=format_address(self.home.key(name).address), balance=money.parse(amount)
+            )
             for name, amount in allocations.items()
         ]
         genesis = Genesis.make(
             **draft,
             start=from_microseconds(first_time // length * length),
-            accounts=[AccountSection(**item) for item in accounts],
+            accounts=accounts,
             validators=[{"public_key": self.home.key("validator").public_key.hex()}],
             scopes=[
                 {
@@ -235,7 +233,7 @@ class Network:
             if part is not None:
                 part.close()
 
-    def __enter__(self) -> Network:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -332,10 +330,308 @@ class Network:
             if feed.span is None:
                 raise NotSealed
             self._seal(feed.span[0], feed.gives)
-        before = feed.telemetry.before(self.genesis.start_time)
-        if before:
-            feed.telemetry = feed.telemetry.reject_before(self.genesis.start_time)
-        self._feed = feed
+        start = self.genesis.start_time
+        closed = start + self.settled * self.genesis.epoch_length
+        self._feed = feed.admit(start, closed, self._feed)
         if self.home.folder is not None:
-            feed.save(self.home.folder / TELEMETRY)
-        self._register(feed)
+            self._feed.save(self.home.folder / TELEMETRY)
+        self._register(self._feed)
+
+    def _register(self, feed: Feed) -> None:
+        """Remember the gateways' names and bind those that have an owner and no binding yet."""
+        operators = feed.operators()
+        named = sorted({name for name in operators.values() if name is not None})
+        addresses = {name: self.home.operator_address(name) for name in named}
+        self.home.remember("account", [(addresses[name], name, None) for name in named])
+        hashed = {gateway: self.home.gateway_hash(gateway) for gateway in operators}
+        rows = feed.telemetry.gateways.to_pylist()
+        self.home.remember(
+            "gateway", [(hashed[row["gateway"]], row["gateway"], row) for row in rows]
+        )
+        fresh = [
+            (hashed[gateway], addresses[operator])
+            for gateway, operator in operators.items()
+            if operator is not None and self.state.get(GATEWAYS, hashed[gateway]) is None
+        ]
+        self._submit("reporter", registrations(SCOPE, fresh))
+
+    # --- epochs -------------------------------------------------------------------------------
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch of the last record that was ingested; -1 where there is none."""
+        span = self._feed.span if self._feed else None
+        if span is None:
+            return -1
+        return (span[1] - self.genesis.start_time) // self.genesis.epoch_length
+
+    def run(self, epochs: int | None = None, progress: Progress | None = None) -> Network:
+        """Report and settle epochs, in order, up to the end of the data.
+
+        Parameters
+        ----------
+        epochs
+            How many more; None for all that the data hold.
+        progress
+            Called after each epoch with (done, to do).
+
+        Returns
+        -------
+        Network
+            Itself.
+        """
+        first = self.settled
+        count = max(0, self.last_epoch + 1 - first)
+        count = count if epochs is None else min(epochs, count)
+        for done in range(count):
+            self._run_epoch(first + done)
+            if progress:
+                progress(done + 1, count)
+        self.view.index.flush()
+        return self
+
+    def _run_epoch(self, epoch: int) -> None:
+        table = self.metrics(epoch)
+        scope = self.state.get(SCOPES, SCOPE)
+        assert scope is not None
+        messages = report(SCOPE, epoch, table, scope.metrics, self.home.gateway_hash)
+        end = self.genesis.start_time + (epoch + 1) * self.genesis.epoch_length
+        self._submit("reporter", messages, time=end)
+
+    def metrics(self, epoch: int) -> pa.Table:
+        """Compute an epoch's metrics from the telemetry, as its report carries them.
+
+        Returns
+        -------
+        pyarrow.Table
+            One row a gateway: ``gateway`` and the metrics that the telemetry gives.
+        """
+        from dii.telemetry.metrics import metrics  # noqa: PLC0415
+
+        feed = self._feed
+        if feed is None:
+            raise NotSealed
+        after, lookback = self._lookback or (-1, None)
+        if after >= epoch:
+            after, lookback = -1, None
+        gateways = feed.telemetry.gateways["gateway"].to_pylist()
+        table: pa.Table = None
+        for number in range(after + 1, epoch + 1):
+            start = self.genesis.start_time + number * self.genesis.epoch_length
+            end = start + self.genesis.epoch_length
+            table, lookback = metrics(
+                feed.receptions(start, end + 60 * SECOND),
+                feed.statuses(start, end),
+                rejects=feed.rejects(),
+                operators=self._players(gateways, number),
+                gateways=gateways,
+                start=start,
+                length=self.genesis.epoch_length,
+                gives=feed.gives,
+                lookback=lookback,
+            )
+            self._lookback = number, lookback
+        return table
+
+    def _players(self, gateways: Sequence[str], epoch: int) -> dict[str, str]:
+        """Return the owner's account of each bound gateway in an epoch, as the chain has it."""
+        players = {}
+        for name in gateways:
+            binding = self.state.get(GATEWAYS, self.home.gateway_hash(name))
+            owner = binding.owner(epoch) if binding else None
+            if owner is not None:
+                players[name] = resolve(self.state, owner).hex()
+        return players
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def transfer(self, sender: str, recipient: str, amount: str | int) -> str:
+        """Move money between accounts; return the transaction's id in hex.
+
+        Raises
+        ------
+        Refused
+            The chain's reason, such as insufficient funds.
+        """
+        to = self.home.address(recipient)
+        return self._submit(sender, [Transfer(to, self.currency.parse(amount))])
+
+    def burn(self, sender: str, amount: str | int) -> str:
+        """Destroy money for service used; return the transaction's id in hex."""
+        return self._submit(sender, [Burn(self.currency.parse(amount))])
+
+    def assign(self, gateway: str, sender: str, recipient: str) -> str:
+        """Hand a gateway on to another account, from the next epoch."""
+        message = AssignGateway(self.home.gateway(gateway), self.home.address(recipient))
+        return self._submit(sender, [message])
+
+    def claim(self, operator: str, key: str | bytes) -> str:
+        """As the reporter, open an operator's claim account to a key.
+
+        Parameters
+        ----------
+        operator
+            The operator's name, as the registry gives it.
+        key
+            Name of a key in this home, or the public key of one elsewhere.
+        """
+        public_key = self.home.key(key).public_key if isinstance(key, str) else key
+        hashed = keyed_hash(self.home.network_key, "operator", operator)
+        done = self._submit("reporter", [Claim(SCOPE, hashed, public_key)])
+        self.home.remember(
+            "account",
+            [
+                (crypto.claim_address(hashed), f"{operator} (claimed)", None),
+                (crypto.address_of(public_key), operator, None),
+            ],
+        )
+        return done
+
+    def _submit(self, sender: str, messages: Sequence[Message], time: int | None = None) -> str:
+        """Sign messages, put them into blocks, and settle until nothing is left to do."""
+        solo = self._solo
+        if solo is None:
+            if self._readonly:
+                raise Refused(kind="transaction", message="this network was opened to look only")
+            raise NotSealed
+        key = self.home.key(sender)
+        nonce = account(self.state, key.address).nonce
+        wires = [self._sign(key, nonce + at, message) for at, message in enumerate(messages)]
+        waiting = dict(zip(wires, messages))
+        while waiting:
+            placed, result = solo.produce(list(waiting), time)
+            if not placed:
+                refused = type(next(iter(waiting.values()))).__name__
+                raise Refused(kind=refused, message="it fits into no block")
+            for wire, one in zip(placed, result.results):
+                kind = type(waiting.pop(wire)).__name__
+                if one.code:
+                    raise Refused(kind=kind, message=one.detail)
+        solo.settle()
+        return crypto.sha256(wires[-1]).hex() if wires else ""
+
+    def _sign(self, key: SigningKey, nonce: int, message: Message) -> bytes:
+        value = to_value(message)
+        size = 256 + len(getattr(message, "data", b""))
+        bindings = getattr(message, "bindings", ())
+        size += 64 * len(bindings) + 34 * len(getattr(message, "chunks", ()))
+        limit = gas.intrinsic(size) + gas.NEW_ACCOUNT + gas.BINDING * (1 + len(bindings))
+        if isinstance(message, ReportChunk):
+            limit += gas.REPORT_ROW * (MAX_BYTES // 20)
+        return transaction.sign(
+            key,
+            self.genesis.hash,
+            nonce,
+            value,
+            gas_limit=limit,
+            valid_until=self.height + VALID_FOR,
+        )
+
+    # --- what came out ------------------------------------------------------------------------
+
+    def summary(self) -> dict[str, str]:
+        """Return the network at a glance, a line an entry."""
+        return views.summary(self)
+
+    def accounts(self) -> pd.DataFrame:
+        """Return every account with its balance, the richest first."""
+        return views.accounts(self)
+
+    def gateways(self) -> pd.DataFrame:
+        """Return every bound gateway, its operator and what it has earned."""
+        return views.gateways(self)
+
+    def operators(self) -> pd.DataFrame:
+        """Return what each operator has earned over all epochs."""
+        return views.operators(self)
+
+    def epochs(self) -> pd.DataFrame:
+        """Return every settled epoch with its pool and what was paid."""
+        return views.epochs(self)
+
+    def blocks(self) -> pd.DataFrame:
+        """Return every block."""
+        return views.blocks(self)
+
+    def transactions(self) -> pd.DataFrame:
+        """Return every transaction and what became of it."""
+        return views.transactions(self)
+
+    def transfers(self) -> pd.DataFrame:
+        """Return every movement of money but issuance and fees."""
+        return views.transfers(self)
+
+    def issuance(self, epoch: int, stream: str = STREAM) -> pd.DataFrame:
+        """Return who got what in an epoch, the greatest amounts first.
+
+        Raises
+        ------
+        NotYetSettled
+            The epoch has not been settled.
+        """
+        self._settled_issuance(epoch, stream)
+        return views.issuance(self, epoch, stream)
+
+    def _settled_issuance(self, epoch: int, stream: str) -> minting.Issuance:
+        found = self.state.get(ISSUANCES, stream, epoch) if epoch >= 0 else None
+        if found is None:
+            settled = self.settled
+            raise NotYetSettled(epoch=epoch, settled=settled, last=settled - 1)
+        return found
+
+    def receipt(self, gateway: str, epoch: int, stream: str = STREAM) -> Receipt:
+        """Return everything that explains one gateway's amount, with its proof.
+
+        Parameters
+        ----------
+        gateway
+            The gateway's id (``eui-`` and case do not matter) or its hash in hex.
+        epoch, stream
+            Of the issuance.
+
+        Raises
+        ------
+        NotYetSettled, UnknownName, NoReceipt
+            There is no such receipt, and why.
+        """
+        issuance = self._settled_issuance(epoch, stream)
+        hashed = self.home.gateway(gateway)
+        where = "FROM receipts WHERE epoch = ? AND stream = ?"
+        found = self.view.index.query(
+            f"SELECT position {where} AND gateway = ?", (epoch, stream, hashed)
+        )
+        if not found:
+            raise NoReceipt(gateway=gateway, epoch=epoch, stream=stream)
+        (index,) = found[0]
+        rows = self.view.index.query(f"SELECT leaf {where} ORDER BY position", (epoch, stream))
+        leaves = [leaf for (leaf,) in rows]
+        data = leaves[index]
+        leaf = codec.loads(minting.ReceiptLeaf, data)
+        path = log.prove(leaves, index)
+        proof = ReceiptProof(data, index, path, self.prove(ISSUANCES, stream, epoch))
+        name = self.home.names("gateway").get(hashed, hashed.hex())
+        operator = self.home.label(leaf.payee)
+        return Receipt(name, operator, stream, epoch, leaf, issuance, self.currency, proof)
+
+    def prove(self, table: Table[Any], *parts: bytes | int | str) -> Proof:
+        """Return the proof of a state record, or of its absence, against the last header."""
+        key = table.key(*parts)
+        return Proof(self.header(), key, self.state.get_bytes(key), self.state.prove_key(key))
+
+    # --- checking -----------------------------------------------------------------------------
+
+    def verify(self, progress: Callable[[int], None] | None = None) -> Verified:
+        """Execute the whole chain again from its genesis and compare everything.
+
+        Raises
+        ------
+        BlockInvalid, InvariantBroken
+            Naming the first height that does not hold.
+        """
+        return verify(self.genesis, self.view.store, progress)
+
+    def rebuild(self) -> None:
+        """Make the index again from the chain."""
+        if self._node is None:
+            raise NotSealed
+        self._node.rebuild()

@@ -7,21 +7,20 @@ memory at once.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import tomllib
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import tomli_w
-import tomllib
 
 from dii.network.home import write
+from dii.telemetry.load import Telemetry
 from dii.telemetry.synthetic import traffic_day
+from dii.telemetry.tables import Reject, to_table
 from dii.units import DAY
-
-if TYPE_CHECKING:
-    from dii.telemetry.load import Telemetry
 
 TRAFFIC_FILE: Final = "traffic.toml"
 TRAFFIC_METRICS: Final = frozenset(
@@ -71,6 +70,7 @@ class Feed:
 
     telemetry: Telemetry
     traffic: Traffic | None = None
+    _days: dict[int, pa.Table] = field(default_factory=dict)
 
     @property
     def gives(self) -> frozenset[str]:
@@ -92,24 +92,76 @@ class Feed:
             return _between(self.telemetry.receptions, start, end)
         first = max(start, traffic.start) // DAY
         last = min(end - 1, traffic.start + traffic.days * DAY - 1) // DAY
-        days = [
-            traffic_day(
+        days = [self._day(traffic, day) for day in range(first, last + 1)]
+        schema = self.telemetry.receptions.schema
+        return _between(pa.concat_tables([schema.empty_table(), *days]), start, end)
+
+    def _day(self, traffic: Traffic, day: int) -> pa.Table:
+        """Generate a day; the last two are kept, since epochs look a minute beyond their end."""
+        if day not in self._days:
+            made = traffic_day(
                 self.telemetry.gateways,
                 day * DAY,
                 seed=traffic.seed,
                 active=traffic.active,
                 tail=traffic.tail,
             )
-            for day in range(first, last + 1)
-        ]
-        schema = self.telemetry.receptions.schema
-        return _between(pa.concat_tables([schema.empty_table(), *days]), start, end)
+            self._days = {known: self._days[known] for known in self._days if known == day - 1}
+            self._days[day] = made
+        return self._days[day]
 
     def statuses(self, start: int, end: int) -> pa.Table:
         """Return the statuses whose covered interval meets [start, end)."""
         table = self.telemetry.statuses
         time, covers = table["time"].to_numpy(), table["covers"].to_numpy()
         return table.filter(pa.array((time > start) & (time - covers < end)))
+
+    def rejects(self) -> pa.Table:
+        """Return what readers set aside; frames among it are reported as excluded."""
+        return self.telemetry.rejected
+
+    def operators(self) -> dict[str, str | None]:
+        """Return each gateway's operator; each is its own where no source names any."""
+        gateways = self.telemetry.gateways
+        names: list[str] = gateways["gateway"].to_pylist()
+        operators: list[str | None] = gateways["operator"].to_pylist()
+        if not any(operators):
+            return {name: name for name in names}
+        return dict(zip(names, operators))
+
+    def admit(self, start: int, closed: int, before: Feed | None) -> Feed:
+        """Return the feed without records that come too late to be accounted for.
+
+        Parameters
+        ----------
+        start
+            Start of epoch 0; what is earlier becomes a reject.
+        closed
+            End of the last closed epoch. New records before it become one reject: their epochs
+            are settled with what was known.
+        before
+            The feed as it was when those epochs settled.
+        """
+        telemetry, rejects = self.telemetry, []
+        tables = {}
+        for name in ("receptions", "statuses"):
+            table = getattr(telemetry, name)
+            time = table["time"].to_numpy()
+            kept = table.filter(pa.array(time >= start))
+            for line, row in enumerate(table.filter(pa.array(time < start)).to_pylist(), 1):
+                rejects.append(
+                    Reject(name, line, "before_start", None, row["gateway"], row["time"])
+                )
+            if before is not None:
+                settled = _between(getattr(before.telemetry, name), start, closed)
+                extra = len(_between(kept, start, closed)) - len(settled)
+                if extra:
+                    detail = f"{extra} {name} of epochs that are settled"
+                    rejects.append(Reject(name, extra, "late", detail))
+                    kept = pa.concat_tables([settled, _between(kept, closed, 2**62)])
+            tables[name] = kept
+        rejected = pa.concat_tables([telemetry.rejected, to_table("rejects", rejects)])
+        return Feed(replace(telemetry, rejected=rejected, **tables), self.traffic)
 
     def save(self, folder: Path) -> None:
         """Write to ``telemetry/`` of a home."""
@@ -120,8 +172,6 @@ class Feed:
     @classmethod
     def open(cls, folder: Path) -> Feed | None:
         """Read what :meth:`save` wrote; None where there is nothing."""
-        from dii.telemetry.load import Telemetry  # noqa: PLC0415
-
         if not folder.exists():
             return None
         path = folder / TRAFFIC_FILE

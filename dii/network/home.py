@@ -194,6 +194,12 @@ class Home:
         known = self.find("account", operator)
         return known or crypto.claim_address(keyed_hash(self.network_key, "operator", operator))
 
+    def is_claim(self, operator: str | None, address: bytes) -> bool:
+        """Return whether an address is the claim account of an operator's name."""
+        if operator is None:
+            return False
+        return address == crypto.claim_address(keyed_hash(self.network_key, "operator", operator))
+
     def remember(self, kind: str, rows: Iterable[tuple[bytes, str, dict[str, Any] | None]]) -> None:
         """Keep (hash, name, details) of accounts or gateways."""
         values = [

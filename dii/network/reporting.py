@@ -46,9 +46,7 @@ def report(
     return [manifest, *(ReportChunk(scope, epoch, chunk) for chunk in chunks)]
 
 
-def registrations(
-    scope: str, bindings: Iterable[tuple[bytes, bytes]]
-) -> list[RegisterGateways]:
+def registrations(scope: str, bindings: Iterable[tuple[bytes, bytes]]) -> list[RegisterGateways]:
     """Return the messages that bind gateway hashes to accounts, in the order of hashes."""
     ordered = sorted(bindings)
     return [

@@ -1,0 +1,194 @@
+"""Tables for people: what the chain and its index say, with names where they are known.
+
+Amounts are integers of the smallest unit with the unit in the column name; times are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from dii.application.bank import supply
+from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS
+from dii.crypto import format_address
+from dii.genesis import TREASURY
+from dii.units import SECOND, format_time
+
+if TYPE_CHECKING:
+    from dii.network.facade import Network
+
+
+def _labels(network: Network, addresses: Sequence[bytes | None]) -> list[str | None]:
+    names = network.home.names("account")
+    return [None if one is None else network.home.label(one, names) for one in addresses]
+
+
+def _gateways(network: Network, hashes: Sequence[bytes]) -> list[str]:
+    names = network.home.names("gateway")
+    unattributed = bytes(20)
+    return [
+        "(unattributed)" if one == unattributed else names.get(one, one.hex()) for one in hashes
+    ]
+
+
+def _times(values: pd.Series[Any]) -> pd.Series[Any]:
+    return pd.to_datetime(values, unit="us", utc=True)
+
+
+def _query(network: Network, sql: str, columns: str, *parameters: object) -> pd.DataFrame:
+    rows = network.view.index.query(sql, parameters)
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def accounts(network: Network) -> pd.DataFrame:
+    """Return every account: name, address, kind, balance, and number of transactions sent."""
+    unit, state = network.currency.unit, network.state
+    names = network.home.names("account")
+    forwards = {key for (key,), _ in state.items(FORWARDS)}
+    rows = []
+    for (address,), item in state.items(ACCOUNTS):
+        assert isinstance(address, bytes)
+        name = names.get(address)
+        kind = "claim" if network.home.is_claim(name, address) else "key"
+        if address == TREASURY:
+            kind = "treasury"
+        elif address in forwards:
+            kind = "forwards"
+        text = format_address(address)
+        rows.append((name or text, text, kind, item.balance, item.nonce))
+    columns = ["account", "address", "kind", f"balance_{unit}", "transactions"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values(
+        [f"balance_{unit}", "account"], ascending=[False, True], ignore_index=True
+    )
+
+
+def gateways(network: Network) -> pd.DataFrame:
+    """Return every bound gateway: id, owner now, first epoch, and what it has earned."""
+    unit = network.currency.unit
+    rows = [(key, item.owners[-1][1]) for (key,), item in network.state.items(GATEWAYS)]
+    earned = dict(
+        network.view.index.query("SELECT gateway, sum(amount) FROM receipts GROUP BY gateway")
+    )
+    hashes = [key for key, _ in rows if isinstance(key, bytes)]
+    table = pd.DataFrame(
+        {
+            "gateway": _gateways(network, hashes),
+            "operator": _labels(network, [owner for _, owner in rows]),
+            f"earned_{unit}": [earned.get(one, 0) for one in hashes],
+            "hash": [one.hex() for one in hashes],
+        }
+    )
+    return table.sort_values(
+        [f"earned_{unit}", "gateway"], ascending=[False, True], ignore_index=True
+    )
+
+
+def epochs(network: Network) -> pd.DataFrame:
+    """Return every settled epoch by stream: gateways, weights, pool, paid, dust, rest."""
+    unit = network.currency.unit
+    columns = (
+        f"epoch stream gateways total_weight pool_{unit} paid_{unit} unminted_{unit} dust_{unit}"
+        f" rest_{unit} settled height"
+    )
+    sql = (
+        "SELECT epoch, stream, gateways, total_weight, pool, paid, unminted, dust, rest, time,"
+        " height FROM epochs ORDER BY epoch, stream"
+    )
+    table = _query(network, sql, columns)
+    table["settled"] = _times(table["settled"])
+    length = network.genesis.epoch_length // SECOND
+    starts = pd.Timestamp(network.genesis.start) + pd.to_timedelta(table["epoch"] * length, "s")
+    table.insert(1, "start", starts)
+    return table
+
+
+def issuance(network: Network, epoch: int, stream: str) -> pd.DataFrame:
+    """Return who got what in an epoch, the greatest amounts first."""
+    unit = network.currency.unit
+    sql = (
+        "SELECT gateway, payee, weight, amount FROM receipts WHERE epoch = ? AND stream = ?"
+        " ORDER BY amount DESC, weight DESC, position"
+    )
+    columns = f"gateway operator weight amount_{unit}"
+    table = _query(network, sql, columns, epoch, stream)
+    table["gateway"] = _gateways(network, table["gateway"].tolist())
+    table["operator"] = _labels(network, table["operator"].tolist())
+    return table
+
+
+def operators(network: Network) -> pd.DataFrame:
+    """Return what each operator has earned over all epochs, the greatest first."""
+    unit = network.currency.unit
+    sql = (
+        "SELECT payee, count(DISTINCT gateway), sum(amount > 0), sum(amount) FROM receipts"
+        " WHERE gateway <> ? GROUP BY payee ORDER BY 4 DESC, payee"
+    )
+    columns = f"operator gateways paid_epochs earned_{unit}"
+    table = _query(network, sql, columns, bytes(20))
+    table["operator"] = _labels(network, table["operator"].tolist())
+    total = table[f"earned_{unit}"].sum()
+    table["share"] = table[f"earned_{unit}"] / total if total else 0.0
+    return table
+
+
+def blocks(network: Network) -> pd.DataFrame:
+    """Return every block: height, time, transactions, gas, hash and root after it."""
+    sql = "SELECT height, time, transactions, gas, hash, app_hash FROM blocks ORDER BY height"
+    table = _query(network, sql, "height time transactions gas hash app_hash")
+    table["time"] = _times(table["time"])
+    for name in ("hash", "app_hash"):
+        table[name] = [one.hex() for one in table[name]]
+    return table
+
+
+def transactions(network: Network) -> pd.DataFrame:
+    """Return every transaction: who, what, its code (0 is success), gas and fee."""
+    unit = network.currency.unit
+    sql = (
+        "SELECT height, position, id, sender, nonce, kind, code, gas, fee, detail"
+        " FROM transactions ORDER BY height, position"
+    )
+    columns = f"height position id sender nonce kind code gas fee_{unit} detail"
+    table = _query(network, sql, columns)
+    table["id"] = [one.hex() for one in table["id"]]
+    table["sender"] = _labels(network, table["sender"].tolist())
+    return table
+
+
+def transfers(network: Network) -> pd.DataFrame:
+    """Return every movement of money but issuance and fees."""
+    unit = network.currency.unit
+    sql = (
+        "SELECT height, position, kind, sender, recipient, amount FROM transfers"
+        " ORDER BY height, position"
+    )
+    table = _query(network, sql, f"height position kind sender recipient amount_{unit}")
+    for name in ("sender", "recipient"):
+        table[name] = _labels(network, table[name].tolist())
+    return table
+
+
+def summary(network: Network) -> dict[str, str]:
+    """Return the network at a glance, a line an entry."""
+    genesis, header = network.genesis, network.header()
+    money = supply(network.state)
+    stream = genesis.streams[0] if genesis.streams else None
+    kind = " (laboratory: keys follow from a seed)" if genesis.laboratory else ""
+    lines = {
+        "network": f"{genesis.chain_id}{kind}",
+        "currency": f"{genesis.currency.name} ({genesis.currency.symbol})",
+        "height": f"{header.height}, {format_time(header.time)}",
+        "epochs": f"{network.settled} settled of {network.last_epoch + 1} with data, each"
+        f" {genesis.epoch_seconds:,} s from {format_time(genesis.start_time)}",
+        "minted": network.currency.format(money.minted),
+        "burned": network.currency.format(money.burned),
+        "reporters": "trusted reporter (one)",
+        "header": header.hash.hex(),
+    }
+    if stream:
+        lines["rule"] = str(stream.rule.spec)
+        lines["policy"] = str(stream.policy.spec)
+    return lines
