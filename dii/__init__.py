@@ -1,1 +1,44 @@
-"""."""
+"""Micro-economies for communities that build infrastructure together.
+
+Gateways report what they did; contribution is measured from those metrics, money is minted
+accordingly on a replicated ledger, and everything can be checked. Start with::
+
+    from dii import Network, load, minting
+
+Names load on first use, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from dii import minting
+    from dii.network import Network, Traffic
+    from dii.telemetry.load import Telemetry, load
+
+__all__ = ["Network", "Telemetry", "Traffic", "load", "minting"]
+__version__ = "0.1.0"
+
+_HOMES: Final = {
+    "Network": "dii.network",
+    "Telemetry": "dii.telemetry.load",
+    "Traffic": "dii.network",
+    "load": "dii.telemetry.load",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use (PEP 562)."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted([*globals(), *__all__])

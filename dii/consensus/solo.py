@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dii import crypto
 from dii.application import BlockResult
 from dii.consensus.node import Node, validators_hash
-from dii.errors import LedgerError
 from dii.ledger.block import SIGN_DOMAIN, Block, Commit, Header, transactions_root
 from dii.units import SECOND
 
@@ -38,7 +37,9 @@ class Solo:
         header = self.node.header
         return header.time if header else self.node.genesis.start_time - SECOND
 
-    def produce(self, wires: Sequence[bytes] = (), time: int | None = None) -> BlockResult:
+    def produce(
+        self, wires: Sequence[bytes] = (), time: int | None = None
+    ) -> tuple[tuple[bytes, ...], BlockResult]:
         """Make one block.
 
         Parameters
@@ -47,6 +48,11 @@ class Solo:
             Transactions; what may not stand in a block is left out.
         time
             Of the block; one second after the last block by default, and never before that.
+
+        Returns
+        -------
+        placed, result
+            The transactions that the block holds, and what became of them.
         """
         app, last = self.node.app, self.node.header
         chosen = tuple(app.prepare_proposal(wires, self.node.genesis.limits.block_bytes))
@@ -61,11 +67,8 @@ class Solo:
             validators=validators_hash(app.state),
             proposer=self._key.address,
         )
-        if not app.process_proposal(chosen):
-            message = f"block {header.height} was proposed and then refused"
-            raise LedgerError(message=message)
         commit = Commit(self._key.public_key, self._key.sign(SIGN_DOMAIN + header.hash))
-        return self.node.execute(Block(header, (commit,), chosen))
+        return chosen, self.node.execute(Block(header, (commit,), chosen))
 
     def settle(self) -> None:
         """Add empty blocks, a second apart, until one changes nothing.
@@ -73,5 +76,5 @@ class Solo:
         After that the last header carries the state's root, so proofs are at hand, and no
         settling is left to do at this time.
         """
-        while self.produce().changed:
+        while self.produce()[1].changed:
             pass

@@ -11,8 +11,7 @@ is the application's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dii import codec, crypto
 from dii.codec import Value
@@ -26,8 +25,7 @@ MAX_BYTES: Final = 1 << 17
 _U63: Final = 1 << 63
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """A decoded transaction; the signature has not been checked.
 
     Attributes
