@@ -4,27 +4,11 @@ Everything is seeded and the same on every machine; figures and their sources ar
 :func:`calibration`. ``python -m dii.telemetry.synthetic data`` makes the sample again.
 """
 
-from dii.telemetry.synthetic._network import (
-    SNAPSHOT,
-    WORLD,
-    Figure,
-    Region,
-    calibration,
-    network,
-)
+from dii.telemetry.synthetic._network import SNAPSHOT, WORLD, Figure, Region, calibration, network
 from dii.telemetry.synthetic._sample import Sample, sample, write_sample
-from dii.telemetry.synthetic._traffic import traffic, traffic_day
+from dii.telemetry.synthetic._traffic import levels, traffic, traffic_day
 
 __all__ = [
-    "SNAPSHOT",
-    "WORLD",
-    "Figure",
-    "Region",
-    "Sample",
-    "calibration",
-    "network",
-    "sample",
-    "traffic",
-    "traffic_day",
-    "write_sample",
-]
+    "SNAPSHOT", "WORLD", "Figure", "Region", "Sample", "calibration", "levels", "network", "sample",
+    "traffic", "traffic_day", "write_sample",
+]  # fmt: skip

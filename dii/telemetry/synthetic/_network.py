@@ -85,16 +85,10 @@ _OWNERS, _LARGEST = 2_980, 57
 _OWN_ONE, _OWN_TWO, _OWN_THREE = 0.771, 0.143, 0.041
 _LIVE_BY_PLACEMENT: Final = {"outdoor": 0.692, "indoor": 0.5185, None: 0.271}
 """Share seen within five minutes."""
-_SEEN: Final = (
-    (0, 0.0),
-    (60, 0.492),
-    (300, 0.5128),
-    (3_600, 0.5235),
-    (86_400, 0.5714),
-    (7 * 86_400, 0.6728),
-    (30 * 86_400, 0.9149),
-)
-"""Seconds since a gateway was seen, and the share seen since; the others have no ``last_seen``."""
+_DAY: Final = 86_400.0
+_SEEN: Final = (0.0, 60.0, 300.0, 3_600.0, _DAY, 7 * _DAY, 30 * _DAY)
+_SEEN_SHARE: Final = (0.0, 0.492, 0.5128, 0.5235, 0.5714, 0.6728, 0.9149)
+"""Share seen within so many seconds (``_SEEN``); the others have no ``last_seen``."""
 _LOCATED: Final = 0.943
 """Share that states a usable place, of those that state a country."""
 _MEDIAN_KM: Final = 2.87
@@ -104,17 +98,14 @@ _PAIRED_LIVE, _PAIRED_QUIET = 0.066, 0.13
 _LARGE_POWER: Final = 0.82
 """How sizes of owners beyond four gateways fall with their rank."""
 
-_WORDS: Final = (
-    "amber", "birch", "canal", "delft", "ember", "falcon", "garden", "harbour", "indigo", "juniper",
-    "kestrel", "linden", "meadow", "north", "orchard", "polder", "quarry", "river", "saffron",
-    "tulip", "urban", "valley", "willow", "zenith", "alder", "bridge", "copper", "dune", "estuary",
-    "fjord", "granite", "heron", "island", "jade", "koala", "lagoon", "mill", "nettle", "oak",
-    "pebble",
-)  # fmt: skip
-_KINDS: Final = (
-    "makers", "iot", "lab", "sensors", "village", "school", "farm", "works", "club", "commons",
-    "city", "network", "studio", "energy", "museum",
-)  # fmt: skip
+_WORDS: Final = (  # noqa: SIM905 - easier to read
+    "amber birch canal delft ember falcon garden harbour indigo juniper kestrel linden meadow north "
+    "orchard polder quarry river saffron tulip urban valley willow zenith alder bridge copper dune "
+    "estuary fjord granite heron island jade koala lagoon mill nettle oak pebble"
+).split()
+_KINDS: Final = (  # noqa: SIM905 - easier to read
+    "makers iot lab sensors village school farm works club commons city network studio energy museum"
+).split()
 _EUI_PREFIXES: Final = ("B827EBFFFE", "A84041FFFF", "7276FF0039", "0000024B08", "58A0CBFFFE")
 
 
@@ -198,9 +189,8 @@ def _ages(rng: np.random.Generator, placement: npt.NDArray[np.object_]) -> Float
     # The fresh ones come first, in random order, the others after them.
     order = np.lexsort((rng.random(len(placement)), ~fresh))
     rank = (np.arange(len(placement)) + 0.5) / len(placement)
-    seconds, shares = zip(*_SEEN)
     age = np.empty(len(placement))
-    age[order] = np.where(rank > shares[-1], np.inf, np.interp(rank, shares, seconds))
+    age[order] = np.interp(rank, _SEEN_SHARE, _SEEN, right=np.inf)
     age[order[:1]] = 0.0
     return age
 
@@ -224,20 +214,14 @@ def _places(
     members = np.bincount(town, minlength=int(towns.sum()))[town]
     offset = bell(rng, (len(placed), 2)) * np.sqrt(members)[:, None]
     # Some stand beside another: the first of a random order beside the last.
-    order = np.concatenate(
-        [
-            _beside(rng, np.flatnonzero(live[placed] == state), share)
-            for state, share in ((True, _PAIRED_LIVE), (False, _PAIRED_QUIET))
-        ]
-    )
-    distance, bearing = 0.28 * rng.random(len(order)) ** 2, 2 * np.pi * rng.random(len(order))
+    seen, spread = live[placed], 1.0
+    quiet = _beside(rng, np.flatnonzero(~seen), _PAIRED_QUIET)
+    pairs = np.concatenate((_beside(rng, np.flatnonzero(seen), _PAIRED_LIVE), quiet))
+    distance, bearing = 0.28 * rng.random(len(pairs)) ** 2, 2 * np.pi * rng.random(len(pairs))
     step = (distance * [np.cos(bearing), np.sin(bearing)]).T
-
-    spread = 1.0
-    seen = live[placed]
     for _ in range(12):
         place = middle + _degrees(spread * offset, middle)
-        place[order[:, 0]] = place[order[:, 1]] + _degrees(step, place[order[:, 1]])
+        place[pairs[:, 0]] = place[pairs[:, 1]] + _degrees(step, place[pairs[:, 1]])
         _, apart = nearest(place[seen, 0], place[seen, 1], 1)
         median = float(np.median(apart)) if apart.size else _MEDIAN_KM
         if abs(median / _MEDIAN_KM - 1) < 0.02:
@@ -285,17 +269,13 @@ def owner_sizes(owned: int, gateways: int) -> Ints:
 def _operators(rng: np.random.Generator, nameless: Flags) -> list[str | None]:
     """Give gateways to owners: runs of gateways, so that an owner's stand near each other."""
     sizes = owner_sizes(int((~nameless).sum()), len(nameless))
-    sizes = sizes[shuffled(rng, len(sizes))]
-    names: list[str] = []
-    for number in shuffled(rng, len(sizes)).tolist():
+    owner = np.repeat(shuffled(rng, len(sizes)), sizes[shuffled(rng, len(sizes))])
+    operator: list[str | None] = [None] * len(nameless)
+    for gateway, number in zip(np.flatnonzero(~nameless).tolist(), owner.tolist()):
         block, word = divmod(number, len(_WORDS))
         again, shift = divmod(block, len(_KINDS))
         kind = _KINDS[(7 * word + shift) % len(_KINDS)]
-        names.append(f"{_WORDS[word]}-{kind}" + (f"-{again + 1}" if again else ""))
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    operator: list[str | None] = [None] * len(nameless)
-    for gateway, index in zip(np.flatnonzero(~nameless).tolist(), owner.tolist()):
-        operator[gateway] = names[index]
+        operator[gateway] = f"{_WORDS[word]}-{kind}" + (f"-{again + 1}" if again else "")
     return operator
 
 
@@ -351,63 +331,49 @@ def calibration(registry: pa.Table, receptions: pa.Table | None = None) -> list[
         One day of the registry's traffic; without it only the registry's rows are returned.
     """
     scale = registry.num_rows / PUBLISHED
-    rows: list[Figure] = []
-
-    def count(name: str, published: float, generated: float) -> None:
-        rows.append(Figure(name, "TTN", published, generated, share=False))
-
-    def share(name: str, published: float, generated: float) -> None:
-        rows.append(Figure(name, "TTN", published, float(generated), share=True))
-
     table = registry.to_pandas()
+    country, placement, owned = table["country"], table["placement"], table["operator"]
     age = (table["last_seen"].max() - table["last_seen"]) / SECOND
     live = age <= 3_600
-    for region in WORLD[:10]:
-        found = int((table["country"] == region.country).sum())
-        count(f"gateways in {region.country}", region.gateways * scale, found)
-    none_given = int(table["country"].isna().sum())
-    count("gateways without a country", _UNKNOWN_COUNTRY * scale, none_given)
-    for name, seconds, published in (
-        ("60 s", 60, 0.49),
-        ("1 h", 3_600, 0.52),
-        ("1 day", 86_400, 0.57),
-        ("7 days", 7 * 86_400, 0.67),
-        ("30 days", 30 * 86_400, 0.915),
-    ):
-        share(f"seen within {name}", published, (age <= seconds).mean())
-    for place, published in (("outdoor", 0.69), ("indoor", 0.52)):
-        fresh = age[table["placement"] == place] <= 300
-        share(f"{place}: seen within 5 min", published, fresh.mean())
-    for place, gateways in (("indoor", _INDOOR), ("outdoor", _OUTDOOR)):
-        found = int((table["placement"] == place).sum())
-        count(f"gateways {place}", gateways * scale, found)
-    unknown = int(table["placement"].isna().sum())
-    count("gateways of unknown placement", (PUBLISHED - _INDOOR - _OUTDOOR) * scale, unknown)
-
-    sizes = table["operator"].value_counts().to_numpy()
-    count("owners", _OWNERS * scale, len(sizes))
-    share("owners of one gateway", 0.77, (sizes == 1).mean())
-    share("owners of at most three", 0.955, (sizes <= 3).mean())
-    count("gateways of the largest owner", _LARGEST * scale, int(sizes[0]))
-    share("held by the top 10 % of owners", 0.32, sizes[: len(sizes) // 10].sum() / sizes.sum())
-    share("gateways without owner", 0.225, table["operator"].isna().mean())
-    share("live gateways without owner", 0.095, table["operator"][live].isna().mean())
-
+    sizes = owned.value_counts().to_numpy()
     places = table.loc[live, ["latitude", "longitude"]].dropna().drop_duplicates().to_numpy()
     _, apart = nearest(places[:, 0], places[:, 1], 1)
-    count("km to the nearest live gateway, median", _MEDIAN_KM, float(np.median(apart)))
-    share("live gateways within 300 m of another", 0.14, (apart < 0.3).mean())
+    counts = [
+        *(
+            (f"gateways in {r.country}", r.gateways, (country == r.country).sum())
+            for r in WORLD[:10]
+        ),
+        ("gateways without a country", _UNKNOWN_COUNTRY, country.isna().sum()),
+        ("gateways indoors", _INDOOR, (placement == "indoor").sum()),
+        ("gateways outdoors", _OUTDOOR, (placement == "outdoor").sum()),
+        ("gateways of unknown placement", PUBLISHED - _INDOOR - _OUTDOOR, placement.isna().sum()),
+        ("owners", _OWNERS, len(sizes)),
+        ("gateways of the largest owner", _LARGEST, sizes[0]),
+    ]
+    shares = [
+        ("seen within 60 s", 0.49, (age <= 60).mean()),
+        ("seen within 1 h", 0.52, (age <= 3_600).mean()),
+        ("seen within 1 day", 0.57, (age <= _DAY).mean()),
+        ("seen within 7 days", 0.67, (age <= 7 * _DAY).mean()),
+        ("seen within 30 days", 0.915, (age <= 30 * _DAY).mean()),
+        ("outdoors: seen within 5 min", 0.69, (age[placement == "outdoor"] <= 300).mean()),
+        ("indoors: seen within 5 min", 0.52, (age[placement == "indoor"] <= 300).mean()),
+        ("owners of one gateway", 0.77, (sizes == 1).mean()),
+        ("owners of at most three", 0.955, (sizes <= 3).mean()),
+        ("held by the top 10 % of owners", 0.32, sizes[: len(sizes) // 10].sum() / sizes.sum()),
+        ("gateways without owner", 0.225, owned.isna().mean()),
+        ("live gateways without owner", 0.095, owned[live].isna().mean()),
+        ("live gateways within 300 m of another", 0.14, (apart < 0.3).mean()),
+    ]
+    median = float(np.median(apart))
+    rows = [
+        Figure(name, "TTN", scale * said, float(found), share=False) for name, said, found in counts
+    ]
+    rows += [Figure(name, "TTN", said, float(found), share=True) for name, said, found in shares]
+    rows.append(Figure("km to the nearest live gateway", "TTN", _MEDIAN_KM, median, share=False))
     if receptions is not None:
-        day = receptions.to_pandas()
-        packets = day["gateway"].value_counts().to_numpy()
-        for level, published in (*QUANTILES, (1.0, BUSIEST)):
-            rows.append(
-                Figure(
-                    f"packets per active gateway and day, p{100 * level:g}",
-                    "proxy",
-                    published,
-                    float(np.quantile(packets, level)),
-                    share=False,
-                )
-            )
+        packets = receptions["gateway"].to_pandas().value_counts().to_numpy()
+        for part, said in (*QUANTILES, (1.0, BUSIEST)):
+            name = f"packets per active gateway and day, p{100 * part:g}"
+            rows.append(Figure(name, "proxy", said, float(np.quantile(packets, part)), share=False))
     return rows

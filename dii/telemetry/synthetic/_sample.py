@@ -15,7 +15,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
+from dii.telemetry.fields import payload_hash
 from dii.telemetry.synthetic._network import Region, network
 from dii.telemetry.synthetic._traffic import generator, populate
 from dii.telemetry.tables import SCHEMAS
@@ -32,8 +33,8 @@ from dii.units import DAY, SECOND, format_time
 
 START: Final = 1_740_960_000 * SECOND
 """2025-03-03T00:00:00Z, a Monday."""
-_REGION: Final = (Region("nl", 1, 51.95, 4.28, 52.09, 4.50),)
-_ACTIVE, _TOP = 0.72, 0.72
+_REGION: Final = (Region("nl", 1, 51.96, 4.30, 52.07, 4.48),)
+_ACTIVE, _TOP = 0.75, 0.74
 """Most gateways carry traffic, but none much: the files have to stay small."""
 _POLL: Final = 3 * 3_600 * SECOND
 """The interval that a status covers."""
@@ -47,8 +48,8 @@ _HIDDEN, _REPEATED, _AIRTIME_STATED = 0.03, 0.04, 0.7
 """Shares of receptions whose gateway Packet Broker hides, of those that it brings a second time,
 and of uplinks whose airtime the server states."""
 _CHANNELS: Final = (868_100_000, 868_300_000, 868_500_000, 867_100_000, 867_300_000, 867_500_000)
-_MODELS: Final = (("Kerlink", "iBTS"), ("RAKwireless", "RAK7258"), ("The Things Industries", None))
 _PLACEHOLDERS: Final = ((10.0, 20.0), (0.0, 0.0))
+_ROLES: Final = ("out", "deaf", "forwarded", "twice", "adrift")
 
 _Row = dict[str, Any]
 
@@ -61,19 +62,15 @@ class Sample:
     ----------
     registry, receptions, statuses
         Tables as ``schema`` says; receptions of hidden gateways name none.
-    out, deaf, forwarded, twice, adrift
-        The gateway that is out for two days; that hears nothing after two days; whose frames come
-        through Packet Broker, which names it; that the registry lists twice; whose clock says 1970.
+    roles
+        Ids of the gateways that are ``out`` for two days; ``deaf`` after two days; ``forwarded``
+        by Packet Broker, which names them; listed ``twice``; ``adrift``: the clock says 1970.
     """
 
     registry: pa.Table
     receptions: pa.Table
     statuses: pa.Table
-    out: str
-    deaf: str
-    forwarded: str
-    twice: str
-    adrift: str
+    roles: Mapping[str, str]
 
 
 def sample(seed: int = 7, gateways: int = 48, days: int = 8) -> Sample:
@@ -89,79 +86,51 @@ def sample(seed: int = 7, gateways: int = 48, days: int = 8) -> Sample:
     # Roles go to gateways in the order of their traffic, so that each role shows.
     busy = Counter(row["gateway"] for row in heard)
     active = sorted(busy, key=lambda gateway: (-busy[gateway], gateway))
-    out, deaf, forwarded, twice, adrift = [name for name in active if ":" not in name][:5]
+    operator = {row["gateway"]: row["operator"] for row in registry.to_pylist()}
+    roles = dict(zip(_ROLES, (name for name in active if operator[name] and ":" not in name)))
     # Each gateway answers within the last three minutes of a poll, so that its last answer of a
     # day falls into the day's last slot.
-    early = {name: int(170 * part) * SECOND for name, part in zip(active, rng.random(len(active)))}
+    early = {
+        name: int(1 + 170 * part) * SECOND for name, part in zip(active, rng.random(len(active)))
+    }
 
-    def poll(name: str, time: int) -> int:
-        return (time - START + early[name]) // _POLL
+    def poll(row: _Row) -> int:
+        return int(row["time"] - START + early[row["gateway"]]) // _POLL
 
-    def reached(name: str, time: int) -> bool:
-        silent = poll(name, time) in _OUT if name == out else poll(name, time) >= _DEAF_FROM
-        return not (silent and name in {out, deaf})
-
-    heard = [row for row in heard if reached(row["gateway"], row["time"])]
-    statuses = _statuses(rng, heard, active, early, days, out, deaf)
+    silent = {roles["out"]: _OUT, roles["deaf"]: range(_DEAF_FROM, days * DAY // _POLL + 1)}
+    heard = [row for row in heard if poll(row) not in silent.get(row["gateway"], ())]
+    frames = Counter((row["gateway"], poll(row)) for row in heard)
+    statuses: list[_Row] = []
+    for number in range(days * DAY // _POLL):
+        for name, foreign in zip(active, rng.random(len(active))):
+            if name == roles["out"] and number in _OUT:
+                continue
+            time = START + (number + 1) * _POLL - early[name]
+            covers = min(_POLL, time - START)  # nothing before the sample begins
+            heard_all = 0 if number in silent.get(name, ()) else int(9 * foreign**2)
+            # The quietest gateway does not say how much it hears.
+            count = None if name == active[-1] else heard_all + frames[name, number]
+            statuses.append({"time": time, "gateway": name, "covers": covers, "frames": count})
+    statuses.sort(key=lambda row: (row["time"], row["gateway"]))
     for row, hidden, delay in zip(heard, rng.random(len(heard)), rng.random(len(heard))):
-        payload = _payload(row)
-        digest = hashlib.sha256(payload).digest()
-        row["payload_hash"] = int.from_bytes(digest[:8], "big", signed=True)
-        if row["gateway"] == adrift:
+        row["payload_hash"] = payload_hash(_payload(row))
+        if row["gateway"] == roles["adrift"]:
             row["gateway_time"] = row["time"] - START + 9 * DAY
         elif active.index(row["gateway"]) % 3 == 0:
             row["gateway_time"] = row["time"] - int((0.1 + 0.1 * delay) * SECOND)
-        if hidden < _HIDDEN and row["gateway"] != forwarded:
+        if hidden < _HIDDEN and row["gateway"] != roles["forwarded"]:
             row["gateway"] = None
     seen = {row["gateway"]: row["time"] for row in statuses}
     rows = registry.to_pylist()
     for row in rows:
         if row["last_seen"] is not None:  # the quiet ones were seen before the sample begins
             row["last_seen"] = seen.get(row["gateway"], row["last_seen"] - days * DAY)
-            row["last_seen"] -= row["last_seen"] % SECOND
     return Sample(
-        registry=pa.Table.from_pylist(rows, SCHEMAS["gateways"]),
-        receptions=pa.Table.from_pylist(heard, SCHEMAS["receptions"]),
-        statuses=pa.Table.from_pylist(statuses, SCHEMAS["statuses"]),
-        out=out,
-        deaf=deaf,
-        forwarded=forwarded,
-        twice=twice,
-        adrift=adrift,
+        pa.Table.from_pylist(rows, SCHEMAS["gateways"]),
+        pa.Table.from_pylist(heard, SCHEMAS["receptions"]),
+        pa.Table.from_pylist(statuses, SCHEMAS["statuses"]),
+        roles,
     )
-
-
-def _statuses(
-    rng: np.random.Generator,
-    heard: list[_Row],
-    active: list[str],
-    early: dict[str, int],
-    days: int,
-    out: str,
-    deaf: str,
-) -> list[_Row]:
-    """Return a status a poll of each gateway; the last of them does not count frames."""
-    own = Counter(
-        (row["gateway"], (row["time"] - START + early[row["gateway"]]) // _POLL) for row in heard
-    )
-    rows: list[_Row] = []
-    for number in range(days * DAY // _POLL):
-        for name, foreign in zip(active, rng.random(len(active))):
-            if name == out and number in _OUT:
-                continue
-            time = START + (number + 1) * _POLL - early[name] - 1
-            frames = own[name, number] + int(9 * foreign**2)
-            if name == deaf and number >= _DEAF_FROM:
-                frames = 0
-            rows.append(
-                {
-                    "time": time,
-                    "gateway": name,
-                    "covers": min(_POLL, time - START),  # nothing before the sample begins
-                    "frames": None if name == active[-1] else frames,
-                }
-            )
-    return sorted(rows, key=lambda row: (row["time"], row["gateway"]))
 
 
 def _payload(row: _Row) -> bytes:
@@ -173,31 +142,27 @@ def _registered_id(gateway: str) -> str:
     return gateway.removeprefix("ttn:") if ":" in gateway else f"eui-{gateway.lower()}"
 
 
-def _registry(content: Sample, rng: np.random.Generator) -> str:
+def _registry(content: Sample) -> str:
     """Return the registry as The Things Network's ``gateway-data``: records by id."""
     records: dict[str, _Row] = {}
     placeholders = list(_PLACEHOLDERS)
-    for row, model in zip(content.registry.to_pylist(), rng.random(content.registry.num_rows)):
-        name = _registered_id(row["gateway"])
+    for row in content.registry.to_pylist():
+        name, owner, seen = _registered_id(row["gateway"]), row["operator"], row["last_seen"]
         place = {key: row[key] for key in ("latitude", "longitude", "altitude")}
-        brand, number = _MODELS[int(model * len(_MODELS))]
-        attributes = {"brand": brand, "model": number, "placement": row["placement"]}
         if place["latitude"] is None:
             place = dict(zip(place, placeholders.pop())) if placeholders else {}
-        seen = row["last_seen"] and format_time(row["last_seen"])
         record = {
             "id": name,
-            "owner": row["operator"],
-            "owners": row["operator"] and [row["operator"]],
+            "owner": owner,
+            "owners": owner and [owner],
             "location": place,
             "country_code": row["country"],
-            "attributes": {key: value for key, value in attributes.items() if value},
-            "last_seen": seen,
+            "attributes": row["placement"] and {"placement": row["placement"]},
+            "last_seen": seen and format_time(seen),
         }
         records[name] = {key: value for key, value in record.items() if value}
-        if row["gateway"] == content.twice:
-            again = {"id": row["gateway"].lower(), "last_seen": format_time(START - DAY)}
-            records[again["id"]] = again
+    bare = content.roles["twice"].lower()
+    records[bare] = {"id": bare, "last_seen": format_time(START - DAY)}
     lines = (f"{json.dumps(key)}: {json.dumps(records[key])}" for key in sorted(records))
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -226,24 +191,22 @@ def _uplink(rows: list[_Row], rng: np.random.Generator, forwarded: str) -> _Row:
             if row["gateway_time"] is None or rng.random() >= _REPEATED:
                 continue
         metadata.append(brokered)
+    size = MAC_OVERHEAD + first["size"]
+    factor = next(sf for sf in range(7, 13) if time_on_air(size, sf) == first["airtime"])
     message = {
         "f_port": 1,
         "f_cnt": first["f_cnt"],
         "frm_payload": base64.b64encode(_payload(first)).decode(),
         "rx_metadata": metadata,
         "settings": {
-            "data_rate": {
-                "lora": {"bandwidth": 125_000, "spreading_factor": _spreading_factor(first)}
-            },
+            "data_rate": {"lora": {"bandwidth": 125_000, "spreading_factor": factor}},
             "coding_rate": "4/5",
             "frequency": str(_CHANNELS[int(len(_CHANNELS) * rng.random())]),
         },
         "received_at": _stamp(first["time"], int(1_000 * rng.random())),
     }
     if rng.random() < _AIRTIME_STATED:
-        message["consumed_airtime"] = (
-            f"{first['airtime'] // SECOND}.{first['airtime'] % SECOND:06d}s"
-        )
+        message["consumed_airtime"] = "{}.{:06d}s".format(*divmod(first["airtime"], SECOND))
     return {
         "end_device_ids": {
             "device_id": f"eui-{eui.lower()}",
@@ -264,42 +227,29 @@ def _spreading_factor(row: _Row) -> int:
 def _uplinks(content: Sample, rng: np.random.Generator) -> Iterator[str]:
     """Yield lines of JSON in the order of time, with simulated and damaged ones among them."""
     rows = content.receptions.to_pylist()
-    frames = [
-        list(frame) for _, frame in groupby(rows, key=lambda row: (row["time"], row["device"]))
-    ]
-    accidents = dict(zip((len(frames) * k // 7 for k in range(1, 7)), _ACCIDENTS))
+    frames = [list(rows) for _, rows in groupby(rows, lambda row: (row["time"], row["device"]))]
+    places = [len(frames) * part // 7 for part in range(1, 7)]
     for number, frame in enumerate(frames):
-        uplink = _uplink(frame, rng, content.forwarded)
+        uplink = _uplink(frame, rng, content.roles["forwarded"])
         yield json.dumps(uplink, separators=(",", ":"))
-        if number in accidents:
-            yield accidents[number](uplink)
+        if number in places:
+            yield _accident(uplink, places.index(number))
 
 
-def _simulated(uplink: _Row) -> str:
-    metadata = [{"gateway_ids": {"gateway_id": "test"}, "rssi": 42, "snr": 4.2}]
-    message = uplink["uplink_message"] | {"rx_metadata": metadata}
-    return json.dumps(uplink | {"simulated": True, "uplink_message": message})
-
-
-def _cut_off(uplink: _Row) -> str:
-    return json.dumps(uplink)[:300]
-
-
-def _without_time(uplink: _Row) -> str:
-    message = uplink["uplink_message"] | {"received_at": "yesterday"}
-    return json.dumps(uplink | {"received_at": "yesterday", "uplink_message": message})
-
-
-def _wrong_type(uplink: _Row) -> str:
-    message = uplink["uplink_message"] | {"f_cnt": "many"}
-    return json.dumps(uplink | {"uplink_message": message})
-
-
-def _no_json(_: _Row) -> str:
-    return "connection reset by peer"
-
-
-_ACCIDENTS: Final = (_simulated, _cut_off, _without_time, _simulated, _wrong_type, _no_json)
+def _accident(uplink: _Row, number: int) -> str:
+    """Return a line that is simulated, cut off, of no time, simulated, of wrong type, or no JSON."""
+    message = uplink["uplink_message"]
+    test = {"gateway_ids": {"gateway_id": "test"}, "rssi": 42, "snr": 4.2}
+    if number in {0, 3}:
+        uplink |= {"simulated": True, "uplink_message": message | {"rx_metadata": [test]}}
+    elif number == 2:
+        late = {"received_at": "yesterday"}
+        uplink |= late | {"uplink_message": message | late}
+    elif number == 4:
+        uplink |= {"uplink_message": message | {"f_cnt": "many"}}
+    elif number == 5:
+        return "connection reset by peer"
+    return json.dumps(uplink)[: 300 if number == 1 else None]
 
 
 def write_sample(folder: Path, seed: int = 7, gateways: int = 48, days: int = 8) -> None:
@@ -320,7 +270,7 @@ def write_sample(folder: Path, seed: int = 7, gateways: int = 48, days: int = 8)
         frames = "" if row["frames"] is None else row["frames"]
         statuses.append(f"{row['gateway']},{row['time']},{row['covers']},{frames}")
     for name, text in (
-        ("registry.json", _registry(content, rng)),
+        ("registry.json", _registry(content)),
         ("uplinks.jsonl", "\n".join(_uplinks(content, rng)) + "\n"),
         ("statuses.csv", "\n".join(statuses) + "\n"),
     ):

@@ -13,10 +13,10 @@ devices is its level exactly. A day is drawn from (seed, day) alone: a device's 
 midnight have a closed form, so frame counters go on from day to day without playing the days
 between.
 
-Rejected: devices first and levels from physics (no choice of densities met the quantiles), and
-thinning single receptions to meet the levels (a gateway would miss frames at random that it hears
-well). Draws are plain uniforms and what comes out of logarithms is rounded, so that the tables
-are the same on every machine.
+Rejected: devices first and levels from physics (densities would have to be fitted anew to each
+registry), and thinning single receptions to meet the levels (a gateway would miss frames at random
+that it hears well). Draws are plain uniforms, and what comes out of logarithms is rounded, so that
+the tables are the same on every machine.
 """
 
 from __future__ import annotations
@@ -65,11 +65,10 @@ _FAIR_USE: Final = 30 * SECOND
 _SITES: Final = np.array([(0.55, 0.8, 12.0), (0.35, 3.0, 4.0), (0.10, 6.0, -9.0)])
 """Devices indoors, in the street, on a hilltop: share, reach from its gateway (km), loss (dB)."""
 _SIZES: Final = np.array([8, 11, 12, 16, 20, 24, 32, 51])
-_TOPICS: Final = (
-    "air-quality", "bikes", "bins", "climate", "crops", "doors", "floods", "greenhouse", "heating",
-    "livestock", "mapper", "metering", "noise", "parking", "presence", "rivers", "soil", "trackers",
-    "trees", "weather",
-)  # fmt: skip
+_TOPICS: Final = (  # noqa: SIM905 - easier to read
+    "air-quality bikes bins climate crops doors floods greenhouse heating livestock mapper "
+    "metering noise parking presence rivers soil trackers trees weather"
+).split()
 
 
 def generator(seed: int, *stream: int) -> np.random.Generator:
@@ -133,8 +132,8 @@ def levels(count: int, top: float = 1.0) -> Floats:
     """Return the packets a day of ``count`` active gateways, ascending.
 
     Between the published quantiles, and from the last of them to the busiest hotspot, packets are
-    a power of the share of gateways that carry more: monotone, and within a few per cent of the
-    60,240 counts wherever these were looked at (p60, p80, p99.5, p99.9).
+    a power of the share of gateways that carry more: monotone, and within 12 % of the 60,240 counts
+    everywhere in the upper half.
 
     Parameters
     ----------
@@ -173,9 +172,9 @@ class Population:
         Ids of the active gateways.
     devices, applications
         Ids, one a device.
-    home, rate, phase, sf, size, airtime
-        Per device: its gateway, packets a day, where between two packets it stands at day 0,
-        spreading factor, bytes of payload, microseconds on air.
+    home, rate, phase, floor, size, airtime
+        Per device: its gateway, packets a day, packets it had sent at day 0, least SNR (dB) at
+        which it is heard, bytes of payload, microseconds on air.
     first
         Links of device *d* are ``range(first[d], first[d + 1])``.
     hearer, signal, hears
@@ -189,7 +188,7 @@ class Population:
     home: Ints
     rate: Floats
     phase: Floats
-    sf: Ints
+    floor: Floats
     size: Ints
     airtime: Ints
     first: Ints
@@ -228,9 +227,9 @@ class Population:
         fading = rng.random(len(link))
         snr = self.signal[link] + 4.0 * fading - 2.0 - _NOISE
         rssi = np.round(_NOISE + 10.0 * np.log10(1.0 + 10.0 ** (snr / 10.0)))
-        lowest = _FLOOR_SF7 - _FLOOR_STEP * (self.sf[device_heard] - 7)
         # A receiver's reported SNR saturates near 10 dB, however strong the signal is.
-        snr = np.clip(np.round(4.0 * snr) / 4.0, lowest, 8.0 + np.round(8.0 * fading) / 4.0)
+        most = 8.0 + np.round(8.0 * fading) / 4.0
+        snr = np.clip(np.round(4.0 * snr) / 4.0, self.floor[device_heard], most)
         columns = {
             "time": time[uplink],
             "gateway": self.gateways.take(pa.array(self.hearer[link])),
@@ -247,11 +246,8 @@ class Population:
             "foreign": pa.repeat(False, len(link)),
         }
         schema = SCHEMAS["receptions"]
-        absent = pa.nulls(len(link))
-        return pa.table(
-            [columns.get(name, absent.cast(schema.field(name).type)) for name in schema.names],
-            schema=schema,
-        )
+        unknown = (pa.nulls(len(link), field.type) for field in schema)
+        return pa.table(dict(zip(schema.names, unknown)) | columns, schema=schema)
 
 
 def populate(gateways: pa.Table, seed: int, active: float, top: float) -> Population:
@@ -306,9 +302,9 @@ def populate(gateways: pa.Table, seed: int, active: float, top: float) -> Popula
     loss = _LOSS_1_KM + _LOSS_DECADE * np.log10(np.maximum(apart, 0.02))
     signal = np.round(_EIRP - loss - site[:, 2:] - indoors[reached] + shadow, 2)
     sf, size = _data_rate(rng, rate, signal)
-    lowest = _NOISE + _FLOOR_SF7 - _FLOOR_STEP * (sf - 7)
-    signal[:, 0] = np.maximum(signal[:, 0], lowest + 3.0)
-    margin = signal - lowest[:, None]
+    floor = np.asarray(_FLOOR_SF7 - _FLOOR_STEP * (sf - 7), np.float64)
+    signal[:, 0] = np.maximum(signal[:, 0], _NOISE + floor + 3.0)
+    margin = signal - _NOISE - floor[:, None]
     hears = np.round(np.clip(0.5 + margin / 16.0, 0.0, 0.98), 3)
     hears[(hearer < 0) | ~(margin > 0)] = 0.0
     rate *= (level / np.bincount(home, hears[:, 0] * rate, len(table)))[home]
@@ -316,18 +312,18 @@ def populate(gateways: pa.Table, seed: int, active: float, top: float) -> Popula
     rate = _solve_rates(rate, hears, hearer, home, level)
 
     device, column = np.nonzero(hears)
-    number = np.argsort(rng.random(len(home)), kind="stable")
-    topics = max(1, len(home) // 9)
-    topic = np.floor(topics * rng.random(len(home)) ** 2).astype(np.int64)
+    number = shuffled(rng, len(home)).tolist()
+    topic = np.floor((1 + len(home) // 9) * rng.random(len(home)) ** 2).astype(np.int64).tolist()
+    applications = [f"{_TOPICS[k % len(_TOPICS)]}-{1 + k // len(_TOPICS)}" for k in topic]
     return Population(
         seed=seed,
         gateways=table["gateway"].combine_chunks(),
-        devices=pa.array([f"70B3D57E{0xD0050000 + k:08X}" for k in number.tolist()]),
-        applications=pa.array([_application(k) for k in topic.tolist()]),
+        devices=pa.array([f"70B3D57E{0xD0050000 + k:08X}" for k in number], pa.string()),
+        applications=pa.array(applications, pa.string()),
         home=home,
         rate=rate,
         phase=np.round(65_536 * rng.random(len(home)), 6),
-        sf=sf,
+        floor=floor,
         size=_SIZES[size],
         airtime=_airtimes()[sf - 7, size],
         first=np.searchsorted(device, np.arange(len(home) + 1)),
@@ -335,11 +331,6 @@ def populate(gateways: pa.Table, seed: int, active: float, top: float) -> Popula
         signal=signal[device, column],
         hears=hears[device, column],
     )
-
-
-def _application(number: int) -> str:
-    place, topic = divmod(number, len(_TOPICS))
-    return f"{_TOPICS[topic]}-{place + 1}"
 
 
 def _neighbourhood(latitude: Floats, longitude: Floats) -> Ints:
@@ -354,7 +345,7 @@ def _neighbourhood(latitude: Floats, longitude: Floats) -> Ints:
 def _allot(rng: np.random.Generator, count: int, near: Ints, indoors: Floats, top: float) -> Floats:
     """Give each gateway its level by quota; neighbours, and gateways outdoors, rank alike."""
     own = rng.random(count)
-    others = np.where(near >= 0, own[near], 0.5).sum(axis=1) if near.shape[1] else 0.0
+    others = np.where(near >= 0, own[near], 0.5).sum(axis=1)
     score = own + 0.6 * others - 0.05 * indoors
     level = np.empty(count)
     level[np.argsort(score, kind="stable")] = levels(count, top)
@@ -370,9 +361,9 @@ def _data_rate(rng: np.random.Generator, rate: Floats, signal: Floats) -> tuple[
     size = np.floor(len(_SIZES) * rng.random(len(rate))).astype(np.int64)
     steps = np.ceil((_FLOOR_SF7 + _ADR_MARGIN - (signal[:, 0] - _NOISE)) / _FLOOR_STEP)
     wanted = np.clip(steps, 0, 5).astype(np.int64)
-    allowed = (_airtimes()[:, size] * (1.5 * (1.0 + _PACE_CHANGE)) * rate <= _FAIR_USE).sum(
-        axis=0
-    ) - 1
+    # The factor: a busy day, and rates that are still to be raised for what gets lost.
+    spent = 1.5 * (1.0 + _PACE_CHANGE) * rate * _airtimes()[:, size]
+    allowed = (spent <= _FAIR_USE).sum(axis=0) - 1
     sf = 7 + np.minimum(wanted, np.maximum(allowed, 0))
     closer = _NOISE + _FLOOR_SF7 - _FLOOR_STEP * (sf - 7) + _ADR_MARGIN
     signal[:, 0] = np.where(wanted > allowed, np.maximum(signal[:, 0], closer), signal[:, 0])
@@ -411,7 +402,7 @@ def _solve_rates(rate: Floats, hears: Floats, hearer: Ints, home: Ints, level: F
     own = np.bincount(home, hears[:, 0] * rate, count)
     device, column = np.nonzero(hears[:, 1:])
     gateway = hearer[device, 1 + column]
-    load = (hears[device, 1 + column] * rate[device]).astype(np.float64)
+    load = hears[device, 1 + column] * rate[device]
     factor = np.ones(count)
     for _ in range(64):
         factor = (level - np.bincount(gateway, load * factor[home[device]], count)) / own
