@@ -6,6 +6,7 @@ here is shared with the package, so that agreement means something.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 P = 2**255 - 19
@@ -24,6 +25,7 @@ def add(left: Point, right: Point) -> Point:
     return x, y
 
 
+@functools.cache
 def times(point: Point, factor: int) -> Point:
     result = ZERO
     for bit in f"{factor:b}":
