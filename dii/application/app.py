@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from dii import crypto
 from dii.application import bank, gas
@@ -58,8 +58,7 @@ MAX_REMEMBERED: Final = 50_000
 """Checked transactions remembered between check, proposal and execution."""
 
 
-@dataclass(frozen=True, slots=True)
-class TxResult:
+class TxResult(NamedTuple):
     """What became of one transaction.
 
     Attributes

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from dii import codec
 from dii.application import bank, pages
 from dii.application.records import (
     CHUNKS,
@@ -43,8 +42,8 @@ from dii.application.records import (
 from dii.genesis import TREASURY
 from dii.ledger.log import LogBuilder
 from dii.ledger.state import State
-from dii.minting import POLICIES, RULES, Issuance, ReceiptLeaf, Rule, share, weigh
-from dii.minting.receipts import REASON_UNATTRIBUTED
+from dii.minting import POLICIES, RULES, Issuance, Rule, share, weigh
+from dii.minting.receipts import REASON_UNATTRIBUTED, encode_leaf
 from dii.minting.spec import from_spec
 
 UNATTRIBUTED: Final = bytes(pages.HASH)
@@ -203,7 +202,7 @@ class _Step:
         for position, (gateway, weight, amount, reason, values) in enumerate(rows, cursor.count):
             payee = self._payee(gateway, epoch)
             owed[payee] = owed.get(payee, 0) + amount
-            leaf = codec.dumps(ReceiptLeaf(gateway, payee, weight, amount, reason, values))
+            leaf = encode_leaf(gateway, payee, weight, amount, reason, values)
             leaves.append(leaf)
             row = (name, epoch, position, gateway, payee, weight, amount, reason, leaf)
             self.emit("receipts", row)
