@@ -40,7 +40,7 @@ from dii.ledger.state import State, Table
 from dii.minting import Policy, Rule
 from dii.network import views
 from dii.network.feed import Feed, Traffic
-from dii.network.home import RESERVED, Home
+from dii.network.home import RESERVED, Home, write
 from dii.network.receipt import Receipt, ReceiptProof
 from dii.network.reporting import registrations, report
 from dii.telemetry.schema import METRICS
@@ -58,6 +58,9 @@ STREAM = "main"
 VALID_FOR = 1_000
 """Blocks for which a transaction signed here stays valid."""
 TELEMETRY = "telemetry"
+LOOKBACK = "lookback"
+FRAME_WINDOW = 60 * SECOND
+"""Receptions up to so long after an epoch may belong to a frame that began in it."""
 
 Progress = Callable[[int, int], None]
 """Called with (epochs done, epochs to do)."""
@@ -80,8 +83,11 @@ class Network:
         self._node: Node | None = None
         self._reader: Reader | None = None
         self._solo: Solo | None = None
-        self._feed = Feed.open(home.folder / TELEMETRY) if home.folder else None
+        self._feed: Feed | None = None
         self._lookback: tuple[int, Lookback] | None = None
+        if home.folder is not None:
+            self._feed = Feed.open(home.folder / TELEMETRY)
+            self._lookback = None if readonly else self._open_lookback(home.folder / TELEMETRY)
         if self._genesis is not None:
             self._start(self._genesis)
 
@@ -332,7 +338,9 @@ class Network:
             self._seal(feed.span[0], feed.gives)
         start = self.genesis.start_time
         closed = start + self.settled * self.genesis.epoch_length
-        self._feed = feed.admit(start, closed, self._feed)
+        before, self._feed = self._feed, feed.admit(start, closed, self._feed)
+        if before is not None and before.telemetry.aliases != self._feed.telemetry.aliases:
+            self._lookback = None  # gateways go by other ids now
         if self.home.folder is not None:
             self._feed.save(self.home.folder / TELEMETRY)
         self._register(self._feed)
@@ -397,6 +405,19 @@ class Network:
         messages = report(SCOPE, epoch, table, scope.metrics, self.home.gateway_hash)
         end = self.genesis.start_time + (epoch + 1) * self.genesis.epoch_length
         self._submit("reporter", messages, time=end)
+        if self.home.folder is not None and self._lookback is not None:
+            feed_folder = self.home.folder / TELEMETRY
+            write(feed_folder / LOOKBACK, epoch.to_bytes(8, "big") + self._lookback[1].to_bytes())
+
+    def _open_lookback(self, folder: Path) -> tuple[int, Lookback] | None:
+        """Read what the last reported epoch left for the next; it can be computed again."""
+        from dii.telemetry.metrics import Lookback  # noqa: PLC0415
+
+        path = folder / LOOKBACK
+        if not path.exists():
+            return None
+        data = path.read_bytes()
+        return int.from_bytes(data[:8], "big"), Lookback.from_bytes(data[8:])
 
     def metrics(self, epoch: int) -> pa.Table:
         """Compute an epoch's metrics from the telemetry, as its report carries them.
@@ -411,16 +432,15 @@ class Network:
         feed = self._feed
         if feed is None:
             raise NotSealed
-        after, lookback = self._lookback or (-1, None)
-        if after >= epoch:
-            after, lookback = -1, None
+        known = self._lookback or (-1, None)
+        after, lookback = known if known[0] < epoch else (-1, None)
         gateways = feed.telemetry.gateways["gateway"].to_pylist()
         table: pa.Table = None
         for number in range(after + 1, epoch + 1):
             start = self.genesis.start_time + number * self.genesis.epoch_length
             end = start + self.genesis.epoch_length
             table, lookback = metrics(
-                feed.receptions(start, end + 60 * SECOND),
+                feed.receptions(start, end + FRAME_WINDOW),
                 feed.statuses(start, end),
                 rejects=feed.rejects(),
                 operators=self._players(gateways, number),
@@ -430,7 +450,8 @@ class Network:
                 gives=feed.gives,
                 lookback=lookback,
             )
-            self._lookback = number, lookback
+        if lookback is not None and epoch > known[0]:
+            self._lookback = epoch, lookback
         return table
 
     def _players(self, gateways: Sequence[str], epoch: int) -> dict[str, str]:
