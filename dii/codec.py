@@ -188,8 +188,6 @@ def _read(data: bytes, at: int, count: int, depth: int) -> tuple[list[Value], in
         elif major == _NINT:
             items.append(-1 - argument)
         else:
-            if argument > len(data) - at:
-                raise CodecError(offset=start, message="ends too early")
             if not depth:
                 raise CodecError(offset=start, message="too deep")
             inner, at = _read(data, at, argument, depth - 1)

@@ -123,6 +123,20 @@ def test_every_longer_head_anywhere_is_refused(value: Any, data: st.DataObject) 
             codec.decode(longer)
 
 
+@pytest.mark.parametrize("major", range(5))
+@pytest.mark.parametrize(("width", "least"), [(1, 24), (2, 1 << 8), (4, 1 << 16), (8, 1 << 32)])
+def test_a_head_is_as_short_as_its_argument_allows(major: int, width: int, least: int) -> None:
+    code = {1: 24, 2: 25, 4: 26, 8: 27}[width]
+    for argument in (0, 1, least // 2, least - 1):
+        body = bytes(min(argument, 1 << 17)) if major > 1 else b""
+        head = bytes((major << 5 | code,)) + argument.to_bytes(width, "big")
+        with pytest.raises(CodecError, match="shortest form"):
+            codec.decode(head + body)
+    if major < 2:
+        head = bytes((major << 5 | code,)) + least.to_bytes(width, "big")
+        assert codec.decode(head) == (least if not major else -1 - least)
+
+
 @given(VALUES)
 def test_every_end_but_the_right_one_is_refused(value: Any) -> None:
     data = codec.encode(value)

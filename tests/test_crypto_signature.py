@@ -209,6 +209,14 @@ def test_s_has_one_value_only() -> None:
             assert not judge(public_key, b"m", signature[:32] + other.to_bytes(32, "little"))
 
 
+def test_where_the_signature_ends_and_the_message_begins_is_part_of_the_verdict() -> None:
+    """libsodium sees the two joined, so the lengths must be right before."""
+    public_key, signature = forge(SECRET, NONCE, ZERO, ZERO, b"message")
+    joined = signature + b"message"
+    for cut in range(len(joined) + 1):
+        assert judge(public_key, joined[cut:], joined[:cut]) == (cut == 64)
+
+
 def test_points_that_are_not_on_the_curve_are_refused() -> None:
     _, signature = forge(SECRET, NONCE, ZERO, ZERO, b"m")
     off = [y.to_bytes(32, "little") for y in range(2, 60)]
