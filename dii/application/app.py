@@ -353,7 +353,8 @@ class Application:
         rows: list[tuple[str, tuple[object, ...]]] = []
         context = Context(state, chain, block.time, tx.sender, meter, position, rows)
         mark = state.mark()
-        state.put(ACCOUNTS, Account(account.balance - held, tx.nonce + 1), tx.sender)
+        if held:
+            state.put(ACCOUNTS, Account(account.balance - held, tx.nonce), tx.sender)
         error: TransactionError | None = None
         free = False
         try:

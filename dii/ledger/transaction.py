@@ -92,12 +92,12 @@ def decode(wire: bytes) -> Transaction:
     BadTransaction
         Too large, not canonical, or not of this version.
     """
+    # [body, signature]: a signature's 64 bytes end the wire, so the body is all in between.
+    if len(wire) > MAX_BYTES or wire[:1] != b"\x82" or wire[-66:-64] != b"\x58\x40":
+        raise BadTransaction(message=f"[body, signature] of at most {MAX_BYTES} bytes expected")
     try:
-        match codec.decode(wire, MAX_BYTES):
-            case (bytes(body), bytes(signature)) if len(signature) == 64:
-                fields = codec.decode(body, MAX_BYTES)
-            case _:
-                raise BadTransaction(message="[body, signature] expected")
+        body = codec.decode(wire[1:-66])
+        fields = codec.decode(body) if type(body) is bytes else None
     except CodecError as error:
         raise BadTransaction(message=error) from None
     if type(fields) is not tuple or len(fields) != 6:
@@ -120,7 +120,7 @@ def decode(wire: bytes) -> Transaction:
         valid_until,
         message,
         body,
-        signature,
+        wire[-64:],
     )
 
 
