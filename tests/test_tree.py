@@ -214,13 +214,21 @@ def test_absence_cannot_be_shown_by_a_leaf_from_elsewhere():
     refused(verify_absence, tree.root, present, in_place)
 
 
+@pytest.mark.parametrize("size", [1, 20])
 @pytest.mark.parametrize("cut", [0, 1, 31, 33, 63, 64])
-def test_a_leaf_cannot_be_cut_elsewhere_to_look_like_another(cut):
-    pairs, tree = some_tree(20)
+def test_a_leaf_cannot_be_cut_elsewhere_to_look_like_another(cut, size):
+    pairs, tree = some_tree(size)
     key = next(iter(pairs))
     leaf = path_of(key) + path_of(pairs[key])
     forged = replace(tree.prove(key), other=(leaf[:cut], leaf[cut:]))
     refused(verify_absence, tree.root, key, forged)
+
+
+def test_a_proof_of_inclusion_names_no_other_leaf():
+    pairs, tree = some_tree(20)
+    key, other = list(pairs)[:2]
+    proof = replace(tree.prove(key), other=(path_of(other), path_of(pairs[other])))
+    refused(verify_inclusion, tree.root, key, pairs[key], proof)
 
 
 def test_a_branch_cannot_pass_for_a_leaf_nor_the_way_be_cut_or_prolonged():

@@ -161,8 +161,8 @@ class State:
         """Yield (parts, record) of a table in key order, or of what begins with ``prefix``.
 
         The keys are those of the first step, the records those of each step, so records may be
-        put and deleted on the way. After a block that added or removed keys of the table they
-        are sorted anew: cheap for small tables, a second for a million keys.
+        put and deleted on the way. After a block that added keys to the table they are sorted
+        anew: cheap for small tables, a second for a million keys.
         """
         rows = self._tables.get(table.prefix) or self._open(table.prefix)
         for key in rows.keys(prefix):
@@ -253,8 +253,7 @@ class State:
             prefix = _prefix(key)
             rows = self._tables.get(prefix) or self._open(prefix)
             if value is None:
-                rows.committed.pop(key, None)
-                rows.order = None
+                rows.committed.pop(key, None)  # "items" skips what is left of it in "order"
             else:
                 if key not in rows.committed:
                     rows.order = None
