@@ -1,0 +1,194 @@
+"""Small chains for tests: people, a genesis, signed messages, reports, and blocks of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from dii import crypto
+from dii.application import Application, BlockResult, TxResult
+from dii.application.bank import account
+from dii.application.messages import (
+    Message,
+    RegisterGateways,
+    ReportChunk,
+    ReportManifest,
+    to_value,
+)
+from dii.application.pages import Page
+from dii.application.records import ISSUANCES, SCOPES
+from dii.crypto import SigningKey, format_address
+from dii.genesis import Genesis
+from dii.ledger import transaction
+from dii.minting import FixedEmission, Issuance, Policy, Rule, Uptime
+from dii.units import SECOND
+
+VALIDATOR, REPORTER, ALICE, BOB, CAROL, THIEF = PEOPLE = tuple(
+    SigningKey.derive(7, name)
+    for name in ("validator", "reporter", "alice", "bob", "carol", "thief")
+)
+
+START = 1_524_268_800 * SECOND
+"""2018-04-21T00:00:00Z, in microseconds."""
+EPOCH = 3_600 * SECOND
+"""Of these chains, in microseconds."""
+OPENING = 10**9
+"""What alice, bob, carol and the thief have at first; the reporter has nothing."""
+GAS = 1_000_000
+"""More than any message here needs."""
+
+Rows = Mapping[bytes, Sequence[int | None]]
+"""Gateway hash to its metrics, in the order of the scope's."""
+
+
+def gateway(number: int) -> bytes:
+    """Return the hash of a gateway; 0 is the row that names none."""
+    return number.to_bytes(20)
+
+
+def spec(what: Rule | Policy) -> dict[str, Any]:
+    """Return a rule or policy as a genesis names it."""
+    made = what.spec()
+    return {"name": made.name, "version": made.version, "parameters": dict(made.parameters)}
+
+
+def stream(
+    name: str = "main",
+    rule: Rule | None = None,
+    policy: Policy | None = None,
+    *,
+    scope: str = "main",
+    rest: str | None = None,
+) -> dict[str, Any]:
+    """Return a stream as a genesis describes it: uptime, and 1,000 an epoch."""
+    return {
+        "name": name,
+        "scope": scope,
+        "rule": spec(rule or Uptime()),
+        "policy": spec(policy or FixedEmission(1_000)),
+        "rest": rest,
+    }
+
+
+def scope(name: str = "main", metrics: Sequence[str] = ("online_ppm",)) -> dict[str, Any]:
+    """Return a scope of the reporter's as a genesis describes it."""
+    reporters = [format_address(REPORTER.address)]
+    return {"name": name, "reporters": reporters, "metrics": list(metrics)}
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    """Return a genesis as Python values: hourly epochs, one scope, one stream, four rich people."""
+    rich = (ALICE, BOB, CAROL, THIEF)
+    return {
+        "name": "test",
+        "start": datetime.fromtimestamp(START // SECOND, UTC),
+        "epoch_seconds": EPOCH // SECOND,
+        "report_window_seconds": 60,
+        "max_mint_per_epoch": 10**12,
+        "laboratory": True,
+        "accounts": [{"address": format_address(key.address), "balance": OPENING} for key in rich],
+        "validators": [{"public_key": VALIDATOR.public_key.hex(), "power": 10}],
+        "scopes": [scope()],
+        "streams": [stream()],
+        **changes,
+    }
+
+
+def genesis(**changes: Any) -> Genesis:
+    """Return a genesis; see :func:`content`."""
+    return Genesis.make(**content(**changes))
+
+
+def sign(
+    chain: bytes,
+    key: SigningKey,
+    nonce: int,
+    message: Message,
+    *,
+    gas_limit: int = GAS,
+    valid_until: int = 2**40,
+) -> bytes:
+    """Return a transaction's wire bytes."""
+    value = to_value(message)
+    return transaction.sign(key, chain, nonce, value, gas_limit=gas_limit, valid_until=valid_until)
+
+
+def report(
+    epoch: int,
+    rows: Rows,
+    *,
+    scope: str = "main",
+    metrics: Sequence[str] = ("online_ppm",),
+    chunk_rows: int = 1_000,
+) -> list[ReportManifest | ReportChunk]:
+    """Return a report's manifest and its chunks of at most ``chunk_rows`` rows."""
+    gateways = sorted(rows)
+    chunks = []
+    for at in range(0, len(gateways), chunk_rows):
+        part = gateways[at : at + chunk_rows]
+        columns = [[rows[one][number] for one in part] for number in range(len(metrics))]
+        chunks.append(Page(part, columns).encode())
+    hashes = tuple(crypto.sha256(chunk) for chunk in chunks)
+    manifest = ReportManifest(scope, epoch, len(gateways), tuple(metrics), hashes)
+    return [manifest, *(ReportChunk(scope, epoch, chunk) for chunk in chunks)]
+
+
+class Chain:
+    """An application without an engine: signs what people say, and executes it block by block."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.app = Application(genesis(**changes))
+        self.time = START
+        self._signed: Counter[SigningKey] = Counter()
+
+    def sign(self, key: SigningKey, message: Message, **fields: int) -> bytes:
+        """Sign a message with the key's next nonce, or as ``fields`` say."""
+        nonce = account(self.app.state, key.address).nonce + self._signed[key]
+        self._signed[key] += 1
+        fields = {"nonce": nonce} | fields
+        return sign(self.app.genesis.hash, key, fields.pop("nonce"), message, **fields)
+
+    def block(self, *wires: bytes, time: int | None = None) -> BlockResult:
+        """Execute and commit a block, one second after the last or at ``time``."""
+        self.time = max(self.time + SECOND, time or 0)
+        self._signed.clear()
+        result = self.app.finalize_block(self.app.height + 1, self.time, wires, VALIDATOR.address)
+        self.app.commit()
+        return result
+
+    def do(self, key: SigningKey, *messages: Message, time: int | None = None) -> list[TxResult]:
+        """Execute one person's messages in a block of their own."""
+        return self.block(*(self.sign(key, message) for message in messages), time=time).results
+
+    def register(self, *bindings: tuple[int, bytes], scope: str = "main") -> None:
+        """Bind gateways, given by number, to accounts."""
+        pairs = tuple((gateway(number), owner) for number, owner in bindings)
+        (result,) = self.do(REPORTER, RegisterGateways(scope, pairs))
+        assert result.code == 0, result.detail
+
+    def settle(self, epoch: int, rows: Rows, **how: Any) -> None:
+        """Report an ended epoch, and add blocks until nothing changes any more."""
+        end = START + (epoch + 1) * EPOCH
+        for result in self.do(REPORTER, *report(epoch, rows, **how), time=end):
+            assert result.code == 0, result.detail
+        while self.block().changed:
+            pass
+
+    def balance(self, who: SigningKey | bytes) -> int:
+        """Return the balance of a key's account, or of an address."""
+        address = who.address if isinstance(who, SigningKey) else who
+        return account(self.app.state, address).balance
+
+    def issuance(self, epoch: int, name: str = "main") -> Issuance:
+        """Return a stream's issuance in an epoch."""
+        found = self.app.state.get(ISSUANCES, name, epoch)
+        assert found is not None
+        return found
+
+    def settled(self, name: str = "main") -> int:
+        """Return how many epochs of a scope are closed."""
+        found = self.app.state.get(SCOPES, name)
+        assert found is not None
+        return found.next_epoch
