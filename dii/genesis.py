@@ -222,6 +222,8 @@ class Genesis(_Part):
     def _check_time(self) -> None:
         if self.start.utcoffset() is None:
             raise GenesisError(field="start", message="needs a time zone: 2018-04-21T00:00:00Z")
+        if to_microseconds(self.start) < 0 or self.start.year > 9000:
+            raise GenesisError(field="start", message="must lie between the years 1970 and 9000")
         if to_microseconds(self.start) % (self.epoch_seconds * SECOND):
             message = f"must lie on an epoch boundary (a multiple of {self.epoch_seconds} s)"
             raise GenesisError(field="start", message=message)
