@@ -233,6 +233,9 @@ class Genesis(_Part):
         scopes = {scope.name: scope for scope in self.scopes}
         if stream.scope not in scopes:
             raise GenesisError(field=f"{field}.scope", message=f"no scope {stream.scope!r}")
+        if stream.name == "treasury":
+            message = "treasury is where a rest goes; take another name"
+            raise GenesisError(field=f"{field}.name", message=message)
         later = [s.name for s in self.streams[position + 1 :] if s.scope == stream.scope]
         if stream.rest not in (None, "treasury", *later):
             message = f"{stream.rest!r} is neither treasury nor a later stream of {stream.scope}"
