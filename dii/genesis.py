@@ -141,7 +141,8 @@ class StreamSection(_Part):
 class Limits(_Part):
     """Bounds on blocks, settling and what is free."""
 
-    block_bytes: Annotated[int, Field(ge=1 << 17, le=1 << 22)] = 1 << 21
+    block_bytes: Annotated[int, Field(ge=1 << 17, le=4_000_000)] = 1 << 21
+    """Of the transactions; their heads and the signatures must fit into 4 MiB with them."""
     block_gas: _Count = 100_000_000
     settle_rows: Annotated[int, Field(ge=1, le=1 << 20)] = 8_000
     max_rows: Annotated[int, Field(ge=1, le=1 << 20)] = 1 << 20
