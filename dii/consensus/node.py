@@ -7,6 +7,8 @@ costs little and checks that execution still gives the stored diffs.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,9 +106,10 @@ class Node:
 
     def execute(self, block: Block) -> BlockResult:
         """Execute a decided block, make it durable, then index it."""
-        result = _execute(self.app, block)
-        diff = self.app.commit()
-        self.store.append(block.header.height, codec.dumps(block), encode_diff(diff))
+        with uncollected():
+            result = _execute(self.app, block)
+            diff = self.app.commit()
+            self.store.append(block.header.height, codec.dumps(block), encode_diff(diff))
         self.header = block.header
         self._index(block, result)
         return result
@@ -128,6 +131,21 @@ class Node:
         """Write what is buffered and release the files."""
         self.index.close()
         self.store.close()
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Put off garbage collection: a block makes many objects and no cycles among them.
+
+    A collection in the middle walks through the whole state; that was a sixth of a block's time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _execute(app: Application, block: Block) -> BlockResult:

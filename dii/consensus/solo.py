@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from dii import crypto
 from dii.application import BlockResult
-from dii.consensus.node import Node, validators_hash
+from dii.consensus.node import Node, uncollected, validators_hash
 from dii.ledger.block import SIGN_DOMAIN, Block, Commit, Header, transactions_root
 from dii.units import SECOND
 
@@ -55,7 +55,8 @@ class Solo:
             The transactions that the block holds, and what became of them.
         """
         app, last = self.node.app, self.node.header
-        chosen = tuple(app.prepare_proposal(wires, self.node.genesis.limits.block_bytes))
+        with uncollected():
+            chosen = tuple(app.prepare_proposal(wires, self.node.genesis.limits.block_bytes))
         header = Header(
             version=1,
             chain=self.node.genesis.hash,
