@@ -12,8 +12,8 @@ from dii.errors import DiiError, ProofInvalid
 from dii.ledger import log
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
-from dii.minting import REASONS, RULES, Issuance, ReceiptLeaf
-from dii.minting.spec import from_spec
+from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf, Spec
+from dii.minting.spec import Versioned, from_spec
 from dii.units import Currency
 
 
@@ -160,8 +160,10 @@ class Receipt:
                 f"{name} {'unknown' if value is None else format(value, ',')}"
                 for name, value in self.metrics.items()
             ),
-            "rule": f"{issuance.rule}: {share} units of contribution",
-            "policy": f"{issuance.policy}: pool {money(issuance.pool)}"
+            "rule": f"{describe(issuance.rule, RULES, self.currency)}: {share} units of"
+            " contribution",
+            "policy": f"{describe(issuance.policy, POLICIES, self.currency)}: pool"
+            f" {money(issuance.pool)}"
             f" and {money(issuance.dust_before)} carried over",
             "paid": f"{money(leaf.amount)} to {crypto.format_address(leaf.payee)}",
             "proof": f"receipt {self.proof.index + 1} of {issuance.count}, against header"
@@ -184,6 +186,18 @@ class Receipt:
             for name, text in self.lines().items()
         )
         return f"<table>{rows}</table>"
+
+
+def describe(
+    spec: Spec, known: Mapping[tuple[str, int], type[Versioned]], currency: Currency
+) -> str:
+    """Return a rule or policy for people: ``FixedEmission/1 (amount 10,000 TTC)``."""
+    money = known[spec.name, spec.version].money
+    parameters = ", ".join(
+        f"{name} {currency.format(value) if name in money else format(value, ',')}"
+        for name, value in spec.parameters
+    )
+    return f"{spec.name}/{spec.version}" + (f" ({parameters})" if parameters else "")
 
 
 def _hash(header: bytes | str) -> bytes:

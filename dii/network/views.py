@@ -14,6 +14,8 @@ from dii.application.bank import supply
 from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS
 from dii.crypto import format_address
 from dii.genesis import TREASURY
+from dii.minting import POLICIES, RULES
+from dii.network.receipt import describe
 from dii.units import SECOND, format_time
 
 if TYPE_CHECKING:
@@ -123,8 +125,8 @@ def operators(network: Network) -> pd.DataFrame:
     """Return what each operator has earned over all epochs, the greatest first."""
     unit = network.currency.unit
     sql = (
-        "SELECT payee, count(DISTINCT gateway), sum(amount > 0), sum(amount) FROM receipts"
-        " WHERE gateway <> ? GROUP BY payee ORDER BY 4 DESC, payee"
+        "SELECT payee, count(DISTINCT gateway), count(DISTINCT CASE WHEN amount > 0 THEN epoch END),"
+        " sum(amount) FROM receipts WHERE gateway <> ? GROUP BY payee ORDER BY 4 DESC, payee"
     )
     columns = f"operator gateways paid_epochs earned_{unit}"
     table = _query(network, sql, columns, bytes(20))
@@ -189,6 +191,6 @@ def summary(network: Network) -> dict[str, str]:
         "header": header.hash.hex(),
     }
     if stream:
-        lines["rule"] = str(stream.rule.spec)
-        lines["policy"] = str(stream.policy.spec)
+        lines["rule"] = describe(stream.rule.spec, RULES, network.currency)
+        lines["policy"] = describe(stream.policy.spec, POLICIES, network.currency)
     return lines
