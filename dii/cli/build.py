@@ -1,0 +1,312 @@
+"""Verbs that make a network and let it run: ``init``, ``load``, ``run``, ``synth``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+import dii
+from dii.cli import look, screen
+from dii.cli.options import DEFAULT_HOME, Home, Json, command
+from dii.errors import HomeMissing
+from dii.units import format_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dii import Network, Telemetry, Traffic
+    from dii.minting.spec import Versioned
+
+V = TypeVar("V", bound="Versioned")
+
+TRAFFIC_DAYS: Final = 30
+"""Days of traffic that are generated for a registry alone, unless ``--epochs`` says otherwise."""
+
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, help="Make a laboratory network: its keys follow from this."),
+]
+
+
+# --- init ----------------------------------------------------------------------------------------
+
+
+def init(
+    name: Annotated[str, typer.Option(help="Short name of the chain.")] = "ttn",
+    symbol: Annotated[str, typer.Option(help="Symbol of the currency.")] = "TTC",
+    currency: Annotated[str, typer.Option(help="Name of the currency.")] = "The Things Coin",
+    decimals: Annotated[int, typer.Option(help="Digits after the point.")] = 6,
+    rule: Annotated[
+        str, typer.Option(metavar="NAME[:P=V,...]", help="How contribution is measured.")
+    ] = "ShapleyTraffic",
+    policy: Annotated[
+        str, typer.Option(metavar="NAME[:P=V,...]", help="How much an epoch may mint.")
+    ] = "FixedEmission:amount=10000",
+    allocate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=AMOUNT", help="Opening balance of an account; repeatable."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Start of epoch 0; else the first day of the data."),
+    ] = None,
+    epoch_seconds: Annotated[int, typer.Option(help="Length of an epoch.")] = 86_400,
+    gas_price: Annotated[int, typer.Option(help="Smallest units a gas.")] = 1,
+    seed: Seed = None,
+    home: Home = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Make a network: genesis and keys.
+
+    Rules and policies take their parameters after a colon, amounts in whole units:
+    --rule Uptime:minimum_ppm=900000 --policy PerContribution:rate=0.01,cap=5000
+    """
+    with dii.Network.create(
+        name,
+        symbol=symbol,
+        currency=currency,
+        decimals=decimals,
+        seed=seed,
+        home=home,
+        rule=_chosen("rule", rule, dii.minting.RULES.values()),
+        policy=_chosen("policy", policy, dii.minting.POLICIES.values()),
+        allocations=dict(_allocation(text) for text in allocate or []),
+        start=None if start is None else _moment(start),
+        epoch_seconds=epoch_seconds,
+        gas_price=gas_price,
+    ) as network:
+        chain = network.genesis.chain_id if network.sealed else None
+        if as_json:
+            screen.json_out({"home": str(home), "chain": chain, "laboratory": seed is not None})
+            return
+    screen.say(f"made {chain or name} in {home}; next: {command(home, 'load')} FILE ...")
+
+
+def _chosen(option: str, text: str, kinds: Iterable[type[V]]) -> V:
+    """Return the rule or policy that ``NAME:parameter=value,...`` says."""
+    known = {kind.__name__: kind for kind in kinds}
+    name, _, rest = text.partition(":")
+    kind: Any = known.get(name)
+    if kind is None:
+        raise _bad(option, f"no {option} is called {name!r}; there is {_usage(known.values())}")
+    parameters: dict[str, int | str] = {}
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        if key not in {field.name for field in dataclasses.fields(kind)} or not value:
+            raise _bad(option, f"cannot read {part!r}; write it like {_usage([kind])}")
+        if key not in kind.money and not value.isdecimal():
+            raise _bad(option, f"{key} is an integer, not {value!r}")
+        parameters[key] = value if key in kind.money else int(value)
+    try:
+        made: V = kind(**parameters)
+    except TypeError:
+        raise _bad(option, f"{name} needs more; write it like {_usage([kind])}") from None
+    return made
+
+
+def _usage(kinds: Iterable[type[Versioned]]) -> str:
+    return " or ".join(
+        ":".join(filter(None, [kind.__name__, ",".join(f"{f.name}=..." for f in fields)]))
+        for kind in kinds
+        for fields in [dataclasses.fields(kind)]
+    )
+
+
+def _allocation(text: str) -> tuple[str, str]:
+    name, equals, amount = text.partition("=")
+    if not (name and equals and amount):
+        raise _bad("allocate", f"cannot read {text!r}; write it like bob=500")
+    return name, amount
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise _bad("start", f"cannot read {text!r}; write it like 2018-04-21") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _bad(option: str, message: str) -> typer.BadParameter:
+    return typer.BadParameter(message, param_hint=f"'--{option}'")
+
+
+# --- load ----------------------------------------------------------------------------------------
+
+
+def load(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Files of any known format.")
+    ],
+    strict: Annotated[bool, typer.Option(help="Stop at the first bad record.")] = False,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FOREIGN=NAME", help="What a column of a plain table is."),
+    ] = None,
+    home: Home = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Load telemetry into a network, and say what was set aside."""
+    renamed = {}
+    for text in columns or []:
+        foreign, equals, name = text.partition("=")
+        if not (foreign and equals):
+            raise _bad("columns", f"cannot read {text!r}; write it like lat=latitude")
+        renamed[foreign] = name
+    with dii.Network.open(home) as network:
+        data = _read(sources, strict=strict, columns=renamed)
+        network.ingest(data)
+    if as_json:
+        screen.json_out(telemetry_json(data))
+    else:
+        show_telemetry(data)
+
+
+def _read(
+    sources: list[str], *, strict: bool = False, columns: dict[str, str] | None = None
+) -> Telemetry:
+    with screen.progress("loading"):
+        return dii.load(*sources, strict=strict, columns=columns)
+
+
+def telemetry_json(data: Telemetry) -> dict[str, Any]:
+    """Return what was loaded, for JSON."""
+    first, last = data.span or (None, None)
+    return {
+        "gateways": len(data.gateways),
+        "receptions": len(data.receptions),
+        "statuses": len(data.statuses),
+        "gives": sorted(data.gives),
+        "first": None if first is None else format_time(first),
+        "last": None if last is None else format_time(last),
+        "rejects": rejects_by_reason(data),
+    }
+
+
+def rejects_by_reason(data: Telemetry) -> pd.DataFrame:
+    """Return why records were set aside: reason, count, and where the first of them stands."""
+    rejects = data.rejects
+    rejects["first"] = rejects["file"] + ", line " + rejects["line"].astype(str)
+    groups = rejects.groupby("reason", sort=False)
+    found = groups.agg(count=("line", "size"), first=("first", "first"), detail=("detail", "first"))
+    return found.reset_index().sort_values(["count", "reason"], ascending=[False, True])
+
+
+def show_telemetry(data: Telemetry) -> None:
+    """Print what was loaded and what was set aside."""
+    facts = telemetry_json(data)
+    screen.facts(
+        {
+            "loaded": ", ".join(
+                f"{facts[n]:,} {n}" for n in ("gateways", "receptions", "statuses")
+            ),
+            "period": f"{facts['first']} to {facts['last']}" if data.span else "none: no records",
+            "metrics": ", ".join(facts["gives"]) or "none",
+            "set aside": f"{len(data.rejected):,} records",
+        }
+    )
+    if len(data.rejected):
+        screen.say()
+        screen.rows(rejects_by_reason(data), "count reason first detail")
+
+
+# --- run -----------------------------------------------------------------------------------------
+
+
+def run(
+    registry: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Whose gateways there are; repeatable."),
+    ] = None,
+    receptions: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Uplinks or statuses, of any known format; repeatable."),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Settle at most so many more; with a registry alone, days of it."),
+    ] = None,
+    seed: Seed = None,
+    home: Home = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Settle epochs, to the end of the data; makes and loads what is not there yet.
+
+    With a registry alone, traffic is generated for its gateways, 30 days unless --epochs says
+    otherwise. Run again, it goes on where it stopped.
+    """
+    sources = [str(path) for path in (*(registry or []), *(receptions or []))]
+    data = _read(sources) if sources else dii.Telemetry()
+    with _opened(home, seed, make=bool(sources)) as network:
+        traffic = _traffic(home, data, epochs)
+        if sources or traffic:
+            with screen.progress("registering gateways"):
+                network.ingest(data, traffic)
+        with screen.progress("settling epochs") as tick:
+            network.run(epochs, tick)
+        if as_json:
+            screen.json_out(look.overview_json(network))
+            return
+        if sources:
+            show_telemetry(data)
+            screen.say()
+        look.show_overview(network)
+        screen.say()
+        look.show_next(network, home)
+
+
+def _opened(home: Path, seed: int | None, *, make: bool) -> Network:
+    """Open the network of a home, or make one of that seed where there is none."""
+    try:
+        network = dii.Network.open(home)
+    except HomeMissing:
+        if not make:
+            raise
+        return dii.Network.create(home=home, seed=seed)
+    if seed is not None and seed != network.home.seed:
+        network.close()
+        raise _bad("seed", f"{home} was made {_origin(network.home.seed)}; leave the option out")
+    return network
+
+
+def _origin(seed: int | None) -> str:
+    return "without a seed" if seed is None else f"with seed {seed}"
+
+
+def _traffic(home: Path, data: Telemetry, epochs: int | None) -> Traffic | None:
+    """Return the traffic to generate, where no file says anything of any."""
+    from dii.network.facade import TELEMETRY  # noqa: PLC0415
+    from dii.network.feed import Feed  # noqa: PLC0415
+
+    feed = Feed.open(home / TELEMETRY)
+    if feed and feed.traffic:
+        return dataclasses.replace(feed.traffic, days=max(feed.traffic.days, epochs or 0))
+    if data.span or feed or not len(data.gateways):
+        return None
+    return dii.Traffic.after(data.gateways, days=epochs or TRAFFIC_DAYS)
+
+
+# --- synth ---------------------------------------------------------------------------------------
+
+
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
+    gateways: Annotated[int, typer.Option(min=2, help="How many.")] = 48,
+    days: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
+    as_json: Json = False,
+) -> None:
+    """Generate a small network's files, such as the sample in data/."""
+    from dii.telemetry.synthetic import write_sample  # noqa: PLC0415
+
+    write_sample(folder, seed, gateways, days)
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    if as_json:
+        screen.json_out({"folder": str(folder), "files": files})
+    else:
+        screen.facts({name: f"{size:,} bytes" for name, size in files.items()})

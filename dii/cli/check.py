@@ -1,0 +1,274 @@
+"""Verbs that explain and check: ``receipt``, ``proof``, ``verify``, ``rebuild``.
+
+``proof check`` is for those who have nothing: no home, no chain, no trust in whoever made the
+file. It takes the file and a header hash that they know from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import dii
+from dii.cli import screen
+from dii.cli.options import DEFAULT_HOME, Home, Json, Stream, command
+from dii.crypto import format_address
+from dii.errors import ProofInvalid
+from dii.units import format_time
+
+if TYPE_CHECKING:
+    from dii import Network
+    from dii.ledger.proof import Proof
+    from dii.network import Receipt
+    from dii.network.receipt import ReceiptProof
+
+
+# --- receipt -------------------------------------------------------------------------------------
+
+
+def receipt(
+    gateway: Annotated[str, typer.Argument(help="Id (eui- and case do not matter) or hash.")],
+    epoch: Annotated[int, typer.Argument(min=0, help="Number, from 0.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check it against the last header.")
+    ] = False,
+    stream: Stream = "main",
+    home: Home = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Explain what a gateway was paid in an epoch, and why."""
+    with dii.Network.open(home, readonly=True) as network:
+        found = network.receipt(gateway, epoch, stream)
+        if verify:
+            found.verify(network.header())
+        if as_json:
+            screen.json_out(receipt_json(found) | ({"verified": True} if verify else {}))
+            return
+        screen.facts(found.lines())
+        if verify:
+            height, header = network.height, network.header().hash.hex()
+            screen.say(f"it holds against header {height}, {header}", "green")
+
+
+def receipt_json(found: Receipt) -> dict[str, Any]:
+    """Return a receipt for JSON, proof included."""
+    from dii.minting import REASONS  # noqa: PLC0415
+
+    unit, issuance = found.currency.unit, found.issuance
+    return {
+        "gateway": found.gateway,
+        "operator": found.operator,
+        "epoch": found.epoch,
+        "stream": found.stream,
+        "metrics": found.metrics,
+        "weight": found.weight,
+        "total_weight": issuance.total_weight,
+        "rule": str(issuance.rule),
+        "policy": str(issuance.policy),
+        f"pool_{unit}": issuance.pool,
+        f"carried_{unit}": issuance.dust_before,
+        f"amount_{unit}": found.amount,
+        "payee": format_address(found.leaf.payee),
+        "note": REASONS[found.leaf.reason],
+        "header": found.header.hash,
+        "proof": found.proof.to_json(),
+    }
+
+
+# --- proof ---------------------------------------------------------------------------------------
+
+proof = typer.Typer(help="Make proofs that others can check, and check theirs.")
+
+
+class Kind(StrEnum):
+    """What can be proven."""
+
+    RECEIPT = "receipt"
+    ACCOUNT = "account"
+    GATEWAY = "gateway"
+
+
+@proof.command("make")
+def make(
+    kind: Annotated[Kind, typer.Argument(help="What to prove.")],
+    name: Annotated[str, typer.Argument(metavar="ID", help="Gateway, or account.")],
+    epoch: Annotated[int | None, typer.Option(min=0, help="Of a receipt.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else standard output.")
+    ] = None,
+    stream: Stream = "main",
+    home: Home = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Make a proof of a receipt, an account or a gateway's owner; or that there is none."""
+    if (kind is Kind.RECEIPT) != (epoch is not None):
+        raise typer.BadParameter(
+            "a receipt is of an epoch, nothing else is", param_hint="'--epoch'"
+        )
+    with dii.Network.open(home, readonly=True) as network:
+        header = network.header()
+        content = _prove(network, kind, name, epoch, stream).to_json()
+    text = json.dumps(content, indent=1) + "\n"
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    output.write_text(text)
+    if as_json:
+        screen.json_out({"file": str(output), "height": header.height, "header": header.hash})
+        return
+    screen.say(
+        f"{output} proves it under header {header.height}; whoever trusts that can check it:"
+    )
+    screen.say(command(None, "proof", "check", str(output), "--header", header.hash.hex()))
+
+
+def _prove(
+    network: Network, kind: Kind, name: str, epoch: int | None, stream: str
+) -> Proof | ReceiptProof:
+    from dii.application.records import ACCOUNTS, GATEWAYS  # noqa: PLC0415
+
+    if epoch is not None:
+        return network.receipt(name, epoch, stream).proof
+    if kind is Kind.ACCOUNT:
+        return network.prove(ACCOUNTS, network.home.address(name))
+    return network.prove(GATEWAYS, network.home.gateway(name))
+
+
+@proof.command("check")
+def check(
+    file: Annotated[Path, typer.Argument(help="The proof; - reads standard input.")],
+    header: Annotated[str, typer.Option(metavar="HASH", help="Hash of a header that you trust.")],
+    as_json: Json = False,
+) -> None:
+    """Check a proof against a header hash, and against nothing else; needs no home."""
+    from dii.ledger.proof import MAX_BYTES, Proof, read_json  # noqa: PLC0415
+    from dii.network.receipt import ReceiptProof  # noqa: PLC0415
+
+    try:
+        trusted = bytes.fromhex(header)
+    except ValueError:
+        trusted = b""
+    if len(trusted) != 32:
+        raise typer.BadParameter("a header hash is 64 hex digits", param_hint="'--header'")
+    if str(file) == "-":
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    else:
+        with file.open("rb") as source:
+            data = source.read(MAX_BYTES + 1)
+    content = read_json(data)
+    if isinstance(content, dict) and content.get("kind") == "receipt":
+        receipt_proof = ReceiptProof.from_json(content)
+        proven, under = _receipt_proven(receipt_proof, trusted), receipt_proof.issuance.header
+    else:
+        record_proof = Proof.from_json(content)
+        proven, under = _record_proven(record_proof, trusted), record_proof.header
+    where = {"height": under.height, "time": format_time(under.time), "chain": under.chain}
+    if as_json:
+        screen.json_out({"holds": True, "proven": proven, "header": where | {"hash": trusted}})
+        return
+    screen.say(f"the proof holds under header {header}", "green")
+    screen.facts(screen.plain(_flat(proven | where)))
+
+
+def _receipt_proven(found: ReceiptProof, trusted: bytes) -> dict[str, Any]:
+    """Check a receipt's proof; return what it proves."""
+    from dii.minting import REASONS  # noqa: PLC0415
+
+    leaf, issuance = found.verify(trusted)
+    table, *parts = _parts(found.issuance.key)
+    if table != "issuance" or len(parts) != 2:
+        raise ProofInvalid(message="the record that it leads to is no issuance")
+    return {
+        "kind": "receipt",
+        "stream": parts[0],
+        "epoch": parts[1],
+        "gateway": leaf.gateway,
+        "payee": format_address(leaf.payee),
+        "amount": leaf.amount,
+        "weight": leaf.weight,
+        "total_weight": issuance.total_weight,
+        "pool": issuance.pool,
+        "dust_before": issuance.dust_before,
+        "rule": str(issuance.rule),
+        "policy": str(issuance.policy),
+        "metrics": dict(zip(issuance.metrics, leaf.values)),
+        "note": REASONS.get(leaf.reason, ""),
+    }
+
+
+def _record_proven(found: Proof, trusted: bytes) -> dict[str, Any]:
+    """Check a state record's proof, or its absence's; return what it proves."""
+    from dii import codec  # noqa: PLC0415
+    from dii.application.records import TABLES  # noqa: PLC0415
+
+    found.verify(trusted)
+    name, *parts = _parts(found.key)
+    records = {table.name: table.record for table in TABLES}
+    if name not in records:
+        raise ProofInvalid(message=f"nothing in the state is called {name!r}")
+    if name == "account":
+        parts = [format_address(part) for part in parts]
+    proven = {"kind": name, "key": parts, "present": found.value is not None}
+    if found.value is not None:
+        proven["value"] = screen.plain(codec.loads(records[name], found.value))
+    return proven
+
+
+def _parts(key: bytes) -> tuple[Any, ...]:
+    from dii import codec  # noqa: PLC0415
+
+    parts = codec.decode(key)
+    if type(parts) is not tuple or not parts:
+        raise ProofInvalid(message="its key is no key of a state")
+    return parts
+
+
+def _flat(content: dict[str, Any]) -> dict[str, Any]:
+    """Return nested content a line an entry."""
+    lines: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            lines |= value
+        elif name == "present":
+            lines["is there"] = "yes" if value else "no: it is proven to be absent"
+        else:
+            lines[name] = ", ".join(map(str, value)) if isinstance(value, list) else value
+    return lines
+
+
+# --- verify and rebuild --------------------------------------------------------------------------
+
+
+def verify(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
+    """Execute every block again, from the genesis, and compare everything."""
+    with dii.Network.open(home, readonly=True) as network:
+        height, money = network.height, network.currency
+        with screen.progress("executing blocks") as tick:
+            found = network.verify(lambda done: tick(done, height))
+    if as_json:
+        content = {"height": found.height, "transactions": found.transactions}
+        amounts = {f"minted_{money.unit}": found.minted, f"burned_{money.unit}": found.burned}
+        screen.json_out(content | {"app_hash": found.app_hash} | amounts)
+        return
+    screen.say(
+        f"{found.height:,} blocks with {found.transactions:,} transactions hold, to app hash"
+        f" {found.app_hash.hex()}: {money.format(found.minted)} minted,"
+        f" {money.format(found.burned)} burned"
+    )
+
+
+def rebuild(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
+    """Make the index again from the chain; nothing is lost by deleting it."""
+    with dii.Network.open(home) as network:
+        with screen.progress("executing blocks"):
+            network.rebuild()
+        height = network.height
+    if as_json:
+        screen.json_out({"height": height})
+    else:
+        screen.say(f"the index holds all {height:,} blocks again")

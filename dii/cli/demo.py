@@ -1,0 +1,166 @@
+"""The main job from beginning to end, on the sample in ``data/``: ``make demo``.
+
+Nine steps, each with the Python that does it; whoever pastes these lines into a notebook gets the
+same numbers, to the last digit, since a laboratory network's keys follow from its seed. The home
+lies in a temporary folder and goes when the story ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import dii
+from dii.cli import look, screen
+from dii.cli.build import show_telemetry
+from dii.cli.options import program
+from dii.errors import ProofInvalid
+
+if TYPE_CHECKING:
+    from dii import Network
+    from dii.network import Receipt
+
+SAMPLE: Final = Path(__file__).parents[2] / "data"
+FILES: Final = ("registry.json", "uplinks.jsonl", "statuses.csv")
+SEED: Final = 7
+
+
+def main() -> None:
+    """Tell the story."""
+    began = time.monotonic()
+    screen.say("dii: a micro-economy for a community that builds infrastructure together", "bold")
+    screen.say("Eight days of a small synthetic LoRaWAN network, from files to money and proofs.")
+    with tempfile.TemporaryDirectory(prefix="dii-demo-") as folder, _made(folder) as network:
+        _settle(network)
+        _explain(network)
+        _spend(network)
+        _repeat(network)
+        gateway = network.issuance(0)["gateway"].iloc[0]
+    _next(gateway)
+    screen.say()
+    screen.say(f"All of this took {time.monotonic() - began:.1f} s.", "dim")
+
+
+def _step(title: str, *code: str) -> None:
+    screen.say()
+    screen.say(title, "bold green")
+    for line in code:
+        screen.say(f"  {line}", "dim")
+    screen.say()
+
+
+def _made(folder: str) -> Network:
+    """Load the sample and make a network for it."""
+    names = ", ".join(f'"data/{name}"' for name in FILES)
+    _step("What gateways reported, and what was set aside and why", f"data = load({names})")
+    data = dii.load(*(SAMPLE / name for name in FILES))
+    show_telemetry(data)
+    network = dii.Network.create(
+        "ttn", symbol="TTC", seed=SEED, home=Path(folder) / "home", allocations={"bob": "500 TTC"}
+    )
+    network.ingest(data)
+    start = f"{network.genesis.start:%Y-%m-%d}"
+    _step(
+        f"What each gateway did in epoch 0, {start}: the first five",
+        f'network = Network.create("ttn", symbol="TTC", seed={SEED}, allocations={{"bob": "500 TTC"}})',
+        "network.ingest(data)",
+        "network.metrics(0)",
+    )
+    measured = network.metrics(0).to_pandas().query("gateway != ''")
+    columns = "gateway online_ppm receptions uplinks sole_uplinks shapley_uplinks"
+    screen.rows(measured.nlargest(5, "shapley_uplinks"), columns)
+    return network
+
+
+def _settle(network: Network) -> None:
+    """Report, mint and settle every epoch."""
+    _step(
+        "Reported, minted and settled, epoch after epoch: 10,000 TTC a day by share in uplinks",
+        "network.run()",
+        "network.epochs(); network.operators()",
+    )
+    with screen.progress("settling epochs") as tick:
+        network.run(progress=tick)
+    look.show_overview(network, operators=8)
+
+
+def _explain(network: Network) -> None:
+    """Explain one receipt, check its proof, and show that a forged one fails."""
+    _step(
+        "One receipt, explained and checked against a header hash, and against nothing else",
+        'receipt = network.receipt(network.issuance(epoch=0)["gateway"][0], epoch=0)',
+        "receipt.verify(network.header().hash)",
+    )
+    receipt = network.receipt(network.issuance(0)["gateway"].iloc[0], epoch=0)
+    screen.facts(receipt.lines())
+    trusted = network.header().hash
+    receipt.verify(trusted)
+    size = len(json.dumps(receipt.proof.to_json()))
+    screen.say()
+    screen.say(f"Its proof of {size:,} bytes holds under header {trusted.hex()}.")
+    screen.say(f"With one unit more in it: {_forged(receipt, trusted)}.")
+
+
+def _forged(receipt: Receipt, trusted: bytes) -> str:
+    """Raise the amount by one unit, and return why the proof does not hold."""
+    from dii import codec  # noqa: PLC0415
+
+    more = dataclasses.replace(receipt.leaf, amount=receipt.amount + 1)
+    forged = dataclasses.replace(receipt.proof, leaf=codec.dumps(more))
+    try:
+        forged.verify(trusted)
+    except ProofInvalid as error:
+        return str(error)
+    raise AssertionError("a forged receipt was believed")
+
+
+def _spend(network: Network) -> None:
+    """Move money."""
+    earner = network.operators().query("operator != 'treasury'")["operator"].iloc[0]
+    _step("A payment", f'network.transfer("bob", "{earner}", "12.5 TTC")')
+    network.transfer("bob", earner, "12.5 TTC")
+    accounts = network.accounts()
+    paid = accounts[accounts["account"].isin(["bob", earner])]
+    screen.rows(network.transfers(), look.PEOPLE[look.Table.TRANSFERS], network)
+    screen.say()
+    screen.rows(paid, look.PEOPLE[look.Table.ACCOUNTS], network)
+
+
+def _repeat(network: Network) -> None:
+    """Execute the chain again."""
+    _step("The whole chain, executed again from its genesis", "network.verify()")
+    found = network.verify()
+    money = network.currency.format
+    screen.facts(
+        {
+            "holds": f"{found.height} blocks, {found.transactions} transactions",
+            "app hash": found.app_hash.hex(),
+            "minted": f"{money(found.minted)}, opening balances included",
+            "burned": money(found.burned),
+        }
+    )
+
+
+def _next(gateway: str) -> None:
+    """Print what to try; the lines work in this order."""
+    _step("What to try next")
+    dii_ = program()
+    files = " ".join(f"data/{name}" for name in FILES)
+    for line in (
+        f"{dii_} init --seed {SEED} --allocate bob=500",
+        f"{dii_} load {files}",
+        f"{dii_} run",
+        f"{dii_} receipt {gateway} 0 --verify",
+        f"{dii_} transfer treasury 12.5 --from bob",
+        f"{dii_} verify",
+        f"{dii_} --help",
+    ):
+        screen.say(f"  {line}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""What verbs print: tables and facts for people, JSON and CSV for programs.
+
+People see amounts in whole units and contributions in the rule's unit, only the columns that
+matter, and on a terminal no more rows than one reads. Programs get every row and column, and
+amounts as integers of the smallest unit, since a JSON number with a point would be rounded by
+whoever reads it. Output into a pipe is never cut to a width.
+
+Data is wrapped in ``Text`` and rid of control characters: a gateway called ``[red]`` is called so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from dii.cli.options import clean
+from dii.telemetry.schema import SHAPLEY_UNIT
+from dii.units import PPM
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from dii import Network
+
+PIPE_WIDTH: Final = 10_000
+"""Columns where there is no terminal: enough that nothing is cut."""
+SCREENFUL: Final = 50
+"""Rows of a list that a terminal shows."""
+MONEY: Final = frozenset({"amount", "balance", "earned", "fee", "paid", "pool", "unminted"})
+"""Columns of amounts; in data frames and JSON the unit follows: ``amount_uttc``."""
+
+Tick = Callable[[int, int], None]
+"""Called with (done, to do)."""
+
+
+def json_out(value: object) -> None:
+    """Print one JSON document; bytes become hex, dataclasses objects, data frames lists."""
+    typer.echo(json.dumps(plain(value), indent=2))
+
+
+def plain(value: Any) -> Any:
+    """Return a value made of what JSON has."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: plain(getattr(value, name)) for name in names}
+    if hasattr(value, "to_dict"):
+        return [plain(row) for row in value.to_dict("records")]
+    if value != value:  # noqa: PLR0124 - NaN and NaT, which JSON cannot say
+        return None
+    return value.strftime("%Y-%m-%dT%H:%M:%SZ") if hasattr(value, "strftime") else value
+
+
+def console(*, error: bool = False) -> Console:
+    """Return where to print; colours, widths and ``NO_COLOR`` are rich's business."""
+    from rich.console import Console  # noqa: PLC0415
+
+    stream = sys.stderr if error else sys.stdout
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def say(text: str = "", style: str | None = None) -> None:
+    """Print a line."""
+    console().print(clean(text), style=style, soft_wrap=True)
+
+
+def facts(lines: Mapping[str, object]) -> None:
+    """Print names and values, one a line."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="cyan", justify="right", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in lines.items():
+        grid.add_row(name, Text(clean(str(value))))
+    console().print(grid)
+
+
+def rows(
+    frame: pd.DataFrame, columns: str, network: Network | None = None, limit: int | None = None
+) -> None:
+    """Print a table of some columns.
+
+    Parameters
+    ----------
+    frame, columns
+        What to print. Columns by name, amounts without their unit.
+    network
+        Whose currency and rule the numbers are in; None where there are none.
+    limit
+        Rows to print; by default all, or a screenful on a terminal.
+    """
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    if limit is None:
+        limit = SCREENFUL if sys.stdout.isatty() else len(frame)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold cyan")
+    cells: list[list[Text]] = []
+    for name in columns.split():
+        header, column, write = _column(name, network)
+        values = frame[column].head(limit).tolist()
+        texts = ["-" if plain(value) is None else write(value) for value in values]
+        cells.append([Text(clean(text)) for text in texts])
+        number = frame[column].dtype.kind in "iuf"
+        table.add_column(header, justify="right" if number else "left", no_wrap=True)
+    for row in zip(*cells):
+        table.add_row(*row)
+    console().print(table)
+    if len(frame) > limit:
+        say(f"{len(frame) - limit:,} more: --limit {len(frame)}, or --csv", "dim")
+
+
+def _column(name: str, network: Network | None) -> tuple[str, str, Callable[[Any], str]]:
+    """Return a column's header, its name in the frame, and how its values are written."""
+    header = name.replace("_", " ")
+    if network and name in MONEY:
+        money = network.currency
+        return f"{header} {money.symbol}", f"{name}_{money.unit}", _decimal(money.decimals)
+    if network and name in {"weight", "total_weight"}:
+        scale = scale_of(network)
+        return "contribution", name, lambda weight: f"{weight / scale:,.2f}"
+    return header, name, WRITERS.get(name, _write)
+
+
+def _write(value: object) -> str:
+    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
+
+
+def _decimal(digits: int) -> Callable[[int], str]:
+    return lambda amount: f"{Decimal(amount).scaleb(-digits):,.{digits}f}"
+
+
+def _short(text: str) -> str:
+    return text[:16] if sys.stdout.isatty() else text
+
+
+WRITERS: Final[Mapping[str, Callable[[Any], str]]] = {
+    **dict.fromkeys(("code", "epoch", "height", "line", "nonce", "position"), str),
+    **dict.fromkeys(("id", "hash", "app_hash"), _short),
+    "share": "{:.1%}".format,
+    "online_ppm": lambda ppm: f"{ppm / PPM:.1%}",
+    "shapley_uplinks": lambda parts: f"{parts / SHAPLEY_UNIT:,.2f}",
+    "start": lambda time: f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%F %H:%M}",
+    "time": lambda time: f"{time:%Y-%m-%d %H:%M:%S}",
+}
+"""How columns are written. What names something, such as a height, can be copied as it is."""
+
+
+def scale_of(network: Network) -> int:
+    """Return the weight of one unit of contribution under the network's rule."""
+    from dii.minting.rules import RULES  # noqa: PLC0415
+    from dii.minting.spec import from_spec  # noqa: PLC0415
+
+    return from_spec(network.genesis.streams[0].rule.spec, RULES).scale
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Tick]:
+    """Show a bar on a terminal, and nothing in a pipe; yields what to call with (done, to do)."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None  # noqa: ARG005
+        return
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    columns = TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console(error=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,77 @@
+"""Verbs that sign messages: ``transfer``, ``burn``, ``assign``, ``claim``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+import dii
+from dii.cli import screen
+from dii.cli.options import DEFAULT_HOME, Home, Json
+
+Amount = Annotated[str, typer.Argument(help='Whole units: 12.5, or "12.5 TTC".')]
+Sender = Annotated[
+    str, typer.Option("--from", metavar="NAME", help="Who signs; the key lies in the home.")
+]
+
+
+def transfer(
+    to: Annotated[str, typer.Argument(help="Name or address.")],
+    amount: Amount,
+    sender: Sender,
+    home: Home = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Move money to another account."""
+    with dii.Network.open(home) as network:
+        smallest = network.currency.parse(amount)
+        done = network.transfer(sender, to, smallest)
+        text = f"{network.currency.format(smallest)} from {sender} to {to}"
+        _done(network, done, text, as_json)
+
+
+def burn(amount: Amount, sender: Sender, home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
+    """Destroy money, for service used."""
+    with dii.Network.open(home) as network:
+        smallest = network.currency.parse(amount)
+        done = network.burn(sender, smallest)
+        _done(network, done, f"{sender} burned {network.currency.format(smallest)}", as_json)
+
+
+def assign(
+    gateway: Annotated[str, typer.Argument(help="Id (eui- and case do not matter) or hash.")],
+    to: Annotated[str, typer.Argument(help="Name or address of its next owner.")],
+    sender: Sender,
+    home: Home = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Hand a gateway on, from the next epoch."""
+    with dii.Network.open(home) as network:
+        done = network.assign(gateway, sender, to)
+        _done(network, done, f"{gateway} goes to {to} with the next epoch", as_json)
+
+
+def claim(
+    operator: Annotated[str, typer.Argument(help="As the registry names it.")],
+    key: Annotated[str, typer.Argument(help="Name of a key in this home, or a public key in hex.")],
+    home: Home = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """As the reporter, open an operator's claim account to a key."""
+    public = bytes.fromhex(key) if re.fullmatch(r"[0-9a-fA-F]{64}", key) else key
+    with dii.Network.open(home) as network:
+        done = network.claim(operator, public)
+        _done(
+            network, done, f"{operator} is claimed; its money moved to the key's account", as_json
+        )
+
+
+def _done(network: dii.Network, transaction: str, text: str, as_json: bool) -> None:
+    """Print what became of a message: nothing is printed as done that is not in a block."""
+    height = int(network.transactions().query("id == @transaction")["height"].iloc[0])
+    if as_json:
+        screen.json_out({"transaction": transaction, "height": height})
+    else:
+        screen.say(f"{text}: transaction {transaction} in block {height}")
