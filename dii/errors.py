@@ -193,6 +193,27 @@ class UnknownName(NetworkError):
     template = "no {kind} goes by {name!r} here; list them with: dii list {kind}s"
 
 
+class BadName(NetworkError):
+    """A name that cannot be that of a key's file."""
+
+    template = (
+        "{name!r} cannot name an account: write 1 to 64 letters, digits, '.', '_' or '-', and begin"
+        " with a letter or digit"
+    )
+
+
+class NameTaken(NetworkError):
+    """A second account of one name: money for it could go to either."""
+
+    template = "an account is called {name!r} already; choose another name"
+
+
+class LaboratoryKeys(NetworkError):
+    """A foreign key in a laboratory network, where every key follows from the seed."""
+
+    template = "{folder} is a laboratory network, whose keys all follow from its seed; import none"
+
+
 class NotSealed(NetworkError):
     """The network waits for its first telemetry."""
 
