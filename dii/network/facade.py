@@ -31,7 +31,7 @@ from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node, Verified, verify
 from dii.consensus.solo import Solo
 from dii.crypto import SigningKey, format_address, keyed_hash
 from dii.errors import GenesisError, NoReceipt, NotSealed, NotYetSettled, Refused
-from dii.genesis import AccountSection, CurrencySection, Genesis, SpecSection
+from dii.genesis import AccountSection, Genesis, SpecSection
 from dii.ledger import log, transaction
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
@@ -40,7 +40,7 @@ from dii.ledger.state import State, Table
 from dii.minting import Policy, Rule
 from dii.network import views
 from dii.network.feed import Feed, Traffic
-from dii.network.home import RESERVED, Home, write
+from dii.network.home import RESERVED, Home, check_name, write
 from dii.network.receipt import Receipt, ReceiptProof
 from dii.network.reporting import registrations, report
 from dii.telemetry.schema import METRICS
@@ -136,16 +136,15 @@ class Network:
 
         Raises
         ------
-        GenesisError, HomeExists, MetricNotReported
-            What was asked for makes no network.
+        GenesisError, BadAmount, BadName, HomeExists
+            What was asked for makes no network; nothing was written.
         """
         if home is None and seed is None:
             message = "a network in memory is a laboratory network: give it a seed, or a home"
             raise GenesisError(field="seed", message=message)
         money = Currency(currency, symbol, decimals)
-        CurrencySection(name=currency, symbol=symbol, decimals=decimals)
         rule = (rule or minting.ShapleyTraffic()).resolve(money)
-        policy = (policy or minting.FixedEmission(f"10000 {symbol}")).resolve(money)
+        policy = (policy or minting.FixedEmission("10000")).resolve(money)
         stream = {
             "name": STREAM,
             "scope": SCOPE,
@@ -161,18 +160,21 @@ class Network:
             "currency": {"name": currency, "symbol": symbol, "decimals": decimals},
             "streams": [stream],
         }
-        for who in allocations or {}:
+        allocations = dict(allocations or {})
+        for who in allocations:
+            check_name(who)
             if who in RESERVED:
                 message = f"{who!r} is an account that every network has; take another name"
                 raise GenesisError(field="allocations", message=message)
+        _check(draft, [money.parse(amount) for amount in allocations.values()])
+        first = None if start is None else _parse_start(start)
         folder = Path(home) if home is not None else None
-        made = Home.create(folder, draft | {"allocations": dict(allocations or {})}, seed)
-        network = cls(made, draft | {"allocations": dict(allocations or {})}, readonly=False)
-        for who in ("validator", "reporter", *(allocations or {})):
-            made.key(who, create=True)
-        if start is not None:
-            moment = datetime.fromisoformat(start) if isinstance(start, str) else start
-            network._seal(to_microseconds(moment), frozenset(METRICS))
+        draft["allocations"] = allocations
+        network = cls(Home.create(folder, draft, seed), draft, readonly=False)
+        for who in ("validator", "reporter", *allocations):
+            network.home.key(who, create=True)
+        if first is not None:
+            network._seal(first, frozenset(METRICS))
         return network
 
     @classmethod
@@ -658,3 +660,28 @@ class Network:
         if self._node is None:
             raise NotSealed
         self._node.rebuild()
+
+
+def _check(draft: Mapping[str, Any], balances: Sequence[int]) -> None:
+    """Refuse what could never be sealed; keys, start and metrics are stood in for."""
+    addresses = [format_address(number.to_bytes(20, "big")) for number in range(len(balances) + 1)]
+    scope = {"name": SCOPE, "reporters": addresses[:1], "metrics": list(METRICS)}
+    Genesis.make(
+        **draft,
+        start=from_microseconds(0),
+        accounts=[
+            AccountSection(address=address, balance=balance)
+            for address, balance in zip(addresses, balances)
+        ],
+        validators=[{"public_key": "0" * 64}],
+        scopes=[scope],
+    )
+
+
+def _parse_start(start: datetime | str) -> int:
+    try:
+        moment = datetime.fromisoformat(start) if isinstance(start, str) else start
+    except ValueError:
+        message = f"cannot read {start!r}; write it like 2018-04-21"
+        raise GenesisError(field="start", message=message) from None
+    return to_microseconds(moment)

@@ -26,7 +26,7 @@ import tomli_w
 
 from dii import crypto
 from dii.crypto import SigningKey, format_address, keyed_hash, parse_address
-from dii.errors import HomeExists, HomeMissing, KeyMissing, UnknownName
+from dii.errors import BadName, HomeExists, HomeMissing, KeyMissing, UnknownName
 from dii.genesis import TREASURY, Genesis
 from dii.ledger.store import connect
 
@@ -153,12 +153,13 @@ class Home:
 
         Raises
         ------
+        BadName
+            It cannot be the name of an account with a key.
         KeyMissing
             There is none here, and ``create`` is not set.
         """
         if name not in self._keys:
-            if not _KEY_NAME.fullmatch(name):
-                raise UnknownName(kind="account", name=name)
+            check_name(name)
             self._keys[name] = self._load_key(name, create=create)
             self.remember("account", [(self._keys[name].address, name, None)])
         return self._keys[name]
@@ -271,6 +272,12 @@ class Home:
     def close(self) -> None:
         """Close the names."""
         self._names.close()
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of an account with a key (BadName)."""
+    if not _KEY_NAME.fullmatch(name):
+        raise BadName(name=name)
 
 
 def write(path: Path, data: bytes, *, secret: bool = False) -> None:
