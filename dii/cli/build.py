@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -76,7 +75,7 @@ def init(
         rule=_chosen("rule", rule, dii.minting.RULES.values()),
         policy=_chosen("policy", policy, dii.minting.POLICIES.values()),
         allocations=dict(_allocation(text) for text in allocate or []),
-        start=None if start is None else _moment(start),
+        start=start,
         epoch_seconds=epoch_seconds,
         gas_price=gas_price,
     ) as network:
@@ -122,14 +121,6 @@ def _allocation(text: str) -> tuple[str, str]:
     if not (name and equals and amount):
         raise _bad("allocate", f"cannot read {text!r}; write it like bob=500")
     return name, amount
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise _bad("start", f"cannot read {text!r}; write it like 2018-04-21") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _bad(option: str, message: str) -> typer.BadParameter:

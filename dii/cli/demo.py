@@ -96,13 +96,12 @@ def _explain(network: Network) -> None:
         "receipt.verify(network.header().hash)",
     )
     receipt = network.receipt(network.issuance(0)["gateway"].iloc[0], epoch=0)
-    screen.facts(receipt.lines())
     trusted = network.header().hash
     receipt.verify(trusted)
     size = len(json.dumps(receipt.proof.to_json()))
-    screen.say()
-    screen.say(f"Its proof of {size:,} bytes holds under header {trusted.hex()}.")
-    screen.say(f"With one unit more in it: {_forged(receipt, trusted)}.")
+    checked = f"its proof of {size:,} bytes holds under header {trusted.hex()}"
+    forged = f"with one unit more in it {_forged(receipt, trusted)}"
+    screen.facts({**receipt.lines(), "checked": checked, "forged": forged})
 
 
 def _forged(receipt: Receipt, trusted: bytes) -> str:

@@ -120,8 +120,8 @@ def rows(
         values = frame[column].head(limit).tolist()
         texts = ["-" if plain(value) is None else write(value) for value in values]
         cells.append([Text(clean(text)) for text in texts])
-        number = frame[column].dtype.kind in "iuf"
-        table.add_column(header, justify="right" if number else "left", no_wrap=True)
+        number = frame[column].dtype.kind in "iuf"  # texts wrap where it gets narrow, numbers never
+        table.add_column(header, justify="right" if number else "left", no_wrap=number)
     for row in zip(*cells):
         table.add_row(*row)
     console().print(table)
