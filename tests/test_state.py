@@ -158,7 +158,9 @@ class Journal(RuleBasedStateMachine):
     def prove(self, where):
         table, parts = where
         root = Tree().update(as_pairs(self.committed).items()).root
+        assert self.state.committed_root == root
         proof, key = self.state.prove(table, *parts), table.key(*parts)
+        assert self.state.prove_key(key) == proof
         value = self.state.get_bytes(key)
         if value is None:
             assert key not in self.committed
@@ -177,6 +179,16 @@ class Journal(RuleBasedStateMachine):
             if codec.decode(key)[0] == table.name and codec.decode(key)[1:][:length] == prefix
         ]
         assert list(self.state.items(table, *prefix)) == expected
+
+    @rule(table=st.sampled_from([ACCOUNTS, PAGES, PAG]))
+    def touched_pairs_what_was_with_what_is(self, table):
+        expected = [
+            (self.committed.get(key), self.now.get(key))
+            for key in self.committed | self.now
+            if codec.decode(key)[0] == table.name and self.committed.get(key) != self.now.get(key)
+        ]
+        touched = [pair for pair in self.state.touched(table) if pair[0] != pair[1]]
+        assert sorted(touched, key=repr) == sorted(expected, key=repr)
 
     @rule()
     def the_root_is_that_of_the_pairs(self):
