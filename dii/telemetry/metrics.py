@@ -1,0 +1,557 @@
+"""From tables to integers per gateway and epoch; the only module that knows the query engine.
+
+The problem: count each radio frame once, although several gateways hear it, devices repeat it, and
+neither midnight nor the edge of a piece of work ends it; on a laptop, for fifty million receptions.
+
+**One frame.** Receptions are of one frame when they carry the same ``deduplication_id``, or, for
+want of one, the same device, frame counter and payload hash (null equals null), and come at most
+60 s after the frame's *first* reception; what comes later begins another frame. The window holds
+for both keys: servers deduplicate within seconds, and the state between epochs has to stay small.
+Where no device is known, or neither counter nor hash, only receptions of the same microsecond can
+be of one frame. A frame belongs to the epoch of its first reception, with all of its receptions:
+those of the 60 s after an epoch are read along, and the look-back tells the next epoch which
+frames are begun. A gateway counts once per frame, however often, and with however many antennas,
+it heard it. A reception that names no gateway is a receiver, and a player, of its own. Downlinks
+are not heard and left out.
+
+**Delivered** is a frame of kind ``data`` of which some reception says so. Unknown is not
+delivered: a gateway's own log cannot tell what became of what it heard (at Gouda 59 % was of other
+networks), and it must not be paid for. ``uplinks``, ``sole_uplinks``, ``shapley_uplinks`` and
+``uplink_units`` count delivered frames; ``receptions`` counts all.
+
+**Signs of life** go by the time of each reception and status. The epoch's slots of 5 minutes begin
+with the epoch; a last, shorter one counts as one. A slot is *connected* when a reception lies in
+it or a status's interval (time - covers, time] touches it. *Heard* by a gateway are frames at the
+distinct times of its receptions, one each, and as many as each distinct status with ``frames`` > 0
+says, at its time. It is *deaf* at t when t - last > max(24 h, 20 (last - first) / (n - 1)), where
+``last`` is its last frame before t, and n, if at least 2, and ``first`` are number and first of
+its frames in the slots whose first frame lies in the 7 days up to ``last``. A slot is *online* when
+it is connected and the gateway is not deaf throughout it. (With 141 frames or more in 7 days the
+mean interval is at most 72 minutes, 20 of which are the 24 h. So the look-back holds the slots of
+a gateway's last 141 frames at most, and still is exact.)
+
+**The work** is a plan of plain SELECT statements, each put into a table of its name: joins, groups,
+windows and casts that every engine reads (``sqlglot`` carries them to Spark). A slice of some hours
+hands the frames it has begun to the next, exactly as an epoch does. Tried and left: windows over
+all receptions (twice the time of grouping and joining), a day in one piece (the same work, several
+times the memory), and finding a repeated frame's windows in rounds of SQL (quadratic for a device
+that says the same thing all day; a walk over these few receptions is linear).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+
+from dii.telemetry.schema import METRICS, SHAPLEY_UNIT, UNATTRIBUTED
+from dii.units import DAY, PPM, SECOND
+
+WINDOW: Final = 60 * SECOND
+"""How long after its first reception a frame can still be heard."""
+SLOT: Final = 300 * SECOND
+"""The grain of ``connected_ppm`` and ``online_ppm``."""
+ENOUGH: Final = 141
+"""Frames in 7 days from which 20 mean intervals (7 days / 140 at most) are within 24 h."""
+EXCLUSIONS: Final = ("simulated",)
+"""Reasons of rejects that are frames set aside, not records that cannot be read."""
+SLICE_ROWS: Final = 1_000_000
+"""Receptions worked on at a time, about; no result depends on it."""
+
+_TEXT, _INT = pa.string(), pa.int64()
+_FRAMES: Final = pa.schema({"name": _TEXT, "number": _INT, "body": _INT, "begun": _INT})
+_HEARD: Final = pa.schema({"gateway": _TEXT, "since": _INT, "until": _INT, "frames": _INT})
+_KNOWN: Final = pa.schema({"gateway": _TEXT})
+_WALKED: Final = pa.schema({"entry": pa.int32(), "frame": pa.int32(), "begun": _INT})
+_OPERATORS: Final = pa.schema({"gateway": _TEXT, "operator": _TEXT})
+_REJECTS: Final = pa.schema({"reason": _TEXT, "gateway": _TEXT, "time": _INT})
+_COLUMNS: Final = [
+    *("time", "gateway", "kind", "deduplication_id", "device", "f_cnt", "payload_hash"),
+    *("airtime", "delivered"),
+]
+_BATCH: Final = 1 << 17
+"""Rows of a batch: the grain of cutting by time and of the engine's parallel reading."""
+
+_Cut = Callable[[int, int, list[str]], Iterator[pa.RecordBatch]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookback:
+    """What an epoch needs to know of the time before it.
+
+    Attributes
+    ----------
+    end
+        Up to when it knows, microseconds since 1970.
+    frames
+        Frames begun in the last 60 s: what identifies them (``name``, ``number``, ``body``), and
+        when they were ``begun``.
+    heard
+        Per gateway the slots in which it lately heard something: times of the first and the last
+        frame (``since``, ``until``) and how many ``frames``.
+    known
+        Every ``gateway`` that ever had a status.
+    """
+
+    end: int
+    frames: pa.Table
+    heard: pa.Table
+    known: pa.Table
+
+    def to_bytes(self) -> bytes:
+        """Return a form to keep: compressed Arrow streams, the same for equal states."""
+        sink = pa.BufferOutputStream()
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        for table in (pa.table({"end": [self.end]}), self.frames, self.heard, self.known):
+            with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
+                stream.write_table(table.combine_chunks())
+        return bytes(sink.getvalue())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Lookback:
+        """Read what ``to_bytes`` wrote."""
+        source = pa.BufferReader(data)
+        end, *tables = (pa.ipc.open_stream(source).read_all() for _ in range(4))
+        return cls(end["end"][0].as_py(), *tables)
+
+
+def metrics(
+    receptions: pa.Table | pads.Dataset,
+    statuses: pa.Table,
+    *,
+    operators: Mapping[str, str] | pa.Table,
+    gateways: Sequence[str] | None,
+    start: int,
+    length: int,
+    gives: frozenset[str],
+    rejects: pa.Table | None = None,
+    lookback: Lookback | None = None,
+) -> tuple[pa.Table, Lookback]:
+    """Compute the metrics of one epoch, [start, start + length).
+
+    Parameters
+    ----------
+    receptions, statuses, rejects
+        Tables of ``telemetry.schema``. Rows of other times may be among them, in any order
+        (batches of other times cost next to nothing). Receptions are needed up to 60 s after the
+        end; statuses after the end count as far as their interval reaches back into the epoch.
+        A dataset of receptions (Parquet files) is read a slice at a time.
+    operators
+        Gateway to operator, as valid in this epoch; a table has the columns ``gateway`` and
+        ``operator``. A gateway that is not in it is a player of its own.
+    gateways
+        The registered gateways; each gets a row.
+    start, length
+        Microseconds since 1970; microseconds.
+    gives
+        Names of the metrics that the sources give; the others are left out.
+    lookback
+        What the epoch before returned; without it nothing is known of the time before.
+
+    Returns
+    -------
+    tuple
+        A table sorted by ``gateway`` (the registered ones and every one with a reception, status
+        or excluded frame in the epoch), with a column of nullable int64 per metric in the order
+        of ``METRICS``; and the look-back for the next epoch.
+
+        Counts are 0 where nothing was heard. ``connected_ppm`` and ``online_ppm`` are null for a
+        gateway that never had a status: nobody watched it. ``uplink_units`` sums the frames whose
+        airtime is known, and is null if there are uplinks but none of known airtime. The row
+        ``UNATTRIBUTED``, there if a reception names no gateway, counts each as a receiver.
+
+    Raises
+    ------
+    ValueError
+        ``lookback`` ends after ``start``.
+
+    Notes
+    -----
+    ``shapley_uplinks`` is the Shapley value of the game in which a coalition is worth the
+    delivered uplinks that at least one of its members heard (an uplink is divided equally among
+    the k operators that heard it): floor(720720 / k) to an operator; of this floor(720720 / (k m))
+    to each of its m gateways that heard the uplink, and what remains to the lowest gateway id.
+    Operators are exact for up to 16 operators per uplink.
+    """
+    end = start + length
+    before = lookback or Lookback(start, *(s.empty_table() for s in (_FRAMES, _HEARD, _KNOWN)))
+    if before.end > start:
+        raise ValueError(f"the look-back ends at {before.end}, after the epoch's start, {start}")
+    if not isinstance(operators, Mapping):
+        operators = dict(zip(*(operators[name].to_pylist() for name in _OPERATORS.names)))
+    cut = _cutter(receptions)
+    rows, named = _survey(cut(start, end, ["gateway"]))
+    _, named_later = _survey(cut(end, end + WINDOW, ["gateway"]))
+    # Slices are whole slots, so that no slot lies in two of them.
+    step = min(DAY, max(1, length * SLICE_ROWS // max(1, rows) // SLOT) * SLOT)
+
+    with closing(duckdb.connect(config=_SETTINGS)) as connection:
+        engine = _Engine(connection, {"start": start, "end": end, "slots": -(-length // SLOT)})
+        engine.give(
+            statuses=statuses,
+            rejects=_REJECTS.empty_table() if rejects is None else rejects,
+            operators=_rows(_OPERATORS, operators.items()),
+            named=_rows(_KNOWN, ((name,) for name in named.union(gateways or ()))),
+            named_later=_rows(_KNOWN, ((name,) for name in named_later)),
+            known_before=before.known,
+        )
+        frames, heard, counts, lives = before.frames, before.heard, [], []
+        engine.give(heard_before=heard)
+        engine.make("watched", "excluded", "known", "gates")
+        # Deafness takes 24 h: within a day, only what was heard before it can make deaf.
+        for day in range(start, end, DAY):
+            night, slots = min(day + DAY, end), []
+            for begin in range(day, night, step):
+                stop = min(begin + step, night)
+                engine.params |= {"begin": begin, "stop": stop}
+                entries = _entries(cut(begin, stop + WINDOW, _COLUMNS), receptions.schema)
+                engine.give(receptions=entries, begun_before=frames)
+                engine.make("identified", "keys")
+                engine.give(walked=_walk(engine.ask("repeated")))
+                engine.make("heard", "parts", "frames")
+                counts.append(engine.ask("counts"))
+                slots.append(engine.ask("slots"))
+                frames = engine.ask("begun")
+            engine.params |= {"begin": day, "stop": night}
+            engine.give(heard_before=heard, slots=pa.concat_tables(slots))
+            lives.append(engine.ask("lives"))
+            heard = engine.ask("recent")
+        engine.give(counts=pa.concat_tables(counts), lives=pa.concat_tables(lives))
+        after = Lookback(end, frames, heard, engine.ask("known"))
+        return engine.ask("metrics").select(["gateway", *(m for m in METRICS if m in gives)]), after
+
+
+# --- the plan ----------------------------------------------------------------------------------
+
+
+def _floor(dividend: str, divisor: str) -> str:
+    """Integer division of what is not negative: engines differ in ``/`` and in ``//``."""
+    return f"CAST((({dividend}) - ({dividend}) % ({divisor})) / ({divisor}) AS BIGINT)"
+
+
+def _slot(time: str) -> str:
+    return _floor(f"{time} - $start", str(SLOT))
+
+
+def _ppm(slots: str) -> str:
+    return _floor(f"COALESCE({slots}, 0) * {PPM}", "$slots")
+
+
+_EACH: Final = _floor("f.part", "m.members")
+_PATIENCE: Final = _floor("20 * (MAX(h.until) - MIN(h.since))", "GREATEST(SUM(h.frames) - 1, 1)")
+
+
+_SAME: Final = """h.name = k.name AND h.number IS NOT DISTINCT FROM k.number
+        AND h.body IS NOT DISTINCT FROM k.body"""
+
+PLAN: Final[Mapping[str, str]] = {
+    # Statuses whose interval touches the epoch, as the first and the last moment they cover.
+    "watched": """
+SELECT gateway, time, frames, time - GREATEST(covers, 1) + 1 AS since
+FROM statuses
+WHERE time >= $start AND time - GREATEST(covers, 1) + 1 < $end""",
+    "known": """
+SELECT gateway FROM known_before UNION SELECT gateway FROM watched ORDER BY gateway""",
+    "excluded": f"""
+SELECT gateway, COUNT(*) AS frames
+FROM rejects
+WHERE gateway IS NOT NULL AND time >= $start AND time < $end
+  AND reason IN ({", ".join(map(repr, EXCLUSIONS))})
+GROUP BY gateway""",
+    # Numbers in the order of ids stand for gateways, and an operator's lowest for the player.
+    # Listed gateways get a row in any case.
+    "gates": """
+SELECT n.gateway, n.gate, n.listed,
+       CASE WHEN o.operator IS NULL THEN n.gate
+            ELSE MIN(n.gate) OVER (PARTITION BY o.operator) END AS player
+FROM (SELECT gateway, MAX(listed) AS listed, CAST(ROW_NUMBER() OVER (ORDER BY gateway) AS INTEGER) AS gate
+      FROM (SELECT gateway, 1 AS listed FROM named
+            UNION ALL SELECT gateway, 1 AS listed FROM watched
+            UNION ALL SELECT gateway, 1 AS listed FROM excluded
+            UNION ALL SELECT gateway, 0 AS listed FROM named_later
+            UNION ALL SELECT gateway, 0 AS listed FROM heard_before) a
+      GROUP BY gateway) n
+LEFT JOIN operators o ON n.gateway = o.gateway""",
+    # What identifies a frame apart from its time: the server's id; or device, counter and hash,
+    # where the time stands in for what is not known.
+    "identified": """
+SELECT r.entry, r.time, r.airtime,
+       COALESCE(g.gate, -r.entry) AS gate, COALESCE(g.player, -r.entry) AS player,
+       CASE WHEN kind = 'data' AND delivered THEN 1 ELSE 0 END AS delivered,
+       COALESCE(deduplication_id, device, '@' || CAST(time AS VARCHAR)) AS name,
+       CASE WHEN deduplication_id IS NULL THEN f_cnt END AS number,
+       CASE WHEN deduplication_id IS NOT NULL THEN NULL
+            WHEN f_cnt IS NULL AND payload_hash IS NULL THEN time
+            ELSE payload_hash END AS body
+FROM receptions r
+LEFT JOIN gates g ON r.gateway = g.gateway
+WHERE kind <> 'downlink'""",
+    # One frame each, unless it is heard again after the window or was begun before the slice.
+    "keys": """
+SELECT name, number, body, MIN(entry) AS frame, MIN(time) AS begun, MAX(time) AS ended
+FROM (SELECT name, number, body, entry, time FROM identified
+      UNION ALL
+      SELECT name, number, body, CAST(NULL AS INTEGER) AS entry, begun AS time FROM begun_before) a
+GROUP BY name, number, body""",
+    "repeated": f"""
+SELECT k.frame, k.begun, h.time, h.entry
+FROM identified h
+JOIN keys k ON {_SAME}
+WHERE k.ended > k.begun + {WINDOW}
+ORDER BY k.frame, h.time, h.entry""",
+    # Who heard the frames that are begun in the slice. Unknown receivers get numbers below 0.
+    "heard": f"""
+SELECT k.frame, h.gate, h.player, h.delivered, h.airtime
+FROM identified h
+JOIN keys k ON {_SAME}
+WHERE k.ended <= k.begun + {WINDOW} AND k.begun >= $begin AND k.begun < $stop
+UNION ALL
+SELECT w.frame, h.gate, h.player, h.delivered, h.airtime
+FROM identified h
+JOIN walked w ON h.entry = w.entry
+WHERE w.begun >= $begin AND w.begun < $stop""",
+    "begun": f"""
+SELECT name, number, body, MAX(begun) AS begun
+FROM (SELECT name, number, body, begun FROM begun_before
+      UNION ALL
+      SELECT name, number, body, begun FROM keys WHERE ended <= begun + {WINDOW}
+      UNION ALL
+      SELECT h.name, h.number, h.body, w.begun
+      FROM identified h
+      JOIN walked w ON h.entry = w.entry) a
+WHERE begun >= $stop - {WINDOW} AND begun < $stop
+GROUP BY name, number, body
+ORDER BY name, number, body""",
+    # An operator's part in a frame; mostly one gateway's.
+    "parts": """
+SELECT frame, player, MIN(gate) AS low, MAX(gate) AS high,
+       MAX(delivered) AS delivered, MAX(airtime) AS airtime
+FROM heard
+GROUP BY frame, player""",
+    "frames": f"""
+SELECT frame, COUNT(*) AS players, MAX(delivered) AS delivered,
+       {_floor(str(SHAPLEY_UNIT), "COUNT(*)")} AS part,
+       {_floor("MAX(airtime) + 9999", "10000")} AS units
+FROM parts
+GROUP BY frame""",
+    "counts": f"""
+SELECT CASE WHEN gate < 0 THEN 0 ELSE gate END AS gate,
+       COUNT(*) AS receptions,
+       CAST(SUM(delivered) AS BIGINT) AS uplinks,
+       CAST(SUM(CASE WHEN receivers = 1 THEN delivered ELSE 0 END) AS BIGINT) AS sole_uplinks,
+       CAST(SUM(CASE WHEN delivered = 1 THEN share ELSE 0 END) AS BIGINT) AS shapley_uplinks,
+       CAST(SUM(CASE WHEN delivered = 1 THEN units END) AS BIGINT) AS uplink_units
+FROM (SELECT p.low AS gate, f.delivered, f.units, f.players AS receivers, f.part AS share
+      FROM parts p
+      JOIN frames f ON p.frame = f.frame
+      WHERE p.low = p.high
+      UNION ALL
+      SELECT m.gate, f.delivered, f.units, m.members AS receivers,
+             CASE WHEN m.gate = m.low THEN f.part - (m.members - 1) * {_EACH}
+                  ELSE {_EACH} END AS share
+      FROM (SELECT frame, low, gate, COUNT(*) OVER (PARTITION BY frame, low) AS members
+            FROM (SELECT h.frame, p.low, h.gate
+                  FROM heard h
+                  JOIN parts p ON h.frame = p.frame AND h.player = p.player
+                  WHERE p.low < p.high
+                  GROUP BY h.frame, p.low, h.gate) a) m
+      JOIN frames f ON m.frame = f.frame) s
+GROUP BY CASE WHEN gate < 0 THEN 0 ELSE gate END""",
+    # What each gateway heard, by slot.
+    "slots": f"""
+SELECT gate, {_slot("time")} AS slot, MIN(time) AS since, MAX(time) AS until,
+       CAST(SUM(LEAST(frames, {ENOUGH})) AS BIGINT) AS frames
+FROM (SELECT DISTINCT gate, time, 1 AS frames
+      FROM identified
+      WHERE time < $stop AND gate > 0
+      UNION ALL
+      SELECT g.gate, w.time, w.frames
+      FROM (SELECT DISTINCT gateway, time, frames
+            FROM watched
+            WHERE frames > 0 AND time >= $begin AND time < $stop) w
+      JOIN gates g ON w.gateway = g.gateway) a
+GROUP BY gate, {_slot("time")}""",
+    # Slots of the day that are covered (each once, by what an interval adds to those before it),
+    # and those of them that are not deaf.
+    "lives": f"""
+SELECT c.gate, CAST(SUM(c.high - c.low + 1) AS BIGINT) AS connected,
+       CAST(SUM(c.high - c.low + 1 - CASE WHEN d.gate IS NULL THEN 0 ELSE
+           GREATEST(0, LEAST(c.high, d.high) - GREATEST(c.low, d.low) + 1) END) AS BIGINT) AS online
+FROM (SELECT gate, high, CASE WHEN reach >= low THEN reach + 1 ELSE low END AS low
+      FROM (SELECT gate, low, high, MAX(high) OVER (
+                PARTITION BY gate ORDER BY low, high
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
+            FROM (SELECT gate, slot AS low, slot AS high FROM slots
+                  UNION ALL
+                  SELECT g.gate, {_slot("GREATEST(w.since, $begin)")} AS low,
+                         {_slot("LEAST(w.time, $stop - 1)")} AS high
+                  FROM watched w
+                  JOIN gates g ON w.gateway = g.gateway
+                  WHERE w.time >= $begin AND w.since < $stop) a) b
+      WHERE reach IS NULL OR high > reach) c
+LEFT JOIN (SELECT p.gate, COALESCE(MIN(s.slot) - 1, $slots) AS high,
+                  CASE WHEN p.patience < $start THEN 0
+                       ELSE {_slot("p.patience")} + 1 END AS low
+           FROM (SELECT g.gate, MAX(h.until) + GREATEST({DAY}, {_PATIENCE}) AS patience
+                 FROM heard_before h
+                 JOIN gates g ON h.gateway = g.gateway
+                 GROUP BY g.gate
+                 HAVING SUM(h.frames) >= 2) p
+           LEFT JOIN slots s ON p.gate = s.gate
+           GROUP BY p.gate, p.patience) d ON c.gate = d.gate
+GROUP BY c.gate""",
+    "recent": f"""
+SELECT gateway, since, until, frames
+FROM (SELECT g.gateway, s.since, s.until, s.frames,
+             MAX(s.until) OVER (PARTITION BY s.gate) AS final
+      FROM (SELECT gate, since, until, frames,
+                   SUM(frames) OVER (PARTITION BY gate ORDER BY since DESC
+                                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS later
+            FROM (SELECT gate, since, until, frames FROM slots
+                  UNION ALL
+                  SELECT g.gate, h.since, h.until, h.frames
+                  FROM heard_before h
+                  JOIN gates g ON h.gateway = g.gateway) a) s
+      JOIN gates g ON s.gate = g.gate
+      WHERE COALESCE(s.later, 0) < {ENOUGH}) b
+WHERE since >= final - {7 * DAY}
+ORDER BY gateway, since""",
+    "metrics": f"""
+SELECT g.gateway,
+       CASE WHEN k.gateway IS NOT NULL THEN {_ppm("l.connected")} END AS connected_ppm,
+       CASE WHEN k.gateway IS NOT NULL THEN {_ppm("l.online")} END AS online_ppm,
+       COALESCE(c.receptions, 0) AS receptions,
+       COALESCE(c.uplinks, 0) AS uplinks,
+       COALESCE(c.sole_uplinks, 0) AS sole_uplinks,
+       COALESCE(c.shapley_uplinks, 0) AS shapley_uplinks,
+       CASE WHEN c.uplinks > 0 THEN c.uplink_units ELSE 0 END AS uplink_units,
+       COALESCE(e.frames, 0) AS excluded_frames
+FROM (SELECT gateway, gate, listed FROM gates
+      UNION ALL SELECT '{UNATTRIBUTED}' AS gateway, 0 AS gate, 0 AS listed) g
+LEFT JOIN (SELECT gate, CAST(SUM(receptions) AS BIGINT) AS receptions,
+                  CAST(SUM(uplinks) AS BIGINT) AS uplinks,
+                  CAST(SUM(sole_uplinks) AS BIGINT) AS sole_uplinks,
+                  CAST(SUM(shapley_uplinks) AS BIGINT) AS shapley_uplinks,
+                  CAST(SUM(uplink_units) AS BIGINT) AS uplink_units
+           FROM counts
+           GROUP BY gate) c ON g.gate = c.gate
+LEFT JOIN (SELECT gate, SUM(connected) AS connected, SUM(online) AS online
+           FROM lives
+           GROUP BY gate) l ON g.gate = l.gate
+LEFT JOIN known k ON g.gateway = k.gateway
+LEFT JOIN excluded e ON g.gateway = e.gateway
+WHERE g.listed = 1 OR c.gate IS NOT NULL
+ORDER BY g.gateway""",
+}
+"""The statements by the name of the table that each makes; ``$names`` are parameters."""
+
+_SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "preserve_insertion_order": False,
+    "python_enable_replacements": False,
+}
+
+
+class _Engine:
+    """Runs the plan in a database in memory."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, params: dict[str, int]) -> None:
+        self.connection = connection
+        self.params = params
+
+    def _params(self, name: str) -> dict[str, int]:
+        return {key: self.params[key] for key in re.findall(r"\$(\w+)", PLAN[name])}
+
+    def give(self, **tables: pa.Table) -> None:
+        """Put tables under names, in the place of those that had them."""
+        for name, table in tables.items():
+            self.connection.register(name, table)
+
+    def make(self, *names: str) -> None:
+        """Compute tables that stay here."""
+        for name in names:
+            self.connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE {name} AS {PLAN[name]}", self._params(name)
+            )
+
+    def ask(self, name: str) -> pa.Table:
+        """Compute a table that is handed out."""
+        found = self.connection.sql(PLAN[name], params=self._params(name))
+        return found.to_arrow_table()
+
+
+# --- rows in and out ---------------------------------------------------------------------------
+
+
+def _cutter(source: pa.Table | pads.Dataset) -> _Cut:
+    """Return what yields the columns of the rows of a span of time."""
+    if isinstance(source, pads.Dataset):
+
+        def read(start: int, stop: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+            within = (pc.field("time") >= start) & (pc.field("time") < stop)
+            return iter(source.to_batches(columns=columns, filter=within))
+
+        return read
+    index = []
+    for batch in source.select(_COLUMNS).to_batches(max_chunksize=_BATCH):
+        bounds = pc.min_max(batch["time"]).as_py()
+        index.append((bounds["min"], bounds["max"], batch))
+
+    def cut(start: int, stop: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        for first, last, batch in index:
+            if first < stop and last >= start:
+                part = batch.select(columns)
+                if first < start or last >= stop:
+                    times = batch["time"]
+                    part = part.filter(
+                        pc.and_(pc.greater_equal(times, start), pc.less(times, stop))
+                    )
+                yield part
+
+    return cut
+
+
+def _survey(batches: Iterable[pa.RecordBatch]) -> tuple[int, set[str]]:
+    """Count rows and collect the gateways they name."""
+    rows, names = 0, set[str | None]()
+    for batch in batches:
+        rows += len(batch)
+        names.update(batch["gateway"].unique().to_pylist())
+    return rows, {name for name in names if name}
+
+
+def _entries(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    """Return the rows as a table, numbered from 1."""
+    table = pa.Table.from_batches(batches, pa.schema([schema.field(name) for name in _COLUMNS]))
+    return table.append_column("entry", pa.array(np.arange(1, len(table) + 1, dtype=np.int32)))
+
+
+def _rows(schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(schema.names, row)) for row in rows], schema)
+
+
+def _walk(repeated: pa.Table) -> pa.Table:
+    """Divide receptions that share an identity, in the order of time, into frames.
+
+    A window begins with the first reception that the window before it does not hold; SQL has no
+    word for this. A frame is called after its first entry.
+    """
+    key = start = frame = -1
+    frames, starts = [], []
+    columns = [repeated[name].to_pylist() for name in ("frame", "begun", "time", "entry")]
+    for number, begun, time, entry in zip(*columns):
+        if number != key:
+            key, start, frame = number, begun, entry
+        if time > start + WINDOW:
+            start, frame = time, entry
+        frames.append(frame)
+        starts.append(start)
+    walked = {"entry": repeated["entry"], "frame": frames, "begun": starts}
+    return pa.table(walked, schema=_WALKED)

@@ -1,0 +1,561 @@
+"""Metrics against a slow reference that follows the definitions word for word."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dii.telemetry import metrics as module
+from dii.telemetry.load import load
+from dii.telemetry.metrics import Lookback, metrics
+from dii.telemetry.schema import METRICS, SHAPLEY_UNIT, TABLES, UNATTRIBUTED
+from dii.units import DAY, PPM, SECOND
+from tests.require import real_data
+
+START = 17_642 * DAY
+SLOT = 300 * SECOND
+ALL = frozenset(METRICS)
+ADDITIVE = ("receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "excluded_frames")
+_TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
+
+Row = Mapping[str, object]
+Result = dict[str, dict[str, int | None]]
+
+
+def table(name: str, rows: Iterable[Row] = ()) -> pa.Table:
+    schema = pa.schema([(column.name, _TYPES[column.type]) for column in TABLES[name]])
+    return pa.Table.from_pylist(list(rows), schema)
+
+
+def hears(gateway: str | None, time: int, **more: object) -> Row:
+    """One reception of a delivered data frame of device D."""
+    row = {"kind": "data", "device": "D", "f_cnt": 1, "payload_hash": 7, "delivered": True}
+    return {**row, "gateway": gateway, "time": START + time, **more}
+
+
+def status(gateway: str, time: int, covers: int, frames: int | None = None) -> Row:
+    return {"gateway": gateway, "time": START + time, "covers": covers, "frames": frames}
+
+
+def days(
+    receptions: Iterable[Row] = (),
+    statuses: Iterable[Row] = (),
+    *,
+    count: int = 1,
+    rejects: Iterable[Row] = (),
+    operators: Mapping[str, str] | None = None,
+    gateways: Sequence[str] | None = None,
+    lengths: Sequence[int] | None = None,
+) -> list[Result]:
+    """Compute epochs in order, each from all of the tables and the look-back of the one before."""
+    start, lookback, found = START, None, []
+    tables = table("receptions", receptions), table("statuses", statuses)
+    for length in lengths or [DAY] * count:
+        result, lookback = metrics(
+            *tables,
+            rejects=table("rejects", rejects),
+            operators=operators or {},
+            gateways=gateways,
+            start=start,
+            length=length,
+            gives=ALL,
+            lookback=lookback,
+        )
+        assert result.column_names == ["gateway", *METRICS]
+        assert result.schema.types == [pa.string()] + [pa.int64()] * len(METRICS)
+        rows = {row.pop("gateway"): row for row in result.to_pylist()}
+        assert list(rows) == sorted(rows)
+        found.append(rows)
+        start += length
+    return found
+
+
+# --- the reference -----------------------------------------------------------------------------
+
+
+def identity(row: Row) -> tuple[object, ...]:
+    if row["deduplication_id"] is not None:
+        return ("id", row["deduplication_id"])
+    about = row["device"], row["f_cnt"], row["payload_hash"]
+    if row["device"] is None or about[1:] == (None, None):
+        return (*about, row["time"])
+    return about
+
+
+def frames_of(receptions: Iterable[Row]) -> list[list[Row]]:
+    """Group receptions into frames: each window starts with the first that none yet holds."""
+    frames: list[list[Row]] = []
+    latest: dict[tuple[object, ...], list[Row]] = {}
+    for row in sorted(receptions, key=lambda row: row["time"]):
+        frame = latest.get(identity(row))
+        if frame is None or row["time"] > frame[0]["time"] + 60 * SECOND:
+            frame = latest[identity(row)] = []
+            frames.append(frame)
+        frame.append(row)
+    return frames
+
+
+def count_frame(frame: list[Row], operators: Mapping[str, str], result: Result) -> None:
+    named = {row["gateway"] for row in frame if row["gateway"] is not None}
+    unknown = [None] * sum(row["gateway"] is None for row in frame)
+    players = defaultdict(list)
+    for gateway in sorted(named):
+        own = ("operator", operators[gateway]) if gateway in operators else ("gateway", gateway)
+        players[own].append(gateway)
+    for number in range(len(unknown)):
+        players["unknown", number].append(UNATTRIBUTED)
+    delivered = any(row["kind"] == "data" and row["delivered"] for row in frame)
+    airtimes = [row["airtime"] for row in frame if row["airtime"] is not None]
+    part = SHAPLEY_UNIT // len(players)
+    for members in players.values():
+        for gateway in members:
+            counts = result[gateway]
+            counts["receptions"] += 1
+            if delivered:
+                counts["uplinks"] += 1
+                counts["sole_uplinks"] += len(named) + len(unknown) == 1
+                each = part // len(members)
+                first = gateway == members[0]
+                counts["shapley_uplinks"] += part - each * (len(members) - 1) if first else each
+                if airtimes:
+                    units = -(-max(airtimes) // 10_000)
+                    counts["uplink_units"] = (counts["uplink_units"] or 0) + units
+
+
+def heard_slots(
+    receptions: Iterable[Row], statuses: Iterable[Row], starts: Sequence[int], gateway: str
+) -> dict[int, tuple[int, int, int]]:
+    """First and last frame and number of frames by the slot's start."""
+    heard = [(time, 1) for time in {r["time"] for r in receptions if r["gateway"] == gateway}]
+    heard += {(s["time"], s["frames"]) for s in statuses if s["gateway"] == gateway and s["frames"]}
+    slots: dict[int, tuple[int, int, int]] = {}
+    for time, frames in heard:
+        epochs = [start for start in starts if start <= time]
+        if epochs and frames > 0:
+            slot = time - (time - max(epochs)) % SLOT
+            first, last, count = slots.get(slot, (time, time, 0))
+            slots[slot] = min(first, time), max(last, time), count + frames
+    return slots
+
+
+def is_deaf(slots: dict[int, tuple[int, int, int]], slot: int) -> bool:
+    """Whether the gateway hears nothing throughout a slot, and has not for too long before it."""
+    before = [heard for start, heard in slots.items() if start < slot]
+    if slot in slots or not before:
+        return False
+    last = max(until for _, until, _ in before)
+    week = [heard for heard in before if heard[0] >= last - 7 * DAY]
+    number, first = sum(frames for *_, frames in week), min(since for since, *_ in week)
+    return number >= 2 and slot - last > max(DAY, 20 * Fraction(last - first, number - 1))
+
+
+def reference(
+    receptions: Sequence[Row],
+    statuses: Sequence[Row],
+    rejects: Sequence[Row],
+    operators: Mapping[str, str],
+    gateways: Sequence[str],
+    lengths: Sequence[int],
+) -> Iterator[Result]:
+    heard = [r for r in receptions if r["kind"] != "downlink" and r["time"] >= START]
+    frames = frames_of(heard)
+    ends = [START + sum(lengths[: number + 1]) for number in range(len(lengths))]
+    starts = [end - length for end, length in zip(ends, lengths)]
+    known: set[object] = set()
+    for start, end in zip(starts, ends):
+        touching = [
+            s for s in statuses if s["time"] >= start and s["time"] - max(s["covers"], 1) + 1 < end
+        ]
+        known |= {s["gateway"] for s in touching}
+        here = [frame for frame in frames if start <= frame[0]["time"] < end]
+        excluded = [
+            r["gateway"]
+            for r in rejects
+            if r["reason"] == "simulated" and r["gateway"] and start <= (r["time"] or 0) < end
+        ]
+        seen = {r["gateway"] for r in receptions if start <= r["time"] < end} - {None}
+        seen |= {r["gateway"] or UNATTRIBUTED for frame in here for r in frame}
+        seen |= {s["gateway"] for s in touching} | set(gateways) | set(excluded)
+        result: Result = {gateway: dict.fromkeys(METRICS, 0) for gateway in sorted(seen)}
+        for counts in result.values():
+            counts["uplink_units"] = None
+        for frame in here:
+            count_frame(frame, operators, result)
+        for gateway, counts in result.items():
+            if not counts["uplinks"]:
+                counts["uplink_units"] = 0
+            counts["excluded_frames"] = excluded.count(gateway)
+            counts["connected_ppm"] = counts["online_ppm"] = None
+            if gateway in known:
+                slots = heard_slots(heard, statuses, starts, gateway)
+                signs = [(r["time"], r["time"]) for r in heard if r["gateway"] == gateway]
+                signs += [
+                    (s["time"] - max(s["covers"], 1) + 1, s["time"])
+                    for s in touching
+                    if s["gateway"] == gateway
+                ]
+                grid = range(start, end, SLOT)
+                connected = [
+                    slot
+                    for slot in grid
+                    if any(a < min(slot + SLOT, end) and b >= slot for a, b in signs)
+                ]
+                online = [slot for slot in connected if not is_deaf(slots, slot)]
+                counts["connected_ppm"] = len(connected) * PPM // len(grid)
+                counts["online_ppm"] = len(online) * PPM // len(grid)
+        yield result
+
+
+# --- random networks ---------------------------------------------------------------------------
+
+
+class Case:
+    """A small network with much in it that is awkward."""
+
+    def __init__(self, seed: int, *, scale: int, most: int) -> None:
+        self.random = draw = random.Random(seed)
+        self.names = [f"{number:016X}" for number in draw.sample(range(99), draw.randint(1, 7))]
+        self.operators = {name: draw.choice("PQR") for name in self.names if draw.random() < 0.6}
+        self.gateways = draw.sample(self.names, draw.randint(0, len(self.names)))
+        self.lengths = [
+            draw.choice([SLOT, 7 * SECOND, 2 * SLOT + SECOND, 12 * SLOT, scale, scale])
+            for _ in range(draw.randint(1, 5))
+        ]
+        self.end = START + sum(self.lengths)
+        self.receptions = [row for _ in range(draw.randint(0, most)) for row in self.transmission()]
+        draw.shuffle(self.receptions)
+        self.statuses = [
+            {
+                "gateway": draw.choice(self.names),
+                "time": self.moment(),
+                "covers": draw.choice([0, 1, SLOT, SLOT + 1, 3600 * SECOND, DAY]),
+                "frames": draw.choice([None, 0, 1, 1, 2, 140, 141, 500]),
+            }
+            for _ in range(draw.choice([0, 3, 12]))
+        ]
+        self.statuses += draw.sample(self.statuses, len(self.statuses) // 3)
+        self.rejects = [
+            {
+                "file": "f",
+                "line": 1,
+                "reason": draw.choice(["simulated", "bad_json"]),
+                "gateway": draw.choice([*self.names, None]),
+                "time": draw.choice([None, self.moment()]),
+            }
+            for _ in range(draw.randint(0, 4))
+        ]
+
+    def moment(self) -> int:
+        """A time in, on, or just beside some border."""
+        draw = self.random
+        if draw.random() < 0.5:
+            return draw.randrange(START - 100 * SECOND, self.end + 100 * SECOND)
+        border = START + sum(self.lengths[: draw.randint(0, len(self.lengths))])
+        border += draw.choice([0, 0, SLOT, -SLOT])
+        return border + draw.choice([0, -1, 1, -60 * SECOND, 60 * SECOND, 30 * SECOND])
+
+    def transmission(self) -> Iterator[Row]:
+        """What one device says, and perhaps says again, within or just beyond the window."""
+        draw = self.random
+        of_frame = {
+            "kind": draw.choice(["data", "data", "data", "join", "downlink"]),
+            "deduplication_id": draw.choice([None, None, None, "a", "D"]),
+            "device": draw.choice(["D", "D", "E", None]),
+            "f_cnt": draw.choice([1, 1, 2, None]),
+            "payload_hash": draw.choice([1, 1, -2, None]),
+        }
+        time = self.moment()
+        for _ in range(draw.choice([1, 1, 2, 9])):
+            for _ in range(draw.choice([1, 1, 2, 4])):
+                yield {
+                    **of_frame,
+                    "time": time + draw.choice([0, 0, 1]),
+                    "gateway": draw.choice([*self.names, *self.names, None]),
+                    "delivered": draw.choice([True, True, False, None]),
+                    "airtime": draw.choice([None, 1, 10_000, 10_001, 1_155_072]),
+                }
+            time += draw.choice([0, 1, 20, 30, 30, 59, 60, 61]) * SECOND + draw.choice([-1, 0, 1])
+
+    def metrics(self) -> list[Result]:
+        return days(
+            self.receptions,
+            self.statuses,
+            rejects=self.rejects,
+            operators=self.operators,
+            gateways=self.gateways,
+            lengths=self.lengths,
+        )
+
+    def expected(self) -> list[Result]:
+        return list(
+            reference(
+                self.receptions,
+                self.statuses,
+                self.rejects,
+                self.operators,
+                self.gateways,
+                self.lengths,
+            )
+        )
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32), slice_rows=st.sampled_from([8, 10**6]))
+def test_metrics_are_those_of_the_reference(seed: int, slice_rows: int) -> None:
+    case = Case(seed, scale=1800 * SECOND, most=40)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SLICE_ROWS", slice_rows)
+        patch.setattr(module, "_BATCH", 3)
+        assert case.metrics() == case.expected()
+
+
+@settings(max_examples=16)
+@given(seed=st.integers(0, 2**32))
+def test_weeks_of_silence_are_those_of_the_reference(seed: int) -> None:
+    case = Case(seed, scale=5 * DAY, most=30)
+    assert case.metrics() == case.expected()
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32))
+def test_epochs_add_up_to_the_whole(seed: int) -> None:
+    case = Case(seed, scale=3600 * SECOND, most=40)
+    parts = case.metrics()
+    case.lengths = [sum(case.lengths)]
+    (whole,) = case.metrics()
+    for gateway, counts in whole.items():
+        for metric in ADDITIVE:
+            assert counts[metric] == sum(
+                part.get(gateway, counts)[metric] for part in parts if gateway in part
+            )
+
+
+# --- one claim at a time -----------------------------------------------------------------------
+
+A, B, C = "A" * 16, "B" * 16, "C" * 16
+MINUTE = 60 * SECOND
+
+
+def only(
+    receptions: Iterable[Row], metric: str = "uplinks", **more: object
+) -> dict[str, int | None]:
+    (result,) = days(receptions, **more)  # type: ignore[arg-type]
+    return {gateway: counts[metric] for gateway, counts in result.items()}
+
+
+def test_a_frame_lasts_60_seconds_from_its_first_reception_not_from_its_latest() -> None:
+    times = [0, 40 * SECOND, MINUTE, MINUTE + 1, 110 * SECOND, 2 * MINUTE + 1, 2 * MINUTE + 2]
+    assert only([hears(A, time) for time in times]) == {A: 3}
+
+
+def test_two_antennas_of_a_gateway_count_once() -> None:
+    result = days([hears(A, 0), hears(A, 0, rssi=-90.0), hears(B, 1)])[0]
+    assert [result[g]["receptions"] for g in (A, B)] == [1, 1]
+    assert result[A]["shapley_uplinks"] == SHAPLEY_UNIT // 2
+
+
+def test_a_frame_that_midnight_divides_counts_before_midnight_only() -> None:
+    late = [hears(A, DAY - 1), hears(B, DAY + 20 * SECOND), hears(A, DAY + 40 * SECOND)]
+    first, second = days([*late, hears(A, DAY + MINUTE)], count=2)
+    assert [first[g]["uplinks"] for g in (A, B)] == [1, 1]
+    assert [second[g]["uplinks"] for g in (A, B)] == [1, 0]
+
+
+def test_frames_are_told_apart_by_device_counter_and_payload() -> None:
+    others = [{"f_cnt": 2}, {"payload_hash": 8}, {"device": "E"}, {"f_cnt": None}]
+    assert only([hears(A, 0), *(hears(A, 1, **other) for other in others)]) == {A: 5}
+
+
+def test_the_servers_own_id_goes_before_device_counter_and_payload() -> None:
+    same = [hears(A, 0, deduplication_id="x"), hears(B, 1, deduplication_id="x", f_cnt=2)]
+    assert only([*same, hears(A, 2, deduplication_id="y")], "sole_uplinks") == {A: 1, B: 0}
+
+
+def test_without_a_device_only_the_same_microsecond_is_the_same_frame() -> None:
+    rows = [hears(g, t, device=None) for g, t in [(A, 0), (B, 0), (A, 1)]]
+    assert only(rows, "sole_uplinks") == {A: 1, B: 0}
+
+
+def test_receptions_that_name_no_gateway_are_receivers_of_their_own_in_one_row() -> None:
+    result = days([hears(A, 0), hears(None, 0), hears(None, 0)])[0]
+    assert result[UNATTRIBUTED]["shapley_uplinks"] == SHAPLEY_UNIT * 2 // 3
+    assert result[UNATTRIBUTED]["uplinks"] == 2
+    assert result[UNATTRIBUTED]["connected_ppm"] is None
+    assert UNATTRIBUTED not in days([hears(A, 0)])[0]
+
+
+def test_unknown_is_not_delivered_and_one_witness_is_enough() -> None:
+    rows = [hears(A, 0, delivered=None), hears(A, 1, f_cnt=2, delivered=False)]
+    assert only(rows) == {A: 0}
+    assert only(rows, "receptions") == {A: 2}
+    assert only([*rows, hears(B, 2)]) == {A: 1, B: 1}
+    assert only([hears(A, 0, kind="join")]) == {A: 0}
+    assert only([hears(A, 0, kind="downlink")], "receptions") == {A: 0}
+
+
+def test_airtime_is_rounded_up_per_frame_and_absent_where_none_is_known() -> None:
+    known = [hears(A, 0, airtime=1_155_072), hears(A, MINUTE + 1, airtime=102_656)]
+    assert only([*known, hears(B, 0), hears(C, 0, f_cnt=9)], "uplink_units") == {
+        A: 116 + 11,
+        B: 116,
+        C: None,
+    }
+
+
+def test_simulated_frames_are_counted_as_excluded() -> None:
+    reject = {"file": "f", "line": 1, "reason": "simulated", "gateway": A, "time": START}
+    rejects = [reject, {**reject, "reason": "bad_json"}, {**reject, "time": START + DAY}]
+    assert only([], "excluded_frames", rejects=rejects) == {A: 1}
+
+
+def test_uptime_is_absent_until_a_gateway_has_a_status_and_then_zero() -> None:
+    heard = [hears(g, day * DAY) for g in (A, B) for day in range(3)]
+    statuses = [status(A, DAY + 2 * SLOT, SLOT)]
+    found = days(heard, statuses, count=4, gateways=[A, B])
+    slots = PPM // 288
+    assert [day[A]["connected_ppm"] for day in found] == [None, 3 * PPM // 288, slots, 0]
+    assert [day[B]["connected_ppm"] for day in found] == [None] * 4
+
+
+def test_a_status_covers_the_end_of_the_day_before() -> None:
+    polls = [status(A, DAY * day, DAY) for day in (0, 1)]
+    assert only([], "connected_ppm", statuses=polls) == {A: PPM}
+
+
+def test_a_gateway_that_looks_connected_but_hears_nothing_is_offline() -> None:
+    polls = [status(A, DAY * (day + 1) - 1, DAY) for day in range(6)]
+    hourly = [hears(A, 3600 * SECOND * hour, f_cnt=hour) for hour in range(24)]
+    found = days(hourly, polls, count=6)
+    assert [day[A]["connected_ppm"] for day in found] == [PPM] * 6
+    # Silent from 23:00; patience: 24 hours, or 20 intervals of an hour each.
+    heard = 23 * 12 + 1
+    assert [day[A]["online_ppm"] for day in found] == [PPM, heard * PPM // 288, 0, 0, 0, 0]
+
+
+def test_a_rarely_used_gateway_is_given_20_of_its_intervals() -> None:
+    polls = [status(A, DAY * (day + 1) - 1, DAY) for day in range(10)]
+    found = days([hears(A, 0), hears(A, 9 * 3600 * SECOND)], polls, count=10)
+    # Deaf from 9 h + 20 * 9 h = 189 h = 7 days and 21 h on.
+    online = [PPM] * 7 + [(21 * 12 + 1) * PPM // 288, 0, 0]
+    assert [day[A]["online_ppm"] for day in found] == online
+
+
+def test_a_gateway_of_fewer_than_two_known_frames_is_not_deaf() -> None:
+    polls = [status(A, DAY * (day + 1) - 1, DAY) for day in range(12)]
+    found = days([hears(A, 0)], polls, count=12)
+    assert [day[A]["online_ppm"] for day in found] == [PPM] * 12
+
+
+def test_frames_in_statuses_are_heard_too() -> None:
+    polls = [status(A, DAY * (day + 1) - 1, DAY, 20 if day < 2 else 0) for day in range(5)]
+    found = days([], polls, count=5)
+    assert [day[A]["online_ppm"] for day in found][:3] == [PPM] * 3
+    assert [day[A]["online_ppm"] for day in found][3:] == [0] * 2
+
+
+def test_only_metrics_that_the_sources_give_are_computed() -> None:
+    found, _ = metrics(
+        table("receptions", [hears(A, 0)]),
+        table("statuses"),
+        operators={},
+        gateways=[B],
+        start=START,
+        length=DAY,
+        gives=frozenset({"uplinks", "receptions"}),
+    )
+    assert found.column_names == ["gateway", "receptions", "uplinks"]
+    assert found.to_pylist() == [
+        {"gateway": A, "receptions": 1, "uplinks": 1},
+        {"gateway": B, "receptions": 0, "uplinks": 0},
+    ]
+
+
+def test_the_look_back_survives_its_bytes_and_does_not_depend_on_the_order_of_rows() -> None:
+    rows = [hears(g, t * SECOND, f_cnt=t) for g in (A, B) for t in range(86_000, 86_460, 7)]
+    polls = [status(A, DAY - 1, DAY, 3), status(C, 5, 5)]
+
+    def after(receptions: list[Row], statuses: list[Row]) -> tuple[pa.Table, Lookback]:
+        return metrics(
+            table("receptions", receptions),
+            table("statuses", statuses),
+            operators=pa.table({"gateway": [A, B], "operator": ["P", "P"]}),
+            gateways=[],
+            start=START,
+            length=DAY,
+            gives=ALL,
+        )
+
+    first, lookback = after(rows, polls)
+    assert (len(lookback.frames), len(lookback.known)) == (9, 2)
+    assert Lookback.from_bytes(lookback.to_bytes()) == lookback
+    second, again = after(rows[::-1], polls[::-1])
+    assert second == first
+    assert again == lookback
+    assert again.to_bytes() == lookback.to_bytes()
+
+
+def test_the_look_back_does_not_grow_with_what_was_heard() -> None:
+    rows = [hears(A, t * MINUTE, f_cnt=t) for t in range(1440)]
+    _, lookback = metrics(
+        table("receptions", rows),
+        table("statuses"),
+        operators={},
+        gateways=[],
+        start=START,
+        length=DAY,
+        gives=ALL,
+    )
+    assert sum(lookback.heard["frames"].to_pylist()) < module.ENOUGH + 5
+
+
+def test_epochs_go_forward_only() -> None:
+    tables = table("receptions"), table("statuses")
+    about = {"operators": {}, "gateways": [], "length": DAY, "gives": ALL}
+    _, lookback = metrics(*tables, start=START, **about)
+    with pytest.raises(ValueError, match="look-back ends"):
+        metrics(*tables, start=START, lookback=lookback, **about)
+
+
+def test_receptions_are_read_from_parquet_alike(tmp_path: Path) -> None:
+    case = Case(11, scale=3600 * SECOND, most=40)
+    pq.write_table(table("receptions", case.receptions), tmp_path / "r.parquet", row_group_size=7)
+    sources = table("receptions", case.receptions), pads.dataset(tmp_path)
+    one, other = (
+        metrics(
+            source,
+            table("statuses", case.statuses),
+            operators=case.operators,
+            gateways=case.gateways,
+            start=START,
+            length=DAY,
+            gives=ALL,
+        )
+        for source in sources
+    )
+    assert one == other
+
+
+def test_a_hilltop_device_is_counted_once_however_many_gateways_hear_it() -> None:
+    data = load(real_data("campusiot/saint_eynard_device33.ndjson.gz"))
+    start = data.receptions["time"][0].as_py()
+    result, _ = metrics(
+        data.receptions,
+        data.statuses,
+        operators={},
+        gateways=None,
+        start=start,
+        length=data.receptions["time"][-1].as_py() + 1 - start,
+        gives=data.gives,
+    )
+    assert sum(result["shapley_uplinks"].to_pylist()) == SHAPLEY_UNIT * 13_768
+    assert sum(result["uplinks"].to_pylist()) == 79_980
