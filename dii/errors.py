@@ -223,7 +223,7 @@ class NotSealed(NetworkError):
 class NotYetSettled(NetworkError):
     """An epoch without issuance so far."""
 
-    template = "epoch {epoch} is not settled; {settled} epochs are (0 to {last})"
+    template = "epoch {epoch} is not settled; of all epochs the first {settled} are"
 
 
 class NoReceipt(NetworkError):

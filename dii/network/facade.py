@@ -25,12 +25,20 @@ from dii.application.messages import (
     to_value,
 )
 from dii.application.pages import MAX_BYTES
-from dii.application.records import CHAIN, GATEWAYS, ISSUANCES, SCOPES
+from dii.application.records import CHAIN, FORWARDS, GATEWAYS, ISSUANCES, REPORTS, SCOPES
 from dii.application.settling import epoch_status
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node, Verified, verify
 from dii.consensus.solo import Solo
 from dii.crypto import SigningKey, format_address, keyed_hash
-from dii.errors import GenesisError, NoReceipt, NotSealed, NotYetSettled, Refused
+from dii.errors import (
+    AlreadyClaimed,
+    GenesisError,
+    NoReceipt,
+    NotSealed,
+    NotYetSettled,
+    Refused,
+    UnknownName,
+)
 from dii.genesis import AccountSection, Genesis, SpecSection
 from dii.ledger import log, transaction
 from dii.ledger.block import Header
@@ -175,6 +183,7 @@ class Network:
             network.home.key(who, create=True)
         if first is not None:
             network._seal(first, frozenset(METRICS))
+            network._submit("reporter", [])  # a first block, so that there is a header
         return network
 
     @classmethod
@@ -234,6 +243,9 @@ class Network:
         else:
             self._node = Node(genesis, folder)
             self._solo = Solo(self._node, self.home.key("validator"))
+            last = self._node.header
+            if last is not None and last.app_hash != self.state.committed_root:
+                self._solo.settle()  # an earlier session was interrupted while it settled
 
     def close(self) -> None:
         """Write what is buffered and release the files."""
@@ -405,6 +417,9 @@ class Network:
         scope = self.state.get(SCOPES, SCOPE)
         assert scope is not None
         messages = report(SCOPE, epoch, table, scope.metrics, self.home.gateway_hash)
+        begun = self.state.get(REPORTS, SCOPE, epoch, self.home.key("reporter").address)
+        if begun is not None:  # an earlier session was interrupted while it reported
+            messages = messages[1 + begun.received :]
         end = self.genesis.start_time + (epoch + 1) * self.genesis.epoch_length
         self._submit("reporter", messages, time=end)
         if self.home.folder is not None and self._lookback is not None:
@@ -497,17 +512,27 @@ class Network:
             The operator's name, as the registry gives it.
         key
             Name of a key in this home, or the public key of one elsewhere.
+
+        Raises
+        ------
+        UnknownName
+            No registry that was loaded names this operator.
+        AlreadyClaimed
+            The account forwards to a key already.
         """
-        public_key = self.home.key(key).public_key if isinstance(key, str) else key
         hashed = keyed_hash(self.home.network_key, "operator", operator)
+        address = crypto.claim_address(hashed)
+        if address not in self.home.names("account"):
+            raise UnknownName(kind="operator", name=operator)
+        forward = self.state.get(FORWARDS, address)
+        if forward is not None:
+            raise AlreadyClaimed(account=operator, owner=self.home.label(forward.to))
+        public_key = self.home.key(key).public_key if isinstance(key, str) else key
         done = self._submit("reporter", [Claim(SCOPE, hashed, public_key)])
-        self.home.remember(
-            "account",
-            [
-                (crypto.claim_address(hashed), f"{operator} (claimed)", None),
-                (crypto.address_of(public_key), operator, None),
-            ],
-        )
+        owner = crypto.address_of(public_key)
+        if owner not in self.home.names("account"):  # a key elsewhere takes over the name
+            names = [(address, f"{operator} (claimed)", None), (owner, operator, None)]
+            self.home.remember("account", names)
         return done
 
     def _submit(self, sender: str, messages: Sequence[Message], time: int | None = None) -> str:
@@ -600,8 +625,7 @@ class Network:
     def _settled_issuance(self, epoch: int, stream: str) -> minting.Issuance:
         found = self.state.get(ISSUANCES, stream, epoch) if epoch >= 0 else None
         if found is None:
-            settled = self.settled
-            raise NotYetSettled(epoch=epoch, settled=settled, last=settled - 1)
+            raise NotYetSettled(epoch=epoch, settled=self.settled)
         return found
 
     def receipt(self, gateway: str, epoch: int, stream: str = STREAM) -> Receipt:
