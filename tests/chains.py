@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from dii import crypto
+from dii import codec, crypto
 from dii.application import Application, BlockResult, TxResult
 from dii.application.bank import account
 from dii.application.messages import (
@@ -22,7 +22,7 @@ from dii.application.records import ISSUANCES, SCOPES
 from dii.crypto import SigningKey, format_address
 from dii.genesis import Genesis
 from dii.ledger import transaction
-from dii.minting import FixedEmission, Issuance, Policy, Rule, Uptime
+from dii.minting import FixedEmission, Issuance, Policy, ReceiptLeaf, Rule, Uptime
 from dii.units import SECOND
 
 VALIDATOR, REPORTER, ALICE, BOB, CAROL, THIEF = PEOPLE = tuple(
@@ -141,6 +141,7 @@ class Chain:
     def __init__(self, **changes: Any) -> None:
         self.app = Application(genesis(**changes))
         self.time = START
+        self.blocks: list[BlockResult] = []
         self._signed: Counter[SigningKey] = Counter()
 
     def sign(self, key: SigningKey, message: Message, **fields: int) -> bytes:
@@ -156,6 +157,7 @@ class Chain:
         self._signed.clear()
         result = self.app.finalize_block(self.app.height + 1, self.time, wires, VALIDATOR.address)
         self.app.commit()
+        self.blocks.append(result)
         return result
 
     def do(self, key: SigningKey, *messages: Message, time: int | None = None) -> list[TxResult]:
@@ -175,6 +177,15 @@ class Chain:
             assert result.code == 0, result.detail
         while self.block().changed:
             pass
+
+    @property
+    def receipts(self) -> dict[tuple[str, int], list[ReceiptLeaf]]:
+        """Return the receipts of all blocks by stream and epoch, in order."""
+        found = defaultdict(list)
+        for result in self.blocks:
+            for name, epoch, *_, leaf in result.rows.get("receipts", []):
+                found[str(name), int(epoch)].append(codec.loads(ReceiptLeaf, leaf))
+        return found
 
     def balance(self, who: SigningKey | bytes) -> int:
         """Return the balance of a key's account, or of an address."""

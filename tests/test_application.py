@@ -1,0 +1,1329 @@
+"""The application against a model that books the same messages in plain dictionaries."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from fractions import Fraction
+from hashlib import sha256
+from math import floor
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dii import codec, crypto
+from dii.application import Application, BlockResult, TxResult, gas, total_money
+from dii.application.bank import account, supply
+from dii.application.handlers import HANDLERS
+from dii.application.messages import (
+    AssignGateway,
+    Burn,
+    Claim,
+    Message,
+    RegisterGateways,
+    ReportChunk,
+    ReportManifest,
+    Transfer,
+)
+from dii.application.pages import Page
+from dii.application.records import (
+    ACCOUNTS,
+    CHAIN,
+    CHUNKS,
+    CURSORS,
+    DUTIES,
+    FORWARDS,
+    GATEWAYS,
+    ISSUANCES,
+    MINTED,
+    PAGES,
+    REPORTS,
+    SCOPES,
+    STREAMS,
+)
+from dii.application.settling import epoch_status
+from dii.codec import Value
+from dii.crypto import SigningKey, claim_address, format_address
+from dii.errors import (
+    AlreadyBound,
+    AlreadyClaimed,
+    BadMessage,
+    BadReport,
+    BadSignature,
+    BadTransaction,
+    BalanceOverflow,
+    DuplicateReport,
+    EpochNotReportable,
+    Expired,
+    FeeUncovered,
+    InsufficientFunds,
+    MetricOutOfRange,
+    NonceMismatch,
+    NotTheOwner,
+    OutOfGas,
+    TooManyPending,
+    TransactionError,
+    UnknownGateway,
+    UnknownReporter,
+    UnknownScope,
+)
+from dii.genesis import TREASURY
+from dii.ledger.state import State
+from dii.ledger.transaction import MAX_BYTES, decode
+from dii.ledger.tree import verify_absence, verify_inclusion
+from dii.minting import (
+    FixedEmission,
+    Issuance,
+    PerContribution,
+    ReceiptLeaf,
+    ShapleyTraffic,
+    Uptime,
+)
+from dii.minting.receipts import REASON_ABSENT, REASON_NONE, REASON_UNATTRIBUTED
+from dii.telemetry.schema import METRICS
+from dii.units import MAX_AMOUNT, SECOND
+from tests.chains import (
+    ALICE,
+    BOB,
+    CAROL,
+    EPOCH,
+    GAS,
+    OPENING,
+    REPORTER,
+    START,
+    THIEF,
+    VALIDATOR,
+    Chain,
+    gateway,
+    genesis,
+    report,
+    scope,
+    sign,
+    stream,
+)
+
+FULL = 10**6
+"""A gateway that was online throughout."""
+
+
+def epoch_end(epoch: int) -> int:
+    return START + (epoch + 1) * EPOCH
+
+
+def merkle_root(leaves: list[bytes]) -> bytes:
+    """Return the tree hash exactly as RFC 9162, section 2.1.1, defines it."""
+    if len(leaves) < 2:
+        return sha256(b"\0" + leaves[0] if leaves else b"").digest()
+    left = 1 << (len(leaves) - 1).bit_length() - 1
+    return sha256(b"\1" + merkle_root(leaves[:left]) + merkle_root(leaves[left:])).digest()
+
+
+# --- any sequence of messages, against a model ---------------------------------------------------
+
+OPERATORS = [bytes([0xC0 + n]) * 20 for n in range(2)]
+CLAIMS = [claim_address(operator) for operator in OPERATORS]
+SIGNERS = [ALICE, BOB, CAROL, THIEF, REPORTER]
+OWNERS = [ALICE.address, BOB.address, *CLAIMS, *CLAIMS, TREASURY]
+METRICS_OF = {"main": ("online_ppm", "shapley_uplinks"), "other": ("online_ppm",)}
+SCOPE_OF = {"uptime": "main", "traffic": "main", "second": "other"}
+CAP = 1_500
+DUTIES_OF_REPORTERS = (RegisterGateways, Claim, ReportManifest, ReportChunk)
+FAULTS = (
+    "incomplete", "twice", "swapped", "wrong hash", "descending", "out of range", "wrong columns",
+    "too many rows", "fewer rows", "garbage", "by a thief", "another epoch", "another scope",
+)  # fmt: skip
+
+
+def mixed(**changes: Any) -> dict[str, Any]:
+    """Return what is different in a chain of two scopes and three streams under one limit."""
+    return {
+        "scopes": [scope(name, metrics) for name, metrics in METRICS_OF.items()],
+        "streams": [
+            stream("uptime", Uptime(2), FixedEmission(1_000), rest="traffic"),
+            stream("traffic", ShapleyTraffic(), PerContribution(300, 900), rest="treasury"),
+            stream("second", Uptime(), FixedEmission(700), scope="other"),
+        ],
+        "max_mint_per_epoch": CAP,
+        "limits": {"settle_rows": 3, "max_rows": 6, "max_bindings": 4, "block_gas": 9 * GAS},
+        **changes,
+    }
+
+
+class Walk:
+    """A random walk through everything that may be sent, and books kept beside the chain.
+
+    The books are made from the results of blocks alone; they never ask the state.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        rich = [ALICE, BOB, CAROL, THIEF, *[REPORTER] * (seed % 2)]
+        accounts = [{"address": format_address(k.address), "balance": OPENING} for k in rich]
+        self.app = Application(genesis(**mixed(accounts=accounts)))
+        self.mirror = State()
+        self.mirror.apply(self.app.genesis_diff)
+        self.time = START
+        self.wires: list[bytes] = []
+        self.sent: dict[bytes, tuple[SigningKey, Message]] = {}
+        self.seen: Counter[str] = Counter()
+        # The books.
+        self.nonces: Counter[bytes] = Counter()
+        self.settled = dict.fromkeys(METRICS_OF, 0)
+        self.owners: dict[bytes, tuple[str, list[tuple[int, bytes]]]] = {}
+        self.forwards: dict[bytes, bytes] = {}
+        self.reports: dict[tuple[str, int], tuple[ReportManifest, list[bytes]]] = {}
+        self.receipts: dict[tuple[str, int], list[ReceiptLeaf]] = defaultdict(list)
+        self.dust: Counter[str] = Counter()
+
+    # --- what people say
+
+    def say(self, key: SigningKey, message: Message, shift: int = 0, **fields: int) -> None:
+        waiting = sum(self.sent[wire][0] is key for wire in self.wires if wire in self.sent)
+        nonce = max(0, self.nonces[key.address] + waiting + shift)
+        wire = sign(self.app.genesis.hash, key, nonce, message, **fields)
+        self.sent[wire] = key, message
+        self.wires.append(wire)
+
+    def speak(self) -> None:
+        """Say something, sensible more often than not."""
+        choose = self.random.choice
+        match self.random.choices(
+            ["transfer", "burn", "register", "assign", "claim", "report", "nonsense", "bytes"],
+            [6, 1, 3, 5, 1, 9, 2, 2],
+        )[0]:
+            case "transfer":
+                to = choose([*OWNERS, ALICE.address, self.random.randbytes(20)])
+                amount = choose([0, 1, 999, OPENING // 3, OPENING, MAX_AMOUNT])
+                self.say(choose(SIGNERS), Transfer(to, amount))
+            case "burn":
+                self.say(choose(SIGNERS), Burn(choose([0, 1, 5_000, MAX_AMOUNT])))
+            case "register":
+                count = self.random.randint(1, 4)
+                bindings = tuple(
+                    (gateway(self.random.choice([0, *range(1, 8)] if count == 4 else range(1, 8))),
+                     choose(OWNERS))
+                    for _ in range(count)
+                )  # fmt: skip
+                name = choose(["main", "main", "main", "other", "moon"])
+                self.say(choose([REPORTER] * 9 + [THIEF]), RegisterGateways(name, bindings))
+            case "assign":
+                bound = [*self.owners, gateway(9)]
+                which = choose(bound)
+                owner = self.owners[which][1][-1][1] if which in self.owners else TREASURY
+                owner = self.forwards.get(owner, owner)
+                by_owner = [key for key in SIGNERS if key.address == owner]
+                self.say(
+                    choose([*by_owner * 3, choose(SIGNERS)]), AssignGateway(which, choose(OWNERS))
+                )
+            case "claim":
+                owner = choose([ALICE, BOB, CAROL]).public_key
+                message = Claim(choose(["main", "other", "moon"]), choose(OPERATORS), owner)
+                self.say(choose([REPORTER] * 3 + [THIEF]), message)
+            case "report":
+                self.report(choose(["", "", "", *FAULTS]))
+            case "nonsense":
+                fault: dict[str, int] = choose(
+                    [{"shift": 1}, {"shift": -1}, {"shift": 2**60}, {"valid_until": 0},
+                     {"gas_limit": 0}, {"gas_limit": 1_300}, {"gas_limit": 2**62}]
+                )  # fmt: skip
+                self.say(choose(SIGNERS), Transfer(self.random.randbytes(20), 5), **fault)
+            case "bytes":
+                self.wires.append(self.strange_bytes())
+
+    def strange_bytes(self) -> bytes:
+        nonce = self.nonces[ALICE.address]
+        wire = bytearray(sign(self.app.genesis.hash, ALICE, nonce, Transfer(BOB.address, 5)))
+        match self.random.randrange(5):
+            case 0:
+                return self.random.randbytes(self.random.randint(0, 200))
+            case 1:
+                wire[self.random.randrange(len(wire))] ^= 1 << self.random.randrange(8)
+                return bytes(wire)
+            case 2:
+                return bytes(wire[: self.random.randrange(len(wire))])
+            case 3:
+                return sign(bytes(32), ALICE, nonce, Transfer(BOB.address, 5))
+            case _:
+                return self.wires[-1] if self.wires else bytes(MAX_BYTES + 1)
+
+    def report(self, fault: str) -> None:
+        """Report an epoch that ends in this block or has ended, well or with a fault."""
+        choose = self.random.choice
+        name = choose(["main", "other"]) if fault != "another scope" else "moon"
+        epoch = self.settled.get(name, 0) + choose([0, 0, 0, 0, 0, 1])
+        if fault == "another epoch":
+            epoch = choose([max(0, epoch - 1), epoch + 2, epoch + 9, 10**9, 2**64 - 1])
+        metrics = METRICS_OF.get(name, ("online_ppm",))
+        values = [None, 0, 0, 1, 2, 720_720, FULL]
+        rows = {
+            gateway(number): tuple(choose(values) for _ in metrics)
+            for number in self.random.sample(range(8), self.random.randint(0, 6))
+        }
+        if choose([False] * 6 + [True]):
+            rows = {one: tuple(0 for _ in metrics) for one in rows}
+        how = {"scope": name, "chunk_rows": self.random.randint(1, 6)}
+        manifest, *chunks = report(epoch, rows, metrics=metrics, **how)
+        count, hashes = manifest.rows, manifest.chunks
+        match fault:
+            case "incomplete":
+                chunks = chunks[:-1]
+            case "twice":
+                chunks += [manifest, *chunks]
+            case "swapped":
+                chunks.reverse()
+            case "wrong hash":
+                hashes = tuple(sha256(one).digest() for one in hashes)
+            case "wrong columns":
+                metrics = ("uplinks",)
+            case "too many rows":
+                count += 7
+            case "fewer rows":
+                count += 1
+            case "descending" | "out of range" | "garbage":
+                gateways = sorted(rows, reverse=fault == "descending") or [gateway(1)]
+                value = METRICS[metrics[-1]].maximum + (fault == "out of range")
+                data = Page(gateways, [[value] * len(gateways) for _ in metrics]).encode()
+                data = data[:-1] if fault == "garbage" else data
+                count, hashes = len(gateways), (sha256(data).digest(),)
+                chunks = [ReportChunk(name, epoch, data)]
+        manifest = ReportManifest(name, epoch, count, metrics, hashes)
+        sender = THIEF if fault == "by a thief" else REPORTER
+        for message in (manifest, *chunks):
+            self.say(sender, message)
+
+    # --- what becomes of it
+
+    def block(self) -> None:
+        app, wires = self.app, self.wires
+        for wire in wires:
+            app.check_tx(wire)
+        proposal = app.prepare_proposal(wires, 1 << 21)
+        assert app.process_proposal(proposal)
+        assert app.process_proposal(wires) == (proposal == wires)
+        wires = self.random.choice([proposal, wires])
+        epoch = max(0, (self.time - START) // EPOCH)
+        jump = self.random.choice([*[0] * 6, *[epoch_end(epoch)] * 4, epoch_end(epoch + 2)])
+        self.time = max(self.time + SECOND, jump)
+        settling = {str(name) for (name,), _ in app.state.items(CURSORS)}
+        treasury, root = account(app.state, TREASURY).balance, app.info()[1]
+
+        height = app.height + 1
+        result = app.finalize_block(height, self.time, wires, VALIDATOR.address)
+        again = app.finalize_block(height, self.time, wires, VALIDATOR.address)
+        assert again == result
+        assert app.info() == (height - 1, root)
+        self.mirror.apply(app.commit())
+        assert app.info() == (height, result.app_hash)
+        assert self.mirror.committed_root == result.app_hash
+        assert result.changed == (result.app_hash != root)
+
+        self.check_money()
+        self.check_results(wires, result.results)
+        self.book(wires, result.results, settling)
+        self.check_settling(result)
+        assert account(app.state, TREASURY).balance >= treasury, "nobody has the treasury's key"
+        self.wires, self.sent = [], {}
+
+    def check_money(self) -> None:
+        money = supply(self.app.state)
+        assert total_money(self.app.state) == money.minted - money.burned
+        assert all(item.balance >= 0 for _, item in self.app.state.items(ACCOUNTS))
+        assert all(item.dust >= 0 for _, item in self.app.state.items(STREAMS))
+        assert all(item.amount <= CAP for _, item in self.app.state.items(MINTED))
+
+    def check_results(self, wires: list[bytes], results: list[TxResult]) -> None:
+        """Whatever used gas took its nonce and paid, unless it was a free duty; nothing else did."""
+        for wire, one in zip(wires, results, strict=True):
+            self.seen[f"code {one.code}"] += 1
+            if not one.gas:
+                assert one.code
+                assert not one.fee
+                continue
+            key, message = self.sent[wire]
+            assert decode(wire).nonce == self.nonces[key.address]
+            self.nonces[key.address] += 1
+            duty = isinstance(message, DUTIES_OF_REPORTERS)
+            assert one.fee == one.gas or (duty and not one.code and not one.fee)
+            self.seen[f"{type(message).__name__} {'fails' if one.code else 'succeeds'}"] += 1
+        for key in SIGNERS:
+            assert account(self.app.state, key.address).nonce == self.nonces[key.address]
+
+    def book(self, wires: list[bytes], results: list[TxResult], settling: set[str]) -> None:
+        now = (self.time - START) // EPOCH
+        done = [self.sent[wire] for wire, one in zip(wires, results) if not one.code]
+        for key, message in done:
+            match message:
+                case RegisterGateways(name, bindings):
+                    since = self.settled[name] + (name in settling)
+                    for which, owner in bindings:
+                        assert which not in {gateway(0), *self.owners}
+                        self.owners[which] = name, [(since, owner)]
+                case AssignGateway(which, to):
+                    last = self.owners[which][1][-1][1]
+                    assert key.address == self.forwards.get(last, last)
+                    self.owners[which][1].append((now + 1, to))
+                case Claim(_, operator, public_key):
+                    assert claim_address(operator) not in self.forwards
+                    self.forwards[claim_address(operator)] = crypto.address_of(public_key)
+                case ReportManifest(name, epoch):
+                    assert epoch >= self.settled[name]
+                    assert epoch_end(epoch) <= self.time
+                    self.reports[name, epoch] = message, []
+                case ReportChunk(name, epoch, data):
+                    manifest, parts = self.reports[name, epoch]
+                    parts.append(data)
+                    assert sha256(data).digest() == manifest.chunks[len(parts) - 1]
+            if isinstance(message, DUTIES_OF_REPORTERS):
+                assert key is REPORTER
+        for address in self.forwards:
+            if address in CLAIMS:
+                assert account(self.app.state, address).balance == 0
+
+    def check_settling(self, result: BlockResult) -> None:
+        for name, epoch, position, *_, raw in result.rows.get("receipts", []):
+            leaf = codec.loads(ReceiptLeaf, raw)
+            assert position == len(self.receipts[name, epoch])
+            assert leaf.payee == self.payee(SCOPE_OF[name], leaf.gateway, epoch)
+            self.receipts[name, epoch].append(leaf)
+        for where, epoch, name, *_ in result.rows.get("epochs", []):
+            self.check_issuance(where, epoch, name)
+        for (name,), item in self.app.state.items(SCOPES):
+            for epoch in range(self.settled[str(name)], item.next_epoch):
+                assert epoch_end(epoch) <= self.time
+                assert (str(name), epoch) in self.reports
+                self.seen["epochs"] += 1
+            self.settled[str(name)] = item.next_epoch
+
+    def check_issuance(self, where: str, epoch: int, name: str) -> None:
+        """Compare an issuance and its receipts with exact arithmetic on what was reported."""
+        found = self.app.state.get(ISSUANCES, name, epoch)
+        manifest, parts = self.reports[where, epoch]
+        assert found is not None
+        assert len(parts) == len(manifest.chunks), "no pay without a complete report"
+        leaves, total = self.receipts[name, epoch], found.total_weight
+        assert [(one.gateway, one.values) for one in leaves] == sorted(
+            row for part in parts for row in page_rows(part)
+        )
+        assert found.count == len(leaves) == manifest.rows
+        assert found.root == merkle_root([codec.dumps(one) for one in leaves])
+        assert total == sum(one.weight for one in leaves)
+        whole = found.pool + found.dust_before
+        for one in leaves:
+            if one.gateway == gateway(0):
+                assert (one.amount, one.reason) == (0, REASON_UNATTRIBUTED)
+            else:
+                assert one.amount == (floor(Fraction(whole) * one.weight / total) if total else 0)
+            self.seen["pays its owner"] += bool(one.amount and one.payee != TREASURY)
+        assert found.paid == sum(one.amount for one in leaves)
+        assert found.dust_before == self.dust[name]
+        self.dust[name] = found.dust_after
+        if total:
+            assert whole == found.paid + found.unminted + found.dust_after
+            assert found.rest == 0
+        else:
+            assert found.dust_after == found.dust_before
+            assert found.paid == found.unminted == 0
+        for what in ("rest", "unminted", "dust_before", "paid"):
+            self.seen[what] += getattr(found, what) > 0
+
+    def check_pools(self) -> None:
+        """Policies decide the pools, and the constitutional limit bounds an epoch's sum."""
+        epochs: dict[int, dict[str, Issuance]] = defaultdict(dict)
+        for (name, epoch), found in self.app.state.items(ISSUANCES):
+            epochs[int(epoch)][str(name)] = found
+        for streams in epochs.values():
+            wanted = {"uptime": 1_000, "second": 700}
+            if "traffic" in streams:
+                per_uplink = 300 * streams["traffic"].total_weight // 720_720
+                wanted["traffic"] = min(900, per_uplink) + streams["uptime"].rest
+            minted = {
+                name: found.pool - found.unminted if found.total_weight else found.rest
+                for name, found in streams.items()
+                if found.total_weight or name == "traffic"
+            }
+            assert sum(minted.values()) <= CAP
+            for name, found in streams.items():
+                assert found.pool <= wanted[name]
+                others = sum(minted.values()) - minted.get(name, 0)
+                assert found.pool == wanted[name] or found.pool + others >= CAP
+                self.seen["capped"] += found.pool < wanted[name]
+
+    def payee(self, where: str, which: bytes, epoch: int) -> bytes:
+        """Return who is to be paid, by the books."""
+        name, owners = self.owners.get(which, ("", []))
+        known = [owner for since, owner in owners if since <= epoch] if name == where else []
+        return self.forwards.get(known[-1], known[-1]) if known else TREASURY
+
+
+def page_rows(data: bytes) -> list[tuple[bytes, tuple[int | None, ...]]]:
+    """Read a page's rows bit by bit, by the format's description alone."""
+    gateways, columns = codec.decode(data)
+    count = len(gateways) // 20
+    values = []
+    for width, packed, mask in columns:
+        bits = (1 << count) - 1 if mask is None else int.from_bytes(mask)
+        values.append(
+            [
+                int.from_bytes(packed[row * width : (row + 1) * width])
+                if bits >> (count - 1 - row) & 1
+                else None
+                for row in range(count)
+            ]
+        )
+    rows = range(count)
+    return [(gateways[20 * n : 20 * n + 20], tuple(column[n] for column in values)) for n in rows]
+
+
+@functools.cache
+def walked(seed: int) -> Walk:
+    walk = Walk(seed)
+    for _ in range(80):
+        for _ in range(walk.random.choice([0, 1, 1, 2, 4])):
+            walk.speak()
+        walk.block()
+    walk.check_pools()
+    return walk
+
+
+SEEDS = range(24)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_any_sequence_of_messages_leaves_the_books_right_after_every_block(seed):
+    walked(seed)
+
+
+def test_the_walks_meet_every_message_every_refusal_and_every_way_of_paying():
+    seen = sum((walked(seed).seen for seed in SEEDS), Counter())
+    codes = {kind.code for kind in TransactionError.__subclasses__()} - NOT_IN_A_WALK
+    wanted = {f"code {code}" for code in codes | {0}}
+    wanted |= {f"{kind.__name__} {how}" for kind in HANDLERS for how in ("succeeds", "fails")}
+    wanted |= {"epochs", "paid", "pays its owner", "rest", "unminted", "dust_before", "capped"}
+    assert wanted <= seen.keys()
+
+
+NOT_IN_A_WALK = {
+    BalanceOverflow.code,  # total supply is below 2**63, so no balance can reach it
+    TooManyPending.code,  # for admission, not for blocks
+}
+
+
+# --- what a block records of what cannot stand ---------------------------------------------------
+
+
+def no_ops() -> dict[str, tuple[int, Callable[[Chain], bytes]]]:
+    """Return transactions that change nothing at all, with the code that a block gives them."""
+    to_bob = Transfer(BOB.address, 5)
+
+    def signed(key: SigningKey = ALICE, **fields: int) -> Callable[[Chain], bytes]:
+        return lambda chain: chain.sign(key, to_bob, **fields)
+
+    def raw(*fields: Value) -> Callable[[Chain], bytes]:
+        def make(chain: Chain) -> bytes:
+            body = codec.encode(fields)
+            signature = ALICE.sign(b"dii/tx/1\0" + chain.app.genesis.hash + body)
+            return codec.encode((body, signature))
+
+        return make
+
+    def last_bit(chain: Chain) -> bytes:
+        wire = chain.sign(ALICE, to_bob)
+        return wire[:-1] + bytes([wire[-1] ^ 1])
+
+    key, message = ALICE.public_key, (1, BOB.address, b"\5")
+    intrinsic = gas.intrinsic(len(sign(bytes(32), ALICE, 0, to_bob, gas_limit=2_000)))
+    deep: Value = ()
+    for _ in range(60):
+        deep = (deep,)
+    return {
+        "nothing": (BadTransaction.code, lambda _: b""),
+        "one byte": (BadTransaction.code, lambda _: b"\0"),
+        "too large": (BadTransaction.code, lambda _: bytes(MAX_BYTES + 1)),
+        "arrays without end": (BadTransaction.code, lambda _: b"\x81" * 1_000),
+        "another version": (BadTransaction.code, raw(2, key, 0, GAS, 99, message)),
+        "five fields": (BadTransaction.code, raw(1, key, 0, GAS, message)),
+        "a short key": (BadTransaction.code, raw(1, key[:31], 0, GAS, 99, message)),
+        "a negative nonce": (BadTransaction.code, raw(1, key, -1, GAS, 99, message)),
+        "a nonce of 2**63": (BadTransaction.code, raw(1, key, 2**63, GAS, 99, message)),
+        "gas that is true": (BadTransaction.code, raw(1, key, 0, True, 99, message)),
+        "no message": (BadTransaction.code, raw(1, key, 0, GAS, 99, None)),
+        "an empty message": (BadTransaction.code, raw(1, key, 0, GAS, 99, ())),
+        "a kind kept for later": (BadTransaction.code, raw(1, key, 0, GAS, 99, (16, b""))),
+        "a kind that is true": (BadTransaction.code, raw(1, key, 0, GAS, 99, (True, b"\5"))),
+        "a message of another shape": (BadTransaction.code, raw(1, key, 0, GAS, 99, (1, b"\5"))),
+        "a deep message": (BadTransaction.code, raw(1, key, 0, GAS, 99, deep)),
+        "an amount of 2**63": (
+            BadTransaction.code,
+            raw(1, key, 0, GAS, 99, (1, BOB.address, (2**63).to_bytes(8))),
+        ),
+        "an amount with a leading zero": (
+            BadTransaction.code,
+            raw(1, key, 0, GAS, 99, (1, BOB.address, b"\0\5")),
+        ),
+        "a bad signature": (BadSignature.code, last_bit),
+        "another chain's": (BadSignature.code, lambda _: sign(bytes(32), ALICE, 0, to_bob)),
+        "a later nonce": (NonceMismatch.code, signed(nonce=1)),
+        "the greatest nonce": (NonceMismatch.code, signed(nonce=2**63 - 1)),
+        "expired": (Expired.code, signed(valid_until=0)),
+        "no gas": (OutOfGas.code, signed(gas_limit=0)),
+        "gas for less than its bytes": (OutOfGas.code, signed(gas_limit=intrinsic - 1)),
+        "gas that it cannot pay": (FeeUncovered.code, signed(gas_limit=OPENING + 1)),
+        "gas beyond all money": (FeeUncovered.code, signed(gas_limit=2**63 - 1)),
+        "from nobody": (FeeUncovered.code, signed(SigningKey.derive(8, "nobody"))),
+    }
+
+
+@pytest.mark.parametrize(("code", "make"), no_ops().values(), ids=no_ops())
+def test_what_cannot_stand_in_a_block_is_a_no_op_with_a_code(code, make):
+    chain = Chain()
+    wire = make(chain)
+    root = chain.app.info()[1]
+    assert chain.app.check_tx(wire).code == code
+    result = chain.block(wire)
+    assert [(one.code, one.gas, one.fee) for one in result.results] == [(code, 0, 0)]
+    assert result.results[0].detail
+    assert chain.app.info()[1] == root
+    assert not result.changed
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_have_a_result(wire):
+    chain = Chain()
+    assert chain.app.check_tx(wire).code == BadTransaction.code
+    assert chain.block(wire, wire).results[1].code == BadTransaction.code
+    assert not chain.app.process_proposal([wire])
+
+
+# Values that come as a chunk's columns: near the format, and beside it.
+WIRE_COLUMNS = st.tuples(
+    st.sampled_from([1, 2, 4, 8, 3, 0, 2**64 - 1]), st.binary(max_size=20),
+    st.none() | st.binary(max_size=4),
+)  # fmt: skip
+WIRE_PAGES = st.tuples(
+    st.lists(st.integers(0, 9), max_size=4).map(lambda all_: b"".join(map(gateway, all_)))
+    | st.binary(max_size=60),
+    st.lists(WIRE_COLUMNS, max_size=3).map(tuple),
+).map(codec.encode)
+PAGES_NEAR_THE_FORMAT = st.builds(
+    lambda count, width, values, mask: codec.encode(
+        (b"".join(map(gateway, range(count))), ((width, values[: count * width], mask),))
+    ),
+    st.integers(1, 4), st.sampled_from([1, 2, 4]), st.binary(min_size=16, max_size=16),
+    st.none() | st.binary(max_size=3),
+)  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(WIRE_PAGES | PAGES_NEAR_THE_FORMAT | st.binary(max_size=40))
+def test_whatever_a_reporter_sends_as_a_chunk_has_a_result(data):
+    app = CHUNK_CHAIN.app
+    manifest = ReportManifest("main", 0, 2, ("online_ppm",), (sha256(data).digest(),))
+    wires = [
+        sign(app.genesis.hash, REPORTER, nonce, message)
+        for nonce, message in enumerate((manifest, ReportChunk("main", 0, data)))
+    ]
+    result = app.finalize_block(1, epoch_end(0), wires, VALIDATOR.address)
+    assert result.results[0].code == 0
+    assert result.results[1].code in {0, BadReport.code, MetricOutOfRange.code}
+    if result.results[1].code == 0:
+        rows = page_rows(data)
+        assert len(rows) == 2
+        assert data == Page([one for one, _ in rows], [[v for _, (v,) in rows]]).encode()
+
+
+CHUNK_CHAIN = Chain(gas_price=0)
+
+
+# --- fees ---------------------------------------------------------------------------------------
+
+
+def test_a_transfer_pays_for_its_bytes_and_for_an_account_that_it_creates():
+    chain = Chain(gas_price=3)
+    for to, created in ((BOB.address, 0), (bytes(20), 1), (bytes(20), 0)):
+        before, treasury = chain.balance(ALICE), chain.balance(TREASURY)
+        wire = chain.sign(ALICE, Transfer(to, 5))
+        (result,) = chain.block(wire).results
+        assert result.gas == gas.intrinsic(len(wire)) + created * gas.NEW_ACCOUNT
+        assert result.fee == 3 * result.gas
+        assert chain.balance(ALICE) == before - 5 - result.fee
+        assert chain.balance(TREASURY) == treasury + result.fee
+
+
+def test_what_fails_pays_its_gas_and_takes_its_nonce_and_does_nothing_else():
+    chain = Chain()
+    size = len(sign(bytes(32), ALICE, 0, Transfer(bytes(20), 5), gas_limit=4_000))
+    tight = gas.intrinsic(size) + gas.NEW_ACCOUNT - 1
+    attempts = [
+        (Transfer(BOB.address, OPENING), GAS, InsufficientFunds),
+        (Transfer(BOB.address, 0), GAS, BadMessage),
+        (Transfer(bytes(20), 5), tight, OutOfGas),
+        (Burn(OPENING), GAS, InsufficientFunds),
+        (Burn(0), GAS, BadMessage),
+        (AssignGateway(gateway(1), BOB.address), GAS, UnknownGateway),
+        (RegisterGateways("main", ((gateway(1), ALICE.address),)), GAS, UnknownReporter),
+        (RegisterGateways("moon", ((gateway(1), ALICE.address),)), GAS, UnknownScope),
+        (Claim("main", OPERATORS[0], ALICE.public_key), GAS, UnknownReporter),
+        (ReportManifest("main", 0, 0, ("online_ppm",), ()), GAS, UnknownReporter),
+        (ReportChunk("main", 0, b""), GAS, UnknownReporter),
+    ]
+    for number, (message, limit, error) in enumerate(attempts):
+        before = chain.balance(ALICE)
+        chain.time = epoch_end(0) if isinstance(message, ReportManifest) else chain.time
+        (result,) = chain.block(chain.sign(ALICE, message, gas_limit=limit)).results
+        assert result.code == error.code
+        assert result.fee == result.gas > 0
+        assert chain.balance(ALICE) == before - result.fee
+        assert account(chain.app.state, ALICE.address).nonce == number + 1
+    assert chain.balance(BOB) == OPENING
+    assert chain.app.state.get(GATEWAYS, gateway(1)) is None
+
+
+def test_an_amount_that_leaves_nothing_for_the_fee_is_not_moved():
+    chain = Chain()
+    wire = chain.sign(ALICE, Transfer(BOB.address, OPENING - 1), gas_limit=2_000)
+    (result,) = chain.block(wire).results
+    assert result.code == InsufficientFunds.code
+    assert chain.balance(BOB) == OPENING
+
+
+def test_a_transfer_to_oneself_changes_nothing_but_fee_and_nonce():
+    chain = Chain()
+    (result,) = chain.do(ALICE, Transfer(ALICE.address, OPENING // 2))
+    assert result.code == 0
+    assert chain.balance(ALICE) == OPENING - result.fee
+
+
+def test_duties_are_free_for_a_reporter_without_any_money():
+    chain = Chain()
+    results = chain.do(
+        REPORTER,
+        RegisterGateways("main", ((gateway(1), ALICE.address),)),
+        Claim("main", OPERATORS[0], BOB.public_key),
+        *report(0, {gateway(1): [FULL]}),
+        time=epoch_end(0),
+    )
+    assert [(one.code, one.fee) for one in results] == [(0, 0)] * 4
+    assert all(one.gas > 0 for one in results)
+    assert chain.balance(REPORTER) == 0
+
+
+def test_bindings_beyond_the_free_allowance_of_an_epoch_pay():
+    chain = Chain(limits={"max_bindings": 3})
+
+    def bind(*numbers: int) -> TxResult:
+        pairs = tuple((gateway(number), ALICE.address) for number in numbers)
+        return chain.do(REPORTER, RegisterGateways("main", pairs))[0]
+
+    assert bind(1, 2) == TxResult(0, gas=bind_gas(2))
+    assert bind(3, 4).code == FeeUncovered.code
+    assert chain.app.state.get(GATEWAYS, gateway(3)) is None
+    chain.do(ALICE, Transfer(REPORTER.address, 10 * GAS))
+    assert bind(3, 4) == TxResult(0, gas=bind_gas(2), fee=bind_gas(2))
+    assert bind(5) == TxResult(0, gas=bind_gas(1))
+    assert bind(6).fee > 0
+    assert chain.do(REPORTER, Claim("main", OPERATORS[0], BOB.public_key))[0].fee > 0
+    chain.time = epoch_end(0)
+    assert bind(7, 8, 9).fee == 0
+
+
+def bind_gas(count: int) -> int:
+    pairs = tuple((gateway(number), ALICE.address) for number in range(count))
+    size = len(sign(bytes(32), REPORTER, 0, RegisterGateways("main", pairs)))
+    return gas.intrinsic(size) + count * gas.BINDING
+
+
+def test_a_duty_that_fails_pays():
+    chain = Chain()
+    chain.do(ALICE, Transfer(REPORTER.address, 10 * GAS))
+    chain.register((1, ALICE.address))
+    (result,) = chain.do(REPORTER, RegisterGateways("main", ((gateway(1), BOB.address),)))
+    assert result.code == AlreadyBound.code
+    assert result.fee == result.gas > 0
+
+
+def test_a_duty_that_fails_and_cannot_pay_is_a_no_op_that_says_why_it_failed():
+    chain = Chain()
+    chain.register((1, ALICE.address))
+    root = chain.app.info()[1]
+    (result,) = chain.do(REPORTER, RegisterGateways("main", ((gateway(1), BOB.address),)))
+    assert (result.code, result.gas, result.fee) == (AlreadyBound.code, 0, 0)
+    assert chain.app.info()[1] == root
+
+
+def test_a_second_try_at_a_report_replaces_the_unfinished_one_for_a_fee():
+    chain = Chain()
+    chain.do(ALICE, Transfer(REPORTER.address, 10 * GAS))
+    chain.time = epoch_end(0)
+    first, *_ = report(0, {gateway(1): [5], gateway(2): [5]}, chunk_rows=1)
+    assert chain.do(REPORTER, first)[0].fee == 0
+    manifest, chunk = report(0, {gateway(1): [FULL]})
+    results = chain.do(REPORTER, manifest, chunk)
+    assert [one.code for one in results] == [0, 0]
+    assert results[0].fee > 0
+    chain.block()
+    assert chain.issuance(0).count == 1
+    assert chain.do(REPORTER, manifest)[0].code == EpochNotReportable.code
+
+
+def test_money_that_is_burned_is_gone():
+    chain = Chain()
+    before = total_money(chain.app.state)
+    (result,) = chain.do(ALICE, Burn(700))
+    assert result.code == 0
+    assert total_money(chain.app.state) == before - 700
+    assert supply(chain.app.state).burned == 700
+
+
+# --- admission and proposals --------------------------------------------------------------------
+
+
+def test_waiting_transactions_have_the_accounts_next_nonces():
+    chain = Chain()
+    wires = [chain.sign(ALICE, Transfer(BOB.address, 1)) for _ in range(3)]
+    assert chain.app.check_tx(wires[1]).code == NonceMismatch.code
+    assert [chain.app.check_tx(wire).code for wire in wires] == [0, 0, 0]
+    assert chain.app.check_tx(wires[2]).code == NonceMismatch.code
+    assert {one.code for one in chain.block(*wires).results} == {0}
+    assert chain.app.check_tx(chain.sign(ALICE, Transfer(BOB.address, 1))).code == 0
+
+
+def test_an_account_has_a_limit_of_waiting_transactions_and_a_reporters_chunks_have_none():
+    chain = Chain(limits={"pending": 4})
+    codes = [chain.app.check_tx(chain.sign(ALICE, Burn(1))).code for _ in range(6)]
+    assert codes[:5] == [0, 0, 0, 0, TooManyPending.code]
+    rows = {gateway(number): [1] for number in range(1, 20)}
+    messages = report(0, rows, chunk_rows=1)
+    wires = [chain.sign(REPORTER, message) for message in messages]
+    assert {chain.app.check_tx(wire).code for wire in wires} == {0}
+
+
+def test_a_balance_covers_the_gas_of_all_that_waits():
+    chain = Chain()
+    half = OPENING // 2
+    codes = [
+        chain.app.check_tx(chain.sign(ALICE, Transfer(BOB.address, 1), gas_limit=half)).code
+        for _ in range(3)
+    ]
+    assert codes == [0, 0, FeeUncovered.code]
+
+
+def test_what_was_admitted_and_left_out_of_a_block_is_admitted_again():
+    """Engines check again what still waits after each block (ABCI's recheck)."""
+    chain = Chain()
+    wires = [chain.sign(ALICE, Transfer(BOB.address, 1)) for _ in range(3)]
+    assert [chain.app.check_tx(wire).code for wire in wires] == [0, 0, 0]
+    chain.block()
+    assert [chain.app.check_tx(wire).code for wire in wires] == [0, 0, 0]
+    chain.block(wires[0])
+    assert [chain.app.check_tx(wire).code for wire in wires] == [NonceMismatch.code, 0, 0]
+
+
+def test_admission_changes_nothing():
+    chain = Chain()
+    root = chain.app.info()
+    for _ in range(3):
+        chain.app.check_tx(chain.sign(ALICE, Transfer(BOB.address, 1)))
+    assert chain.app.info() == root
+    assert not chain.block().changed
+
+
+def test_a_proposal_leaves_out_what_does_not_fit_and_keeps_the_order():
+    chain = Chain(limits={"block_gas": 3 * GAS})
+    first = chain.sign(ALICE, Transfer(BOB.address, 1), gas_limit=2 * GAS)
+    heavy = chain.sign(BOB, Transfer(ALICE.address, 1), gas_limit=2 * GAS)
+    light = chain.sign(CAROL, Transfer(ALICE.address, 1))
+    app, many = chain.app, 1 << 20
+    assert app.prepare_proposal([first, heavy, light], many) == [first, light]
+    assert app.prepare_proposal([light, heavy], many) == [light, heavy]
+    assert app.prepare_proposal([light, light], many) == [light]
+    assert app.prepare_proposal([first, light], len(first)) == [first]
+    assert app.prepare_proposal([first, light], len(first) - 1) == []
+    assert not app.process_proposal([first, heavy])
+    assert not app.process_proposal([light, light])
+    assert app.process_proposal([])
+
+
+def test_a_block_has_no_more_bytes_than_genesis_says():
+    chain = Chain(limits={"block_bytes": 1 << 17, "block_gas": 2**32})
+    chunk = ReportChunk("main", 0, bytes(60_000))
+    wires = [chain.sign(ALICE, chunk) for _ in range(3)]
+    assert chain.app.prepare_proposal(wires, 1 << 30) == wires[:2]
+    assert not chain.app.process_proposal(wires)
+
+
+def test_every_value_of_the_state_has_a_proof_and_so_has_its_absence():
+    chain = Chain()
+    chain.do(ALICE, Transfer(BOB.address, 5))
+    root = chain.app.info()[1]
+    for table, parts in ((ACCOUNTS, (BOB.address,)), (STREAMS, ("main",)), (SCOPES, ("main",))):
+        value, proof = chain.app.query(table.key(*parts))
+        verify_inclusion(root, table.key(*parts), value, proof)
+    value, proof = chain.app.query(ACCOUNTS.key(bytes(20)))
+    assert value is None
+    verify_absence(root, ACCOUNTS.key(bytes(20)), proof)
+
+
+# --- owners -------------------------------------------------------------------------------------
+
+
+def amounts(chain: Chain, epoch: int, name: str = "main") -> dict[int, tuple[bytes, int]]:
+    """Return gateway number to (payee, amount) of an epoch that the last blocks have paid."""
+    return {
+        int.from_bytes(leaf.gateway): (leaf.payee, leaf.amount)
+        for leaf in chain.receipts[name, epoch]
+    }
+
+
+ROWS = {gateway(number): [FULL] for number in (1, 2, 3, 4)}
+
+
+def test_gateways_pay_their_owners_and_those_without_pay_the_treasury():
+    chain = Chain(scopes=[scope(), scope("other")])
+    chain.register((1, ALICE.address), (2, BOB.address))
+    chain.register((3, ALICE.address), scope="other")
+    chain.settle(0, ROWS)
+    assert amounts(chain, 0) == {
+        1: (ALICE.address, 250), 2: (BOB.address, 250), 3: (TREASURY, 250), 4: (TREASURY, 250),
+    }  # fmt: skip
+
+
+def test_a_binding_made_before_settling_counts_for_the_epoch_and_one_made_later_for_the_next():
+    chain = Chain(limits={"settle_rows": 1})
+    chain.do(REPORTER, *report(0, ROWS), time=epoch_end(0) - 10 * SECOND)
+    chain.register((1, ALICE.address))
+    chain.time = epoch_end(0)
+    chain.register((2, BOB.address))
+    chain.do(REPORTER, *report(0, ROWS))
+    assert chain.app.state.get(CURSORS, "main") is not None
+    chain.register((3, CAROL.address))
+    while chain.block().changed:
+        pass
+    assert [amounts(chain, 0)[n][0] for n in (1, 2, 3)] == [ALICE.address, BOB.address, TREASURY]
+    chain.settle(1, ROWS)
+    assert amounts(chain, 1)[3][0] == CAROL.address
+
+
+def test_a_gateway_handed_on_pays_its_new_owner_from_the_next_epoch():
+    chain = Chain()
+    chain.register((1, ALICE.address))
+    assert chain.do(ALICE, AssignGateway(gateway(1), BOB.address))[0].code == 0
+    for epoch, owner in ((0, ALICE), (1, BOB), (2, BOB)):
+        chain.settle(epoch, ROWS)
+        assert amounts(chain, epoch)[1][0] == owner.address
+    assert chain.do(ALICE, AssignGateway(gateway(1), ALICE.address))[0].code == NotTheOwner.code
+    assert chain.do(BOB, AssignGateway(gateway(1), CAROL.address))[0].code == 0
+    chain.settle(3, ROWS)
+    assert amounts(chain, 3)[1][0] == BOB.address
+    chain.settle(4, ROWS)
+    assert amounts(chain, 4)[1][0] == CAROL.address
+
+
+def test_who_got_a_gateway_in_an_epoch_can_hand_it_on_in_the_same():
+    chain = Chain()
+    chain.register((1, ALICE.address))
+    chain.do(ALICE, AssignGateway(gateway(1), BOB.address))
+    chain.do(BOB, AssignGateway(gateway(1), CAROL.address))
+    for epoch, owner in ((0, ALICE), (1, CAROL)):
+        chain.settle(epoch, ROWS)
+        assert amounts(chain, epoch)[1][0] == owner.address
+
+
+def test_epochs_that_wait_for_their_report_pay_the_owners_of_their_time():
+    chain = Chain()
+    chain.register((1, ALICE.address))
+    for epoch, (old, new) in enumerate([(ALICE, BOB), (BOB, CAROL), (CAROL, ALICE)]):
+        chain.block(time=epoch_end(epoch) - 60 * SECOND)
+        assert chain.do(old, AssignGateway(gateway(1), new.address))[0].code == 0
+    for epoch, owner in enumerate([ALICE, BOB, CAROL, ALICE]):
+        chain.settle(epoch, ROWS)
+        assert amounts(chain, epoch)[1][0] == owner.address
+    assert len(chain.app.state.get(GATEWAYS, gateway(1)).owners) <= 4
+
+
+def test_thieves_get_no_gateway():
+    chain = Chain()
+    chain.register((1, ALICE.address), (2, CLAIMS[0]))
+    for number in (1, 2, 3):
+        (result,) = chain.do(THIEF, AssignGateway(gateway(number), THIEF.address))
+        assert result.code == (UnknownGateway if number == 3 else NotTheOwner).code
+
+
+@pytest.mark.parametrize(
+    ("pairs", "error"),
+    [
+        ([(1, ALICE.address), (1, ALICE.address)], AlreadyBound),
+        ([(2, ALICE.address), (0, ALICE.address)], BadMessage),
+        ([(5, BOB.address)], AlreadyBound),
+    ],
+)
+def test_a_registration_with_one_bad_binding_binds_nothing(pairs, error):
+    chain = Chain(gas_price=0)
+    chain.register((5, ALICE.address))
+    message = RegisterGateways("main", tuple((gateway(n), owner) for n, owner in pairs))
+    assert chain.do(REPORTER, message)[0].code == error.code
+    bound = {key for (key,), _ in chain.app.state.items(GATEWAYS)}
+    assert bound == {gateway(5)}
+
+
+def test_a_gateway_is_bound_in_one_scope_only():
+    chain = Chain(gas_price=0, scopes=[scope(), scope("other")])
+    chain.register((1, ALICE.address))
+    (result,) = chain.do(REPORTER, RegisterGateways("other", ((gateway(1), ALICE.address),)))
+    assert result.code == AlreadyBound.code
+
+
+def test_a_claim_account_collects_until_its_key_is_named_and_forwards_from_then_on():
+    chain = Chain()
+    chain.register((1, CLAIMS[0]), (2, ALICE.address))
+    chain.settle(0, ROWS)
+    chain.do(ALICE, Transfer(CLAIMS[0], 50))
+    assert chain.balance(CLAIMS[0]) == 300
+    before = chain.balance(BOB)
+    assert chain.do(REPORTER, Claim("main", OPERATORS[0], BOB.public_key))[0].code == 0
+    assert chain.balance(CLAIMS[0]) == 0
+    assert chain.balance(BOB) == before + 300
+    chain.do(ALICE, Transfer(CLAIMS[0], 7))
+    chain.settle(1, ROWS)
+    assert amounts(chain, 1)[1] == (BOB.address, 250)
+    assert chain.balance(BOB) == before + 300 + 7 + 250
+    assert chain.balance(CLAIMS[0]) == 0
+    assert chain.do(BOB, AssignGateway(gateway(1), CAROL.address))[0].code == 0
+    again = Claim("main", OPERATORS[0], THIEF.public_key)
+    assert chain.do(REPORTER, again)[0].code == AlreadyClaimed.code
+    assert chain.app.state.get(FORWARDS, CLAIMS[0]).to == BOB.address
+
+
+def test_a_claim_before_any_money_came_forwards_too():
+    chain = Chain()
+    chain.do(REPORTER, Claim("main", OPERATORS[0], BOB.public_key))
+    chain.register((1, CLAIMS[0]))
+    chain.settle(0, {gateway(1): [FULL]})
+    assert chain.balance(BOB) == OPENING + 1_000
+
+
+# --- epochs -------------------------------------------------------------------------------------
+
+
+def test_an_epoch_is_open_until_it_ends_then_reporting_settling_and_closed():
+    chain = Chain(limits={"settle_rows": 1})
+
+    def status(epoch: int) -> str:
+        record = chain.app.state.get(CHAIN)
+        return epoch_status(chain.app.state, record, "main", epoch, chain.time)
+
+    assert status(0) == "open"
+    chain.block(time=epoch_end(0) - 1)
+    assert status(0) == "open"
+    chain.block(time=epoch_end(0))
+    assert (status(0), status(1)) == ("reporting", "open")
+    chain.do(REPORTER, *report(0, ROWS))
+    assert status(0) == "settling"
+    while chain.block().changed:
+        assert status(0) in {"settling", "closed"}
+    assert (status(0), status(1)) == ("closed", "open")
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 10**9, 2**64 - 1])
+def test_an_epoch_that_has_not_ended_cannot_be_reported(epoch):
+    chain = Chain(gas_price=0)
+    (result,) = chain.do(REPORTER, report(epoch, {})[0], time=epoch_end(0))
+    assert result.code == EpochNotReportable.code
+    assert "open" in result.detail
+
+
+def test_a_closed_or_settling_epoch_cannot_be_reported_again():
+    chain = Chain(gas_price=0, limits={"settle_rows": 1})
+    messages = report(0, ROWS)
+    chain.do(REPORTER, *messages, time=epoch_end(0))
+    for message in messages:
+        (result,) = chain.do(REPORTER, message)
+        assert result.code in {EpochNotReportable.code, DuplicateReport.code}
+    while chain.block().changed:
+        pass
+    codes = [one.code for one in chain.do(REPORTER, *messages)]
+    assert codes == [EpochNotReportable.code, BadReport.code]
+
+
+def test_epochs_settle_in_order_and_wait_for_their_report():
+    chain = Chain()
+    chain.block(time=epoch_end(3))
+    for epoch in (2, 1):
+        assert {one.code for one in chain.do(REPORTER, *report(epoch, ROWS))} == {0}
+        chain.block()
+        assert chain.settled() == 0
+    chain.do(REPORTER, *report(0, ROWS))
+    assert chain.settled() == 3
+    rows = [row for result in chain.blocks for row in result.rows.get("epochs", [])]
+    assert [row[1] for row in rows] == [0, 1, 2]
+
+
+def test_a_scope_without_reports_holds_up_no_other():
+    chain = Chain(scopes=[scope(), scope("other")], streams=[stream(), stream("2", scope="other")])
+    for epoch in range(3):
+        chain.settle(epoch, ROWS, scope="other")
+    assert (chain.settled("main"), chain.settled("other")) == (0, 3)
+
+
+def test_an_incomplete_report_pays_nobody():
+    chain = Chain()
+    messages = report(0, ROWS, chunk_rows=1)
+    assert {one.code for one in chain.do(REPORTER, *messages[:-1], time=epoch_end(0))} == {0}
+    for _ in range(3):
+        assert not chain.block(time=epoch_end(2)).changed
+    assert supply(chain.app.state).minted == 4 * OPENING
+    assert chain.do(REPORTER, messages[-1])[0].code == 0
+    assert chain.settled() == 1
+
+
+def bad_reports() -> dict[str, tuple[type[TransactionError], list[Message]]]:
+    """Return reports whose last message is refused."""
+    manifest, *chunks = report(0, ROWS, chunk_rows=2)
+    hashes = manifest.chunks
+    columns = ("online_ppm",)
+    unsorted = Page([gateway(2), gateway(1)], [[1, 1]]).encode()
+    beyond = Page([gateway(1), gateway(2)], [[1, FULL + 1]]).encode()
+    two = Page([gateway(1), gateway(2)], [[1, 1], [1, 1]]).encode()
+    none = codec.encode((b"", ((1, b"", None),)))
+    wide = codec.encode((gateway(1), ((2, b"\0\1", None),)))
+    masked = codec.encode((gateway(1), ((1, b"\1", b"\1"),)))
+
+    def announced(data: bytes, rows: int = 2) -> list[Message]:
+        chunk = ReportChunk("main", 0, data)
+        return [ReportManifest("main", 0, rows, columns, (sha256(data).digest(),)), chunk]
+
+    return {
+        "unknown scope": (UnknownScope, [ReportManifest("moon", 0, 0, columns, ())]),
+        "other columns": (BadReport, [ReportManifest("main", 0, 0, ("uplinks",), ())]),
+        "no columns": (BadReport, [ReportManifest("main", 0, 0, (), ())]),
+        "chunks without rows": (BadReport, [ReportManifest("main", 0, 0, columns, hashes)]),
+        "rows without chunks": (BadReport, [ReportManifest("main", 0, 4, columns, ())]),
+        "more chunks than rows": (BadReport, [ReportManifest("main", 0, 1, columns, hashes)]),
+        "more rows than allowed": (BadReport, [ReportManifest("main", 0, 101, columns, hashes)]),
+        "no manifest": (BadReport, [chunks[0]]),
+        "chunks out of order": (BadReport, [manifest, chunks[1]]),
+        "a chunk twice": (BadReport, [manifest, chunks[0], chunks[0]]),
+        "a chunk too many": (DuplicateReport, [manifest, *chunks, chunks[1]]),
+        "fewer rows than announced": (BadReport, announced(wide, 2)),
+        "more rows than announced": (BadReport, announced(chunks[0].data, 1)),
+        "gateways that descend": (BadReport, announced(unsorted)),
+        "gateways that descend from chunk to chunk": (
+            BadReport,
+            [ReportManifest("main", 0, 4, columns, hashes[::-1]), chunks[1], chunks[0]],
+        ),
+        "a value out of range": (MetricOutOfRange, announced(beyond)),
+        "a column too many": (BadReport, announced(two)),
+        "no rows": (BadReport, announced(none)),
+        "a column wider than it need be": (BadReport, announced(wide, 1)),
+        "a mask that says nothing": (BadReport, announced(masked, 1)),
+        "bytes": (BadReport, announced(b"\0")),
+        "no bytes": (BadReport, announced(b"")),
+    }
+
+
+@pytest.mark.parametrize(("error", "messages"), bad_reports().values(), ids=bad_reports())
+def test_a_bad_report_is_refused_with_its_reason(error, messages):
+    chain = Chain(gas_price=0, limits={"max_rows": 100, "settle_rows": 1})
+    chain.block(time=epoch_end(0))
+    *others, last = chain.do(REPORTER, *messages)
+    assert {one.code for one in others} <= {0}
+    assert last.code == error.code
+    assert last.detail
+
+
+def test_a_report_of_no_gateways_closes_its_epoch():
+    chain = Chain()
+    chain.settle(0, {})
+    found = chain.issuance(0)
+    assert (found.count, found.root, found.paid) == (0, sha256(b"").digest(), 0)
+    assert chain.settled() == 1
+
+
+def test_a_closed_epoch_leaves_its_issuance_and_the_metrics_of_two_epochs():
+    chain = Chain(limits={"max_bindings": 9})
+    for epoch in range(4):
+        chain.register((epoch + 1, ALICE.address))
+        chain.settle(epoch, ROWS, chunk_rows=1)
+    state = chain.app.state
+    for table in (REPORTS, CHUNKS, CURSORS, MINTED):
+        assert not list(state.items(table))
+    assert {epoch for (_, epoch), _ in state.items(DUTIES)} <= {4}
+    assert {epoch for (_, epoch, _), _ in state.items(PAGES)} == {2, 3}
+    assert [epoch for (_, epoch), _ in state.items(ISSUANCES)] == [0, 1, 2, 3]
+
+
+EPOCHS = st.lists(
+    st.dictionaries(
+        st.integers(0, 9).map(gateway),
+        st.tuples(
+            st.none() | st.integers(0, FULL), st.none() | st.sampled_from([0, 1, 720_720, 10**9])
+        ),
+        max_size=10,
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=40)
+@given(EPOCHS, st.integers(1, 5), st.integers(1, 4))
+def test_how_settling_falls_into_blocks_changes_nothing(epochs, settle_rows, chunk_rows):
+    chains = []
+    for rows in (settle_rows, 1 << 20):
+        chain = Chain(**mixed(limits={"settle_rows": rows}))
+        chain.register(*((n, owner) for n, owner in enumerate([*OWNERS, BOB.address], 1)))
+        for epoch, content in enumerate(epochs):
+            chain.settle(epoch, content, metrics=METRICS_OF["main"], chunk_rows=chunk_rows)
+        chains.append(chain)
+    small, large = chains
+    for table in (ACCOUNTS, STREAMS, ISSUANCES, SCOPES, GATEWAYS, PAGES):
+        assert list(small.app.state.items(table)) == list(large.app.state.items(table))
+    assert small.receipts == large.receipts
+    assert supply(small.app.state) == supply(large.app.state)
+
+
+def test_a_block_stops_settling_at_the_page_that_spends_its_rows():
+    chain = Chain(limits={"settle_rows": 3})
+    rows = {gateway(number): [FULL] for number in range(1, 31)}
+    chain.settle(0, rows, chunk_rows=2)
+    worked = [len(result.rows.get("receipts", [])) for result in chain.blocks]
+    assert max(worked) <= 3 + 1
+    assert sum(worked) == 30
+    assert sum(map(bool, worked)) >= 30 // 4
+
+
+# --- issuance -----------------------------------------------------------------------------------
+
+NOTHING = {gateway(1): [0], gateway(2): [None]}
+
+
+@pytest.mark.parametrize("rows", [NOTHING, {}], ids=["nobody earned", "nobody reported"])
+def test_where_nobody_earned_the_dust_stays_and_the_pool_is_not_minted(rows):
+    chain = Chain()
+    three = {gateway(number): [FULL] for number in (1, 2, 3)}
+    chain.settle(0, three)
+    assert chain.issuance(0).dust_after == 1
+    minted = supply(chain.app.state).minted
+    chain.settle(1, rows)
+    found = chain.issuance(1)
+    assert (found.pool, found.paid, found.rest, found.unminted) == (1_000, 0, 0, 0)
+    assert (found.dust_before, found.dust_after) == (1, 1)
+    assert supply(chain.app.state).minted == minted
+    chain.settle(2, three)
+    assert chain.issuance(2).paid == 3 * (1_001 // 3)
+    assert supply(chain.app.state).minted == minted + 1_000
+
+
+def test_where_nobody_earned_the_pool_may_go_to_the_treasury():
+    chain = Chain(streams=[stream(rest="treasury")], gas_price=0)
+    chain.settle(0, NOTHING)
+    assert chain.issuance(0).rest == 1_000
+    assert chain.balance(TREASURY) == 1_000
+    assert supply(chain.app.state).minted == 4 * OPENING + 1_000
+
+
+def test_where_nobody_earned_the_pool_may_go_to_a_later_stream():
+    streams = [
+        stream("fast", Uptime(FULL), FixedEmission(600), rest="late"),
+        stream("other", policy=FixedEmission(10)),
+        stream("late", policy=FixedEmission(400), rest="treasury"),
+    ]
+    chain = Chain(streams=streams, gas_price=0)
+    chain.register((1, ALICE.address))
+    chain.settle(0, {gateway(1): [5]})
+    assert (chain.issuance(0, "fast").rest, chain.issuance(0, "late").pool) == (600, 1_000)
+    assert chain.balance(ALICE) == OPENING + 10 + 1_000
+    chain.settle(1, {gateway(1): [0]})
+    assert chain.balance(TREASURY) == 1_000
+    assert [chain.issuance(1, name).rest for name in ("fast", "other", "late")] == [600, 0, 1_000]
+
+
+def test_streams_of_one_scope_pay_side_by_side():
+    metrics = METRICS_OF["main"]
+    streams = [stream("uptime"), stream("traffic", ShapleyTraffic(), FixedEmission(90))]
+    chain = Chain(scopes=[scope("main", metrics)], streams=streams)
+    chain.register((1, ALICE.address), (2, BOB.address))
+    rows = {gateway(1): [FULL, 720_720], gateway(2): [FULL, 2 * 720_720], gateway(3): [0, None]}
+    chain.settle(0, rows, metrics=metrics)
+    assert amounts(chain, 0, "uptime") == {
+        1: (ALICE.address, 500), 2: (BOB.address, 500), 3: (TREASURY, 0),
+    }  # fmt: skip
+    assert amounts(chain, 0, "traffic") == {
+        1: (ALICE.address, 30), 2: (BOB.address, 60), 3: (TREASURY, 0),
+    }  # fmt: skip
+    reasons = [leaf.reason for leaf in chain.receipts["traffic", 0]]
+    assert reasons == [REASON_NONE, REASON_NONE, REASON_ABSENT]
+
+
+def test_the_share_of_receptions_that_name_no_gateway_is_not_minted():
+    chain = Chain(gas_price=0)
+    chain.register((1, ALICE.address))
+    chain.settle(0, {gateway(0): [250_000], gateway(1): [750_000]})
+    found = chain.issuance(0)
+    assert (found.total_weight, found.unminted, found.paid) == (FULL, 250, 750)
+    assert chain.balance(ALICE) == OPENING + 750
+    assert chain.balance(TREASURY) == 0
+    assert supply(chain.app.state).minted == 4 * OPENING + 750
+    nameless, named = chain.receipts["main", 0]
+    assert (nameless.weight, nameless.amount) == (250_000, 0)
+    assert (nameless.reason, named.reason) == (REASON_UNATTRIBUTED, REASON_NONE)
+
+
+def test_where_no_reception_names_a_gateway_nothing_is_minted():
+    chain = Chain(gas_price=0)
+    chain.settle(0, {gateway(0): [FULL]})
+    assert supply(chain.app.state).minted == 4 * OPENING
+    assert chain.issuance(0).unminted == 1_000
+
+
+def test_the_limit_of_an_epoch_binds_all_streams_of_all_scopes_together():
+    streams = [
+        stream("first", policy=FixedEmission(700)),
+        stream("second", policy=FixedEmission(700)),
+        stream("third", policy=FixedEmission(700), scope="other"),
+    ]
+    chain = Chain(scopes=[scope(), scope("other")], streams=streams, max_mint_per_epoch=1_000)
+    rows = {gateway(1): [FULL]}
+    for epoch in range(2):
+        before = supply(chain.app.state).minted
+        chain.settle(epoch, rows)
+        chain.do(REPORTER, *report(epoch, rows, scope="other"))
+        pools = [chain.issuance(epoch, name).pool for name in ("first", "second", "third")]
+        assert pools == [700, 300, 0]
+        assert supply(chain.app.state).minted == before + 1_000
+
+
+def test_supply_never_reaches_2_to_the_63():
+    accounts = [{"address": format_address(ALICE.address), "balance": MAX_AMOUNT - 300}]
+    chain = Chain(accounts=accounts, gas_price=0)
+    chain.register((1, BOB.address))
+    for epoch, paid in enumerate((300, 0, 0)):
+        chain.settle(epoch, {gateway(1): [FULL]})
+        assert chain.issuance(epoch).paid == paid
+    assert supply(chain.app.state).minted == MAX_AMOUNT
+    chain.do(ALICE, Burn(1_000))
+    chain.settle(3, {gateway(1): [FULL]})
+    assert chain.issuance(3).paid == 0
+    assert total_money(chain.app.state) == MAX_AMOUNT - 1_000
+
+
+def test_the_price_of_a_contribution_is_paid_up_to_its_cap():
+    metrics = METRICS_OF["main"]
+    policy = PerContribution(300, 900)
+    chain = Chain(
+        scopes=[scope("main", metrics)], streams=[stream("main", ShapleyTraffic(), policy)]
+    )
+    chain.register((1, ALICE.address))
+    for epoch, (uplinks, paid) in enumerate([(2, 600), (3, 900), (50, 900)]):
+        chain.settle(epoch, {gateway(1): [None, uplinks * 720_720]}, metrics=metrics)
+        assert chain.issuance(epoch).paid == paid
+
+
+def test_a_rule_that_a_scope_has_no_stream_for_pays_nothing_and_epochs_close():
+    chain = Chain(streams=[])
+    chain.settle(0, ROWS)
+    assert chain.settled() == 1
+    assert not list(chain.app.state.items(ISSUANCES))
