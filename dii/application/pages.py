@@ -112,7 +112,7 @@ def check(data: bytes, names: Sequence[str], after: bytes, *, scope: str, epoch:
 
     try:
         page = decode(data)
-    except (CodecError, ShapeMismatch, KeyError, ValueError, struct.error) as error:
+    except (CodecError, ShapeMismatch, LookupError, ValueError, struct.error) as error:
         raise bad(f"not a page of metrics: {error}") from None
     if not page.rows or len(page.gateways[-1]) != HASH:
         raise bad(f"gateways of {HASH} bytes expected, at least one")
