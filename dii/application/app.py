@@ -368,6 +368,8 @@ class Application:
         fee = 0 if free else meter.used * chain.gas_price
         if balance < fee:
             state.revert(mark)
+            if error is not None:
+                raise error  # why a duty failed says more than that nobody could pay for it
             self._check_fee(chain, replace(account, balance=balance), known)
         state.put(ACCOUNTS, Account(balance - fee, tx.nonce + 1), tx.sender)
         block.fees += fee
