@@ -240,11 +240,8 @@ class Application:
         self.height, wires = self._finalized
         self._finalized = None
         for wire in wires:
-            known = self._known.pop(wire, None)
-            if isinstance(known, _Known) and known.tx.sender in self._waiting:
-                left = self._waiting.pop(known.tx.sender) - 1
-                if left > 0:
-                    self._waiting[known.tx.sender] = left
+            self._known.pop(wire, None)
+        self._waiting.clear()  # engines check again what still waits (ABCI's recheck)
         return self.state.commit()
 
     def query(self, key: bytes) -> tuple[bytes | None, TreeProof]:
