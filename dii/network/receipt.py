@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import TextWrapper
 from typing import Any
 
 from dii import codec, crypto
@@ -175,7 +176,8 @@ class Receipt:
 
     def __str__(self) -> str:
         """Return the receipt as text."""
-        return "\n".join(f"{name:>9}  {text}" for name, text in self.lines().items())
+        fill = TextWrapper(96, subsequent_indent=" " * 11, break_on_hyphens=False).fill
+        return "\n".join(fill(f"{name:>9}  {text}") for name, text in self.lines().items())
 
     __repr__ = __str__
 
