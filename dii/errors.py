@@ -414,6 +414,12 @@ class Overflow(MintingError):
     )
 
 
+class BadParameter(MintingError):
+    """A rule or policy with a parameter out of its range."""
+
+    template = "{spec}: {message}"
+
+
 class MetricNotReported(MintingError):
     """A rule needs a metric that the scope's reporters do not give."""
 

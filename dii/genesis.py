@@ -245,6 +245,7 @@ class Genesis(_Part):
             rule = from_spec(stream.rule.spec, minting.RULES)
             rule.check()
             policy = from_spec(stream.policy.spec, minting.POLICIES)
+            policy.check()
         except DiiError as error:
             raise GenesisError(field=field, message=str(error)) from None
         for metric in rule.needs:

@@ -167,17 +167,16 @@ class _Step:
         minted = self.state.get(MINTED, scope.next_epoch) or Minted(0)
         limit = self.chain.max_mint_per_epoch - minted.amount
         pool = min(pool, limit, bank.mintable(self.state))
-        unminted = 0
+        cursor = replace(cursor, phase="receipts", page=0, pool=pool, dust=stream.dust)
         if cursor.total_weight:
-            whole = pool + stream.dust
-            unminted = min(pool, whole * cursor.nameless // cursor.total_weight)
-            self._mint(scope, pool - unminted)
-            self.state.put(STREAMS, replace(stream, dust=whole - unminted), name)
-        self._put(
-            replace(
-                cursor, phase="receipts", page=0, pool=pool, dust=stream.dust, unminted=unminted
+            due = _due(rule, cursor)
+            cursor = replace(
+                cursor, unminted=min(pool, due * cursor.nameless // cursor.total_weight)
             )
-        )
+            fresh = max(0, due - stream.dust - cursor.unminted)
+            self._mint(scope, fresh)
+            self.state.put(STREAMS, replace(stream, dust=stream.dust + fresh), name)
+        self._put(cursor)
         return 1
 
     def _mint(self, scope: Scope, amount: int) -> None:
@@ -191,9 +190,8 @@ class _Step:
             return 1
         epoch, rule = scope.next_epoch, from_spec(stream.rule, RULES)
         page, weights, reasons = self._page(scope, cursor.page, rule)
-        whole = cursor.pool + cursor.dust
-        total = cursor.total_weight
-        amounts = share(whole, weights, total) if total else [0] * page.rows
+        due, total = _due(rule, cursor), cursor.total_weight
+        amounts = share(due, weights, total) if total else [0] * page.rows
         if page.gateways[0] == UNATTRIBUTED:
             amounts[0], reasons[0] = 0, REASON_UNATTRIBUTED
         owed: dict[bytes, int] = {}
@@ -232,7 +230,8 @@ class _Step:
     def _finish(self, scope: Scope, cursor: Cursor, name: str, stream: Stream) -> None:
         """Record the stream's issuance, hand its rest on, and turn to the next stream."""
         epoch, rests = scope.next_epoch, cursor.rests
-        rest = 0 if cursor.total_weight or stream.rest is None else cursor.pool
+        due = _due(from_spec(stream.rule, RULES), cursor)
+        rest = cursor.pool - max(0, due - cursor.dust) if stream.rest is not None else 0
         if rest and stream.rest == "treasury":
             self._mint(scope, rest)
             bank.credit(self.state, TREASURY, rest)
@@ -286,6 +285,18 @@ def _phase(name: str, stream: int, count: int) -> Cursor:
         phase=name, stream=stream, page=0, pages=count, total_weight=0, nameless=0, pool=0, dust=0,
         unminted=0, paid=0, count=0, edge=(), rests=(),
     )  # fmt: skip
+
+
+def _due(rule: Rule, cursor: Cursor) -> int:
+    """Return what is divided in proportion to weights.
+
+    Of a share rule the pool and the dust; of a claim rule no more than is claimed, so that each
+    claim is paid in full, or pro rata where the pool does not suffice. Nothing where nobody earned.
+    """
+    if not cursor.total_weight:
+        return 0
+    whole = cursor.pool + cursor.dust
+    return min(whole, cursor.total_weight) if rule.claim else whole
 
 
 def scope_streams(state: State, scope: str) -> list[tuple[str, Stream]]:

@@ -6,15 +6,34 @@ replays the very functions that the chain executes.
 """
 
 from dii.minting.issuance import issue, share
-from dii.minting.policies import POLICIES, FixedEmission, PerContribution, Policy
+from dii.minting.policies import (
+    POLICIES,
+    ExponentialDecay,
+    FixedEmission,
+    PerContribution,
+    Policy,
+)
 from dii.minting.receipts import REASONS, Issuance, ReceiptLeaf
-from dii.minting.rules import RULES, Rule, ShapleyTraffic, Uptime, weigh
+from dii.minting.rules import (
+    RULES,
+    Airtime,
+    Composite,
+    DataCredits,
+    Rule,
+    ShapleyTraffic,
+    Uptime,
+    weigh,
+)
 from dii.minting.spec import Spec
 
 __all__ = [
     "POLICIES",
     "REASONS",
     "RULES",
+    "Airtime",
+    "Composite",
+    "DataCredits",
+    "ExponentialDecay",
     "FixedEmission",
     "Issuance",
     "PerContribution",

@@ -10,7 +10,9 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dii.errors import BadParameter
 from dii.minting.spec import Versioned, registry
+from dii.units import PPM
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class Policy(Versioned):
     @abstractmethod
     def most(self) -> int:
         """The greatest pool that any epoch can have."""
+
+    def check(self) -> None:
+        """Refuse parameters that make no sense; BadParameter says which."""
 
 
 @dataclass(frozen=True)
@@ -93,4 +98,53 @@ class PerContribution(Policy):
         return int(self.cap)
 
 
-POLICIES = registry(FixedEmission, PerContribution)
+@dataclass(frozen=True)
+class ExponentialDecay(Policy):
+    """A pool that shrinks by a fixed share every epoch.
+
+    ``pool(e) = floor(pool(e - 1) * keep_ppm / 10**6)``, from ``amount`` in epoch 0, rounded down
+    at each step so that every machine agrees. All pools together stay below
+    ``amount * 10**6 / (10**6 - keep_ppm)``: a bounded supply, early contribution paid best.
+
+    Parameters
+    ----------
+    amount
+        Pool of epoch 0.
+    keep_ppm
+        What is kept from epoch to epoch, below 10**6; 999,000 halves the pool in 693 epochs.
+    """
+
+    amount: int | str
+    keep_ppm: int
+    money: ClassVar[tuple[str, ...]] = ("amount",)
+
+    def pool(self, epoch: int, total_weight: int, scale: int) -> int:  # noqa: ARG002
+        """Return the epoch's pool."""
+        return _decayed(self.most, self.keep_ppm, epoch)
+
+    @property
+    def most(self) -> int:
+        """The pool of epoch 0."""
+        return int(self.amount)
+
+    def check(self) -> None:
+        """Refuse a pool that would not shrink.
+
+        Raises
+        ------
+        BadParameter
+            ``keep_ppm`` is the whole or more.
+        """
+        if not 0 <= self.keep_ppm < PPM:
+            raise BadParameter(spec=self.spec(), message=f"keep_ppm lies in 0 to {PPM - 1}")
+
+
+def _decayed(amount: int, keep_ppm: int, epochs: int) -> int:
+    for _ in range(epochs):
+        if not amount:
+            break
+        amount = amount * keep_ppm // PPM
+    return amount
+
+
+POLICIES = registry(FixedEmission, PerContribution, ExponentialDecay)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dii.errors import Overflow
+from dii.errors import BadParameter, Overflow
 from dii.minting.receipts import REASON_ABSENT, REASON_NONE
 from dii.minting.spec import Versioned, registry
 from dii.telemetry.schema import MAX_ROWS, METRICS, SHAPLEY_UNIT
@@ -28,18 +28,24 @@ Columns = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class Rule(Versioned):
-    """A share rule: metrics to weights.
+    """Metrics to weights.
 
     Attributes
     ----------
-    needs
-        Metrics that must be known.
     scale
         The weight of one unit of contribution, as ``PerContribution`` prices it.
+    claim
+        False: a *share* rule, whose weights divide the pool. True: a *claim* rule, whose weights
+        are amounts of the smallest unit, paid in full up to the pool and pro rata above.
     """
 
-    needs: ClassVar[tuple[str, ...]]
     scale: ClassVar[int]
+    claim: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def needs(self) -> tuple[str, ...]:
+        """Metrics that must be known."""
 
     @abstractmethod
     def weights(self, columns: Columns) -> list[int]:
@@ -52,7 +58,11 @@ class Rule(Versioned):
         ------
         Overflow
             Naming the greatest weight.
+        BadParameter
+            The rule would look at nothing.
         """
+        if not self.needs:
+            raise BadParameter(spec=self.spec(), message="give at least one part some points")
         (greatest,) = self.weights({name: [METRICS[name].maximum] for name in self.needs})
         if not 0 <= greatest * MAX_ROWS <= MAX_AMOUNT:
             raise Overflow(rule=self.spec(), weight=greatest, rows=MAX_ROWS)
@@ -76,8 +86,12 @@ class Uptime(Rule):
 
     minimum_ppm: int = 0
 
-    needs: ClassVar[tuple[str, ...]] = ("online_ppm",)
     scale: ClassVar[int] = PPM
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Uptime while not deaf."""
+        return ("online_ppm",)
 
     def weights(self, columns: Columns) -> list[int]:
         """Return online_ppm, or 0 below the minimum."""
@@ -99,15 +113,130 @@ class ShapleyTraffic(Rule):
     whole uplink, each of five a fifth.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("shapley_uplinks",)
     scale: ClassVar[int] = SHAPLEY_UNIT
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The Shapley value of the gateway's part."""
+        return ("shapley_uplinks",)
 
     def weights(self, columns: Columns) -> list[int]:
         """Return shapley_uplinks as it is."""
         return list(columns["shapley_uplinks"])
 
 
-RULES = registry(Uptime, ShapleyTraffic)
+@dataclass(frozen=True)
+class Airtime(Rule):
+    """Pay for the airtime of delivered traffic.
+
+    ``weight = uplink_units + downlink * downlink_units``; unit: 10 ms of airtime, rounded up per
+    frame, the unit in which ThingsIX routers pay gateways.
+
+    Every gateway that heard a frame is paid for it in full, so a clone beside a good gateway
+    earns as much as the good one (``ShapleyTraffic`` answers that), and slow spreading factors,
+    which burden the band the most, pay the best.
+
+    Parameters
+    ----------
+    downlink
+        1 counts what the gateway sent, too, which needs downlinks to be reported; 0 does not.
+    """
+
+    downlink: int = 0
+
+    scale: ClassVar[int] = 1
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Airtime heard and, where it counts, sent."""
+        return ("uplink_units", "downlink_units") if self.downlink else ("uplink_units",)
+
+    def weights(self, columns: Columns) -> list[int]:
+        """Return the units of airtime."""
+        if not self.downlink:
+            return list(columns["uplink_units"])
+        pairs = zip(columns["uplink_units"], columns["downlink_units"])
+        return [up + self.downlink * down for up, down in pairs]
+
+
+@dataclass(frozen=True)
+class DataCredits(Rule):
+    """Pay what the data was worth, one to one against what its users burned.
+
+    ``amount = rate * data_units``; unit: the smallest unit of money. A claim rule: Helium's
+    HIP-10 (2020), which ended the arbitrage that a share of a fixed pool had invited, when
+    sending oneself a packet cost 0.00001 USD a 24 bytes and earned many times as much. Where a
+    unit earns what it cost, self-traffic gains nothing.
+
+    Parameters
+    ----------
+    rate
+        Paid for 24 bytes of payload, rounded up per frame; what their user burned for them.
+    """
+
+    rate: int | str
+    money: ClassVar[tuple[str, ...]] = ("rate",)
+
+    scale: ClassVar[int] = 1
+    claim: ClassVar[bool] = True
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Units of 24 bytes carried."""
+        return ("data_units",)
+
+    def weights(self, columns: Columns) -> list[int]:
+        """Return the amounts that are claimed."""
+        return [int(self.rate) * units for units in columns["data_units"]]
+
+
+@dataclass(frozen=True)
+class Composite(Rule):
+    """Pay points for several contributions at once.
+
+    ``weight = floor(uptime * online_ppm / 1000) + traffic * floor(1000 * shapley_uplinks /
+    720720) + airtime * 1000 * uplink_units``; unit: a thousandth of a point. ``uptime`` points
+    for a full epoch online, ``traffic`` for a delivered uplink heard alone, ``airtime`` for 10 ms.
+
+    Games of one part are games of the whole, damped by the other parts; what a point is worth
+    then depends on all of them, which is harder to foresee than a stream for each.
+
+    Parameters
+    ----------
+    uptime, traffic, airtime
+        Points; a part of 0 points is not counted, nor need it be reported.
+    """
+
+    uptime: int = 0
+    traffic: int = 0
+    airtime: int = 0
+
+    scale: ClassVar[int] = 1000
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The metrics of the parts that count."""
+        parts = (
+            ("online_ppm", self.uptime),
+            ("shapley_uplinks", self.traffic),
+            ("uplink_units", self.airtime),
+        )
+        return tuple(name for name, points in parts if points)
+
+    def weights(self, columns: Columns) -> list[int]:
+        """Return thousandths of points."""
+        rows = len(next(iter(columns.values()), ()))
+        unused = [0] * rows
+        parts = (columns.get(name, unused) for name in ("online_ppm", "shapley_uplinks"))
+        return [
+            self.uptime * online // 1000
+            + self.traffic * (1000 * heard // SHAPLEY_UNIT)
+            + self.airtime * 1000 * units
+            for online, heard, units in zip(*parts, columns.get("uplink_units", unused))
+        ]
+
+
+RULES = registry(Uptime, ShapleyTraffic, Airtime, DataCredits, Composite)
 
 
 def weigh(rule: Rule, columns: Mapping[str, Sequence[int | None]]) -> tuple[list[int], list[int]]:

@@ -130,6 +130,11 @@ METRICS: Final = {
         Metric("sole_uplinks", _COUNT, "delivered uplinks that no other gateway heard"),
         Metric("shapley_uplinks", SHAPLEY_UNIT * 10**7, "share in delivered uplinks, 1/720720"),
         Metric("uplink_units", _COUNT, "10 ms of airtime, rounded up per frame"),
+        Metric("downlink_units", _COUNT, "10 ms of airtime sent, rounded up per frame"),
+        Metric("data_units", _COUNT, "24 bytes of delivered payload, rounded up per frame"),
+        Metric("downlinks", _COUNT, "frames sent for the network"),
+        Metric("foreign_frames", _COUNT, "frames of other networks heard"),
+        Metric("own_uplinks", _COUNT, "delivered uplinks of the operator's own applications"),
         Metric("excluded_frames", _COUNT, "frames set aside with a reason, such as simulated"),
     )
 }
