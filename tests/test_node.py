@@ -1,0 +1,599 @@
+"""A chain on disk: reopened, remade, damaged, locked, read while written, and cut off."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dii import codec
+from dii.application.messages import Burn, Claim, RegisterGateways, Transfer
+from dii.application.records import ACCOUNTS, SCOPES
+from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node, verify
+from dii.consensus.solo import Solo
+from dii.crypto import SigningKey, claim_address
+from dii.errors import (
+    BlockInvalid,
+    DiiError,
+    IndexMissing,
+    StoreBroken,
+    StoreLocked,
+    WrongChain,
+)
+from dii.ledger.block import SIGN_DOMAIN, Block, Commit, Header, transactions_root
+from dii.ledger.index import TABLES, Index
+from dii.ledger.reader import Reader
+from dii.ledger.state import decode_diff, encode_diff
+from dii.ledger.store import Store
+from tests.chains import (
+    ALICE,
+    BOB,
+    EPOCH,
+    REPORTER,
+    START,
+    THIEF,
+    VALIDATOR,
+    gateway,
+    genesis,
+    report,
+    sign,
+)
+from tests.require import ROOT
+
+GENESIS = genesis()
+OTHER = genesis(gas_price=2)
+OPERATOR = bytes([0xC0]) * 20
+
+
+def steps() -> Iterator[tuple[list[bytes], int | None]]:
+    """Yield the (transactions, time) of a short chain's blocks: transfers, two epochs, a failure."""
+    chain = GENESIS.hash
+
+    def one(key: SigningKey, nonce: int, message: object) -> bytes:
+        return sign(chain, key, nonce, message)
+
+    bindings = tuple((gateway(number), BOB.address) for number in range(1, 6))
+    yield [one(ALICE, 0, Transfer(BOB.address, 5)), one(ALICE, 1, Burn(7))], None
+    yield [one(REPORTER, 0, RegisterGateways("main", bindings))], None
+    yield [one(REPORTER, 1, Claim("main", OPERATOR, ALICE.public_key))], None
+    yield [], None
+    nonce = 2
+    for epoch in range(2):
+        rows = {gateway(number): [1_000 * number] for number in range(8)}
+        messages = report(epoch, rows, chunk_rows=3)
+        wires = [one(REPORTER, nonce + at, message) for at, message in enumerate(messages)]
+        nonce += len(wires)
+        yield wires, START + (epoch + 1) * EPOCH
+        yield [one(BOB, epoch, Transfer(claim_address(OPERATOR), 10**10))], None
+    yield [one(THIEF, 0, Transfer(ALICE.address, 1)), b"no transaction"], None
+    yield [], None
+
+
+STEPS = list(steps())
+
+
+def extend(node: Node, first: int = 0, last: int = len(STEPS)) -> None:
+    """Add the blocks of some steps."""
+    solo = Solo(node, VALIDATOR)
+    for wires, time in STEPS[first:last]:
+        solo.produce(wires, time)
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[Node]:
+    with closing(Node(GENESIS, home)) as node:
+        yield node
+
+
+def tables(index: Index) -> dict[str, list[tuple[object, ...]]]:
+    """Return everything in an index."""
+    return {name: index.query(f"SELECT * FROM {name} ORDER BY rowid") for name in TABLES}
+
+
+def contents(node: Node) -> tuple[object, ...]:
+    """Return all that a node knows."""
+    return node.height, node.header, node.state.committed_root, tables(node.index)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[Node]:
+    """The chain of all steps, in memory."""
+    with closing(Node(GENESIS)) as node:
+        extend(node)
+        yield node
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the chain of all steps."""
+    home = tmp_path_factory.mktemp("original")
+    with opened(home) as node:
+        extend(node)
+    return home
+
+
+@pytest.fixture
+def home(original: Path, tmp_path: Path) -> Path:
+    """A copy to be damaged."""
+    return Path(shutil.copytree(original, tmp_path / "home"))
+
+
+@contextmanager
+def tampering(home: Path, file: str = CHAIN_FILE) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(home / file)) as db, db:
+        yield db
+
+
+def check(home: Path) -> None:
+    """Verify a chain as another process would."""
+    with closing(Store(home / CHAIN_FILE, GENESIS.hash, readonly=True)) as store:
+        verify(GENESIS, store)
+
+
+# --- reopening ----------------------------------------------------------------------------------
+
+
+def test_the_chain_on_disk_is_the_chain_in_memory(original, whole):
+    with opened(original) as node:
+        assert contents(node) == contents(whole)
+        assert node.height == len(STEPS)
+
+
+@pytest.mark.parametrize("cut", range(len(STEPS) + 1))
+def test_a_chain_closed_anywhere_goes_on_as_if_it_had_not_been(tmp_path, whole, cut):
+    with opened(tmp_path) as node:
+        extend(node, 0, cut)
+        before = contents(node)
+    with opened(tmp_path) as node:
+        assert contents(node) == before
+        extend(node, cut)
+        assert contents(node) == contents(whole)
+
+
+def test_a_fresh_home_has_the_genesis_state_and_no_block(tmp_path):
+    for _ in range(2):
+        with opened(tmp_path) as node:
+            assert (node.height, node.header) == (0, None)
+            assert node.state.get(ACCOUNTS, ALICE.address) is not None
+
+
+def test_time_goes_on_from_the_last_block(home):
+    with opened(home) as node:
+        last = node.header.time
+        Solo(node, VALIDATOR).produce(time=last - EPOCH)
+        assert node.header.time > last
+
+
+def test_settle_ends_with_a_header_that_carries_the_state(tmp_path):
+    with opened(tmp_path) as node:
+        extend(node, 0, 5)
+        Solo(node, VALIDATOR).settle()
+        assert node.header.app_hash == node.state.committed_root
+
+
+# --- the index ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def old_index(tmp_path: Path) -> Path:
+    """The index as it was after four blocks."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    with opened(folder) as node:
+        extend(node, 0, 4)
+    return folder / INDEX_FILE
+
+
+def test_a_deleted_index_is_made_again(home, whole):
+    (home / INDEX_FILE).unlink()
+    with opened(home) as node:
+        assert contents(node) == contents(whole)
+
+
+def test_an_index_that_lags_catches_up(home, old_index, whole):
+    shutil.copy(old_index, home / INDEX_FILE)
+    with opened(home) as node:
+        assert contents(node) == contents(whole)
+
+
+def test_an_index_ahead_of_its_chain_is_made_again(original, tmp_path):
+    with opened(tmp_path) as node:
+        extend(node, 0, 4)
+        expected = contents(node)
+    shutil.copy(original / INDEX_FILE, tmp_path / INDEX_FILE)
+    with opened(tmp_path) as node:
+        assert contents(node) == expected
+
+
+@pytest.mark.parametrize("size", [0, 100, 5_000])
+@pytest.mark.parametrize("tail", [b"", b"this is no database" * 500])
+def test_a_damaged_index_is_made_again(home, whole, size, tail):
+    path = home / INDEX_FILE
+    path.write_bytes(path.read_bytes()[:size] + tail)
+    with opened(home) as node:
+        assert contents(node) == contents(whole)
+
+
+def test_damage_that_shows_only_when_it_is_read_is_a_named_error_and_rebuilding_mends_it(
+    home, whole
+):
+    path = home / INDEX_FILE
+    path.write_bytes(path.read_bytes()[:4096] + bytes(path.stat().st_size - 4096))
+    with tampering(home, INDEX_FILE) as db:
+        (root,) = db.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'progress'"
+        ).fetchone()
+    with path.open("r+b") as file, closing(Index(None)) as sound:
+        sound.put(len(STEPS), {})
+        sound.flush()
+        page = bytes(sound.db.serialize()[4096 * (root - 1) : 4096 * root])
+        file.seek(4096 * (root - 1))
+        file.write(page)
+    with opened(home) as node:
+        with pytest.raises(IndexMissing, match="dii rebuild"):
+            tables(node.index)
+        node.rebuild()
+        assert contents(node) == contents(whole)
+
+
+def test_an_index_of_another_format_is_made_again(home, whole):
+    with tampering(home, INDEX_FILE) as db:
+        db.execute("UPDATE progress SET format = 99")
+        db.execute("DELETE FROM transfers")
+    with opened(home) as node:
+        assert contents(node) == contents(whole)
+
+
+def test_rows_that_a_power_cut_left_beyond_the_progress_do_no_harm(home, whole):
+    """The index does not wait for the disk, so what a power cut leaves may contradict itself."""
+    with tampering(home, INDEX_FILE) as db:
+        db.execute("UPDATE progress SET height = 3")
+    with opened(home) as node:
+        assert contents(node) == contents(whole)
+
+
+def test_rebuilding_gives_the_same_tables_also_while_rows_are_buffered(tmp_path, whole):
+    with opened(tmp_path) as node:
+        extend(node)
+        node.rebuild()
+        assert contents(node) == contents(whole)
+        node.rebuild()
+        assert contents(node) == contents(whole)
+
+
+def test_rows_that_could_not_be_written_are_written_later(tmp_path, whole):
+    with opened(tmp_path) as node:
+        extend(node, 0, 3)
+        node.index.flush()
+        (pages,) = node.index.db.execute("PRAGMA page_count").fetchone()
+        node.index.db.execute(f"PRAGMA max_page_count = {pages}")
+        extend(node, 3)
+        node.index.put(node.height, {"transfers": [(0, "x" * 100_000, b"", b"", 0)]})
+        with pytest.raises(IndexMissing):
+            node.index.flush()
+        node.index.db.execute("PRAGMA max_page_count = 1000000")
+        (transfers, expected) = (tables(one.index)["transfers"] for one in (node, whole))
+        assert transfers[:-1] == expected
+        for name in TABLES.keys() - {"transfers"}:
+            assert tables(node.index)[name] == tables(whole.index)[name]
+
+
+# --- verify -------------------------------------------------------------------------------------
+
+
+def test_a_sound_chain_verifies(home, whole):
+    with closing(Store(home / CHAIN_FILE, GENESIS.hash, readonly=True)) as store:
+        heights: list[int] = []
+        found = verify(GENESIS, store, heights.append)
+    assert heights == list(range(1, len(STEPS) + 1))
+    assert found.height == len(STEPS)
+    assert found.app_hash == whole.state.committed_root
+    assert found.transactions == sum(len(wires) for wires, _ in STEPS) - 1
+    assert found.burned == 7
+
+
+@pytest.mark.parametrize("column", ["block", "diff"])
+def test_a_flipped_bit_anywhere_is_found_at_its_height(home, column):
+    height = 5
+    with tampering(home) as db:
+        query = f"SELECT {column} FROM blocks WHERE height = ?"
+        (sound,) = db.execute(query, (height,)).fetchone()
+    for place in range(0, len(sound), 1 + len(sound) // 100):
+        with tampering(home) as db:
+            wrong = bytearray(sound)
+            wrong[place] ^= 1 << place % 8
+            db.execute(f"UPDATE blocks SET {column} = ? WHERE height = ?", (wrong, height))
+        with pytest.raises(BlockInvalid) as caught:
+            check(home)
+        assert caught.value.numbers["height"] == height
+    with tampering(home) as db:
+        db.execute(f"UPDATE blocks SET {column} = ? WHERE height = ?", (sound, height))
+    check(home)
+
+
+def test_a_flipped_bit_in_the_genesis_state_is_found(home):
+    with tampering(home) as db:
+        (sound,) = db.execute("SELECT diff FROM blocks WHERE height = 0").fetchone()
+        changes = dict(decode_diff(sound))
+        key = ACCOUNTS.key(THIEF.address)
+        changes[key] = codec.encode(((10**15).to_bytes(7), 0))
+        db.execute("UPDATE blocks SET diff = ? WHERE height = 0", (encode_diff(changes.items()),))
+    with pytest.raises(BlockInvalid, match="block 0"):
+        check(home)
+
+
+def signed(header: Header, wires: tuple[bytes, ...], *keys: SigningKey) -> Block:
+    commits = tuple(
+        Commit(key.public_key, key.sign(SIGN_DOMAIN + header.hash)) for key in keys or [VALIDATOR]
+    )
+    return Block(header, commits, wires)
+
+
+FORGERIES: dict[str, tuple[str, Callable[[Block], Block]]] = {
+    "version": ("version", lambda b: signed(replace(b.header, version=2), b.transactions)),
+    "chain": ("genesis", lambda b: signed(replace(b.header, chain=OTHER.hash), b.transactions)),
+    "height": ("height", lambda b: signed(replace(b.header, height=4), b.transactions)),
+    "time": ("time", lambda b: signed(replace(b.header, time=START), b.transactions)),
+    "previous": (
+        "does not follow",
+        lambda b: signed(replace(b.header, previous=bytes(32)), b.transactions),
+    ),
+    "app_hash": (
+        "app_hash",
+        lambda b: signed(replace(b.header, app_hash=bytes(32)), b.transactions),
+    ),
+    "transactions root": (
+        "transactions",
+        lambda b: signed(replace(b.header, transactions=bytes(32)), b.transactions),
+    ),
+    "validators": (
+        "validators",
+        lambda b: signed(replace(b.header, validators=bytes(32)), b.transactions),
+    ),
+    "proposer": (
+        "proposer",
+        lambda b: signed(replace(b.header, proposer=THIEF.address), b.transactions),
+    ),
+    "a transaction less": ("transactions", lambda b: signed(b.header, b.transactions[1:])),
+    "transactions swapped": ("transactions", lambda b: signed(b.header, b.transactions[::-1])),
+    "a transaction less, and signed": (
+        "another state",
+        lambda b: signed(
+            replace(b.header, transactions=transactions_root(b.transactions[1:])),
+            b.transactions[1:],
+        ),
+    ),
+    "no signature": ("signatures of 0 of 10", lambda b: replace(b, commits=())),
+    "a thief's signature": (
+        "signatures of 0 of 10",
+        lambda b: signed(b.header, b.transactions, THIEF),
+    ),
+    "a signature of another header": (
+        "signatures of 0 of 10",
+        lambda b: replace(b, commits=signed(replace(b.header, time=1), ()).commits),
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "forge"), FORGERIES.values(), ids=FORGERIES)
+def test_a_block_against_the_rules_is_found_even_if_the_validator_signs_it(home, words, forge):
+    height = 5
+    with tampering(home) as db:
+        (raw,) = db.execute("SELECT block FROM blocks WHERE height = ?", (height,)).fetchone()
+        forged = codec.dumps(forge(codec.loads(Block, raw)))
+        db.execute("UPDATE blocks SET block = ? WHERE height = ?", (forged, height))
+    with pytest.raises(BlockInvalid, match=words) as caught:
+        check(home)
+    assert caught.value.numbers["height"] == height
+
+
+@pytest.mark.parametrize("height", [0, 1, 4])
+def test_a_missing_block_is_found(home, height):
+    with tampering(home) as db:
+        db.execute("DELETE FROM blocks WHERE height = ?", (height,))
+    with pytest.raises(StoreBroken, match=f"block {height} is missing"):
+        check(home)
+
+
+def test_a_block_of_no_bytes_is_found(home):
+    for wrong in (b"", b"\0", b"\x83\0\0\0"):
+        with tampering(home) as db:
+            db.execute("UPDATE blocks SET block = ? WHERE height = 3", (wrong,))
+        with pytest.raises(BlockInvalid, match="block 3"):
+            check(home)
+
+
+# --- whose chain it is ---------------------------------------------------------------------------
+
+
+def test_a_chain_of_another_genesis_is_refused_and_left_alone(home, whole):
+    with pytest.raises(WrongChain, match=OTHER.hash.hex()[:8]):
+        Node(OTHER, home)
+    with pytest.raises(WrongChain):
+        Reader(home / CHAIN_FILE, home / INDEX_FILE, OTHER.hash)
+    with opened(home) as node:
+        assert contents(node) == contents(whole)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from contextlib import closing
+from dii.consensus.node import Node
+from dii.consensus.solo import Solo
+from tests.chains import VALIDATOR
+from tests.test_node import GENESIS
+node = Node(GENESIS, Path(sys.argv[1]))
+solo = Solo(node, VALIDATOR)
+print(node.height, flush=True)
+for line in sys.stdin:
+    for _ in range(int(line)):
+        solo.produce()
+        print(node.height, flush=True)
+node.close()
+"""
+
+
+@contextmanager
+def writer(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has the chain open, and makes as many blocks as it is told."""
+    command = [sys.executable, "-c", WRITER, str(home)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_only_one_process_writes_and_others_read_what_it_has_written(home):
+    with writer(home) as process:
+        assert int(process.stdout.readline()) == len(STEPS)
+        with pytest.raises(StoreLocked, match=r"chain\.sqlite"):
+            Node(GENESIS, home)
+        with closing(Reader(home / CHAIN_FILE, home / INDEX_FILE, GENESIS.hash)) as reader:
+            assert reader.height == len(STEPS)
+            process.stdin.write("3\n")
+            process.stdin.flush()
+            assert [int(process.stdout.readline()) for _ in range(3)][-1] == len(STEPS) + 3
+            assert reader.height == len(STEPS)
+            reader.refresh()
+            assert reader.height == reader.header.height == len(STEPS) + 3
+        check(home)
+        process.stdin.close()
+        assert process.wait(60) == 0
+    with opened(home) as node:
+        assert node.height == len(STEPS) + 3
+
+
+@pytest.mark.parametrize("blocks", [1, 7, 20])
+def test_a_process_that_is_killed_leaves_every_block_that_it_acknowledged(home, blocks):
+    with writer(home) as process:
+        process.stdout.readline()
+        process.stdin.write("1000000\n")
+        process.stdin.flush()
+        acknowledged = [int(process.stdout.readline()) for _ in range(blocks)][-1]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    check(home)
+    with opened(home) as node:
+        assert node.height >= acknowledged
+        assert len(tables(node.index)["blocks"]) == node.height
+        extend(node, 3, 4)
+
+
+def test_a_node_that_fails_to_open_lets_go_of_the_chain(home):
+    with tampering(home) as db:
+        db.execute("UPDATE blocks SET diff = x'00' WHERE height = 2")
+    for _ in range(2):
+        with pytest.raises(DiiError) as caught:
+            Node(GENESIS, home)
+        assert not isinstance(caught.value, StoreLocked)
+
+
+# --- files that are no chain ---------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_chain_is_a_named_error(tmp_path):
+    path = tmp_path / CHAIN_FILE
+    for content in (b"garbage" * 1000, b"SQLite format 3\0" + bytes(4096)):
+        path.write_bytes(content)
+        with pytest.raises(StoreBroken, match=r"chain\.sqlite"):
+            Node(GENESIS, tmp_path)
+        with pytest.raises(StoreBroken, match=r"chain\.sqlite"):
+            Store(path, GENESIS.hash, readonly=True)
+        assert path.read_bytes() == content
+
+
+def test_a_chain_of_another_format_is_a_named_error(home):
+    with tampering(home) as db:
+        db.execute("UPDATE meta SET value = x'02' WHERE key = 'format'")
+    with pytest.raises(StoreBroken, match="format"):
+        Node(GENESIS, home)
+
+
+def test_what_is_not_there_cannot_be_read_and_is_not_made_by_looking(tmp_path):
+    path = tmp_path / CHAIN_FILE
+    with pytest.raises(StoreBroken):
+        Reader(path, tmp_path / INDEX_FILE, GENESIS.hash)
+    with pytest.raises(StoreBroken):
+        Node(GENESIS, tmp_path / "no" / "folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_without_an_index_says_how_to_make_one(home):
+    (home / INDEX_FILE).unlink()
+    with pytest.raises(IndexMissing, match="dii rebuild"):
+        Reader(home / CHAIN_FILE, home / INDEX_FILE, GENESIS.hash)
+
+
+# --- readers -------------------------------------------------------------------------------------
+
+
+def test_a_reader_sees_what_the_node_sees_and_cannot_write(home, whole):
+    with closing(Reader(home / CHAIN_FILE, home / INDEX_FILE, GENESIS.hash)) as reader:
+        assert reader.state.committed_root == whole.state.committed_root
+        assert reader.header == whole.header
+        assert reader.state.get(SCOPES, "main") == whole.state.get(SCOPES, "main")
+        assert tables(reader.index) == tables(whole.index)
+        with pytest.raises(StoreBroken):
+            reader.store.append(reader.height + 1, b"", b"")
+        with pytest.raises(sqlite3.OperationalError):
+            reader.index.db.execute("DELETE FROM blocks")
+
+
+def test_a_reader_of_a_chain_without_blocks_has_no_header(tmp_path):
+    with (
+        opened(tmp_path),
+        closing(Reader(tmp_path / CHAIN_FILE, tmp_path / INDEX_FILE, GENESIS.hash)) as reader,
+    ):
+        assert (reader.height, reader.header) == (0, None)
+        reader.refresh()
+        assert reader.height == 0
+
+
+# --- a disk that is full --------------------------------------------------------------------------
+
+
+def limit_pages(node: Node, more: int) -> None:
+    """Let the chain's file grow by a few pages only, as on a full disk."""
+    db = node.store._db
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    db.execute(f"PRAGMA max_page_count = {pages + more}")
+
+
+def test_a_block_that_cannot_be_written_stops_the_node_and_the_last_whole_block_stands(tmp_path):
+    with opened(tmp_path) as node:
+        extend(node, 0, 4)
+        before = node.height, node.header, node.state.committed_root
+        limit_pages(node, 1)
+        wires = [sign(GENESIS.hash, THIEF, nonce, Burn(1)) for nonce in range(100)]
+        with pytest.raises(StoreBroken, match="block 5 was not written"):
+            Solo(node, VALIDATOR).produce(wires)
+        with suppress(StoreBroken, sqlite3.Error):  # there is room again, but the node went ahead
+            limit_pages(node, 1_000)
+        with pytest.raises(StoreBroken, match="start again"):
+            Solo(node, VALIDATOR).produce()
+    with opened(tmp_path) as node:
+        assert (node.height, node.header, node.state.committed_root) == before
+        extend(node, 4)
+    check(tmp_path)
+
+
+def test_a_height_is_written_once(tmp_path):
+    with closing(Store(tmp_path / CHAIN_FILE, GENESIS.hash)) as store:
+        store.append(0, b"", b"")
+        with pytest.raises(StoreBroken):
+            store.append(0, b"other", b"")
+    with closing(Store(tmp_path / CHAIN_FILE, GENESIS.hash)) as store:
+        assert store.block(0) == b""
+        assert store.block(1) is None
+        assert store.height == 0
