@@ -220,6 +220,12 @@ class NotSealed(NetworkError):
     template = "the network has no genesis yet: load telemetry first, or give it a start"
 
 
+class TrafficGenerated(NetworkError):
+    """Generated receptions and real ones in one network: nobody could tell what was paid for."""
+
+    template = "this network's traffic is generated; take real receptions into a home of their own"
+
+
 class NotYetSettled(NetworkError):
     """An epoch without issuance so far."""
 

@@ -37,6 +37,7 @@ from dii.errors import (
     NotSealed,
     NotYetSettled,
     Refused,
+    TrafficGenerated,
     UnknownName,
 )
 from dii.genesis import AccountSection, Genesis, SpecSection
@@ -340,12 +341,16 @@ class Network:
         ------
         NotSealed
             The data have neither receptions nor statuses, so no first day.
+        TrafficGenerated
+            Generated receptions and real ones do not go together.
         MetricNotReported
             The stream's rule needs a metric that this data does not give.
         """
         feed = Feed(self._feed.telemetry + data if self._feed else data, traffic)
         if traffic is None and self._feed is not None:
             feed.traffic = self._feed.traffic
+        if feed.traffic is not None and len(feed.telemetry.receptions):
+            raise TrafficGenerated
         if not self.sealed:
             if feed.span is None:
                 raise NotSealed
