@@ -56,8 +56,8 @@ class Store:
         if path is not None and not readonly:
             self._lock = _lock(path)
         try:
-            self._db = connect(path, readonly=readonly)
             with self._reading():
+                self._db = connect(path, readonly=readonly)
                 self._check(genesis_hash, create=not readonly)
         except BaseException:
             self.close()
@@ -165,7 +165,10 @@ def connect(
 
 
 def _lock(path: Path) -> IO[bytes]:
-    file = path.with_suffix(".lock").open("ab")
+    try:
+        file = path.with_suffix(".lock").open("ab")
+    except OSError as error:
+        raise StoreBroken(file=path, message=str(error)) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
