@@ -87,12 +87,14 @@ class Store:
         Raises
         ------
         StoreBroken
-            The disk is full or failing; nothing of the block is there.
+            The disk is full or failing; nothing of the block is there. The store is closed: what
+            was executed is lost, and nothing may follow it.
         """
         try:
             with self._db:
                 self._db.execute("INSERT INTO blocks VALUES (?, ?, ?)", (height, block, diff))
         except sqlite3.Error as error:
+            self.close()
             message = f"block {height} was not written ({error}); mend the disk and start again"
             raise StoreBroken(file=self.path, message=message) from error
 
