@@ -84,6 +84,9 @@ class Index:
 
     def reset(self) -> None:
         """Drop everything and start from height 0."""
+        for items in self._buffer.values():
+            items.clear()
+        self._buffered = 0
         tables = "".join(f"CREATE TABLE {name} ({sql});\n" for name, sql in TABLES.items())
         old = "".join(f"DROP TABLE IF EXISTS {name};\n" for name in (*TABLES, "progress"))
         self.db.executescript(old + tables + _KEYS)
