@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,15 +84,25 @@ class Index:
 
     def reset(self) -> None:
         """Drop everything and start from height 0."""
-        for items in self._buffer.values():
-            items.clear()
-        self._buffered = 0
+        self._forget()
         tables = "".join(f"CREATE TABLE {name} ({sql});\n" for name, sql in TABLES.items())
         old = "".join(f"DROP TABLE IF EXISTS {name};\n" for name in (*TABLES, "progress"))
         self.db.executescript(old + tables + _KEYS)
         with self.db:
             self.db.execute("INSERT INTO progress VALUES (?, 0)", (FORMAT,))
         self.height = self._reached = 0
+
+    def _forget(self) -> None:
+        for items in self._buffer.values():
+            items.clear()
+        self._buffered = 0
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise IndexMissing(file=self.path, message=str(error)) from error
 
     def _progress(self) -> int:
         (height,) = self.db.execute("SELECT height FROM progress").fetchone()
@@ -108,22 +118,23 @@ class Index:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is buffered, and the height that is reached with it."""
+        """Write what is buffered, and the height that is reached with it; all of it or nothing."""
         if self.height == self._reached:
             return
-        with self.db:
+        with self._using(), self.db:
             for table, items in self._buffer.items():
                 if items:
                     marks = ", ".join("?" * len(items[0]))
                     self.db.executemany(f"INSERT INTO {table} VALUES ({marks})", items)
-                    items.clear()
             self.db.execute("UPDATE progress SET height = ?", (self.height,))
-        self._buffered, self._reached = 0, self.height
+        self._forget()
+        self._reached = self.height
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run a query over everything that was put."""
         self.flush()
-        return self.db.execute(sql, parameters).fetchall()
+        with self._using():
+            return self.db.execute(sql, parameters).fetchall()
 
     def close(self) -> None:
         """Write what is buffered and close the file."""
