@@ -62,20 +62,23 @@ class Index:
     Raises
     ------
     IndexMissing
-        There is none to read; ``dii rebuild`` makes it.
+        There is none to read, or it cannot be written; ``dii rebuild`` makes it.
     """
 
     def __init__(self, path: Path | None, *, readonly: bool = False) -> None:
         self.path = path
         self._buffer: dict[str, list[tuple[object, ...]]] = {name: [] for name in TABLES}
         self._buffered = 0
-        try:
-            self.db = connect(path, readonly=readonly, durable=False)
+        with self._using():
+            try:
+                self.db = connect(path, readonly=readonly, durable=False)
+            except sqlite3.DatabaseError as error:
+                if readonly or not _damaged(error):
+                    raise
+                self._replace()
             if not readonly and not self._is_ours():
                 self.reset()
             self.height = self._reached = self._progress()
-        except sqlite3.Error as error:
-            raise IndexMissing(file=path, message=str(error)) from error
 
     def _is_ours(self) -> bool:
         with contextlib.suppress(sqlite3.Error):
@@ -87,10 +90,23 @@ class Index:
         self._forget()
         tables = "".join(f"CREATE TABLE {name} ({sql});\n" for name, sql in TABLES.items())
         old = "".join(f"DROP TABLE IF EXISTS {name};\n" for name in (*TABLES, "progress"))
-        self.db.executescript(old + tables + _KEYS)
+        try:
+            self.db.executescript(old + tables + _KEYS)
+        except sqlite3.DatabaseError as error:
+            if not _damaged(error):
+                raise
+            self.db.close()
+            self._replace()
+            self.db.executescript(tables + _KEYS)
         with self.db:
             self.db.execute("INSERT INTO progress VALUES (?, 0)", (FORMAT,))
         self.height = self._reached = 0
+
+    def _replace(self) -> None:
+        """Begin a new file where the old one is damaged: nothing is lost with it."""
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        self.db = connect(self.path, durable=False)
 
     def _forget(self) -> None:
         for items in self._buffer.values():
@@ -140,3 +156,8 @@ class Index:
         """Write what is buffered and close the file."""
         self.flush()
         self.db.close()
+
+
+def _damaged(error: sqlite3.DatabaseError) -> bool:
+    """Tell a file that is no database (any more) from one that is locked, full or forbidden."""
+    return type(error) is sqlite3.DatabaseError
