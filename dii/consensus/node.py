@@ -17,7 +17,7 @@ from dii import codec, crypto
 from dii.application import Application, BlockResult, total_money
 from dii.application.bank import supply
 from dii.application.records import VALIDATORS
-from dii.errors import BlockInvalid, InvariantBroken
+from dii.errors import BlockInvalid, IndexMissing, InvariantBroken
 from dii.genesis import Genesis
 from dii.ledger import block as blocks
 from dii.ledger.block import Block, Header
@@ -89,7 +89,10 @@ class Node:
             if height > self.index.height:
                 break
             self.app.restore(height, decode_diff(diff))
-        self.catch_up(self.app.height + 1)
+        try:
+            self.catch_up(self.app.height + 1)
+        except IndexMissing:  # a power cut may leave rows that contradict each other
+            self.rebuild()
         last = self.store.block(self.store.height)
         if last:
             self.header = codec.loads(Block, last).header
