@@ -17,7 +17,7 @@ from dii import codec, crypto
 from dii.application import Application, BlockResult, total_money
 from dii.application.bank import supply
 from dii.application.records import VALIDATORS
-from dii.errors import BlockInvalid, IndexMissing, InvariantBroken
+from dii.errors import BlockInvalid, CodecError, IndexMissing, InvariantBroken, ShapeMismatch
 from dii.genesis import Genesis
 from dii.ledger import block as blocks
 from dii.ledger.block import Block, Header
@@ -176,8 +176,15 @@ def verify(
     app = Application(genesis)
     previous: Header | None = None
     transactions = 0
-    for height, raw, diff in store.blocks():
-        block = codec.loads(Block, raw)
+    for height, raw, diff in store.blocks(0):
+        if height == 0:
+            if diff != encode_diff(app.genesis_diff):
+                raise BlockInvalid(height=0, message="its state is not that of the genesis")
+            continue
+        try:
+            block = codec.loads(Block, raw)
+        except (CodecError, ShapeMismatch) as error:
+            raise BlockInvalid(height=height, message=error) from None
         for fault in faults(genesis, app.state, previous, block):
             raise BlockInvalid(height=height, message=fault)
         _execute(app, block)
