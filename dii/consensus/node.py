@@ -205,6 +205,9 @@ def verify(
 def faults(genesis: Genesis, state: State, previous: Header | None, block: Block) -> Iterator[str]:
     """Yield what is wrong with a block that should follow ``previous`` on a committed state."""
     header = block.header
+    powers = dict(validators(state))
+    if header.version != blocks.VERSION:
+        yield f"its header is of version {header.version}"
     if header.chain != genesis.hash:
         yield "it belongs to another genesis"
     if header.height != (previous.height if previous else 0) + 1:
@@ -219,8 +222,9 @@ def faults(genesis: Genesis, state: State, previous: Header | None, block: Block
         yield "its transactions are not those of its header"
     if header.validators != validators_hash(state):
         yield "its validators are not those of the state"
+    if header.proposer not in map(crypto.address_of, powers):
+        yield "its proposer is no validator"
     message = blocks.SIGN_DOMAIN + header.hash
-    powers = dict(validators(state))
     signers = {one.public_key: one.signature for one in block.commits}
     good = sum(
         powers.get(key, 0)
