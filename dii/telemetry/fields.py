@@ -18,7 +18,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from dii.units import SECOND, to_microseconds
@@ -130,7 +130,7 @@ def items(record: Record, key: str) -> list[object]:
     return value
 
 
-def parse_time(value: str) -> int | None:
+def parse_time(key: str, value: str) -> int | None:
     """Return the microseconds since 1970 of an ISO 8601 time; without a zone it is UTC.
 
     Nanoseconds are cut off. Times before 1970 are None: Go and protobuf write an absent time as
@@ -142,31 +142,34 @@ def parse_time(value: str) -> int | None:
         ``bad_time``: the text is no time.
     """
     try:
-        moment = datetime.fromisoformat(value)
-        micros = to_microseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        micros = to_microseconds(datetime.fromisoformat(value))
     except (ValueError, OverflowError):
-        raise Fault("bad_time", "an ISO 8601 time is expected") from None
+        raise Fault("bad_time", f"{key}: an ISO 8601 time is expected") from None
     return micros if micros >= 0 else None
 
 
 def clock(record: Record, key: str) -> int | None:
     """Return what a gateway's clock said, in microseconds; None where that is beyond all bounds."""
-    value = record.get(key)
-    if value is None or value == "":
-        return None
-    if type(value) is not str:
-        raise Fault("bad_time", f"{key}: an ISO 8601 time is expected")
-    micros = parse_time(value)
+    micros = _moment(record, key)
     return micros if micros is not None and micros <= LATEST else None
 
 
 def time(record: Record, key: str) -> int | None:
     """Return a server's time in microseconds, from 2000 to 2100."""
-    micros = clock(record, key)
-    return None if micros is None else check_time(micros)
+    micros = _moment(record, key)
+    return None if micros is None else check_time(key, micros)
 
 
-def check_time(micros: int) -> int:
+def _moment(record: Record, key: str) -> int | None:
+    value = record.get(key)
+    if value is None or value == "":
+        return None
+    if type(value) is not str:
+        raise Fault("bad_time", f"{key}: an ISO 8601 time is expected")
+    return parse_time(key, value)
+
+
+def check_time(key: str, micros: int) -> int:
     """Return a time that a server can have had.
 
     Raises
@@ -175,7 +178,7 @@ def check_time(micros: int) -> int:
         ``bad_time``: it lies before 2000 or after 2100.
     """
     if not EARLIEST <= micros <= LATEST:
-        raise Fault("bad_time", "a time from 2000 to 2100 is expected; integers are microseconds")
+        raise Fault("bad_time", f"{key}: a time from 2000 to 2100 is expected")
     return micros
 
 

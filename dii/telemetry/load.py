@@ -32,7 +32,7 @@ from dii.errors import BadColumns, SourceMissing, SourceUnreadable
 from dii.telemetry.readers import find_reader
 from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, known_metrics
 from dii.telemetry.schema import METRICS, TABLES
-from dii.telemetry.source import Source
+from dii.telemetry.source import Source, first_line
 from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table
 from dii.units import format_time
 
@@ -153,7 +153,7 @@ class Telemetry:
                 aliases=frozenset((str(one), str(eui)) for one, eui in manifest["aliases"]),
             )
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-            message = f"not a saved telemetry: {error}"
+            message = f"not a saved telemetry: {first_line(error)}"
             raise SourceUnreadable(file=str(path), message=message) from None
 
     def _tables(self) -> dict[str, pa.Table]:
@@ -252,8 +252,8 @@ def _origins(sources: Iterable[object]) -> Iterator[tuple[Path | pa.Table, str]]
 def _table(source: object, name: str) -> pa.Table:
     try:
         return pa.Table.from_pandas(source, preserve_index=False)
-    except pa.ArrowException as error:
-        raise SourceUnreadable(file=name, message=str(error)) from None
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise SourceUnreadable(file=name, message=first_line(error)) from None
 
 
 def _paths(path: Path) -> list[Path]:
@@ -309,8 +309,9 @@ def _merge(parts: Sequence[Telemetry]) -> Telemetry:
     seen = []
     for table in (receptions, statuses):
         last = table.group_by("gateway").aggregate([("time", "max")]).to_pylist()
-        seen += [Gateway(row["gateway"], last_seen=row["time_max"]) for row in last]
-    seen = [row for row in seen if row.gateway is not None]
+        seen += [
+            Gateway(row["gateway"], last_seen=row["time_max"]) for row in last if row["gateway"]
+        ]
     stated = [Gateway(**row) for part in parts for row in part.gateways.to_pylist()]
     stated = [row._replace(gateway=names.get(row.gateway, row.gateway)) for row in stated]
     return Telemetry(

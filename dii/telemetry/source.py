@@ -61,6 +61,11 @@ def parse_json(line: bytes) -> object:
         raise Fault("bad_json", str(error)) from None
 
 
+def first_line(error: Exception) -> str:
+    """Return what an error of Arrow says, without its advice to programmers."""
+    return str(error).partition("\n")[0][:200]
+
+
 def members(document: str) -> Iterator[tuple[str | None, object]]:
     """Yield the key (None in an array) and the value of each member of one JSON document.
 
@@ -164,8 +169,7 @@ class Source:
 
     def _spent(self, size: int) -> None:
         """Refuse a compressed file once it has expanded to a size beyond reason."""
-        limit = max(FREE_EXPANSION, MAX_RATIO * self.size)
-        if self.zipped and size > limit:
+        if self.zipped and size > FREE_EXPANSION and size > (limit := MAX_RATIO * self.size):
             raise InputTooLarge(file=self.name, what="expanded content", size=size, limit=limit)
 
     def _chunks(self, limit: int, rows: Rows | None = None) -> Iterator[bytes]:
@@ -192,27 +196,22 @@ class Source:
         """
         with self._stream() as stream:
             spent = 0
-            while True:
-                rows.line += 1
-                try:
-                    line = stream.readline(MAX_LINE + 1)
-                    long = len(line) > MAX_LINE and not line.endswith(b"\n")
+            try:
+                while line := stream.readline(MAX_LINE + 1):
+                    rows.line += 1
                     spent += len(line)
-                    while long and (rest := stream.readline(MAX_LINE)):
-                        spent += len(rest)
-                        self._spent(spent)
-                        if rest.endswith(b"\n"):
-                            break
-                except _DAMAGE as error:
-                    rows.reject("bad_gzip", str(error))
-                    return
-                self._spent(spent)
-                if not line:
-                    return
-                if long:
-                    rows.reject("long_line", f"longer than {MAX_LINE:,} bytes")
-                elif line.strip():
-                    yield line.removeprefix(b"\xef\xbb\xbf") if rows.line == 1 else line
+                    self._spent(spent)
+                    if len(line) > MAX_LINE and not line.endswith(b"\n"):
+                        rows.reject("long_line", f"longer than {MAX_LINE:,} bytes")
+                        while line and not line.endswith(b"\n"):
+                            line = stream.readline(MAX_LINE)
+                            spent += len(line)
+                            self._spent(spent)
+                    elif not line.isspace():
+                        yield line.removeprefix(b"\xef\xbb\xbf") if rows.line == 1 else line
+            except _DAMAGE as error:
+                rows.line += 1
+                rows.reject("bad_gzip", str(error))
 
     def document(self, rows: Rows) -> str:
         """Return the whole file as text.
@@ -275,11 +274,11 @@ class Source:
             try:
                 names = pq.read_schema(self.origin).names
             except (pa.ArrowException, OSError) as error:
-                raise SourceUnreadable(file=self.name, message=str(error)) from None
+                raise SourceUnreadable(file=self.name, message=first_line(error)) from None
         else:
             first = self.head.decode("utf-8-sig", "replace").partition("\n")[0]
             try:
-                names = next(csv.reader([first], delimiter=self.delimiter), [])
+                names = next(csv.reader([first], delimiter=self.delimiter, strict=True), [])
             except csv.Error:
                 names = []
         return [self.columns.get(name.strip(), name.strip()) for name in names]

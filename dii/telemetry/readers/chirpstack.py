@@ -1,8 +1,8 @@
 """Uplinks of ChirpStack, version 3, as its integrations give them.
 
 One JSON object a line. Ids and payloads come in hexadecimal or in base64, depending on the server's
-marshaler; ids tell by their length, payloads only in bulk, so the first records of a file decide
-for all of it.
+marshaler; ids tell by their length, payloads only in bulk, so most of the first records of a
+file decide for all of it.
 
 When the server had the uplink stands in ``publishedAt``, or in ``_timestamp`` (milliseconds) or
 ``_date`` where a logger added them. Without any of these there is no server time and the record is
@@ -64,7 +64,7 @@ class ChirpStack(Reader):
     def read(self, source: Source, rows: Rows) -> None:
         """Push the receptions, and the place of each gateway."""
         samples = [data for record in source.records if isinstance(data := record.get("data"), str)]
-        hexadecimal = all(_HEX.fullmatch(data) for data in samples)
+        hexadecimal = sum(_HEX.fullmatch(data) is not None for data in samples) * 2 > len(samples)
         places = LastPlaces()
         read_lines(source, rows, lambda record: _uplink(record, hexadecimal, rows, places))
         places.push(rows)
@@ -105,7 +105,7 @@ def _uplink(record: Record, hexadecimal: bool, rows: Rows, places: LastPlaces) -
 def _server_time(record: Record) -> int | None:
     published = time(record, "publishedAt")
     if published is None and type(millis := record.get("_timestamp")) is int:
-        published = check_time(millis * 1000)
+        published = check_time("_timestamp", millis * 1000)
     return time(record, "_date") if published is None else published
 
 

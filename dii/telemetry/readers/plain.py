@@ -24,10 +24,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dii.errors import BadColumns, InputTooLarge
-from dii.telemetry.fields import BOUNDS, Fault, canonical_gateway, fit_text, parse_time
+from dii.telemetry.fields import BOUNDS, MAX_TEXT, Fault, canonical_gateway, parse_time
 from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, Reader
 from dii.telemetry.schema import TABLES, Column
-from dii.telemetry.source import FREE_EXPANSION, MAX_RATIO, Source
+from dii.telemetry.source import FREE_EXPANSION, MAX_RATIO, Source, first_line
 from dii.telemetry.tables import BATCH, SCHEMAS, TYPES, Gateway, Rows
 
 KINDS: Final[Mapping[str, str]] = {
@@ -50,10 +50,11 @@ MAX_ROWS_PER_BYTE: Final = 64
 _BOOLS: Final = {"true": True, "false": False, "1": True, "0": False}
 _TIMES: Final = frozenset({"time", "gateway_time", "last_seen"})
 _PLACE: Final = frozenset({"latitude", "longitude", "altitude"})
+_CONTROL: Final = r"[\x00-\x1f\x7f]"
 _COUNTRY: Final = re.compile(r"[a-z]{2}", re.ASCII)
 _DIGITS: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
-_Faults = dict[int, str]
+_Faults = dict[int, Fault]
 """What is wrong with a row, by its number in the batch."""
 
 
@@ -96,7 +97,8 @@ class _Plain(Reader):
                 columns["kind"] = pc.fill_null(columns["kind"], "data")
             for name, column in wanted.items():
                 if column.required:
-                    _note(faults, pc.is_null(columns[name]), f"{name}: a value is required")
+                    missing = Fault("bad_field", f"{name}: a value is required")
+                    _note(faults, pc.is_null(columns[name]), missing)
             self._push(rows, lines, columns, faults)
 
     def _push(
@@ -106,7 +108,8 @@ class _Plain(Reader):
         for row in sorted(faults):
             rows.line = lines[row]
             time = times[row].as_py() if times is not None else None
-            rows.reject("bad_field", faults[row], columns["gateway"][row].as_py(), time)
+            fault, gateway = faults[row], columns["gateway"][row].as_py()
+            rows.reject(fault.reason, fault.detail, gateway, time)
         table = pa.Table.from_arrays(list(columns.values()), schema=SCHEMAS[self.table])
         good = [row for row in range(len(lines)) if row not in faults]
         if faults:
@@ -173,7 +176,7 @@ def _batches(source: Source, rows: Rows, wanted: Mapping[str, Column]) -> Iterat
 
 
 def _csv(source: Source, rows: Rows, places: Mapping[str, int]) -> Iterator[_Batch]:
-    width = len(source.header)
+    width, delimiter = len(source.header), source.delimiter
     lines: list[int] = []
     kept: list[list[str]] = []
 
@@ -189,7 +192,11 @@ def _csv(source: Source, rows: Rows, places: Mapping[str, int]) -> Iterator[_Bat
     next(texts)  # the header
     for line in texts:
         try:
-            values = next(csv.reader([line.decode()], delimiter=source.delimiter, strict=True))
+            text = line.decode().rstrip("\r\n")
+            if '"' in text:
+                values = next(csv.reader([text], delimiter=delimiter, strict=True))
+            else:
+                values = text.split(delimiter)
         except UnicodeDecodeError as error:
             rows.reject("bad_text", f"byte {error.start} is not UTF-8")
             continue
@@ -227,17 +234,17 @@ def _columnar(source: Source, rows: Rows, places: Sequence[int]) -> Iterator[pa.
             names = [file.schema_arrow.names[place] for place in places]
             yield from file.iter_batches(BATCH, columns=names)
     except (pa.ArrowException, OSError) as error:
-        rows.reject("bad_table", str(error)[:200])
+        rows.reject("bad_table", first_line(error))
 
 
 # --- values ------------------------------------------------------------------------------------
 
 
-def _note(faults: _Faults, mask: pa.Array, detail: str) -> None:
+def _note(faults: _Faults, mask: pa.Array, fault: Fault) -> None:
     """Note what is wrong with the rows of a mask; the first fault of a row stays."""
     if pc.any(mask).as_py():
         for row in pc.indices_nonzero(mask).to_pylist():
-            faults.setdefault(row, detail)
+            faults.setdefault(row, fault)
 
 
 def _convert(column: Column, values: pa.Array, network: str, faults: _Faults) -> pa.Array:
@@ -249,23 +256,29 @@ def _convert(column: Column, values: pa.Array, network: str, faults: _Faults) ->
         micros = pa.timestamp("us", values.type.tz)  # a zone names the display: all count UTC
         values = values.cast(micros, safe=False).cast(pa.int64())
     try:
-        found = values.cast(kind)
+        found = (_cast_times if column.name in _TIMES else pc.cast)(values, kind)
     except pa.ArrowException:
         found = _each(values, kind, lambda value: _read(column, value), faults)
     if column.type == "string":
-        return _unique(found, lambda text: _text(column.name, text, network), faults)
+        return _texts(column.name, found, network, faults)
     if column.name in BOUNDS and column.name not in _PLACE:
         least, most = BOUNDS[column.name]
         inside = pc.and_(pc.greater_equal(found, least), pc.less_equal(found, most))
-        _note(faults, pc.invert(pc.fill_null(inside, True)), _expected(column))
+        _note(faults, pc.invert(pc.fill_null(inside, True)), _wrong(column))
     return found
 
 
-def _expected(column: Column) -> str:
-    if column.name in _TIMES:
-        return f"{column.name}: a time from 2000 to 2100 is expected; integers are microseconds"
-    least, most = BOUNDS.get(column.name, (0, 1))
-    return f"{column.name}: {column.type} from {least} to {most} is expected"
+def _wrong(column: Column) -> Fault:
+    name = column.name
+    if name in _TIMES:
+        what = "ISO 8601 or integer microseconds, from 2000 to 2100"
+        return Fault("bad_time", f"{name}: {what}, is expected")
+    if name not in BOUNDS:
+        what = "true or false" if column.type == "bool" else "a text"
+        return Fault("bad_field", f"{name}: {what} is expected")
+    what = "an integer" if column.type == "int64" else "a number"
+    least, most = BOUNDS[name]
+    return Fault("bad_field", f"{name}: {what} from {least} to {most} is expected")
 
 
 def _each(
@@ -278,20 +291,42 @@ def _each(
             found.append(None if value is None else read(value))
         except Fault as fault:
             found.append(None)
-            faults.setdefault(row, fault.detail)
+            faults.setdefault(row, fault)
     return pa.array(found, kind)
 
 
-def _unique(values: pa.Array, read: Callable[[str], str | None], faults: _Faults) -> pa.Array:
-    """Do the same once for each text that occurs."""
+def _cast_times(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return times as integers if all are integers, or all ISO 8601 with or all without a zone."""
+    if not pa.types.is_string(values.type):
+        return values.cast(kind)
+    for zone in ("UTC", None):
+        try:
+            nanos = values.cast(pa.timestamp("ns", zone))
+            return nanos.cast(pa.timestamp("us", zone), safe=False).cast(kind)
+        except pa.ArrowException:
+            continue
+    return values.cast(kind)
+
+
+def _texts(name: str, values: pa.Array, network: str, faults: _Faults) -> pa.Array:
+    """Return texts as their column wants them, each that occurs looked at once."""
     encoded = values.dictionary_encode()
-    wrong: _Faults = {}
-    found = _each(encoded.dictionary, pa.string(), lambda text: read(str(text)), wrong)
+    texts, wrong = encoded.dictionary, _Faults()
+    _note(
+        wrong, pc.greater(pc.utf8_length(texts), MAX_TEXT), Fault("bad_field", f"{name}: too long")
+    )
+    control = Fault("bad_field", f"{name}: not printable")
+    _note(wrong, pc.match_substring_regex(texts, _CONTROL), control)
+    if name == "device":
+        texts = pc.utf8_upper(texts)
+    elif name in {"gateway", "kind", "country", "placement"}:
+        texts = _each(texts, pa.string(), lambda text: _text(name, str(text), network), wrong)
     if wrong:
         for row, index in enumerate(encoded.indices.to_pylist()):
             if index in wrong:
                 faults.setdefault(row, wrong[index])
-    return found.take(encoded.indices)
+    found = texts.take(encoded.indices)
+    return pc.replace_with_mask(found, pc.equal(found, ""), pa.scalar(None, pa.string()))
 
 
 def _read(column: Column, value: object) -> object:
@@ -310,35 +345,26 @@ def _read(column: Column, value: object) -> object:
         elif _DIGITS.fullmatch(value):
             value = int(value)
         elif column.name in _TIMES:
-            return parse_time(value)
+            return parse_time(column.name, value)
     if type(value) is float and value.is_integer() and column.type == "int64":
         value = int(value)
     wanted = {"bool": (bool,), "float64": (float, int), "int64": (int,)}.get(column.type, ())
     if type(value) not in wanted or not -(2**63) <= value < 2**63:  # type: ignore[operator]
-        raise Fault("bad_field", _expected(column))
+        raise _wrong(column)
     return float(value) if column.type == "float64" else value  # type: ignore[arg-type]
 
 
 def _text(name: str, text: str, network: str) -> str | None:
-    """Return a text as its column wants it."""
-    if not text:
-        return None
-    if not fit_text(text):
-        raise Fault("bad_field", f"{name}: too long, or not printable")
-    match name:
-        case "gateway":
-            return text if ":" in text else canonical_gateway(text, None, network)
-        case "device":
-            return text.upper()
-        case "kind":
-            if text.lower() not in KINDS:
-                raise Fault("bad_field", f"kind: one of {', '.join(KINDS)} is expected")
-            return KINDS[text.lower()]
-        case "country":
-            if not _COUNTRY.fullmatch(text.lower()):
-                raise Fault("bad_field", "country: two letters are expected")
-            return text.lower()
-        case "placement":
-            return text.lower() if text.lower() in {"indoor", "outdoor"} else None
-        case _:
-            return text
+    """Return a text of a column that takes only some."""
+    lower = text.lower()
+    if name == "gateway":
+        return text if ":" in text or not text else canonical_gateway(text, None, network)
+    if name == "placement":
+        return lower if lower in {"indoor", "outdoor"} else None
+    if name == "kind" and lower:
+        if lower not in KINDS:
+            raise Fault("bad_field", f"kind: one of {', '.join(KINDS)} is expected")
+        return KINDS[lower]
+    if lower and not _COUNTRY.fullmatch(lower):
+        raise Fault("bad_field", "country: two letters are expected")
+    return lower

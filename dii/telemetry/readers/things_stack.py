@@ -94,6 +94,7 @@ def _message(record: Record, network: str, rows: Rows, places: LastPlaces) -> No
     if not entries:
         rows.reject("no_receptions", "not an uplink, or without rx_metadata", time=received)
         return
+    frame = _frame(record, message, received)
     network = _network(inner(message, "network_ids"), "", network)
     heard: list[_Heard] = []
     for entry in entries:
@@ -105,7 +106,6 @@ def _message(record: Record, network: str, rows: Rows, places: LastPlaces) -> No
         for one in heard:
             rows.reject("simulated", "never on the air", one.gateway, received)
         return
-    frame = _frame(record, message, received)
     named = {one.same() for one in heard if one.gateway and None not in one.same()}
     for one in heard:
         if one.gateway is None and one.same() in named:

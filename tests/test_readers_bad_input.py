@@ -1,0 +1,465 @@
+"""Input that somebody broke: a named error or a counted reject, never a crash, never silence."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dii.errors import (
+    BadColumns,
+    InputTooLarge,
+    RecordRejected,
+    SourceMissing,
+    SourceUnreadable,
+    TelemetryError,
+    UnknownFormat,
+)
+from dii.telemetry import REASONS
+from dii.telemetry.fields import BOUNDS, EARLIEST, LATEST
+from dii.telemetry.load import Telemetry, load
+from dii.telemetry.schema import TABLES
+from dii.telemetry.source import MAX_LINE
+from dii.telemetry.tables import EXPECTED, FIELD_REASONS
+from tests.require import real_data
+
+GATEWAYS = {
+    "roof": {
+        "id": "roof",
+        "owner": "alice",
+        "owners": ["alice", "bob"],
+        "location": {"latitude": 52.0, "longitude": 5.0, "altitude": 3},
+        "country_code": "nl",
+        "attributes": {"placement": "indoor"},
+        "last_seen": "2018-04-20T11:00:09Z",
+    },
+    "eui-00000000000000aa": {"id": "eui-00000000000000aa", "last_seen": "2018-04-20T11:00:09Z"},
+}
+
+
+def reasons(data: Telemetry) -> dict[str, int]:
+    return dict(Counter(data.rejected["reason"].to_pylist()))
+
+
+@cache
+def samples() -> dict[str, list[Any]]:
+    """Real records of each JSON format, small enough to be mutated often."""
+    registry = json.loads(real_data("ttn/registry_world_2018-04-20.json").read_text())
+    uplinks = real_data("ttn/ttn_v3_uplinks.jsonl").read_text().splitlines()
+    with gzip.open(real_data("campusiot/saint_eynard_device33.ndjson.gz"), "rt") as lines:
+        hilltop = [json.loads(next(lines)) for _ in range(10)]
+    return {
+        "registry": [registry[name] for name in sorted(registry)[3000:3010]],
+        "things-stack": [json.loads(line) for line in uplinks],
+        "chirpstack": hilltop,
+    }
+
+
+# --- whole files ----------------------------------------------------------------------------------
+
+
+def test_a_missing_file_and_a_pattern_without_files_are_named(tmp_path: Path) -> None:
+    for name in ("nowhere.json", "*.jsonl", "no\0where", "x" * 5000):
+        with pytest.raises(TelemetryError, match=r"nowhere|jsonl|where|xxx"):
+            load(tmp_path / name)
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreadable, match="a directory"):
+        load(tmp_path)
+
+
+def test_a_device_is_refused() -> None:
+    with pytest.raises(SourceUnreadable, match="no regular file"):
+        load("/dev/zero")
+
+
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
+def test_an_empty_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_bytes(content)
+    with pytest.raises(UnknownFormat, match=r"empty\.jsonl.*it is empty"):
+        load(tmp_path / "empty.jsonl")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\n\n\n", b"{}", b"[]", b"null", b"[1, 2]", b"{", b'{"a": ', b"hello", b"\0" * 100,
+        b"\x1f\x8b", b"\x1f\x8bnot gzip at all", b"\xff\xfe\x00", b"[" * 100_000,
+        b'{"a":' * 100_000, b"a,b,c\n1,2,3\n", b"1" * 100_000, b'"gateway\n',
+    ],
+)  # fmt: skip
+def test_a_file_of_nothing_known_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(UnknownFormat, match="no reader knows"):
+        load(tmp_path / "file")
+
+
+def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file.parquet").write_bytes(b"PAR1" + b"\0" * 100 + b"PAR1")
+    with pytest.raises(SourceUnreadable, match=r"file\.parquet"):
+        load(tmp_path / "file.parquet")
+
+
+def test_damage_within_a_parquet_file_keeps_what_precedes_it(tmp_path: Path) -> None:
+    path = tmp_path / "receptions.parquet"
+    count = 120_000
+    times = [EARLIEST + step for step in range(count)]
+    table = pa.table({"time": times, "gateway": ["roof"] * count})
+    pq.write_table(table, path, row_group_size=50_000, compression="none", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    group = pq.read_metadata(path).row_group(2).column(1)
+    content[group.data_page_offset : group.data_page_offset + 2000] = b"\xff" * 2000
+    path.write_bytes(content)
+    data = load(path)
+    assert reasons(data) == {"bad_table": 1}
+    assert len(data.receptions) == 100_000
+
+
+@pytest.mark.parametrize("line", [b"\n", b""])
+def test_a_gzip_bomb_is_refused_before_it_expands(line: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.jsonl.gz"
+    with gzip.open(path, "wb") as stream:
+        stream.write(b'{"end_device_ids": {}}\n')
+        for _ in range(100):
+            stream.write(b" " * (1 << 20) + line)
+    assert path.stat().st_size < 200_000
+    with pytest.raises(InputTooLarge, match=r"bomb\.jsonl\.gz: expanded content of") as caught:
+        load(path)
+    assert int(str(caught.value.numbers["size"])) < 70 << 20
+
+
+def test_a_document_that_expands_beyond_reason_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.json.gz"
+    with gzip.open(path, "wb") as stream:
+        stream.write(b'{"roof": {"id": "roof"},')
+        for _ in range(100):
+            stream.write(b" " * (1 << 20))
+        stream.write(b'"cellar": {"id": "cellar"}}')
+    with pytest.raises(InputTooLarge):
+        load(path)
+
+
+def test_a_parquet_file_that_expands_beyond_reason_is_refused(tmp_path: Path) -> None:
+    count = 5_000_000
+    table = pa.table(
+        {"time": pa.repeat(EARLIEST, count), "gateway": pa.repeat("roof", count).cast("string")}
+    )
+    pq.write_table(table, tmp_path / "bomb.parquet", compression="zstd")
+    with pytest.raises(InputTooLarge, match="rows"):
+        load(tmp_path / "bomb.parquet")
+
+
+def test_columns_must_be_the_schemas_and_one_of_each(tmp_path: Path) -> None:
+    path = tmp_path / "receptions.csv"
+    path.write_text("t,time,gateway\n1,2,roof\n")
+    with pytest.raises(BadColumns, match="'when'"):
+        load(path, columns={"t": "when"})
+    with pytest.raises(BadColumns, match="two columns are 'time'"):
+        load(path, columns={"t": "time"})
+    with pytest.raises(UnknownFormat):
+        load(path, columns={"gateway": ""})
+
+
+def test_a_data_frame_that_arrow_cannot_hold_is_refused() -> None:
+    with pytest.raises(SourceUnreadable, match="table 1"):
+        load(pd.DataFrame({"gateway": ["roof", 1, {}], "time": [1, 2, 3]}))
+
+
+# --- lines and records ----------------------------------------------------------------------------
+
+
+def uplink(**changes: object) -> bytes:
+    message = {
+        "received_at": "2022-01-01T00:00:00Z",
+        "rx_metadata": [{"gateway_ids": {"gateway_id": "roof"}}],
+    }
+    return json.dumps({"end_device_ids": {}, "uplink_message": message} | changes).encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (uplink()[:-1], "bad_json"),
+        (uplink() + b"}", "bad_json"),
+        (b"[" * 50_000, "bad_json"),
+        (b"9" * 5_000, "bad_json"),
+        (uplink().replace(b"roof", b"r\xffof"), "bad_text"),
+        (uplink().replace(b"roof", b"\xed\xa0\x80"), "bad_text"),
+        (b"[]", "bad_record"),
+        (b"NaN", "bad_record"),
+        (b'{"result": 1}', "bad_record"),
+        (b'{"error": {"code": 2}}', "bad_record"),
+        (uplink(uplink_message=None), "no_time"),
+        (uplink(uplink_message=[1]), "bad_field"),
+        (uplink(uplink_message={"received_at": "0001-01-01T00:00:00Z"}), "no_time"),
+        (uplink(uplink_message={"received_at": "1969-01-01T00:00:00Z"}), "no_time"),
+        (uplink(uplink_message={"received_at": "1970-01-02T00:00:00Z"}), "bad_time"),
+        (uplink(uplink_message={"received_at": "9999-01-01T00:00:00Z"}), "bad_time"),
+        (uplink(uplink_message={"received_at": "0001-01-01T00:00:00+14:00"}), "no_time"),
+        (uplink(uplink_message={"received_at": 1_600_000_000_000_000}), "bad_time"),
+        (uplink(uplink_message={"received_at": "today"}), "bad_time"),
+        (uplink(uplink_message={}, received_at="2022-01-01T00:00:00Z"), "no_receptions"),
+        (uplink().replace(b"roof", b"a" * 300), "bad_field"),
+        (uplink().replace(b"roof", b"\\u0000"), "bad_field"),
+        (uplink().replace(b"roof", b"\\ud800"), "bad_field"),
+        (uplink().replace(b'"roof"', b"NaN"), "bad_field"),
+        (uplink().replace(b'"roof"', b'""'), "bad_field"),
+        (b" " * MAX_LINE + uplink(), "long_line"),
+    ],
+)
+def test_a_bad_line_is_rejected_by_its_reason_and_the_others_stay(
+    line: bytes, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "uplinks.jsonl"
+    path.write_bytes(b"\n".join([uplink(), line, uplink(), b"", uplink()]))
+    data = load(path)
+    assert data.rejects[["file", "line", "reason"]].to_numpy().tolist() == [
+        ["uplinks.jsonl", 2, reason]
+    ]
+    assert len(data.receptions) == 3
+    if reason in EXPECTED:
+        assert load(path, strict=True) == data
+    else:
+        with pytest.raises(RecordRejected, match=rf"uplinks\.jsonl, line 2: {reason}"):
+            load(path, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rssi", math.nan), ("rssi", math.inf), ("rssi", 10**30), ("rssi", "-100"),
+        ("rssi", True), ("snr", -math.inf), ("snr", []), ("time", 5), ("location", 5),
+    ],
+)  # fmt: skip
+def test_a_bad_entry_costs_one_reception_not_the_uplink(
+    field: str, value: object, tmp_path: Path
+) -> None:
+    record = json.loads(uplink())
+    entry = record["uplink_message"]["rx_metadata"][0]
+    record["uplink_message"]["rx_metadata"] = [entry, entry | {field: value}, entry]
+    (tmp_path / "uplinks.jsonl").write_text(json.dumps(record))
+    data = load(tmp_path / "uplinks.jsonl")
+    assert len(data.receptions) == 2
+    (reason,) = reasons(data)
+    assert reason == ("bad_time" if field == "time" else "bad_field")
+
+
+@pytest.mark.parametrize(
+    ("place", "reason", "kept"),
+    [
+        ({"latitude": 91, "longitude": 5}, "bad_coordinates", (None, None, None)),
+        ({"latitude": 52, "longitude": -180.5}, "bad_coordinates", (None, None, None)),
+        ({"latitude": math.nan, "longitude": 5}, "bad_coordinates", (None, None, None)),
+        ({"latitude": "52", "longitude": 5}, "bad_coordinates", (None, None, None)),
+        ({"latitude": 52, "longitude": 10**400}, "bad_coordinates", (None, None, None)),
+        ({"latitude": 52, "longitude": 5, "altitude": 10**9}, "bad_altitude", (52, 5, None)),
+        ({"latitude": 0, "longitude": 0}, "placeholder_coordinates", (None, None, None)),
+        ({"latitude": 10.00001, "longitude": 20}, "placeholder_coordinates", (None, None, None)),
+        ({"latitude": 52}, None, (None, None, None)),
+        ({"latitude": -90, "longitude": 180, "altitude": -500}, None, (-90, 180, -500)),
+    ],
+)
+def test_a_bad_place_is_taken_away_and_the_gateway_stays(
+    place: dict[str, Any], reason: str | None, kept: tuple[object, ...], tmp_path: Path
+) -> None:
+    record = GATEWAYS["roof"] | {"location": place}
+    (tmp_path / "registry.json").write_text(json.dumps({"roof": record}))
+    data = load(tmp_path / "registry.json")
+    (row,) = data.gateways.to_pylist()
+    assert (row["latitude"], row["longitude"], row["altitude"]) == kept
+    assert row["operator"] == "alice"
+    assert reasons(data) == ({reason: 1} if reason else {})
+    assert set(data.rejects.gateway) <= {"ttn:roof"}
+
+
+def test_ten_gateways_at_one_point_are_nowhere_nine_are_there(tmp_path: Path) -> None:
+    at = {"location": {"latitude": 52.5, "longitude": 5.5}}
+    for count, rejected in ((9, 0), (10, 10)):
+        records = [{"id": f"gateway-{n}"} | at for n in range(count)]
+        (tmp_path / "registry.json").write_text(json.dumps(records))
+        data = load(tmp_path / "registry.json")
+        assert data.gateways["latitude"].null_count == rejected
+        assert reasons(data).get("placeholder_coordinates", 0) == rejected
+
+
+@pytest.mark.parametrize("cut", range(30, 330, 25))
+def test_a_truncated_registry_keeps_what_precedes_the_cut(cut: int, tmp_path: Path) -> None:
+    text = json.dumps([*GATEWAYS.values()] * 2)
+    decoder = json.JSONDecoder()
+    whole = 0
+    at = 1
+    while at < cut:
+        try:
+            _, at = decoder.raw_decode(text[:cut], at)
+        except ValueError:
+            break
+        whole, at = whole + 1, at + 2
+    (tmp_path / "registry.json").write_text(text[:cut])
+    if not whole:
+        with pytest.raises(UnknownFormat):
+            load(tmp_path / "registry.json")
+        return
+    data = load(tmp_path / "registry.json")
+    assert len(data.gateways) == min(whole, 2)
+    assert reasons(data).pop("bad_json") == 1
+    assert data.rejects.query("reason == 'bad_json'").line.tolist() == [whole + 1]
+
+
+def test_a_truncated_gzip_file_keeps_what_precedes_the_cut(tmp_path: Path) -> None:
+    whole = real_data("campusiot/saint_eynard_device33.ndjson.gz").read_bytes()
+    path = tmp_path / "cut.gz"
+    path.write_bytes(whole[:50_000])
+    data = load(path)
+    assert reasons(data)["bad_gzip"] == 1
+    last = data.rejects.query("reason == 'bad_gzip'").line.item()
+    used = pc.count_distinct(data.receptions["time"]).as_py()
+    assert used + reasons(data)["no_receptions"] == last - 1
+    assert used > 100
+
+
+# --- mutated real records -------------------------------------------------------------------------
+
+WRONG = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([0, -1, 2**63, 2**64, 10**30, 1e308, math.nan, math.inf, -math.inf, 0.5]),
+    st.text(max_size=8),
+    st.sampled_from(["", "\0", "x" * 300, "NaN", "1e5", "2020-01-01T00:00:00Z", "\ud800", "=="]),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    keys = (
+        value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    )
+    for key in keys:
+        yield from places(value[key], (*path, key))
+
+
+@st.composite
+def mutated(draw: st.DrawFn, form: str) -> Any:
+    """A record with one to three of its values, at any depth, replaced or removed."""
+    records = samples()[form]
+    record = copy.deepcopy(records[draw(st.integers(0, len(records) - 1))])
+    for _ in range(draw(st.integers(1, 3))):
+        found = list(places(record)) or [("end",)]
+        *path, last = found[draw(st.integers(0, len(found) - 1))]
+        inside = record
+        for key in path:
+            inside = inside[key]
+        if draw(st.integers(0, 3)):
+            inside[last] = draw(WRONG)
+        elif isinstance(inside, dict):
+            inside.pop(last, None)
+    return record
+
+
+def check_sound(data: Telemetry) -> None:
+    """Every value is of its type and within its bounds; every reject has a known reason."""
+    for name, table in data._tables().items():
+        table.validate(full=True)
+        for column in TABLES[name]:
+            values = table[column.name].to_pylist()
+            assert not column.required or None not in values
+            if column.name in BOUNDS and name != "rejects":
+                least, most = BOUNDS[column.name]
+                assert all(least <= value <= most for value in values if value is not None)
+    assert set(reasons(data)) <= set(REASONS)
+    assert data.span is None or EARLIEST <= data.span[0] <= data.span[1] <= LATEST
+
+
+@pytest.mark.parametrize("form", ["registry", "things-stack", "chirpstack"])
+def test_a_mutated_record_is_used_or_rejected_in_all_its_parts(form: str) -> None:
+    records = samples()[form]
+
+    @given(mutated(form))
+    def check(record: Any) -> None:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "records"
+            lines = [json.dumps(one) for one in [records[0], record, records[1]]]
+            path.write_text("[" + ",".join(lines) + "]" if form == "registry" else "\n".join(lines))
+            data = load(path)
+            check_sound(data)
+            bad = set(reasons(data)) - EXPECTED
+            if bad:
+                with pytest.raises(RecordRejected):
+                    load(path, strict=True)
+            else:
+                assert load(path, strict=True) == data
+        gone = [row for row in data.rejected.to_pylist() if row["reason"] not in FIELD_REASONS]
+        if form == "registry":
+            assert len(data.gateways) + len(gone) == 3
+            return
+        others = len(entries_of(records[0])) + len(entries_of(records[1]))
+        used = len(data.receptions) + len(gone) - others
+        assert used in {1, len(entries_of(record)) or 1}  # the record, or each of its entries
+
+    check()
+
+
+def entries_of(record: Any) -> list[Any]:
+    message = record.get("uplink_message", {}) if isinstance(record, dict) else {}
+    found = record.get("rxInfo") if "rxInfo" in record else None
+    if isinstance(message, dict):
+        found = message.get("rx_metadata", found)
+    return found if isinstance(found, list) else []
+
+
+@given(st.data())
+def test_bytes_gone_wrong_are_an_error_or_a_reject(data: st.DataObject) -> None:
+    rows = "".join(f"16000000000000{n:02},roof,{n}\n" for n in range(20))
+    forms = {
+        "csv": ("time,gateway,f_cnt\n" + rows).encode(),
+        "lines": b"\n".join([uplink()] * 5),
+        "gzip": gzip.compress(b"\n".join([uplink()] * 5), mtime=0),
+        "registry": json.dumps(GATEWAYS).encode(),
+    }
+    content = bytearray(forms[data.draw(st.sampled_from(sorted(forms)))])
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
+        error = ""
+        try:
+            check_sound(load(path))
+        except TelemetryError as raised:
+            error = str(raised)
+        assert "\n" not in error
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["time", "gateway", "f_cnt", "rssi"]), WRONG)))
+def test_plain_rows_of_anything_are_used_or_rejected(rows: list[dict[str, Any]]) -> None:
+    columns = {name: [row.get(name) for row in rows] for name in ("time", "gateway", "f_cnt")}
+    try:
+        data = load(pd.DataFrame(columns, dtype=object))
+    except SourceUnreadable:
+        return
+    check_sound(data)
+    assert len(data.receptions) + len(data.rejected) == len(rows)
+
+
+def test_missing_sources_are_their_own_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing, match="nowhere"):
+        load(tmp_path / "nowhere")
