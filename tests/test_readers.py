@@ -546,6 +546,15 @@ def test_one_bad_value_costs_one_row(tmp_path: Path) -> None:
     assert sorted(data.receptions["gateway"].to_pylist()) == ['ttn:ro"of', "ttn:roof", "ttn:roof"]
 
 
+def test_a_gateways_clock_may_say_anything(tmp_path: Path) -> None:
+    path = tmp_path / "receptions.csv"
+    rows = [f"roof,2020-09-13T12:26:4{n}Z,{time}" for n, time in enumerate(["", -5, 0, 10**18])]
+    path.write_text("\n".join(["gateway,time,gateway_time", *rows]))
+    data = load(path)
+    assert data.receptions["gateway_time"].to_pylist() == [None, None, 0, None]
+    assert not len(data.rejects)
+
+
 def test_a_metric_is_given_only_where_its_columns_are_known() -> None:
     base = {"time": ["2020-09-13T12:26:40Z"], "gateway": ["roof"]}
 

@@ -51,7 +51,7 @@ _MANIFEST: Final = "telemetry.json"
 _MAX_MANIFEST: Final = 64 << 20
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Telemetry:
     """What gateways did, as tables.
 
