@@ -164,9 +164,7 @@ class _Step:
         policy = from_spec(stream.policy, POLICIES)
         pool = policy.pool(scope.next_epoch, cursor.total_weight, rule.scale)
         pool += sum(amount for to, amount in cursor.rests if to == name)
-        minted = self.state.get(MINTED, scope.next_epoch) or Minted(0)
-        limit = self.chain.max_mint_per_epoch - minted.amount
-        pool = min(pool, limit, bank.mintable(self.state))
+        pool = min(pool, self._mintable(scope))
         cursor = replace(cursor, phase="receipts", page=0, pool=pool, dust=stream.dust)
         if cursor.total_weight:
             due = _due(rule, cursor)
@@ -178,6 +176,10 @@ class _Step:
             self.state.put(STREAMS, replace(stream, dust=stream.dust + fresh), name)
         self._put(cursor)
         return 1
+
+    def _mintable(self, scope: Scope) -> int:
+        minted = self.state.get(MINTED, scope.next_epoch) or Minted(0)
+        return min(self.chain.max_mint_per_epoch - minted.amount, bank.mintable(self.state))
 
     def _mint(self, scope: Scope, amount: int) -> None:
         minted = self.state.get(MINTED, scope.next_epoch) or Minted(0)
@@ -232,6 +234,8 @@ class _Step:
         epoch, rests = scope.next_epoch, cursor.rests
         due = _due(from_spec(stream.rule, RULES), cursor)
         rest = cursor.pool - max(0, due - cursor.dust) if stream.rest is not None else 0
+        if stream.rest == "treasury":
+            rest = min(rest, self._mintable(scope))  # another scope may have minted meanwhile
         if rest and stream.rest == "treasury":
             self._mint(scope, rest)
             bank.credit(self.state, TREASURY, rest)
