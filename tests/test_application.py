@@ -76,6 +76,7 @@ from dii.ledger.state import State
 from dii.ledger.transaction import MAX_BYTES, decode
 from dii.ledger.tree import verify_absence, verify_inclusion
 from dii.minting import (
+    DataCredits,
     FixedEmission,
     Issuance,
     PerContribution,
@@ -128,8 +129,11 @@ OPERATORS = [bytes([0xC0 + n]) * 20 for n in range(2)]
 CLAIMS = [claim_address(operator) for operator in OPERATORS]
 SIGNERS = [ALICE, BOB, CAROL, THIEF, REPORTER]
 OWNERS = [ALICE.address, BOB.address, *CLAIMS, *CLAIMS, TREASURY]
-METRICS_OF = {"main": ("online_ppm", "shapley_uplinks"), "other": ("online_ppm",)}
-SCOPE_OF = {"uptime": "main", "traffic": "main", "second": "other"}
+METRICS_OF = {
+    "main": ("online_ppm", "shapley_uplinks"),
+    "other": ("online_ppm", "data_units"),
+}
+SCOPE_OF = {"uptime": "main", "traffic": "main", "data": "other", "presence": "other"}
 CAP = 1_500
 DUTIES_OF_REPORTERS = (RegisterGateways, Claim, ReportManifest, ReportChunk)
 FAULTS = (
@@ -139,13 +143,14 @@ FAULTS = (
 
 
 def mixed(**changes: Any) -> dict[str, Any]:
-    """Return what is different in a chain of two scopes and three streams under one limit."""
+    """Return what is different in a chain of two scopes and four streams under one limit."""
     return {
         "scopes": [scope(name, metrics) for name, metrics in METRICS_OF.items()],
         "streams": [
             stream("uptime", Uptime(2), FixedEmission(1_000), rest="traffic"),
             stream("traffic", ShapleyTraffic(), PerContribution(300, 900), rest="treasury"),
-            stream("second", Uptime(), FixedEmission(700), scope="other"),
+            stream("data", DataCredits(1), FixedEmission(700), scope="other", rest="presence"),
+            stream("presence", policy=FixedEmission(300), scope="other", rest="treasury"),
         ],
         "max_mint_per_epoch": CAP,
         "limits": {"settle_rows": 3, "max_rows": 6, "max_bindings": 4, "block_gas": 9 * GAS},
@@ -178,6 +183,7 @@ class Walk:
         self.reports: dict[tuple[str, int], tuple[ReportManifest, list[bytes]]] = {}
         self.receipts: dict[tuple[str, int], list[ReceiptLeaf]] = defaultdict(list)
         self.dust: Counter[str] = Counter()
+        self.minted: Counter[int] = Counter()
 
     # --- what people say
 
@@ -411,45 +417,44 @@ class Walk:
         assert found.count == len(leaves) == manifest.rows
         assert found.root == merkle_root([codec.dumps(one) for one in leaves])
         assert total == sum(one.weight for one in leaves)
-        whole = found.pool + found.dust_before
+        assert found.dust_before == self.dust[name]
+        due = found.pool + found.dust_before if total else 0
+        if name == "data":  # a claim rule: no more than is claimed
+            due = min(due, total)
         for one in leaves:
             if one.gateway == gateway(0):
                 assert (one.amount, one.reason) == (0, REASON_UNATTRIBUTED)
             else:
-                assert one.amount == (floor(Fraction(whole) * one.weight / total) if total else 0)
+                assert one.amount == (floor(Fraction(due) * one.weight / total) if total else 0)
             self.seen["pays its owner"] += bool(one.amount and one.payee != TREASURY)
         assert found.paid == sum(one.amount for one in leaves)
-        assert found.dust_before == self.dust[name]
+        nameless = leaves[0].weight if leaves and leaves[0].gateway == gateway(0) else 0
+        assert found.unminted == (min(found.pool, due * nameless // total) if total else 0)
+        fresh = max(0, due - found.dust_before - found.unminted)
+        assert found.dust_after == found.dust_before + fresh - found.paid
+        left = found.pool - max(0, due - found.dust_before)
+        assert found.rest in {left, 0} if name != "uptime" else found.rest == left
         self.dust[name] = found.dust_after
-        if total:
-            assert whole == found.paid + found.unminted + found.dust_after
-            assert found.rest == 0
-        else:
-            assert found.dust_after == found.dust_before
-            assert found.paid == found.unminted == 0
+        self.minted[epoch] += fresh + (found.rest if name in {"traffic", "presence"} else 0)
+        assert self.minted[epoch] <= CAP
         for what in ("rest", "unminted", "dust_before", "paid"):
             self.seen[what] += getattr(found, what) > 0
 
     def check_pools(self) -> None:
-        """Policies decide the pools, and the constitutional limit bounds an epoch's sum."""
+        """Policies decide the pools, and the constitutional limit bounds what an epoch mints."""
         epochs: dict[int, dict[str, Issuance]] = defaultdict(dict)
         for (name, epoch), found in self.app.state.items(ISSUANCES):
             epochs[int(epoch)][str(name)] = found
-        for streams in epochs.values():
-            wanted = {"uptime": 1_000, "second": 700}
+        for epoch, streams in epochs.items():
+            wanted = {"uptime": 1_000, "data": 700}
             if "traffic" in streams:
                 per_uplink = 300 * streams["traffic"].total_weight // 720_720
                 wanted["traffic"] = min(900, per_uplink) + streams["uptime"].rest
-            minted = {
-                name: found.pool - found.unminted if found.total_weight else found.rest
-                for name, found in streams.items()
-                if found.total_weight or name == "traffic"
-            }
-            assert sum(minted.values()) <= CAP
+            if "presence" in streams:
+                wanted["presence"] = 300 + streams["data"].rest
             for name, found in streams.items():
                 assert found.pool <= wanted[name]
-                others = sum(minted.values()) - minted.get(name, 0)
-                assert found.pool == wanted[name] or found.pool + others >= CAP
+                assert found.pool == wanted[name] or found.pool + self.minted[epoch] >= CAP
                 self.seen["capped"] += found.pool < wanted[name]
 
     def payee(self, where: str, which: bytes, epoch: int) -> bytes:
@@ -1296,17 +1301,72 @@ def test_the_limit_of_an_epoch_binds_all_streams_of_all_scopes_together():
         assert supply(chain.app.state).minted == before + 1_000
 
 
-def test_supply_never_reaches_2_to_the_63():
+def test_the_limit_holds_for_what_goes_to_the_treasury_while_another_scope_is_paid():
+    streams = [
+        stream("first", policy=FixedEmission(1_000)),
+        stream("second", policy=FixedEmission(1_000), scope="other", rest="treasury"),
+    ]
+    chain = Chain(
+        scopes=[scope(), scope("other")],
+        streams=streams,
+        max_mint_per_epoch=1_000,
+        limits={"settle_rows": 1},
+        gas_price=0,
+    )
+    chain.do(REPORTER, *report(0, NOTHING, scope="other", chunk_rows=1), time=epoch_end(0))
+    while chain.app.state.get(CURSORS, "other").phase != "receipts":
+        chain.block()
+    chain.settle(0, {gateway(1): [FULL]})
+    assert (chain.settled(), chain.settled("other")) == (1, 1)
+    assert supply(chain.app.state).minted == 4 * OPENING + 1_000
+    assert chain.issuance(0).paid == 1_000
+    assert (chain.issuance(0, "second").rest, chain.balance(TREASURY)) == (0, 1_000)
+
+
+CLAIMS_OF_EPOCHS = st.lists(
+    st.tuples(st.lists(st.integers(0, 900), min_size=1, max_size=5), st.sampled_from([0, 0, 300])),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=40)
+@given(CLAIMS_OF_EPOCHS, st.integers(0, 2_000), st.integers(1, 3))
+def test_claims_are_paid_in_full_up_to_the_pool_and_pro_rata_above(epochs, pool, rate):
+    streams = [stream("main", DataCredits(rate), FixedEmission(pool), rest="treasury")]
+    chain = Chain(scopes=[scope("main", ("data_units",))], streams=streams, gas_price=0)
+    chain.register(*((number, ALICE.address) for number in range(1, 6)))
+    dust = treasury = 0
+    for epoch, (units, nameless) in enumerate(epochs):
+        before, minted = chain.balance(ALICE), supply(chain.app.state).minted
+        rows = {gateway(number): [one] for number, one in enumerate([nameless, *units])}
+        chain.settle(epoch, rows, metrics=("data_units",))
+        claims = [rate * one for one in (nameless, *units)]
+        total = sum(claims)
+        due = min(total, pool + dust)
+        paid = [due * claim // total if total else 0 for claim in claims[1:]]
+        found = chain.issuance(epoch)
+        if total <= pool + dust:
+            assert paid == claims[1:]
+            assert found.unminted == min(pool, claims[0])
+        assert chain.balance(ALICE) == before + sum(paid)
+        treasury += pool - max(0, due - dust)
+        assert chain.balance(TREASURY) == treasury
+        assert supply(chain.app.state).minted - minted <= pool
+        dust = found.dust_after
+        assert dust < len(claims)
+
+
+@pytest.mark.parametrize("rows", [{gateway(1): [FULL]}, NOTHING], ids=["paid", "rest"])
+def test_supply_never_reaches_2_to_the_63(rows):
     accounts = [{"address": format_address(ALICE.address), "balance": MAX_AMOUNT - 300}]
-    chain = Chain(accounts=accounts, gas_price=0)
-    chain.register((1, BOB.address))
-    for epoch, paid in enumerate((300, 0, 0)):
-        chain.settle(epoch, {gateway(1): [FULL]})
-        assert chain.issuance(epoch).paid == paid
+    chain = Chain(accounts=accounts, gas_price=0, streams=[stream(rest="treasury")])
+    for epoch, minted in enumerate((300, 0, 0)):
+        chain.settle(epoch, rows)
+        assert chain.issuance(epoch).paid + chain.issuance(epoch).rest == minted
     assert supply(chain.app.state).minted == MAX_AMOUNT
     chain.do(ALICE, Burn(1_000))
-    chain.settle(3, {gateway(1): [FULL]})
-    assert chain.issuance(3).paid == 0
+    chain.settle(3, rows)
     assert total_money(chain.app.state) == MAX_AMOUNT - 1_000
 
 
