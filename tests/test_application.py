@@ -1319,7 +1319,7 @@ def test_the_limit_holds_for_what_goes_to_the_treasury_while_another_scope_is_pa
     chain.settle(0, {gateway(1): [FULL]})
     assert (chain.settled(), chain.settled("other")) == (1, 1)
     assert supply(chain.app.state).minted == 4 * OPENING + 1_000
-    assert chain.issuance(0).paid == 1_000
+    assert chain.issuance(0, "first").paid == 1_000
     assert (chain.issuance(0, "second").rest, chain.balance(TREASURY)) == (0, 1_000)
 
 
