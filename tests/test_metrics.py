@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from dii.telemetry import metrics as module
 from dii.telemetry.load import load
-from dii.telemetry.metrics import Lookback, metrics
+from dii.telemetry.metrics import COMPUTED, Lookback, metrics
 from dii.telemetry.schema import METRICS, SHAPLEY_UNIT, TABLES, UNATTRIBUTED
 from dii.units import DAY, PPM, SECOND
 from tests.require import real_data
 
 START = 17_642 * DAY
 SLOT = 300 * SECOND
-ALL = frozenset(METRICS)
+ALL = frozenset(COMPUTED)
 ADDITIVE = ("receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "excluded_frames")
 _TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
 
@@ -71,8 +71,8 @@ def days(
             gives=ALL,
             lookback=lookback,
         )
-        assert result.column_names == ["gateway", *METRICS]
-        assert result.schema.types == [pa.string()] + [pa.int64()] * len(METRICS)
+        assert result.column_names == ["gateway", *COMPUTED]
+        assert result.schema.types == [pa.string()] + [pa.int64()] * len(COMPUTED)
         rows = {row.pop("gateway"): row for row in result.to_pylist()}
         assert list(rows) == sorted(rows)
         found.append(rows)
@@ -186,7 +186,7 @@ def reference(
         seen = {r["gateway"] for r in receptions if start <= r["time"] < end} - {None}
         seen |= {r["gateway"] or UNATTRIBUTED for frame in here for r in frame}
         seen |= {s["gateway"] for s in touching} | set(gateways) | set(excluded)
-        result: Result = {gateway: dict.fromkeys(METRICS, 0) for gateway in sorted(seen)}
+        result: Result = {gateway: dict.fromkeys(COMPUTED, 0) for gateway in sorted(seen)}
         for counts in result.values():
             counts["uplink_units"] = None
         for frame in here:
@@ -343,7 +343,7 @@ def test_epochs_add_up_to_the_whole(seed: int) -> None:
 # --- one claim at a time -----------------------------------------------------------------------
 
 A, B, C = "A" * 16, "B" * 16, "C" * 16
-MINUTE = 60 * SECOND
+MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 
 
 def only(
@@ -428,8 +428,8 @@ def test_uptime_is_absent_until_a_gateway_has_a_status_and_then_zero() -> None:
 
 
 def test_a_status_covers_the_end_of_the_day_before() -> None:
-    polls = [status(A, DAY * day, DAY) for day in (0, 1)]
-    assert only([], "connected_ppm", statuses=polls) == {A: PPM}
+    found = days([], [status(A, DAY, DAY)], count=2)
+    assert [day[A]["connected_ppm"] for day in found] == [PPM, PPM // 288]
 
 
 def test_a_gateway_that_looks_connected_but_hears_nothing_is_offline() -> None:
@@ -442,18 +442,39 @@ def test_a_gateway_that_looks_connected_but_hears_nothing_is_offline() -> None:
     assert [day[A]["online_ppm"] for day in found] == [PPM, heard * PPM // 288, 0, 0, 0, 0]
 
 
-def test_a_rarely_used_gateway_is_given_20_of_its_intervals() -> None:
-    polls = [status(A, DAY * (day + 1) - 1, DAY) for day in range(10)]
-    found = days([hears(A, 0), hears(A, 9 * 3600 * SECOND)], polls, count=10)
-    # Deaf from 9 h + 20 * 9 h = 189 h = 7 days and 21 h on.
-    online = [PPM] * 7 + [(21 * 12 + 1) * PPM // 288, 0, 0]
-    assert [day[A]["online_ppm"] for day in found] == online
+def online(times: Iterable[int], count: int, antennas: int = 1) -> list[int | None]:
+    """Return ``online_ppm`` by day of a gateway that is always connected."""
+    polls = [status(A, DAY * (day + 1) - 1, DAY) for day in range(count)]
+    heard = [hears(A, time, f_cnt=n) for n, time in enumerate(times) for _ in range(antennas)]
+    return [day[A]["online_ppm"] for day in days(heard, polls, count=count)]
+
+
+def patience(last: int, deaf: int, count: int) -> list[int | None]:
+    """Return what ``online_ppm`` is when a gateway is deaf from some time after its last frame."""
+    until = (last + deaf) // SLOT + 1
+    return [min(288, max(0, until - 288 * day)) * PPM // 288 for day in range(count)]
+
+
+@pytest.mark.parametrize("antennas", [1, 2])
+def test_a_rarely_used_gateway_is_given_20_of_its_intervals(antennas: int) -> None:
+    assert online([0, 9 * HOUR], 10, antennas) == patience(9 * HOUR, 180 * HOUR, 10)
+
+
+def test_intervals_are_those_of_the_7_days_up_to_the_last_frame() -> None:
+    last = 7 * DAY
+    assert online([0, last - HOUR, last], 10) == patience(last, 70 * DAY, 10)
+    assert online([0, last - HOUR + 1, last + 1], 10) == patience(last, DAY, 10)
+
+
+def test_the_look_back_holds_enough_frames_for_the_mean_interval() -> None:
+    often = [6 * DAY + 20 * HOUR + MINUTE * minute for minute in range(127)]
+    deaf = 20 * (often[-1] - 9 * MINUTE) // 127
+    assert deaf > DAY + HOUR
+    assert online([9 * MINUTE, *often], 9) == patience(often[-1], deaf, 9)
 
 
 def test_a_gateway_of_fewer_than_two_known_frames_is_not_deaf() -> None:
-    polls = [status(A, DAY * (day + 1) - 1, DAY) for day in range(12)]
-    found = days([hears(A, 0)], polls, count=12)
-    assert [day[A]["online_ppm"] for day in found] == [PPM] * 12
+    assert online([0], 12) == [PPM] * 12
 
 
 def test_frames_in_statuses_are_heard_too() -> None:
@@ -478,6 +499,13 @@ def test_only_metrics_that_the_sources_give_are_computed() -> None:
         {"gateway": A, "receptions": 1, "uplinks": 1},
         {"gateway": B, "receptions": 0, "uplinks": 0},
     ]
+
+
+def test_a_metric_that_is_not_computed_is_not_left_out_in_silence() -> None:
+    assert [name for name in METRICS if name in COMPUTED] == list(COMPUTED)
+    about = {"operators": {}, "gateways": [], "start": START, "length": DAY}
+    with pytest.raises(ValueError, match="own_uplinks"):
+        metrics(table("receptions"), table("statuses"), gives=frozenset({"own_uplinks"}), **about)
 
 
 def test_the_look_back_survives_its_bytes_and_does_not_depend_on_the_order_of_rows() -> None:

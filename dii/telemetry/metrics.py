@@ -52,7 +52,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from dii.telemetry.schema import METRICS, SHAPLEY_UNIT, UNATTRIBUTED
+from dii.telemetry.schema import SHAPLEY_UNIT, UNATTRIBUTED
 from dii.units import DAY, PPM, SECOND
 
 WINDOW: Final = 60 * SECOND
@@ -63,6 +63,11 @@ ENOUGH: Final = 141
 """Frames in 7 days from which 20 mean intervals (7 days / 140 at most) are within 24 h."""
 EXCLUSIONS: Final = ("simulated",)
 """Reasons of rejects that are frames set aside, not records that cannot be read."""
+COMPUTED: Final = (
+    *("connected_ppm", "online_ppm", "receptions", "uplinks", "sole_uplinks", "shapley_uplinks"),
+    *("uplink_units", "excluded_frames"),
+)
+"""The metrics that are computed here, in the order of ``METRICS``; the others are to come."""
 SLICE_ROWS: Final = 1_000_000
 """Receptions worked on at a time, about; no result depends on it."""
 
@@ -152,7 +157,7 @@ def metrics(
     start, length
         Microseconds since 1970; microseconds.
     gives
-        Names of the metrics that the sources give; the others are left out.
+        Names of the metrics that the sources give, of ``COMPUTED``; the others are left out.
     lookback
         What the epoch before returned; without it nothing is known of the time before.
 
@@ -171,7 +176,7 @@ def metrics(
     Raises
     ------
     ValueError
-        ``lookback`` ends after ``start``.
+        ``lookback`` ends after ``start``, or a metric of ``gives`` is not computed here.
 
     Notes
     -----
@@ -185,6 +190,8 @@ def metrics(
     before = lookback or Lookback(start, *(s.empty_table() for s in (_FRAMES, _HEARD, _KNOWN)))
     if before.end > start:
         raise ValueError(f"the look-back ends at {before.end}, after the epoch's start, {start}")
+    if missing := gives.difference(COMPUTED):
+        raise ValueError(f"not computed here: {', '.join(sorted(missing))}")
     if not isinstance(operators, Mapping):
         operators = dict(zip(*(operators[name].to_pylist() for name in _OPERATORS.names)))
     cut = _cutter(receptions)
@@ -226,7 +233,9 @@ def metrics(
             heard = engine.ask("recent")
         engine.give(counts=pa.concat_tables(counts), lives=pa.concat_tables(lives))
         after = Lookback(end, frames, heard, engine.ask("known"))
-        return engine.ask("metrics").select(["gateway", *(m for m in METRICS if m in gives)]), after
+        return engine.ask("metrics").select(
+            ["gateway", *(m for m in COMPUTED if m in gives)]
+        ), after
 
 
 # --- the plan ----------------------------------------------------------------------------------
