@@ -266,6 +266,18 @@ BAD: dict[str, tuple[str, dict[str, object]]] = {
         "streams.0.rule.parameters.minimum_ppm",
         {"streams": [stream() | {"rule": UPTIME | {"parameters": {"minimum_ppm": -1}}}]},
     ),
+    "rule of nothing": ("streams.0", {"streams": [stream(rule=minting.Composite())]}),
+    "rule that may pass 2**63": (
+        "streams.0",
+        {
+            "scopes": [scope(metrics=("data_units",))],
+            "streams": [stream(rule=minting.DataCredits(100_000))],
+        },
+    ),
+    "policy that does not shrink": (
+        "streams.0",
+        {"streams": [stream(policy=minting.ExponentialDecay(5, 10**6))]},
+    ),
     "policy without amount": (
         "streams.0",
         {"streams": [stream() | {"policy": {"name": "FixedEmission"}}]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -13,11 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dii import codec
-from dii.errors import BadAmount, NoWeights, Overflow, ShapeMismatch, UnknownVersion
+from dii.errors import BadAmount, BadParameter, NoWeights, Overflow, ShapeMismatch, UnknownVersion
 from dii.minting import (
     POLICIES,
     REASONS,
     RULES,
+    Airtime,
+    Composite,
+    DataCredits,
+    ExponentialDecay,
     FixedEmission,
     PerContribution,
     Policy,
@@ -39,8 +44,20 @@ TTC = Currency("The Things Coin", "TTC", 6)
 POOLS = st.integers(0, MAX_AMOUNT)
 WEIGHTS = st.integers(0, METRICS["shapley_uplinks"].maximum) | st.integers(0, 3)
 PAYEES = st.lists(WEIGHTS, min_size=1, max_size=40).filter(any)
-RULE_EXAMPLES = st.builds(Uptime, st.integers(0, 10**6)) | st.just(ShapleyTraffic())
-POLICY_EXAMPLES = st.builds(FixedEmission, POOLS) | st.builds(PerContribution, POOLS, POOLS)
+POINTS = st.integers(0, 1_000)
+RULE_EXAMPLES = st.one_of(
+    st.builds(Uptime, st.integers(0, 10**6)),
+    st.just(ShapleyTraffic()),
+    st.builds(Airtime, st.integers(0, 9)),
+    st.builds(DataCredits, st.integers(0, 80_000)),
+    st.builds(Composite, POINTS, POINTS, st.integers(0, 50)).filter(lambda rule: rule.needs),
+)
+POLICY_EXAMPLES = st.one_of(
+    st.builds(FixedEmission, POOLS),
+    st.builds(PerContribution, POOLS, POOLS),
+    st.builds(ExponentialDecay, POOLS, st.integers(0, 999_999)),
+)
+NEEDED = ("online_ppm", "shapley_uplinks", "uplink_units", "downlink_units", "data_units")
 
 
 # --- issuance ----------------------------------------------------------------------------------
@@ -136,26 +153,57 @@ def test_shapley_traffic_weighs_720720_an_uplink(values):
     assert ShapleyTraffic.scale == 720_720
 
 
+UNITS = st.lists(st.tuples(st.integers(0, 10**8), st.integers(0, 10**8)), max_size=9)
+
+
+@given(UNITS, st.integers(0, 5))
+def test_airtime_weighs_units_heard_and_where_it_is_said_units_sent(units, downlink):
+    rule = Airtime(downlink)
+    columns = {"uplink_units": [up for up, _ in units], "downlink_units": [d for _, d in units]}
+    assert rule.weights(columns) == [up + downlink * down for up, down in units]
+    assert rule.needs == tuple(columns)[: 2 if downlink else 1]
+
+
+@given(st.lists(st.integers(0, 10**8)), st.integers(0, 80_000))
+def test_data_credits_claim_their_rate_for_each_unit(units, rate):
+    assert DataCredits(rate).weights({"data_units": units}) == [rate * one for one in units]
+    assert DataCredits.claim
+    assert DataCredits("0.000001 TTC").resolve(TTC) == DataCredits(1)
+
+
+@given(st.tuples(POINTS, POINTS, POINTS), st.integers(0, 10**6), st.integers(0, 10**12), WEIGHTS)
+def test_a_composite_weighs_points_of_what_counts_to_a_thousandth(points, online, heard, units):
+    rule, (uptime, traffic, airtime) = Composite(*points), points
+    columns = dict(
+        zip(("online_ppm", "shapley_uplinks", "uplink_units"), ([online], [heard], [units]))
+    )
+    (weight,) = rule.weights({name: columns[name] for name in rule.needs} or columns)
+    exact = uptime * Fraction(online, 10**6) + traffic * Fraction(heard, 720_720) + airtime * units
+    assert 0 <= exact - Fraction(weight, rule.scale) < Fraction(1 + traffic, 1000)
+    assert rule.needs == tuple(name for name, one in zip(columns, points) if one)
+
+
+def test_a_composite_of_nothing_is_refused():
+    with pytest.raises(BadParameter, match="points"):
+        Composite().check()
+
+
 ROWS = st.lists(
-    st.tuples(
-        st.none() | st.integers(0, 10**6), st.none() | st.integers(0, 720_720), st.integers(0, 9)
-    ),
-    max_size=20,
+    st.tuples(*[st.none() | st.integers(0, 10**6) for _ in NEEDED], st.integers(0, 9)), max_size=20
 )
 
 
 @given(RULE_EXAMPLES, ROWS)
 def test_an_unknown_metric_weighs_nothing_and_says_so_and_changes_no_other_row(rule, rows):
-    columns = dict(zip(("online_ppm", "shapley_uplinks", "uplinks"), zip(*rows)))
-    if not rows:
-        columns = {"online_ppm": (), "shapley_uplinks": (), "uplinks": ()}
+    names = (*NEEDED, "uplinks")
+    columns = {name: [row[number] for row in rows] for number, name in enumerate(names)}
     weights, reasons = weigh(rule, columns)
-    (need,) = rule.needs
-    for value, weight, reason in zip(columns[need], weights, reasons, strict=True):
-        if value is None:
+    for number, weight, reason in zip(range(len(rows)), weights, reasons, strict=True):
+        row = {name: [columns[name][number]] for name in rule.needs}
+        if [None] in row.values():
             assert (weight, reason) == (0, REASON_ABSENT)
         else:
-            assert ([weight], reason) == (rule.weights({need: [value]}), REASON_NONE)
+            assert ([weight], reason) == (rule.weights(row), REASON_NONE)
     assert REASONS[REASON_ABSENT]
 
 
@@ -171,8 +219,11 @@ class Weighted(Rule):
 
     factor: int
 
-    needs: ClassVar[tuple[str, ...]] = ("online_ppm", "uplinks")
     scale: ClassVar[int] = 1
+
+    @property
+    def needs(self):
+        return ("online_ppm", "uplinks")
 
     def weights(self, columns):
         return [a + self.factor * b for a, b in zip(columns["online_ppm"], columns["uplinks"])]
@@ -197,9 +248,34 @@ def test_parameters_by_which_a_full_report_could_pass_2_to_the_63_are_refused(fa
         assert caught.value.numbers["weight"] == greatest
 
 
-@given(RULE_EXAMPLES)
-def test_released_rules_cannot_overflow(rule):
-    rule.check()
+@given(
+    st.builds(Airtime, st.integers(0, 2**63 - 1))
+    | st.builds(DataCredits, st.integers(0, 2**63 - 1) | st.integers(80_000, 90_000))
+    | st.builds(Composite, POOLS, st.integers(0, 10**6), st.integers(0, 100))
+    | RULE_EXAMPLES,
+    st.data(),
+)
+def test_whatever_a_released_rule_weighs_under_parameters_that_it_accepts_is_below_2_to_the_63(
+    rule, data
+):
+    try:
+        rule.check()
+    except (Overflow, BadParameter):
+        return
+    row = {name: [data.draw(st.integers(0, METRICS[name].maximum))] for name in rule.needs}
+    (weight,) = rule.weights(row)
+    assert 0 <= weight * MAX_ROWS < 2**63
+
+
+@given(RULE_EXAMPLES, st.data())
+def test_more_of_a_metric_never_weighs_less(rule, data):
+    bounds = {name: METRICS[name].maximum for name in rule.needs}
+    less = {name: data.draw(st.integers(0, most)) for name, most in bounds.items()}
+    more = {name: data.draw(st.integers(less[name], most)) for name, most in bounds.items()}
+    (one,), (other,) = (
+        rule.weights({name: [value] for name, value in row.items()}) for row in (less, more)
+    )
+    assert one <= other
 
 
 # --- policies ----------------------------------------------------------------------------------
@@ -218,6 +294,25 @@ def test_per_contribution_pays_its_rate_for_each_unit_rounded_down_under_its_cap
     policy = PerContribution(rate, cap)
     assert policy.pool(epoch, total, scale) == min(cap, floor(Fraction(rate) * total / scale))
     assert policy.most == cap
+
+
+@given(POOLS, st.integers(0, 999_999), st.integers(0, 60))
+def test_exponential_decay_keeps_its_share_from_epoch_to_epoch_and_its_sum_is_bounded(
+    amount, keep, epochs
+):
+    policy = ExponentialDecay(amount, keep)
+    policy.check()
+    pools = [policy.pool(epoch, 0, 1) for epoch in range(epochs + 1)]
+    assert pools[0] == policy.most == amount
+    for before, after in itertools.pairwise(pools):
+        assert after == floor(Fraction(before) * keep / 10**6)
+    assert sum(pools) <= Fraction(amount) * 10**6 / (10**6 - keep)
+
+
+@pytest.mark.parametrize("keep", [10**6, 2**63 - 1])
+def test_a_pool_that_would_not_shrink_is_refused(keep):
+    with pytest.raises(BadParameter, match="keep_ppm"):
+        ExponentialDecay(5, keep).check()
 
 
 def test_amounts_of_policies_may_be_written_with_their_symbol():
