@@ -169,7 +169,7 @@ class Journal(RuleBasedStateMachine):
             assert value == codec.dumps(self.committed[key])
             verify_inclusion(root, key, value, proof)
 
-    @rule(where=PLACES, length=st.integers(0, 2))
+    @rule(where=PLACES, length=st.integers(1, 2))
     def items(self, where, length):
         table, parts = where
         prefix = parts[:length]
@@ -202,6 +202,12 @@ class Journal(RuleBasedStateMachine):
         assert self.state.changes() == tuple(
             (key, new.get(key)) for key in sorted(old | new) if old.get(key) != new.get(key)
         )
+
+    @invariant()
+    def the_items_are_those_of_the_present(self):
+        if hasattr(self, "state"):
+            for table in TABLES.values():
+                self.items((table, ()), 0)
 
 
 TestJournal = Journal.TestCase
