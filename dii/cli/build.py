@@ -12,7 +12,7 @@ import typer
 import dii
 from dii.cli import look, screen
 from dii.cli.options import DEFAULT_HOME, Home, Json, command
-from dii.errors import HomeMissing
+from dii.errors import HomeMissing, NotSealed
 from dii.units import format_time
 
 if TYPE_CHECKING:
@@ -168,8 +168,11 @@ def _read(
 def telemetry_json(data: Telemetry) -> dict[str, Any]:
     """Return what was loaded, for JSON."""
     first, last = data.span or (None, None)
+    operators = data.gateways["operator"]
     return {
         "gateways": len(data.gateways),
+        "operators": len(operators.unique().drop_null()),
+        "without_operator": operators.null_count,
         "receptions": len(data.receptions),
         "statuses": len(data.statuses),
         "gives": sorted(data.gives),
@@ -188,15 +191,19 @@ def rejects_by_reason(data: Telemetry) -> pd.DataFrame:
     return found.reset_index().sort_values(["count", "reason"], ascending=[False, True])
 
 
-def show_telemetry(data: Telemetry) -> None:
-    """Print what was loaded and what was set aside."""
+def show_telemetry(data: Telemetry, traffic: Traffic | None = None) -> None:
+    """Print what was loaded, what is generated beside it, and what was set aside."""
     facts = telemetry_json(data)
+    period = f"{facts['first']} to {facts['last']}" if data.span else "none: nothing has a time"
+    if traffic is not None:
+        start = format_time(traffic.start)[:10]
+        period = f"{traffic.days} days from {start} of generated traffic (seed {traffic.seed})"
     screen.facts(
         {
-            "loaded": ", ".join(
-                f"{facts[n]:,} {n}" for n in ("gateways", "receptions", "statuses")
-            ),
-            "period": f"{facts['first']} to {facts['last']}" if data.span else "none: no records",
+            "gateways": "{gateways:,} of {operators:,} operators".format(**facts)
+            + (", {without_operator:,} name none".format(**facts)),
+            "records": "{receptions:,} receptions, {statuses:,} statuses".format(**facts),
+            "period": period,
             "metrics": ", ".join(facts["gives"]) or "none",
             "set aside": f"{len(data.rejected):,} records",
         }
@@ -233,8 +240,9 @@ def run(
     """
     sources = [str(path) for path in (*(registry or []), *(receptions or []))]
     data = _read(sources) if sources else dii.Telemetry()
-    with _opened(home, seed, make=bool(sources)) as network:
-        traffic = _traffic(home, data, epochs)
+    traffic = None if receptions else _traffic(home, data, epochs)
+    dated = data.span is not None or traffic is not None
+    with _opened(home, seed, loaded=bool(sources), dated=dated) as network:
         if sources or traffic:
             with screen.progress("registering gateways"):
                 network.ingest(data, traffic)
@@ -244,20 +252,22 @@ def run(
             screen.json_out(look.overview_json(network))
             return
         if sources:
-            show_telemetry(data)
+            show_telemetry(data, traffic)
             screen.say()
-        look.show_overview(network)
+        look.show_overview(network, home)
         screen.say()
         look.show_next(network, home)
 
 
-def _opened(home: Path, seed: int | None, *, make: bool) -> Network:
+def _opened(home: Path, seed: int | None, *, loaded: bool, dated: bool) -> Network:
     """Open the network of a home, or make one of that seed where there is none."""
     try:
         network = dii.Network.open(home)
     except HomeMissing:
-        if not make:
+        if not loaded:
             raise
+        if not dated:
+            raise NotSealed from None
         return dii.Network.create(home=home, seed=seed)
     if seed is not None and seed != network.home.seed:
         network.close()

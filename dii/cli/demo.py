@@ -85,7 +85,7 @@ def _settle(network: Network) -> None:
     )
     with screen.progress("settling epochs") as tick:
         network.run(progress=tick)
-    look.show_overview(network, operators=8)
+    look.show_overview(network, Path("home"))
 
 
 def _explain(network: Network) -> None:

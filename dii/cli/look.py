@@ -306,14 +306,16 @@ def overview_json(network: Network) -> dict[str, Any]:
     return status_json(network) | frames
 
 
-def show_overview(network: Network, epochs: int = 10, operators: int = 10) -> None:
+def show_overview(network: Network, home: Path, epochs: int = 10, operators: int = 10) -> None:
     """Print the network, its last epochs and its top operators."""
     screen.facts(network.summary())
-    screen.say()
-    done = network.epochs()
-    screen.rows(done.tail(epochs), PEOPLE[Table.EPOCHS], network)
-    screen.say()
-    screen.rows(network.operators().head(operators), PEOPLE[Table.OPERATORS], network)
+    for table, most in ((Table.EPOCHS, epochs), (Table.OPERATORS, operators)):
+        frame: pd.DataFrame = getattr(network, table.value)()
+        shown = frame.tail(most) if table is Table.EPOCHS else frame.head(most)
+        screen.say()
+        screen.rows(shown, PEOPLE[table], network)
+        if len(frame) > most:
+            screen.say(f"{most} of {len(frame):,} {table}: {command(home, 'list', table)}", "dim")
 
 
 def show_next(network: Network, home: Path) -> None:

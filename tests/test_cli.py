@@ -1,0 +1,918 @@
+"""The command line does what it says, in JSON what Python says, and fails in one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner, Result
+
+from dii import Network, load
+from dii.cli import app, demo, look
+from dii.cli.screen import plain
+from dii.consensus.solo import Solo
+from dii.crypto import format_address
+from dii.genesis import Genesis, Limits
+from tests.require import ROOT, real_data
+
+DATA = ROOT / "data"
+SAMPLE = [DATA / name for name in demo.FILES]
+VERBS = [
+    "init", "load", "run", "status", "list", "show", "receipt", "proof", "verify", "rebuild",
+    "transfer", "burn", "assign", "claim", "keys", "synth",
+]  # fmt: skip
+
+
+def dii(*words: object, code: int = 0, typed: str | None = None) -> Result:
+    """Run a command in this process."""
+    result = CliRunner().invoke(app, [str(word) for word in words], input=typed)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+def read(*words: object) -> Any:
+    """Run a command and return its JSON document."""
+    return json.loads(dii(*words, "--json").stdout)
+
+
+def refused(*words: object) -> str:
+    """Run a command that has to fail, and return its one line."""
+    result = dii(*words, code=1)
+    assert result.stdout == ""
+    assert re.fullmatch(r"dii: [^\n]+\n", result.stderr), result.stderr
+    return result.stderr
+
+
+def make(home: Path, *options: object) -> Path:
+    """Make a laboratory network of the sample."""
+    dii("init", "--home", home, "--seed", 7, "--allocate", "bob=500", *options)
+    dii("load", *SAMPLE, "--home", home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the sample, all epochs settled; tests leave it as it is."""
+    folder = make(tmp_path_factory.mktemp("cli") / "home")
+    dii("run", "--home", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network(home: Path) -> Iterator[Network]:
+    """The same, opened from Python."""
+    with Network.open(home, readonly=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def copy(home: Path, tmp_path: Path) -> Path:
+    """A home to change."""
+    return Path(shutil.copytree(home, tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def top(network: Network) -> str:
+    """The gateway that earned most in epoch 2."""
+    return str(network.issuance(2)["gateway"].iloc[0])
+
+
+# --- help and usage ------------------------------------------------------------------------------
+
+
+def commands(
+    group: Any = None, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every command with its words."""
+    group = get_command(app) if group is None else group
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+ALL = dict(commands())
+
+
+def test_help_names_every_verb() -> None:
+    lines = dii("--help").stdout.partition("Commands:")[2].split("\n")
+    assert {line.split()[0] for line in lines if line.strip()} == set(VERBS)
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_every_command_explains_itself_and_speaks_json(words: tuple[str, ...]) -> None:
+    text = dii(*words, "--help").stdout
+    assert "--json" in text
+    assert ("--home" in text) is (words not in {("proof", "check"), ("synth",)})
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("verfy", "Did you mean"),
+        ("receipt x", "Missing argument"),
+        ("receipt x first", "integer"),
+        ("receipt x -1", "No such option"),
+        ("list everything", "transactions"),
+        ("run --epochs 0", "greater than or equal to 1"),
+        ("transfer bob 5", "--from"),
+        ("init --rule Rain", "ShapleyTraffic"),
+        ("init --rule Uptime:minimum=5", "minimum_ppm"),
+        ("init --rule Uptime:minimum_ppm=most", "integer"),
+        ("init --policy FixedEmission", "amount"),
+        ("init --policy FixedEmission:amount", "amount="),
+        ("init --allocate bob", "bob=500"),
+        ("load x.csv --columns a", "lat=latitude"),
+        ("proof make receipt x", "epoch"),
+        ("proof make account x --epoch 3", "epoch"),
+        ("proof check x --header 12", "64 hex digits"),
+        ("proof check x --header zz", "64 hex digits"),
+    ],
+)
+def test_wrong_usage_is_explained_and_exits_with_2(line: str, hint: str, tmp_path: Path) -> None:
+    words = shlex.split(line)
+    where = [] if words[:2] == ["proof", "check"] else ["--home", tmp_path / "home"]
+    result = dii(*words, *(where if words[0] != "verfy" else []), code=2)
+    assert hint in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "status", "list epochs", "run", "verify", "rebuild", "transfer a 5 --from b", "keys list",
+        "receipt x 0", "proof make account bob",
+    ],
+)  # fmt: skip
+def test_where_no_network_is_the_error_says_how_to_make_one(line: str, tmp_path: Path) -> None:
+    assert "dii init --home" in refused(*shlex.split(line), "--home", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("receipt nowhere 0", "no gateway goes by 'nowhere'"),
+        ("receipt nowhere 99", "epoch 99 is not settled"),
+        ("show epoch 8", "epoch 8 is not settled; of all epochs the first 8 are"),
+        ("show block 99999", "no block goes by '99999'"),
+        ("show tx ffff", "no transaction goes by 'ffff'"),
+        ("show account nobody", "no account goes by 'nobody'"),
+        ("show account dii1qqqq", "not an address"),
+        ("proof make gateway nowhere", "no gateway goes by 'nowhere'"),
+        ("transfer bob 5 --from nobody", "no key for nobody"),
+        ("transfer nobody 5 --from bob", "no account goes by 'nobody'"),
+        ("transfer treasury 9999 --from bob", "Transfer refused"),
+        ("transfer treasury 5.1234567 --from bob", "6 decimals"),
+        ("transfer treasury '5 EUR' --from bob", "the currency here is TTC"),
+        ("transfer treasury five --from bob", "cannot read 'five'"),
+        ("transfer treasury 0 --from bob", "zero"),
+        ("burn 501 --from bob", "Burn refused"),
+        ("claim nobody bob", "no operator goes by 'nobody'"),
+        ("assign nowhere bob --from bob", "no gateway goes by 'nowhere'"),
+        ("keys show nobody", "no key for nobody"),
+        ("keys new bob", "called 'bob' already"),
+        ("keys new treasury", "called 'treasury' already"),
+        ("keys new north-iot", "called 'north-iot' already"),
+        ("keys new ../bob", "cannot name an account"),
+        ("keys import eve nowhere.json", "laboratory"),
+        ("init", "already holds a network"),
+        ("run --receptions nowhere.jsonl", "nowhere.jsonl: no such file"),
+        ("list epochs --parquet nowhere/at/all.parquet", "nowhere"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exits_with_1(line: str, hint: str, copy: Path) -> None:
+    before = read("status", "--home", copy)
+    message = refused(*shlex.split(line), "--home", copy)
+    assert hint in message
+    if "refused" not in message:  # what the chain refuses stands in a block, and costs a fee
+        assert read("status", "--home", copy) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("truncated.json", SAMPLE[0].read_bytes()[:20]),
+        ("words.txt", b"all work and no play\n" * 9),
+        ("empty.json", b""),
+        ("zeros.bin", bytes(4096)),
+        ("latin1.json", '{"é": 1}'.encode("latin-1")),
+        ("deep.json", b"[" * 100_000),
+        ("broken.json.gz", b"\x1f\x8b\x08\x00broken"),
+        ("columns.csv", b"a,b\n1,2\n"),
+    ],
+)
+def test_a_file_that_is_no_telemetry_is_one_line(name: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert name in refused("run", "--receptions", path, "--home", tmp_path / "home", "--seed", 1)
+    assert not (tmp_path / "home").exists()
+
+
+def test_records_cut_off_are_set_aside_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "uplinks.jsonl"
+    path.write_bytes(SAMPLE[1].read_bytes()[:-100])
+    home = tmp_path / "home"
+    dii("init", "--home", home, "--seed", 7)
+    reasons = {row["reason"]: row for row in read("load", path, "--home", home)["rejects"]}
+    whole = load(SAMPLE[1]).rejects["reason"].value_counts()
+    assert reasons["bad_json"]["count"] == whole["bad_json"] + 1
+    assert "bad_json" in refused("load", path, "--home", home, "--strict")
+
+
+def test_a_registry_alone_is_not_taken_for_receptions(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert "first day" in refused("run", "--receptions", SAMPLE[0], "--home", home)
+    assert not home.exists()
+
+
+def test_a_defect_shows_its_traceback(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Network, "summary", broken)
+    with pytest.raises(ZeroDivisionError):
+        dii("status", "--home", home)
+
+
+def test_a_second_writer_is_refused_and_readers_are_not(home: Path, top: str) -> None:
+    with Network.open(home):
+        for line in ("status", "list blocks", f"receipt {top} 2 --verify", "verify"):
+            dii(*line.split(), "--home", home)
+        for line in ("run", "rebuild", "burn 1 --from bob"):
+            assert "another process" in refused(*line.split(), "--home", home)
+
+
+# --- making and running --------------------------------------------------------------------------
+
+
+def test_init_says_what_python_says(tmp_path: Path) -> None:
+    options = (
+        "--name alps --symbol MTN --currency Berg --decimals 2 --start 2025-03-03 --seed 3"
+        " --epoch-seconds 3600 --gas-price 2 --allocate ann=12.5 --allocate ben='7 MTN'"
+        " --rule Uptime:minimum_ppm=900000 --policy PerContribution:rate=0.01,cap=5000"
+    )
+    made = read("init", *shlex.split(options), "--home", tmp_path / "home")
+    with Network.open(tmp_path / "home", readonly=True) as network:
+        genesis = network.genesis
+        assert made == {
+            "home": str(tmp_path / "home"), "chain": genesis.chain_id, "laboratory": True
+        }  # fmt: skip
+        assert genesis.chain_id.startswith("alps-")
+        assert (genesis.money.name, genesis.money.unit) == ("Berg", "cmtn")
+        assert (genesis.epoch_seconds, genesis.gas_price) == (3600, 2)
+        assert str(genesis.start) == "2025-03-03 00:00:00+00:00"
+        (stream,) = genesis.streams
+        assert stream.rule.parameters == {"minimum_ppm": 900_000}
+        assert stream.policy.parameters == {"rate": 1, "cap": 500_000}
+        balances = network.accounts().set_index("account")["balance_cmtn"]
+        assert (balances["ann"], balances["ben"]) == (1250, 700)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--name 'Two Words'", "--symbol T-C", "--decimals 5", "--epoch-seconds 1",
+        "--gas-price -1", "--start tomorrow", "--allocate bob=many", "--allocate bob=0.0000001",
+        "--allocate ../bob=1", "--allocate treasury=1", "--policy FixedEmission:amount=1e9",
+        "--allocate ann=9000000000000 --allocate ben=9000000000000",
+    ],
+)  # fmt: skip
+def test_a_network_that_could_not_be_is_not_begun(options: str, tmp_path: Path) -> None:
+    refused("init", *shlex.split(options), "--home", tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+def test_load_counts_what_was_taken_and_what_was_set_aside(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    dii("init", "--home", home, "--seed", 7)
+    loaded, data = read("load", *SAMPLE, "--home", home), load(*SAMPLE)
+    assert loaded["gateways"] == len(data.gateways) == 48
+    assert loaded["operators"] == 25
+    assert loaded["receptions"] == len(data.receptions)
+    assert loaded["statuses"] == len(data.statuses)
+    assert loaded["gives"] == sorted(data.gives)
+    counts = {row["reason"]: row["count"] for row in loaded["rejects"]}
+    assert counts == data.rejects["reason"].value_counts().to_dict()
+    text = dii("load", *SAMPLE, "--home", home).stdout
+    for reason, count in counts.items():
+        assert re.search(rf"^ *{count} +{reason} +\S+, line \d+", text, re.MULTILINE)
+    # Taking it in twice has changed nothing.
+    with Network.create("ttn", seed=7) as once, Network.open(home, readonly=True) as twice:
+        once.ingest(data)
+        assert once.header() == twice.header()
+
+
+def test_columns_of_foreign_tables_can_be_named(tmp_path: Path) -> None:
+    path, home = tmp_path / "fleet.csv", tmp_path / "home"
+    path.write_text("box,who\nA84041FFFF03B91B,ann\n")
+    dii("init", "--home", home, "--seed", 7, "--start", "2025-03-03")
+    refused("load", path, "--home", home)
+    named = ["--columns", "box=gateway", "--columns", "who=operator"]
+    assert read("load", path, *named, "--home", home)["operators"] == 1
+    assert read("list", "gateways", "--home", home)[0]["operator"] == "ann"
+
+
+def test_run_makes_loads_and_settles_as_python_does(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    files = ["--registry", SAMPLE[0], "--receptions", SAMPLE[1], "--receptions", SAMPLE[2]]
+    done = read("run", *files, "--epochs", 3, "--seed", 7, "--home", home)
+    with Network.create(seed=7) as expected:
+        expected.ingest(load(*SAMPLE))
+        expected.run(epochs=3)
+        assert done["header"] == expected.header().hash.hex()
+        assert done["epochs"] == plain(expected.epochs())
+        assert done["operators"] == plain(expected.operators())
+        assert (done["epochs_settled"], done["epochs_with_data"]) == (3, 8)
+        assert done["laboratory"] is True
+        # Running again goes on; what is loaded already need not be said, and may be.
+        expected.run()
+        read("run", "--epochs", 2, "--home", home)
+        done = read("run", *files, "--home", home)
+        assert done["header"] == expected.header().hash.hex()
+        assert done["epochs_settled"] == 8
+        assert read("run", "--home", home) == done
+
+
+def test_a_seed_makes_a_laboratory_and_is_fixed(home: Path, tmp_path: Path) -> None:
+    assert "--seed" in dii("run", "--seed", 8, "--home", home, code=2).stderr
+    dii("run", "--seed", 7, "--home", home)
+    fresh = tmp_path / "home"
+    done = read("run", "--receptions", SAMPLE[1], "--epochs", 1, "--home", fresh)
+    assert done["laboratory"] is False
+    keys = fresh / "keys"
+    assert {path.name for path in keys.iterdir()} == {
+        "network", "passphrase", "reporter.json", "validator.json"
+    }  # fmt: skip
+    assert all(path.stat().st_mode & 0o077 == 0 for path in [keys, *keys.iterdir()])
+    assert "--seed" in dii("run", "--seed", 8, "--home", fresh, code=2).stderr
+
+
+def test_a_registry_alone_gets_traffic_of_its_own(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    text = dii("run", "--registry", SAMPLE[0], "--epochs", 2, "--seed", 1, "--home", home).stdout
+    assert "2 days from 2025-03-11 of generated traffic (seed 7)" in text
+    first = read("run", "--home", home)
+    assert (first["epochs_settled"], first["epochs_with_data"]) == (2, 2)
+    assert "generated" in refused("run", "--receptions", SAMPLE[1], "--home", home)
+    # More epochs mean more days, and the days that were stay as they were.
+    more = read("run", "--registry", SAMPLE[0], "--epochs", 3, "--home", home)
+    assert more["epochs"][:2] == first["epochs"]
+    assert len(more["epochs"]) == 3
+    one_go = tmp_path / "one"
+    whole = read("run", "--registry", SAMPLE[0], "--epochs", 3, "--seed", 1, "--home", one_go)
+    assert whole["header"] == more["header"]
+
+
+def test_an_interrupted_run_goes_on_to_the_same_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settling takes several blocks here; between any two of them the run is stopped once."""
+    make_genesis = Genesis.make.__func__  # type: ignore[attr-defined]
+    limits = Limits(settle_rows=30)
+    small = classmethod(lambda cls, **content: make_genesis(cls, **(content | {"limits": limits})))
+    monkeypatch.setattr(Genesis, "make", small)
+    begun = make(tmp_path / "begun")
+    whole = shutil.copytree(begun, tmp_path / "whole")
+    expected = read("run", "--epochs", 1, "--home", whole)
+    first, last = read("status", "--home", begun)["height"], expected["height"]
+    assert last - first > 4
+    produce = Solo.produce
+    for stop in range(first, last):
+        home = shutil.copytree(begun, tmp_path / f"stopped-{stop}")
+
+        def stopping(self: Solo, *args: Any, stop: int = stop) -> Any:
+            if self.node.height == stop:
+                raise KeyboardInterrupt
+            return produce(self, *args)
+
+        monkeypatch.setattr(Solo, "produce", stopping)
+        stopped = dii("run", "--epochs", 1, "--home", home, code=130)
+        assert stopped.stderr == "dii: interrupted; what was committed is kept\n"
+        monkeypatch.setattr(Solo, "produce", produce)
+        with Network.open(home) as network:
+            network.run(epochs=1 - network.settled)
+        assert read("status", "--home", home)["header"] == expected["header"]
+
+
+def test_synth_makes_the_sample_again(tmp_path: Path) -> None:
+    written = read("synth", tmp_path / "made")["files"]
+    for path in SAMPLE:
+        assert (tmp_path / "made" / path.name).read_bytes() == path.read_bytes()
+        assert written[path.name] == path.stat().st_size
+
+
+# --- looking -------------------------------------------------------------------------------------
+
+
+def test_status_agrees_with_python(home: Path, network: Network) -> None:
+    found, header = read("status", "--home", home), network.header()
+    assert found["chain"] == network.genesis.chain_id
+    assert (found["height"], found["header"]) == (header.height, header.hash.hex())
+    assert found["app_hash"] == network.state.committed_root.hex()
+    assert (found["epochs_settled"], found["epochs_with_data"]) == (8, 8)
+    held = int(network.accounts()["balance_uttc"].sum())
+    dust = int(network.epochs()["dust_uttc"].iloc[-1])
+    assert found["minted_uttc"] - found["burned_uttc"] == held + dust
+    text = dii("status", "--home", home).stdout
+    assert all(str(fact) in text for fact in network.summary().values())
+
+
+def test_a_home_that_waits_for_data_says_so(tmp_path: Path) -> None:
+    dii("init", "--home", tmp_path, "--seed", 1)
+    assert "first telemetry" in dii("status", "--home", tmp_path).stdout
+    assert read("status", "--home", tmp_path)["sealed"] is False
+    assert "first day" in refused("list", "epochs", "--home", tmp_path)
+
+
+@pytest.mark.parametrize("table", look.Table)
+def test_lists_give_programs_every_row_and_column(
+    table: look.Table, home: Path, network: Network, tmp_path: Path
+) -> None:
+    expected: pd.DataFrame = getattr(network, table.value)()
+    assert len(expected) > 0 or table is look.Table.TRANSFERS
+    assert read("list", table, "--home", home) == plain(expected)
+    parquet = tmp_path / "table.parquet"
+    assert read("list", table, "--parquet", parquet, "--home", home)["rows"] == len(expected)
+    pd.testing.assert_frame_equal(pd.read_parquet(parquet), expected)
+    csv = pd.read_csv(io.StringIO(dii("list", table, "--csv", "--home", home).stdout))
+    assert list(csv.columns) == list(expected.columns)
+    for name in expected.select_dtypes("int").columns:
+        assert csv[name].tolist() == expected[name].tolist()
+    text = dii("list", table, "--home", home).stdout
+    assert len(text.splitlines()) == 2 + len(expected)
+    assert "…" not in text
+    assert read("list", table, "--limit", 3, "--home", home) == plain(expected.head(3))
+
+
+def test_people_see_amounts_in_whole_units(home: Path, network: Network) -> None:
+    paid = network.epochs()["paid_uttc"].iloc[0]
+    line = dii("list", "epochs", "--home", home).stdout.splitlines()[2]
+    whole, fraction = divmod(int(paid), 10**6)
+    assert f" {whole:,}.{fraction:06} " in line
+    assert " 10,000.000000 " in line
+
+
+def test_show_block_and_transaction(home: Path, network: Network) -> None:
+    blocks, transactions = network.blocks(), network.transactions()
+    for _, row in blocks.head(4).iterrows():
+        for name in (row["height"], row["hash"], row["hash"][:8]):
+            found = read("show", "block", name, "--home", home)
+            assert (found["height"], found["hash"]) == (row["height"], row["hash"])
+            assert len(found["transactions"]) == row["transactions"]
+    for _, row in transactions.head(3).iterrows():
+        found = read("show", "tx", row["id"][:12], "--home", home)
+        assert {name: found[name] for name in row.index} == plain(row.to_dict())
+    assert found["kind"] == "ReportChunk"
+    assert found["message"]["epoch"] == 0
+    assert "characters" in dii("show", "tx", row["id"], "--home", home).stdout
+
+
+def test_show_account_gateway_and_epoch(home: Path, network: Network, top: str) -> None:
+    accounts = network.accounts()
+    for _, row in accounts.head(3).iterrows():
+        for name in (row["account"], row["address"]):
+            found = read("show", "account", name, "--home", home)
+            assert {name: found[name] for name in row.index} == plain(row.to_dict())
+            owned = network.gateways().query("operator == @row['account']")
+            assert found["gateways"] == plain(owned)
+    gateway = read("show", "gateway", top, "--home", home)
+    assert read("show", "gateway", gateway["hash"], "--home", home) == gateway
+    for epoch in range(8):
+        issued = network.issuance(epoch).set_index("gateway")
+        shown = read("show", "epoch", epoch, "--home", home)
+        assert shown["issuance"] == plain(network.issuance(epoch))
+        assert sum(row["amount_uttc"] for row in shown["issuance"]) == shown["paid_uttc"]
+        assert gateway["epochs"][epoch]["amount_uttc"] == issued["amount_uttc"][top]
+    dii("show", "gateway", top, "--home", home)
+    dii("show", "epoch", 2, "--home", home)
+    dii("show", "account", "bob", "--home", home)
+
+
+def test_an_account_that_was_never_paid_is_shown_as_unused(copy: Path) -> None:
+    made = read("keys", "new", "eve", "--home", copy)
+    found = read("show", "account", "eve", "--home", copy)
+    assert (found["kind"], found["balance_uttc"]) == ("unused", 0)
+    assert found["address"] == made["address"]
+
+
+ESCAPES = "\x1b[31m\x1b]0;gotcha\x07"
+
+
+def test_names_are_shown_as_they_are_and_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    registry, home = tmp_path / "registry.json", tmp_path / "home"
+    owners = ["[red]x[/red]\u202e", f"[bold]{ESCAPES}", ":warning:"]  # the second becomes a reject
+    gateways = [
+        {"id": f"box-{number}{ESCAPES if number == 3 else ''}", "owner": owner}
+        for number, owner in enumerate([*owners, "ann"])
+    ]
+    for gateway in gateways:
+        gateway["last_seen"] = "2025-03-02T00:00:00Z"
+    registry.write_text(json.dumps({gateway["id"]: gateway for gateway in gateways}))
+    run = dii("run", "--registry", registry, "--epochs", 1, "--seed", 1, "--home", home)
+    listed = dii("list", "operators", "--home", home)
+    for text in (run.stdout, listed.stdout):
+        assert "[red]x[/red]" in text
+        assert ":warning:" in text
+        assert all(character.isprintable() or character == "\n" for character in text)
+    names = {row["operator"] for row in read("list", "operators", "--home", home)}
+    assert {owners[0], owners[2]} <= names
+    nobody = refused("show", "account", "nobody\n\x1b[31mdii: all is well", "--home", home)
+    assert nobody[:-1].isprintable()
+
+
+# --- receipts and proofs -------------------------------------------------------------------------
+
+
+def test_a_receipt_explains_its_amount(home: Path, network: Network, top: str) -> None:
+    found, receipt = read("receipt", top, 2, "--home", home), network.receipt(top, 2)
+    assert found["amount_uttc"] == receipt.amount > 0
+    assert (found["weight"], found["metrics"]) == (receipt.weight, receipt.metrics)
+    pool = found["pool_uttc"] + found["carried_uttc"]
+    assert found["amount_uttc"] == pool * found["weight"] // found["total_weight"]
+    assert "verified" not in found
+    assert read("receipt", top, 2, "--verify", "--home", home)["verified"] is True
+    text = dii("receipt", top.removeprefix("ttn:"), 2, "--verify", "--home", home).stdout
+    assert all(line in text for line in receipt.lines().values())
+    assert network.header().hash.hex() in text
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to check proofs in, with no home in reach."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("DII_HOME", raising=False)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["receipt", "account", "nobody", "gateway"])
+def test_a_proof_checks_with_nothing_but_a_header_hash(
+    kind: str, home: Path, network: Network, top: str, elsewhere: Path
+) -> None:
+    header = network.header().hash.hex()
+    words: tuple[object, ...] = {
+        "receipt": ("receipt", top, "--epoch", 2),
+        "account": ("account", "bob"),
+        "nobody": ("account", format_address(bytes(range(20)))),
+        "gateway": ("gateway", top),
+    }[kind]
+    made = read("proof", "make", *words, "-o", "a.proof", "--home", home)
+    assert made == {"file": "a.proof", "height": network.height, "header": header}
+    found = read("proof", "check", "a.proof", "--header", header)
+    assert (found["holds"], found["header"]["hash"]) == (True, header)
+    proven = found["proven"]
+    match kind:
+        case "receipt":
+            receipt = network.receipt(top, 2)
+            assert proven["kind"] == "receipt"
+            assert (proven["stream"], proven["epoch"]) == ("main", 2)
+            assert (proven["amount"], proven["metrics"]) == (receipt.amount, receipt.metrics)
+        case "account":
+            assert proven["value"] == {"balance": 500 * 10**6, "nonce": 0}
+        case "nobody":
+            assert proven["present"] is False
+        case "gateway":
+            assert proven["value"]["scope"] == "main"
+    text = dii("proof", "check", "a.proof", "--header", header).stdout
+    assert "holds" in text
+    assert ("absent" in text) is (kind == "nobody")
+    # The file is what standard output would be, and standard input will do.
+    piped = dii("proof", "make", *words, "--home", home).stdout
+    assert piped == Path("a.proof").read_text()
+    dii("proof", "check", "-", "--header", header, typed=piped)
+    # Any other header hash, and any other content, is refused.
+    other = ("0" if header[0] != "0" else "1") + header[1:]
+    assert "made against header" in refused("proof", "check", "a.proof", "--header", other)
+    content = json.loads(piped)
+    for path in _texts(content):
+        forged = json.loads(piped)
+        *way, last = path
+        inner = forged
+        for step in way:
+            inner = inner[step]
+        inner[last] = _flipped(inner[last])
+        Path("b.proof").write_text(json.dumps(forged))
+        if path not in {("header_hash",), ("kind",)}:  # said for people; nothing is taken from it
+            refused("proof", "check", "b.proof", "--header", header)
+
+
+def _texts(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to every text and number in a JSON document."""
+    if isinstance(content, dict | list):
+        items = content.items() if isinstance(content, dict) else enumerate(content)
+        for key, value in items:
+            yield from _texts(value, (*path, key))
+    elif content is not None:
+        yield path
+
+
+def _flipped(value: str | int) -> str | int:
+    if isinstance(value, int):
+        return value + 1
+    middle = len(value) // 2
+    digit = "0" if value[middle] != "0" else "1"
+    return value[:middle] + digit + value[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe", b"null", b"[]", b"{}", b'{"format": "dii/proof/1"}', b'{"kind": "receipt"}',
+     b"[" * 99_999, b" " * (2 << 20)],
+    ids=["empty", "binary", "null", "list", "object", "format", "kind", "deep", "large"],
+)  # fmt: skip
+def test_what_is_no_proof_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.proof"
+    path.write_bytes(content)
+    assert "does not hold" in refused("proof", "check", path, "--header", "0" * 64)
+
+
+def test_verify_executes_the_chain_again(home: Path, network: Network) -> None:
+    found, expected = read("verify", "--home", home), network.verify()
+    assert found["app_hash"] == expected.app_hash.hex()
+    assert (found["height"], found["transactions"]) == (expected.height, expected.transactions)
+    assert (found["minted_uttc"], found["burned_uttc"]) == (expected.minted, expected.burned)
+    (line,) = dii("verify", "--home", home).stdout.splitlines()
+    assert found["app_hash"] in line
+    assert network.currency.format(expected.minted) in line
+
+
+def test_a_lost_index_is_made_again(copy: Path) -> None:
+    before = [read("list", table, "--home", copy) for table in look.Table]
+    (copy / "index.sqlite").unlink()
+    assert "dii rebuild" in refused("list", "epochs", "--home", copy)
+    assert read("rebuild", "--home", copy) == {"height": read("status", "--home", copy)["height"]}
+    assert [read("list", table, "--home", copy) for table in look.Table] == before
+
+
+# --- messages and keys ---------------------------------------------------------------------------
+
+
+def balances(home: Path) -> dict[str, int]:
+    """Return all balances by name."""
+    return {row["account"]: row["balance_uttc"] for row in read("list", "accounts", "--home", home)}
+
+
+def test_transfer_and_burn_move_what_they_say(copy: Path) -> None:
+    before = balances(copy)
+    sent = read("transfer", "north-iot", "12.5 TTC", "--from", "bob", "--home", copy)
+    burned = read("burn", "1.25", "--from", "bob", "--home", copy)
+    after = balances(copy)
+    rows = {row["id"]: row for row in read("list", "transactions", "--home", copy)}
+    fees = rows[sent["transaction"]]["fee_uttc"] + rows[burned["transaction"]]["fee_uttc"]
+    assert after["north-iot"] - before["north-iot"] == 12_500_000
+    assert before["bob"] - after["bob"] == 12_500_000 + 1_250_000 + fees
+    assert after["treasury"] - before["treasury"] == fees > 0
+    assert rows[sent["transaction"]]["height"] == sent["height"]
+    assert read("verify", "--home", copy)["burned_uttc"] == 1_250_000
+    text = dii("transfer", "treasury", "1,000", "--from", "bob", "--home", copy, code=1).stderr
+    assert "refused" in text
+    text = dii("transfer", "treasury", "1", "--from", "bob", "--home", copy).stdout
+    assert text.startswith("1 TTC from bob to treasury: transaction ")
+
+
+def test_a_claim_opens_an_operators_account_to_a_key(copy: Path) -> None:
+    before = balances(copy)
+    dii("claim", "north-iot", "bob", "--home", copy)
+    assert balances(copy)["bob"] == before["bob"] + before["north-iot"]
+    assert "north-iot" in refused("claim", "north-iot", "bob", "--home", copy)
+    # Both names still lead to the money, and bob can spend it.
+    gateway = next(
+        row for row in read("list", "gateways", "--home", copy) if row["operator"] == "north-iot"
+    )
+    dii("transfer", "treasury", "600", "--from", "bob", "--home", copy)
+    dii("transfer", "north-iot", "1", "--from", "bob", "--home", copy)
+    dii("assign", gateway["gateway"], "linden-lab", "--from", "bob", "--home", copy)
+    owners = {row["gateway"]: row["operator"] for row in read("list", "gateways", "--home", copy)}
+    assert owners[gateway["gateway"]] == "linden-lab"
+    # A key that lies elsewhere is named by its public key.
+    key = read("keys", "new", "ann", "--home", copy)["public_key"]
+    dii("claim", "linden-lab", key, "--home", copy)
+    assert balances(copy)["ann"] == before["linden-lab"]
+
+
+def test_only_a_gateways_owner_hands_it_on(copy: Path, top: str) -> None:
+    assert "belongs to" in refused("assign", top, "bob", "--from", "bob", "--home", copy)
+
+
+def test_keys_are_made_listed_and_carried_to_another_home(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for home in (one, other):
+        dii("init", "--home", home, "--start", "2025-03-03")
+    outputs = [dii("keys", "new", "ann", "--home", one).stdout]
+    shown = read("keys", "show", "ann", "--home", one)
+    assert shown in read("keys", "list", "--home", one)
+    names = [row["name"] for row in read("keys", "list", "--home", one)]
+    assert names == ["ann", "reporter", "validator"]
+    file, passphrase = one / "keys" / "ann.json", one / "keys" / "passphrase"
+    outputs.append(refused("keys", "new", "ann", "--home", one))
+    bring = ["keys", "import", "ann2", file, "--home", other]
+    wrong = dii(*bring, typed="wrong\n", code=1)
+    assert "the password does not open" in wrong.stderr
+    outputs.append(dii(*bring, "--password-file", passphrase).stdout)
+    brought = read("keys", "show", "ann2", "--home", other)
+    assert brought["public_key"] == shown["public_key"]
+    outputs += [dii("keys", "list", "--home", one).stdout, wrong.output]
+    secrets = [path.read_bytes() for path in (passphrase, one / "keys" / "network")]
+    for text in outputs:
+        assert shown["public_key"] in text or "ann" in text or "password" in text
+        assert not any(secret.decode() in text for secret in secrets)
+    broken = tmp_path / "broken.json"
+    broken.write_bytes(file.read_bytes()[:-1])
+    refused("keys", "import", "eve", broken, "--password-file", passphrase, "--home", other)
+    assert "no such file" in refused(
+        "keys", "import", "eve", tmp_path / "no", "--password-file", passphrase, "--home", other
+    )
+
+
+# --- terminals and pipes -------------------------------------------------------------------------
+
+
+def script(*words: object, **options: Any) -> subprocess.Popen[str]:
+    """Start ``dii`` as a process of its own."""
+    command = [sys.executable, "-c", "from dii.cli import main; main()", *map(str, words)]
+    return subprocess.Popen(command, cwd=ROOT, text=True, **options)
+
+
+def on_terminal(*words: object, **environment: str) -> str:
+    """Run ``dii`` on a terminal of its own and return all that it shows."""
+    ours, theirs = pty.openpty()
+    fresh = {name: os.environ[name] for name in os.environ if name not in {"NO_COLOR", "COLUMNS"}}
+    environment = fresh | {"TERM": "xterm-256color", "COLUMNS": "100"} | environment
+    process = script(*words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 1 << 16):
+            shown += part
+    except OSError:  # how Linux says that the other side is closed
+        pass
+    os.close(ours)
+    assert process.wait() == 0, shown
+    return shown.decode()
+
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
+
+
+def test_a_terminal_gets_colours_and_progress(home: Path) -> None:
+    shown = on_terminal("verify", "--home", home)
+    assert "executing blocks" in shown
+    assert COLOUR.search(on_terminal("status", "--home", home))
+
+
+def test_no_color_is_obeyed(home: Path) -> None:
+    shown = on_terminal("status", "--home", home, NO_COLOR="1")
+    assert "ShapleyTraffic" in shown
+    assert not COLOUR.search(shown)
+
+
+def test_tables_fit_a_terminal_and_lose_no_digit(home: Path, network: Network) -> None:
+    shown = on_terminal("list", "accounts", "--home", home, COLUMNS="60", NO_COLOR="1")
+    lines = [line for line in shown.split("\r\n") if not line.startswith("\x1b")]
+    assert max(map(len, lines)) <= 60
+    assert all(f"{value / 10**6:,.6f}" in shown for value in network.accounts()["balance_uttc"])
+
+
+def test_a_pipe_gets_neither_colours_nor_progress(home: Path) -> None:
+    process = script(
+        "verify", "--home", home, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"TERM": "xterm-256color"},
+    )  # fmt: skip
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert "\x1b" not in out
+
+
+def test_a_reader_who_has_had_enough_is_no_error(home: Path) -> None:
+    enough, pipe = os.pipe()
+    os.close(enough)
+    process = script("list", "blocks", "--home", home, stdout=pipe, stderr=subprocess.PIPE)
+    os.close(pipe)
+    assert process.communicate()[1] == ""
+    assert process.returncode == 1
+
+
+def test_a_terminal_of_few_letters_shows_what_it_can(home: Path) -> None:
+    process = script(
+        "list", "operators", "--home", home, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    )  # fmt: skip
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert "north-iot" in out
+
+
+# --- the demo and what it recommends -------------------------------------------------------------
+
+
+def recommended(text: str) -> list[list[str]]:
+    """Return the commands that an output recommends."""
+    lines = [line.strip() for line in text.splitlines()]
+    words = [shlex.split(line) for line in lines if re.match(r"\S*\bdii ", line)]
+    return [line[1:] for line in words if line[1] in VERBS]
+
+
+def test_what_the_demo_recommends_works_in_its_order(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    demo.main()
+    text = capsys.readouterr().out
+    assert "the proof does not hold" in text
+    assert str(tmp_path) not in text
+    lines = recommended(text)
+    assert [line[0] for line in lines] == ["init", "load", "run", "receipt", "transfer", "verify"]
+    monkeypatch.setenv("DII_HOME", str(tmp_path / "home"))
+    for line in lines:
+        dii(*line)
+    # The same seed and the same calls: what the demo showed is what this home holds.
+    assert read("list", "epochs")[0]["paid_uttc"] == 9_901_380_652
+    assert "9,901.380652" in text
+    assert read("status")["chain"] in text
+
+
+def test_what_a_run_recommends_works(home: Path, elsewhere: Path) -> None:
+    lines = recommended(dii("run", "--home", home).stdout)
+    assert [line[0] for line in lines] == ["receipt", "proof", "proof", "list", "verify"]
+    for line in lines:
+        dii(*line)
+
+
+# --- real data -----------------------------------------------------------------------------------
+
+
+def test_the_real_ttn_of_2018_has_an_economy(tmp_path: Path) -> None:
+    registry, home = real_data("ttn/registry_world_2018-04-20.json"), tmp_path / "home"
+    done = read("run", "--registry", registry, "--epochs", 2, "--seed", 1, "--home", home)
+    assert [row["gateways"] for row in done["epochs"]] == [5800, 5800]
+    assert done["epochs"][0]["start"] == "2018-04-21T00:00:00Z"
+    operators = {row["operator"]: row for row in done["operators"]}
+    assert len(operators) == 2981 + 1
+    assert operators["treasury"]["gateways"] == 1300
+    for row in done["epochs"]:
+        assert row["pool_uttc"] == 10**10
+    minted = sum(row["paid_uttc"] + row["unminted_uttc"] for row in done["epochs"])
+    assert minted + done["epochs"][-1]["dust_uttc"] == 2 * 10**10 == done["minted_uttc"]
+    gateway = read("show", "epoch", 1, "--home", home)["issuance"][0]["gateway"]
+    dii("receipt", gateway, 1, "--verify", "--home", home)
+
+
+def test_a_real_hilltop_device_pays_eleven_gateways(tmp_path: Path) -> None:
+    file = real_data("campusiot/saint_eynard_device33.ndjson.gz")
+    done = read("run", "--receptions", file, "--epochs", 2, "--seed", 1, "--home", tmp_path)
+    assert done["epochs_with_data"] == 98
+    assert len(done["operators"]) == 11
+    data = read("load", file, "--home", tmp_path)
+    assert data["receptions"] == 93_435
+    assert data["rejects"] == [
+        {"reason": "no_receptions", "count": 436, "first": f"{file.name}, line 9",
+         "detail": "no rxInfo: not an uplink"}
+    ]  # fmt: skip
+    with Network.open(tmp_path, readonly=True) as network:
+        for epoch in (0, 1):
+            heard = network.metrics(epoch).to_pandas()
+            whole = network.epochs()["total_weight"][epoch]
+            assert heard["shapley_uplinks"].sum() == whole
+            assert whole % 720_720 == 0, "each uplink divides exactly among up to eleven"
+
+
+def test_real_uplinks_through_packet_broker_are_paid_where_it_says_whose(tmp_path: Path) -> None:
+    file = real_data("ttn/ttn_v3_uplinks.jsonl")
+    done = read("run", "--receptions", file, "--epochs", 1, "--seed", 1, "--home", tmp_path)
+    assert done["epochs_with_data"] == 969
+    rejects = {
+        row["reason"]: row["count"] for row in read("load", file, "--home", tmp_path)["rejects"]
+    }
+    assert rejects == {"same_reception": 2, "simulated": 1}
+
+
+def test_registry_and_receptions_combine(tmp_path: Path) -> None:
+    registry, uplinks = tmp_path / "registry.json", real_data("ttn/ttn_v3_uplinks.jsonl")
+    heard = next(name for name in load(uplinks).gateways["gateway"].to_pylist() if ":" not in name)
+    gateway = {"id": f"eui-{heard.lower()}", "owner": "ann"}
+    registry.write_text(json.dumps({gateway["id"]: gateway}))
+    files = ["--registry", registry, "--receptions", uplinks]
+    read("run", *files, "--epochs", 1, "--seed", 1, "--home", tmp_path / "home")
+    owners = read("list", "gateways", "--home", tmp_path / "home")
+    assert [(row["gateway"], row["operator"]) for row in owners] == [(heard, "ann")]
