@@ -217,7 +217,10 @@ class LaboratoryKeys(NetworkError):
 class NotSealed(NetworkError):
     """The network waits for its first telemetry."""
 
-    template = "the network has no genesis yet: load telemetry first, or give it a start"
+    template = (
+        "the network has no genesis yet: load receptions or statuses, with whose first day it"
+        " starts, or make it with a start"
+    )
 
 
 class TrafficGenerated(NetworkError):
