@@ -1,0 +1,180 @@
+"""A chain that is the same wherever it is made: ``python -m tests.replay [FRAMES]``.
+
+Prints its hashes as JSON. Everything that changes the state takes part: every message, valid and
+not, every rule and policy, pages that fall into several blocks. Draws come from SHA-256, so that
+they depend on no version of anything. With FRAMES it runs that many Python frames deep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections import Counter
+
+from dii import codec, crypto
+from dii.application.messages import (
+    AssignGateway,
+    Burn,
+    Claim,
+    Message,
+    RegisterGateways,
+    Transfer,
+)
+from dii.consensus.node import Node
+from dii.consensus.solo import Solo
+from dii.crypto import SigningKey, claim_address
+from dii.genesis import Genesis
+from dii.ledger.index import TABLES
+from dii.ledger.transaction import MAX_BYTES
+from dii.minting import (
+    Airtime,
+    Composite,
+    DataCredits,
+    ExponentialDecay,
+    FixedEmission,
+    PerContribution,
+    ShapleyTraffic,
+    Uptime,
+)
+from tests.chains import (
+    ALICE,
+    BOB,
+    CAROL,
+    EPOCH,
+    GAS,
+    REPORTER,
+    START,
+    THIEF,
+    VALIDATOR,
+    gateway,
+    genesis,
+    report,
+    scope,
+    sign,
+    stream,
+)
+
+GATEWAYS = 40
+EPOCHS = 6
+METRICS = {
+    "main": ("online_ppm", "shapley_uplinks", "uplink_units"),
+    "other": ("online_ppm", "data_units"),
+}
+OPERATORS = [hashlib.sha256(b"operator %d" % number).digest()[:20] for number in range(3)]
+PEOPLE = (ALICE, BOB, CAROL, THIEF)
+
+
+def the_genesis() -> Genesis:
+    """Return a genesis with every rule and every policy."""
+    streams = [
+        stream("uptime", Uptime(300_000), FixedEmission(10_000), rest="traffic"),
+        stream("traffic", ShapleyTraffic(), PerContribution(50, 9_000), rest="points"),
+        stream("points", Composite(5, 3, 1), ExponentialDecay(8_000, 900_000), rest="treasury"),
+        stream("airtime", Airtime(), FixedEmission(777)),
+        stream("data", DataCredits(2), FixedEmission(5_000), scope="other", rest="presence"),
+        stream("presence", policy=FixedEmission(100), scope="other", rest="treasury"),
+    ]
+    return genesis(
+        scopes=[scope(name, metrics) for name, metrics in METRICS.items()],
+        streams=streams,
+        max_mint_per_epoch=30_000,
+        limits={"settle_rows": 60, "max_bindings": 50},
+    )
+
+
+class Replay:
+    """Makes the chain."""
+
+    def __init__(self) -> None:
+        self.node = Node(the_genesis())
+        self.solo = Solo(self.node, VALIDATOR)
+        self.nonces: Counter[SigningKey] = Counter()
+        self.drawn = 0
+
+    def draw(self, below: int) -> int:
+        """Return the next number below a bound."""
+        self.drawn += 1
+        return int.from_bytes(hashlib.sha256(b"draw %d" % self.drawn).digest()[:8]) % below
+
+    def say(self, key: SigningKey, message: Message, gas_limit: int = GAS) -> bytes:
+        """Sign a message with the next nonce."""
+        self.nonces[key] += 1
+        chain, nonce = self.node.genesis.hash, self.nonces[key] - 1
+        return sign(chain, key, nonce, message, gas_limit=gas_limit)
+
+    def talk(self) -> bytes:
+        """Return what somebody says."""
+        key, other = PEOPLE[self.draw(4)], PEOPLE[self.draw(4)]
+        address = [other.address, claim_address(OPERATORS[self.draw(3)]), bytes(20)][self.draw(3)]
+        match self.draw(10):
+            case 0:
+                return self.say(key, Burn(self.draw(5_000)))
+            case 1 | 2:
+                return self.say(key, AssignGateway(gateway(self.draw(GATEWAYS)), other.address))
+            case 3:
+                return self.say(key, Transfer(address, 10**10))
+            case 4:
+                return self.say(key, Claim("main", OPERATORS[0], key.public_key))
+            case 5:
+                return self.say(key, Transfer(hashlib.sha256(address).digest()[:20], 1), 1_500)
+            case _:
+                return self.say(key, Transfer(address, self.draw(10**6)))
+
+    def report(self, name: str, epoch: int) -> list[bytes]:
+        """Return an epoch's report; now and then a value is unknown."""
+        rows = {
+            gateway(number): [
+                None if self.draw(20) == 0 else self.draw(10**6) for _ in METRICS[name]
+            ]
+            for number in range(self.draw(2), GATEWAYS)
+        }
+        messages = report(epoch, rows, scope=name, metrics=METRICS[name], chunk_rows=9)
+        return [self.say(REPORTER, message) for message in messages]
+
+    def run(self) -> dict[str, object]:
+        """Make all blocks; return what they come to."""
+        owners = [key.address for key in PEOPLE] + [claim_address(one) for one in OPERATORS]
+        for name, first in (("main", 1), ("other", 25)):
+            bindings = tuple(
+                (gateway(number), owners[self.draw(len(owners))])
+                for number in range(first, first + 15)
+            )
+            self.solo.produce([self.say(REPORTER, RegisterGateways(name, bindings))])
+        deep: codec.Value = ()
+        for _ in range(codec.MAX_DEPTH - 4):
+            deep = (deep,)
+        strange = [b"", bytes(MAX_BYTES + 1), codec.encode(deep), codec.encode((deep, bytes(64)))]
+        for epoch in range(EPOCHS):
+            for _ in range(5):
+                self.solo.produce([self.talk() for _ in range(10)] + strange)
+            end = START + (epoch + 1) * EPOCH
+            self.solo.produce(self.report("main", epoch), end)
+            self.solo.produce(self.report("other", epoch))
+            if epoch < len(OPERATORS):
+                owner = PEOPLE[epoch].public_key
+                self.solo.produce([self.say(REPORTER, Claim("main", OPERATORS[epoch], owner))])
+            self.solo.settle()
+        header = self.node.header
+        assert header is not None
+        tables = {name: self.node.index.query(f"SELECT * FROM {name}") for name in TABLES}
+        rows = codec.encode([[name, rows] for name, rows in tables.items()])
+        return {
+            "height": header.height,
+            "header": header.hash.hex(),
+            "app_hash": self.node.app.info()[1].hex(),
+            "index": hashlib.sha256(rows).hexdigest(),
+            "transactions": len(tables["transactions"]),
+            "succeeded": sum(row[6] == 0 for row in tables["transactions"]),
+            "receipts": len(tables["receipts"]),
+        }
+
+
+def deeply(frames: int) -> dict[str, object]:
+    """Run with that many frames below."""
+    return deeply(frames - 1) if frames else Replay().run()
+
+
+if __name__ == "__main__":
+    print(json.dumps(deeply(int(sys.argv[1]) if len(sys.argv) > 1 else 0)))
+    print(f"{sys.version.split()[0]}, accelerator: {crypto.accelerator()}", file=sys.stderr)
