@@ -85,7 +85,10 @@ def _settle(network: Network) -> None:
     )
     with screen.progress("settling epochs") as tick:
         network.run(progress=tick)
-    look.show_overview(network, Path("home"))
+    look.show_overview(network, None, most=8)
+    screen.say()
+    screen.say("unminted: the share of receptions that name no gateway; treasury: of gateways")
+    screen.say("that name no operator.")
 
 
 def _explain(network: Network) -> None:

@@ -306,16 +306,16 @@ def overview_json(network: Network) -> dict[str, Any]:
     return status_json(network) | frames
 
 
-def show_overview(network: Network, home: Path, epochs: int = 10, operators: int = 10) -> None:
-    """Print the network, its last epochs and its top operators."""
+def show_overview(network: Network, home: Path | None, most: int = 10) -> None:
+    """Print the network, its last epochs and its top operators, and how to list the rest."""
     screen.facts(network.summary())
-    for table, most in ((Table.EPOCHS, epochs), (Table.OPERATORS, operators)):
+    for table in (Table.EPOCHS, Table.OPERATORS):
         frame: pd.DataFrame = getattr(network, table.value)()
-        shown = frame.tail(most) if table is Table.EPOCHS else frame.head(most)
         screen.say()
+        shown = frame.tail(most) if table is Table.EPOCHS else frame.head(most)
         screen.rows(shown, PEOPLE[table], network)
-        if len(frame) > most:
-            screen.say(f"{most} of {len(frame):,} {table}: {command(home, 'list', table)}", "dim")
+        if home is not None and len(frame) > most:
+            screen.say(f"{most} of {len(frame):,}; all: {command(home, 'list', table)}", "dim")
 
 
 def show_next(network: Network, home: Path) -> None:

@@ -131,7 +131,7 @@ def rows(
 
 def _column(name: str, network: Network | None) -> tuple[str, str, Callable[[Any], str]]:
     """Return a column's header, its name in the frame, and how its values are written."""
-    header = name.replace("_", " ")
+    header = name.removesuffix("_ppm").replace("_", " ")
     if network and name in MONEY:
         money = network.currency
         return f"{header} {money.symbol}", f"{name}_{money.unit}", _decimal(money.decimals)
