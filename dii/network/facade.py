@@ -204,7 +204,11 @@ class Network:
             What is there cannot be opened.
         """
         opened = Home.open(Path(home))
-        return cls(opened, opened.draft, readonly=readonly)
+        try:
+            return cls(opened, opened.draft, readonly=readonly)
+        except BaseException:
+            opened.close()
+            raise
 
     def _seal(self, first_time: int, gives: frozenset[str]) -> None:
         """Fix the genesis: its start is the beginning of the epoch of the first record."""
@@ -301,9 +305,16 @@ class Network:
         return self.view.state
 
     def header(self) -> Header:
-        """Return the last header: whoever trusts its hash can check everything."""
+        """Return the last header: whoever trusts its hash can check everything.
+
+        Raises
+        ------
+        NotSealed
+            There is no block yet; the first loading was interrupted.
+        """
         header = self.view.header
-        assert header is not None, "a sealed chain has a first block"
+        if header is None:
+            raise NotSealed
         return header
 
     @property
@@ -360,9 +371,9 @@ class Network:
         before, self._feed = self._feed, feed.admit(start, closed, self._feed)
         if before is not None and before.telemetry.aliases != self._feed.telemetry.aliases:
             self._lookback = None  # gateways go by other ids now
-        if self.home.folder is not None:
-            self._feed.save(self.home.folder / TELEMETRY)
         self._register(self._feed)
+        if self.home.folder is not None:  # last: what is settled later must find its owners
+            self._feed.save(self.home.folder / TELEMETRY)
 
     def _register(self, feed: Feed) -> None:
         """Remember the gateways' names and bind those that have an owner and no binding yet."""
