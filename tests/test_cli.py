@@ -414,6 +414,22 @@ def test_an_interrupted_run_goes_on_to_the_same_header(
         assert read("status", "--home", home)["header"] == expected["header"]
 
 
+def test_an_interrupted_load_leaves_nothing_to_settle_without_owners(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopping(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    fresh = tmp_path / "home"
+    dii("init", "--home", fresh, "--seed", 7, "--allocate", "bob=500")
+    with monkeypatch.context() as patch:
+        patch.setattr(Solo, "produce", stopping)
+        dii("load", *SAMPLE, "--home", fresh, code=130)
+    assert "load receptions" in refused("run", "--home", fresh)
+    dii("load", *SAMPLE, "--home", fresh)
+    assert read("run", "--home", fresh)["header"] == read("status", "--home", home)["header"]
+
+
 def test_synth_makes_the_sample_again(tmp_path: Path) -> None:
     written = read("synth", tmp_path / "made")["files"]
     for path in SAMPLE:
