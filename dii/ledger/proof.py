@@ -79,7 +79,7 @@ class Proof:
         Raises
         ------
         ProofInvalid
-            Not a proof file of this format.
+            Not a proof file of this format, or it says of its header what is not so.
         """
         try:
             if content["format"] != FORMAT:
@@ -87,8 +87,11 @@ class Proof:
             value, other = content["value"], content["other"]
             siblings = tuple(bytes.fromhex(text) for text in content["siblings"])
             found = None if other is None else (bytes.fromhex(other[0]), bytes.fromhex(other[1]))
+            header = codec.loads(Header, bytes.fromhex(content["header"]))
+            if content["header_hash"] != header.hash.hex():
+                raise ProofInvalid(message="its header is not the one whose hash it names")
             return cls(
-                codec.loads(Header, bytes.fromhex(content["header"])),
+                header,
                 bytes.fromhex(content["key"]),
                 None if value is None else bytes.fromhex(value),
                 TreeProof(siblings, found),
