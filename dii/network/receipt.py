@@ -72,9 +72,11 @@ class ReceiptProof:
         """Read a proof back; ProofInvalid where it is none."""
         issuance = Proof.from_json(content)
         try:
-            receipt = content["receipt"]
+            receipt, index = content["receipt"], content["receipt"]["index"]
+            if content["kind"] != "receipt" or type(index) is not int:
+                raise ProofInvalid(message="a receipt and its place among the others expected")
             path = tuple(bytes.fromhex(text) for text in receipt["path"])
-            return cls(bytes.fromhex(receipt["leaf"]), int(receipt["index"]), path, issuance)
+            return cls(bytes.fromhex(receipt["leaf"]), index, path, issuance)
         except (KeyError, TypeError, ValueError) as error:
             raise ProofInvalid(message=f"not a receipt's proof ({error!r})") from None
 
