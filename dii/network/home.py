@@ -166,9 +166,11 @@ class Home:
 
     def _load_key(self, name: str, *, create: bool) -> SigningKey:
         if self.seed is not None:
-            if not create and self.find("account", name) is None:
+            key = SigningKey.derive(self.seed, name)
+            # A name that only a registry knows has a claim account and must not get a second one.
+            if not create and key.address not in self.names("account"):
                 raise KeyMissing(name=name, folder=self.folder)
-            return SigningKey.derive(self.seed, name)
+            return key
         assert self.folder is not None
         path = self.key_path(name)
         if path.exists():
