@@ -572,6 +572,7 @@ class Network:
             for wire, one in zip(placed, result.results):
                 kind = type(waiting.pop(wire)).__name__
                 if one.code:
+                    solo.settle()  # what failed took its fee: a header must carry that, too
                     raise Refused(kind=kind, message=one.detail)
         solo.settle()
         return crypto.sha256(wires[-1]).hex() if wires else ""
