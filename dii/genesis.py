@@ -118,8 +118,11 @@ class SpecSection(_Part):
 
     @classmethod
     def of(cls, spec: Spec) -> SpecSection:
-        """Return the section that names a rule or policy."""
-        return cls(name=spec.name, version=spec.version, parameters=dict(spec.parameters))
+        """Return the section that names a rule or policy; GenesisError where none can."""
+        try:
+            return cls(name=spec.name, version=spec.version, parameters=dict(spec.parameters))
+        except ValidationError as error:
+            raise _named(error, spec.name) from None
 
     @property
     def spec(self) -> Spec:
@@ -199,9 +202,7 @@ class Genesis(_Part):
         try:
             return cls(**content)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "(whole)"
-            raise GenesisError(field=field, message=first["msg"]) from None
+            raise _named(error) from None
         except DiiError as error:
             if isinstance(error, GenesisError | MetricNotReported):
                 raise
@@ -293,6 +294,13 @@ class Genesis(_Part):
         content = self.model_dump()
         content["start"] = self.start.astimezone(UTC)
         return tomli_w.dumps(_without_none(content))
+
+
+def _named(error: ValidationError, *within: str) -> GenesisError:
+    """Return an error that names the first bad field."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in (*within, *first["loc"])) or "(whole)"
+    return GenesisError(field=field, message=first["msg"])
 
 
 def _unique(field: str, names: list[str]) -> None:
