@@ -41,7 +41,7 @@ def genesis_of(reporter: crypto.SigningKey) -> Genesis:
         max_mint_per_epoch=10**10,
         laboratory=True,
         validators=[{"public_key": reporter.public_key.hex()}],
-        limits={"max_bindings": MAX_ROWS, "block_bytes": 1 << 22},
+        limits={"max_bindings": MAX_ROWS, "block_bytes": 4_000_000},
         scopes=[
             {
                 "name": "main",
