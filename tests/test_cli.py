@@ -254,6 +254,18 @@ def test_a_defect_shows_its_traceback(home: Path, monkeypatch: pytest.MonkeyPatc
         dii("status", "--home", home)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("Query interrupted")])
+def test_an_interrupt_is_one_line_and_exits_with_130(
+    error: BaseException, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Network, "summary", interrupted)
+    stopped = dii("status", "--home", home, code=130)
+    assert stopped.stderr == "dii: interrupted; what was committed is kept\n"
+
+
 def test_a_second_writer_is_refused_and_readers_are_not(home: Path, top: str) -> None:
     with Network.open(home):
         for line in ("status", "list blocks", f"receipt {top} 2 --verify", "verify"):
@@ -406,8 +418,7 @@ def test_an_interrupted_run_goes_on_to_the_same_header(
             return produce(self, *args)
 
         monkeypatch.setattr(Solo, "produce", stopping)
-        stopped = dii("run", "--epochs", 1, "--home", home, code=130)
-        assert stopped.stderr == "dii: interrupted; what was committed is kept\n"
+        dii("run", "--epochs", 1, "--home", home, code=130)
         monkeypatch.setattr(Solo, "produce", produce)
         with Network.open(home) as network:
             network.run(epochs=1 - network.settled)

@@ -52,15 +52,17 @@ def _one_line() -> Iterator[None]:
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        typer.echo("dii: interrupted; what was committed is kept", err=True)
-        raise typer.Exit(130) from None
     except DiiError as error:
-        fault = str(error)
+        code, fault = 1, str(error)
     except OSError as error:
-        fault = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        code, fault = 1, f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # DuckDB has its own words for an interrupt.
+        if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
+            raise
+        code, fault = 130, "interrupted; what was committed is kept"
     typer.echo(f"dii: {clean(fault)}", err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def clean(text: str) -> str:
