@@ -113,8 +113,8 @@ class Node:
             result = _execute(self.app, block)
             diff = self.app.commit()
             self.store.append(block.header.height, codec.dumps(block), encode_diff(diff))
-        self.header = block.header
-        self._index(block, result)
+            self.header = block.header
+            self._index(block, result)
         return result
 
     def _index(self, block: Block, result: BlockResult) -> None:
