@@ -98,7 +98,11 @@ class Network:
             self._feed = Feed.open(home.folder / TELEMETRY)
             self._lookback = None if readonly else self._open_lookback(home.folder / TELEMETRY)
         if self._genesis is not None:
-            self._start(self._genesis)
+            try:
+                self._start(self._genesis)
+            except BaseException:
+                self.close()
+                raise
 
     # --- making and opening -------------------------------------------------------------------
 
