@@ -384,7 +384,8 @@ class Network:
         operators = feed.operators()
         named = sorted({name for name in operators.values() if name is not None})
         addresses = {name: self.home.operator_address(name) for name in named}
-        self.home.remember("account", [(addresses[name], name, None) for name in named])
+        shown = {name: f"{name} (operator)" if name in RESERVED else name for name in named}
+        self.home.remember("account", [(addresses[name], shown[name], None) for name in named])
         hashed = {gateway: self.home.gateway_hash(gateway) for gateway in operators}
         rows = feed.telemetry.gateways.to_pylist()
         self.home.remember(

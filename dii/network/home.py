@@ -193,8 +193,11 @@ class Home:
         return keyed_hash(self.network_key, "gateway", gateway)
 
     def operator_address(self, operator: str) -> bytes:
-        """Return the account of an operator: the one of that name, else a claim account."""
-        known = self.find("account", operator)
+        """Return the account of an operator: the one of that name, else a claim account.
+
+        Registries are written by strangers, so the network's own accounts are nobody's name there.
+        """
+        known = None if operator in RESERVED else self.find("account", operator)
         return known or crypto.claim_address(keyed_hash(self.network_key, "operator", operator))
 
     def is_claim(self, operator: str | None, address: bytes) -> bool:
