@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
-from contextlib import nullcontext
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import tomli_w
 
 from dii import Network, load, minting
 from dii.application.records import ACCOUNTS, GATEWAYS, ISSUANCES
 from dii.codec import dumps
+from dii.consensus.solo import Solo
 from dii.crypto import SigningKey, claim_address, keyed_hash
 from dii.errors import (
     AlreadyClaimed,
@@ -34,11 +37,13 @@ from dii.errors import (
     ShapeMismatch,
     StoreLocked,
     UnknownName,
+    WrongPassword,
 )
 from dii.genesis import TREASURY
 from dii.ledger.log import root_of
 from dii.ledger.proof import MAX_BYTES, Proof, read_json
 from dii.network import Receipt
+from dii.network.home import RESERVED
 from dii.network.receipt import ReceiptProof
 from dii.telemetry import Telemetry
 from dii.units import DAY
@@ -189,6 +194,18 @@ def test_a_home_is_written_by_one_and_read_by_many(tmp_path, data):
             Network.open(tmp_path / "home")
         with Network.open(tmp_path / "home", readonly=True) as reader:
             assert roots(reader) == roots(network)
+
+
+def test_a_network_that_could_not_be_opened_lets_go_of_its_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("DII_PASSWORD", "right")
+    Network.create(home=tmp_path / "home", start="2018-04-21").close()
+    monkeypatch.setenv("DII_PASSWORD", "wrong")
+    with pytest.raises(WrongPassword) as held:
+        Network.open(tmp_path / "home")
+    monkeypatch.setenv("DII_PASSWORD", "right")
+    with Network.open(tmp_path / "home") as network:
+        assert network.height == 1
+    assert held.tb is not None, "a notebook keeps the last traceback, and all that it refers to"
 
 
 def test_the_same_data_a_second_time_changes_nothing(net, data):
@@ -385,6 +402,62 @@ def test_receipts_verify_against_the_last_header_whatever_happened_before(net):
         with pytest.raises(Refused) if "not" in words else nullcontext():
             happen()
         assert net.receipt(gateway, 1).verify(net.header())
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_an_operator_called_like_an_account_of_the_network_gets_a_claim_account(tmp_path, name):
+    """Registries are written by strangers: a name in one must not stand for the treasury."""
+    registry = tmp_path / "registry.json"
+    listed = {"id": "eui-58a0cbfffe080c9c", "owner": name}
+    registry.write_text(json.dumps({listed["id"]: listed}))
+    with create() as network:
+        own = network.home.address(name)
+        network.ingest(load(str(registry), *FILES[1:]))
+        network.run(epochs=1)
+        claim = claim_address(keyed_hash(network.home.network_key, "operator", name))
+        assert network.receipt(listed["id"], 0).leaf.payee == claim
+        assert network.home.address(name) == own
+        assert len(set(network.accounts()["account"])) == len(network.accounts())
+        network.claim(name, "bob")
+        assert network.state.get(ACCOUNTS, claim).balance == 0
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3, 5, 8, 13])
+def test_a_network_that_is_interrupted_at_any_block_goes_on_where_it_was(
+    tmp_path, data, whole, monkeypatch, blocks
+):
+    home = tmp_path / "home"
+    create(home).close()
+    draft = tomllib.loads((home / "draft.toml").read_text())
+    # A report takes several blocks, and settling it more.
+    draft["limits"] = {"settle_rows": 10, "block_gas": 350_000}
+    (home / "draft.toml").write_text(tomli_w.dumps(draft))
+    left = blocks
+
+    def produce(solo: Solo, wires: Sequence[bytes] = (), time: int | None = None) -> object:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return original(solo, wires, time)
+
+    original = Solo.produce
+    for _ in range(100):
+        monkeypatch.setattr(Solo, "produce", produce)
+        left = blocks
+        with suppress(KeyboardInterrupt), Network.open(home) as network:
+            network.ingest(data)
+            network.run(epochs=2 - network.settled)
+            break
+        monkeypatch.setattr(Solo, "produce", original)
+    else:
+        pytest.fail("it does not get on")
+    monkeypatch.setattr(Solo, "produce", original)
+    with Network.open(home) as network:
+        assert network.settled == 2
+        for epoch in range(2):
+            assert network.issuance(epoch).equals(whole.issuance(epoch))
+        network.verify()
 
 
 # --- what makes no network -----------------------------------------------------------------------
