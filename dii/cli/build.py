@@ -249,7 +249,8 @@ def run(
         with screen.progress("settling epochs") as tick:
             network.run(epochs, tick)
         if as_json:
-            screen.json_out(look.overview_json(network))
+            tables = {"epochs": network.epochs(), "operators": network.operators()}
+            screen.json_out(look.status_json(network) | tables)
             return
         if sources:
             show_telemetry(data, traffic)

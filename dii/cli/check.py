@@ -16,7 +16,7 @@ import typer
 
 import dii
 from dii.cli import screen
-from dii.cli.options import DEFAULT_HOME, Home, Json, Stream, command
+from dii.cli.options import DEFAULT_HOME, Epoch, Gateway, Home, Json, Stream, command
 from dii.crypto import format_address
 from dii.errors import ProofInvalid
 from dii.units import format_time
@@ -24,7 +24,7 @@ from dii.units import format_time
 if TYPE_CHECKING:
     from dii import Network
     from dii.ledger.proof import Proof
-    from dii.network import Receipt
+    from dii.minting import Issuance, ReceiptLeaf
     from dii.network.receipt import ReceiptProof
 
 
@@ -32,11 +32,9 @@ if TYPE_CHECKING:
 
 
 def receipt(
-    gateway: Annotated[str, typer.Argument(help="Id (eui- and case do not matter) or hash.")],
-    epoch: Annotated[int, typer.Argument(min=0, help="Number, from 0.")],
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Check it against the last header.")
-    ] = False,
+    gateway: Gateway,
+    epoch: Epoch,
+    verify: Annotated[bool, typer.Option("--verify", help="Check its proof.")] = False,
     stream: Stream = "main",
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
@@ -47,7 +45,14 @@ def receipt(
         if verify:
             found.verify(network.header())
         if as_json:
-            screen.json_out(receipt_json(found) | ({"verified": True} if verify else {}))
+            names = {"gateway": found.gateway, "operator": found.operator, "epoch": epoch}
+            proof = {
+                "header": found.header.hash,
+                "verified": verify,
+                "proof": found.proof.to_json(),
+            }
+            why = _explained(found.leaf, found.issuance, f"_{found.currency.unit}")
+            screen.json_out(names | {"stream": stream} | why | proof)
             return
         screen.facts(found.lines())
         if verify:
@@ -55,28 +60,21 @@ def receipt(
             screen.say(f"it holds against header {height}, {header}", "green")
 
 
-def receipt_json(found: Receipt) -> dict[str, Any]:
-    """Return a receipt for JSON, proof included."""
+def _explained(leaf: ReceiptLeaf, issuance: Issuance, unit: str = "") -> dict[str, Any]:
+    """Return what a receipt says, for JSON; amounts are of the smallest unit."""
     from dii.minting import REASONS  # noqa: PLC0415
 
-    unit, issuance = found.currency.unit, found.issuance
     return {
-        "gateway": found.gateway,
-        "operator": found.operator,
-        "epoch": found.epoch,
-        "stream": found.stream,
-        "metrics": found.metrics,
-        "weight": found.weight,
+        "metrics": dict(zip(issuance.metrics, leaf.values)),
+        "weight": leaf.weight,
         "total_weight": issuance.total_weight,
         "rule": str(issuance.rule),
         "policy": str(issuance.policy),
-        f"pool_{unit}": issuance.pool,
-        f"carried_{unit}": issuance.dust_before,
-        f"amount_{unit}": found.amount,
-        "payee": format_address(found.leaf.payee),
-        "note": REASONS[found.leaf.reason],
-        "header": found.header.hash,
-        "proof": found.proof.to_json(),
+        f"pool{unit}": issuance.pool,
+        f"carried{unit}": issuance.dust_before,
+        f"amount{unit}": leaf.amount,
+        "payee": format_address(leaf.payee),
+        "note": REASONS.get(leaf.reason, ""),
     }
 
 
@@ -107,9 +105,7 @@ def make(
 ) -> None:
     """Make a proof of a receipt, an account or a gateway's owner; or that there is none."""
     if (kind is Kind.RECEIPT) != (epoch is not None):
-        raise typer.BadParameter(
-            "a receipt is of an epoch, nothing else is", param_hint="'--epoch'"
-        )
+        raise typer.BadParameter("name one for a receipt, and only for it", param_hint="'--epoch'")
     with dii.Network.open(home, readonly=True) as network:
         header = network.header()
         content = _prove(network, kind, name, epoch, stream).to_json()
@@ -121,9 +117,7 @@ def make(
     if as_json:
         screen.json_out({"file": str(output), "height": header.height, "header": header.hash})
         return
-    screen.say(
-        f"{output} proves it under header {header.height}; whoever trusts that can check it:"
-    )
+    screen.say(f"{output} proves it under header {header.height}; whoever trusts that checks it by")
     screen.say(command(None, "proof", "check", str(output), "--header", header.hash.hex()))
 
 
@@ -177,28 +171,12 @@ def check(
 
 def _receipt_proven(found: ReceiptProof, trusted: bytes) -> dict[str, Any]:
     """Check a receipt's proof; return what it proves."""
-    from dii.minting import REASONS  # noqa: PLC0415
-
     leaf, issuance = found.verify(trusted)
     table, *parts = _parts(found.issuance.key)
     if table != "issuance" or len(parts) != 2:
         raise ProofInvalid(message="the record that it leads to is no issuance")
-    return {
-        "kind": "receipt",
-        "stream": parts[0],
-        "epoch": parts[1],
-        "gateway": leaf.gateway,
-        "payee": format_address(leaf.payee),
-        "amount": leaf.amount,
-        "weight": leaf.weight,
-        "total_weight": issuance.total_weight,
-        "pool": issuance.pool,
-        "dust_before": issuance.dust_before,
-        "rule": str(issuance.rule),
-        "policy": str(issuance.policy),
-        "metrics": dict(zip(issuance.metrics, leaf.values)),
-        "note": REASONS.get(leaf.reason, ""),
-    }
+    names = {"kind": "receipt", "gateway": leaf.gateway, "stream": parts[0], "epoch": parts[1]}
+    return names | _explained(leaf, issuance)
 
 
 def _record_proven(found: Proof, trusted: bytes) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import typer
 
 import dii
 from dii.cli import screen
-from dii.cli.options import DEFAULT_HOME, Home, Json, Stream, command
+from dii.cli.options import DEFAULT_HOME, Epoch, Gateway, Home, Json, Stream, command
+from dii.crypto import format_address
 from dii.errors import UnknownName
 from dii.units import format_time
 
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dii import Network
-
-Rows = Annotated[int | None, typer.Option("--limit", min=0, help="Rows to print.")]
+    from dii.ledger.block import Block
 
 
 class Table(StrEnum):
@@ -92,10 +92,8 @@ def status_json(network: Network) -> dict[str, Any]:
 def list_(
     what: Annotated[Table, typer.Argument(help="What to list.")],
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
-    parquet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a Parquet file.")
-    ] = None,
-    limit: Rows = None,
+    parquet: Annotated[Path | None, typer.Option(help="File to write as Parquet.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="Rows to print.")] = None,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -127,17 +125,12 @@ def show_block(
     as_json: Json = False,
 ) -> None:
     """Show a block's header and transactions."""
-    from dii import codec  # noqa: PLC0415
-    from dii.ledger.block import Block  # noqa: PLC0415
-
     with dii.Network.open(home, readonly=True) as network:
-        blocks = network.blocks()
-        known = blocks["height"].astype(str).eq(block) | _begins(blocks["hash"], block)
-        height = int(_only(blocks[known], "block", block)["height"])
-        raw = network.view.store.block(height)
-        assert raw is not None
-        found = codec.loads(Block, raw)
-        transactions = network.transactions().query("height == @height")
+        blocks, transactions = network.blocks(), network.transactions()
+        by_height = block.isdecimal() and len(block) < 16
+        known = blocks["height"].astype(str) == block if by_height else _begins(blocks, block)
+        height = _only(blocks[known], "block", block)["height"]
+        found = _block(network, height)
         header = {
             "height": height,
             "time": format_time(found.header.time),
@@ -147,13 +140,10 @@ def show_block(
             "transactions_root": found.header.transactions,
             "proposer": network.home.label(found.header.proposer),
             "signatures": len(found.commits),
-            "bytes": len(raw),
+            "bytes": sum(map(len, found.transactions)),
         }
-        if as_json:
-            screen.json_out(header | {"transactions": transactions})
-        else:
-            screen.facts(screen.plain(header))
-            _rows_below(network, transactions, PEOPLE[Table.TRANSACTIONS])
+        inside = transactions[transactions["height"] == height]
+        _answer(network, as_json, header, transactions=(inside, PEOPLE[Table.TRANSACTIONS]))
 
 
 @show.command("tx")
@@ -163,28 +153,19 @@ def show_tx(
     as_json: Json = False,
 ) -> None:
     """Show a transaction: what it asked for and what became of it."""
-    from dii import codec  # noqa: PLC0415
     from dii.application.messages import from_value  # noqa: PLC0415
     from dii.ledger import transaction  # noqa: PLC0415
-    from dii.ledger.block import Block  # noqa: PLC0415
 
     with dii.Network.open(home, readonly=True) as network:
         transactions = network.transactions()
-        row = _only(transactions[_begins(transactions["id"], tx)], "transaction", tx)
-        raw = network.view.store.block(row["height"])
-        assert raw is not None
-        wire = codec.loads(Block, raw).transactions[row["position"]]
+        row = _only(transactions[_begins(transactions, tx, "id")], "transaction", tx)
+        wire = _block(network, row["height"]).transactions[row["position"]]
+        row["bytes"] = len(wire)
         message = screen.plain(from_value(transaction.decode(wire).message))
         if as_json:
-            screen.json_out(row | {"bytes": len(wire), "message": message})
+            screen.json_out(row | {"message": message})
         else:
-            short = {name: _clip(value) for name, value in message.items()}
-            screen.facts(row | {"bytes": len(wire)} | short)
-
-
-def _clip(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 100 else f"{text[:100]}... ({len(text):,} characters; see --json)"
+            screen.facts(row | {name: _clip(value) for name, value in message.items()}, network)
 
 
 @show.command("account")
@@ -194,70 +175,76 @@ def show_account(
     as_json: Json = False,
 ) -> None:
     """Show an account: balance, gateways, transfers."""
-    from dii.crypto import format_address  # noqa: PLC0415
-
     with dii.Network.open(home, readonly=True) as network:
         address = network.home.address(account)
         label, text = network.home.label(address), format_address(address)
         accounts, gateways, transfers = network.accounts(), network.gateways(), network.transfers()
-        known: list[dict[Any, Any]] = accounts[accounts["address"] == text].to_dict("records")
-        unit = f"balance_{network.currency.unit}"
-        unused = {"account": label, "address": text, "kind": "unused", unit: 0, "transactions": 0}
-        found: dict[str, Any] = known[0] if known else unused
+        known = accounts[accounts["address"] == text]
+        unused = {"account": label, "address": text, "kind": "unused", "transactions": 0}
+        unused[f"balance_{network.currency.unit}"] = 0
         gateways = gateways[gateways["operator"] == label]
         transfers = transfers[(transfers["sender"] == label) | (transfers["recipient"] == label)]
-        if as_json:
-            screen.json_out(found | {"gateways": gateways, "transfers": transfers})
-            return
-        screen.facts(found | {"balance": network.currency.format(found.pop(unit))})
-        _rows_below(network, gateways, PEOPLE[Table.GATEWAYS])
-        _rows_below(network, transfers, PEOPLE[Table.TRANSFERS])
+        _answer(
+            network,
+            as_json,
+            _only(known, "account", account) if len(known) else unused,
+            gateways=(gateways, PEOPLE[Table.GATEWAYS]),
+            transfers=(transfers, PEOPLE[Table.TRANSFERS]),
+        )
 
 
 @show.command("gateway")
-def show_gateway(
-    gateway: Annotated[str, typer.Argument(help="Id (eui- and case do not matter) or hash.")],
-    home: Home = DEFAULT_HOME,
-    as_json: Json = False,
-) -> None:
+def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Show a gateway: its operator, and what it earned in each epoch."""
     with dii.Network.open(home, readonly=True) as network:
         hashed = network.home.gateway(gateway)
         gateways = network.gateways()
-        bound = gateways[gateways["hash"] == hashed.hex()].to_dict("records")
-        operator = bound[0]["operator"] if bound else None
+        owner = gateways[gateways["hash"] == hashed.hex()]["operator"]
         found = {
             "gateway": network.home.names("gateway").get(hashed, hashed.hex()),
-            "operator": operator,
+            "operator": owner.iloc[0] if len(owner) else None,
             "hash": hashed,
         }
         earned = _earned(network, hashed)
-        if as_json:
-            screen.json_out(found | {"epochs": earned})
-        else:
-            found["operator"] = operator or "none: the treasury is paid"
-            screen.facts(screen.plain(found))
-            _rows_below(network, earned, "epoch weight amount paid_to note")
+        _answer(network, as_json, found, epochs=(earned, "epoch stream weight amount paid_to note"))
 
 
 @show.command("epoch")
 def show_epoch(
-    epoch: Annotated[int, typer.Argument(min=0, help="Number, from 0.")],
+    epoch: Epoch,
     stream: Stream = "main",
-    limit: Rows = None,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
     """Show an epoch: its pool, and who got what."""
     with dii.Network.open(home, readonly=True) as network:
-        issued = network.issuance(epoch, stream)
-        epochs = network.epochs().query("epoch == @epoch and stream == @stream")
-        if as_json:
-            screen.json_out(screen.plain(epochs)[0] | {"issuance": issued})
-        else:
-            screen.rows(epochs, PEOPLE[Table.EPOCHS], network)
+        issued, epochs = network.issuance(epoch, stream), network.epochs()
+        epochs = epochs[(epochs["epoch"] == epoch) & (epochs["stream"] == stream)]
+        found = _only(epochs, "epoch", str(epoch))
+        _answer(network, as_json, found, issuance=(issued, ISSUED))
+
+
+def _answer(
+    network: Network, as_json: bool, found: dict[str, Any], **tables: tuple[pd.DataFrame, str]
+) -> None:
+    """Print facts and the tables that belong to them."""
+    if as_json:
+        screen.json_out(found | {name: frame for name, (frame, _) in tables.items()})
+        return
+    screen.facts(found, network)
+    for frame, columns in tables.values():
+        if len(frame):
             screen.say()
-            screen.rows(issued, ISSUED, network, limit)
+            screen.rows(frame, columns, network)
+
+
+def _block(network: Network, height: int) -> Block:
+    from dii import codec  # noqa: PLC0415
+    from dii.ledger.block import Block  # noqa: PLC0415
+
+    raw = network.view.store.block(height)
+    assert raw is not None, "what the index lists is stored"
+    return codec.loads(Block, raw)
 
 
 def _earned(network: Network, gateway: bytes) -> pd.DataFrame:
@@ -266,23 +253,22 @@ def _earned(network: Network, gateway: bytes) -> pd.DataFrame:
 
     from dii.minting import REASONS  # noqa: PLC0415
 
+    columns = f"epoch stream weight amount_{network.currency.unit} paid_to note"
     found = network.view.index.query(
         "SELECT epoch, stream, weight, amount, payee, reason FROM receipts WHERE gateway = ?"
         " ORDER BY epoch, stream",
         (gateway,),
     )
+    frame = pd.DataFrame(found, columns=columns.split())
     names = network.home.names("account")
-    lines = [
-        (epoch, stream, weight, amount, network.home.label(payee, names), REASONS[reason])
-        for epoch, stream, weight, amount, payee, reason in found
-    ]
-    columns = f"epoch stream weight amount_{network.currency.unit} paid_to note"
-    return pd.DataFrame(lines, columns=columns.split())
+    frame["paid_to"] = [network.home.label(payee, names) for payee in frame["paid_to"]]
+    frame["note"] = [REASONS[reason] for reason in frame["note"]]
+    return frame
 
 
-def _begins(column: pd.Series[Any], text: str) -> pd.Series[Any]:
+def _begins(frame: pd.DataFrame, text: str, column: str = "hash") -> pd.Series[Any]:
     """Return which hashes begin with a text of at least four digits."""
-    return column.str.startswith(text.lower()) & (len(text) >= 4)
+    return frame[column].str.startswith(text.lower()) & (len(text) >= 4)
 
 
 def _only(found: pd.DataFrame, kind: str, name: str) -> dict[str, Any]:
@@ -291,19 +277,12 @@ def _only(found: pd.DataFrame, kind: str, name: str) -> dict[str, Any]:
     return {str(name): value for name, value in found.to_dict("records")[0].items()}
 
 
-def _rows_below(network: Network, frame: pd.DataFrame, columns: str) -> None:
-    if len(frame):
-        screen.say()
-        screen.rows(frame, columns, network)
+def _clip(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:100]}... ({len(text):,} characters; see --json)"
 
 
 # --- what a run shows at its end -----------------------------------------------------------------
-
-
-def overview_json(network: Network) -> dict[str, Any]:
-    """Return the network, its epochs and its operators."""
-    frames = {"epochs": network.epochs(), "operators": network.operators()}
-    return status_json(network) | frames
 
 
 def show_overview(network: Network, home: Path | None, most: int = 10) -> None:

@@ -30,6 +30,8 @@ Home = Annotated[
     typer.Option("--home", metavar="DIR", envvar=HOME_VARIABLE, help="Home of the network."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Gateway = Annotated[str, typer.Argument(help="Id (eui- and case do not matter) or hash.")]
+Epoch = Annotated[int, typer.Argument(min=0, help="Number, from 0.")]
 Stream = Annotated[str, typer.Option("--stream", help="Which of the network's streams.")]
 
 

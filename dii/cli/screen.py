@@ -80,16 +80,20 @@ def say(text: str = "", style: str | None = None) -> None:
     console().print(clean(text), style=style, soft_wrap=True)
 
 
-def facts(lines: Mapping[str, object]) -> None:
-    """Print names and values, one a line."""
+def facts(lines: Mapping[str, object], network: Network | None = None) -> None:
+    """Print names and values, one a line; amounts in whole units where the network is known."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="cyan", justify="right", no_wrap=True)
     grid.add_column(overflow="fold")
+    unit = f"_{network.currency.unit}" if network else None
     for name, value in lines.items():
-        grid.add_row(name, Text(clean(str(value))))
+        if network and unit and name.endswith(unit) and isinstance(value, int):
+            grid.add_row(name.removesuffix(unit), network.currency.format(value))
+        else:
+            grid.add_row(name, Text(clean(str(plain(value)))))
     console().print(grid)
 
 
@@ -126,7 +130,7 @@ def rows(
         table.add_row(*row)
     console().print(table)
     if len(frame) > limit:
-        say(f"{len(frame) - limit:,} more: --limit {len(frame)}, or --csv", "dim")
+        say(f"{len(frame) - limit:,} more: a pipe and --json have all", "dim")
 
 
 def _column(name: str, network: Network | None) -> tuple[str, str, Callable[[Any], str]]:

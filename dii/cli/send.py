@@ -9,7 +9,7 @@ import typer
 
 import dii
 from dii.cli import screen
-from dii.cli.options import DEFAULT_HOME, Home, Json
+from dii.cli.options import DEFAULT_HOME, Gateway, Home, Json
 
 Amount = Annotated[str, typer.Argument(help='Whole units: 12.5, or "12.5 TTC".')]
 Sender = Annotated[
@@ -41,7 +41,7 @@ def burn(amount: Amount, sender: Sender, home: Home = DEFAULT_HOME, as_json: Jso
 
 
 def assign(
-    gateway: Annotated[str, typer.Argument(help="Id (eui- and case do not matter) or hash.")],
+    gateway: Gateway,
     to: Annotated[str, typer.Argument(help="Name or address of its next owner.")],
     sender: Sender,
     home: Home = DEFAULT_HOME,
