@@ -442,9 +442,11 @@ def test_a_gateway_that_looks_connected_but_hears_nothing_is_offline() -> None:
     assert [day[A]["online_ppm"] for day in found] == [PPM, heard * PPM // 288, 0, 0, 0, 0]
 
 
-def online(times: Iterable[int], count: int, antennas: int = 1) -> list[int | None]:
+def online(
+    times: Iterable[int], count: int, antennas: int = 1, statuses: Iterable[Row] = ()
+) -> list[int | None]:
     """Return ``online_ppm`` by day of a gateway that is always connected."""
-    polls = [status(A, DAY * (day + 1) - 1, DAY) for day in range(count)]
+    polls = [*statuses, *(status(A, DAY * (day + 1) - 1, DAY) for day in range(count))]
     heard = [hears(A, time, f_cnt=n) for n, time in enumerate(times) for _ in range(antennas)]
     return [day[A]["online_ppm"] for day in days(heard, polls, count=count)]
 
@@ -478,10 +480,10 @@ def test_a_gateway_of_fewer_than_two_known_frames_is_not_deaf() -> None:
 
 
 def test_frames_in_statuses_are_heard_too() -> None:
-    polls = [status(A, DAY * (day + 1) - 1, DAY, 20 if day < 2 else 0) for day in range(5)]
-    found = days([], polls, count=5)
-    assert [day[A]["online_ppm"] for day in found][:3] == [PPM] * 3
-    assert [day[A]["online_ppm"] for day in found][3:] == [0] * 2
+    first, last = status(A, 0, 1, 1), status(A, 7 * DAY, 1, 500)
+    assert online([], 10, statuses=[first, last]) == patience(7 * DAY, DAY, 10)
+    sparse = status(A, 7 * DAY, 1, 100)
+    assert online([], 10, statuses=[first, sparse]) == patience(7 * DAY, 20 * 7 * DAY // 100, 10)
 
 
 def test_only_metrics_that_the_sources_give_are_computed() -> None:
