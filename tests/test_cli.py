@@ -616,11 +616,12 @@ def test_a_proof_checks_with_nothing_but_a_header_hash(
             assert (proven["stream"], proven["epoch"]) == ("main", 2)
             assert (proven["amount"], proven["metrics"]) == (receipt.amount, receipt.metrics)
         case "account":
-            assert proven["value"] == {"balance": 500 * 10**6, "nonce": 0}
+            assert (proven["balance"], proven["nonce"]) == (500 * 10**6, 0)
         case "nobody":
             assert proven["present"] is False
         case "gateway":
-            assert proven["value"]["scope"] == "main"
+            assert proven["scope"] == "main"
+            assert proven["owners"] == {"0": format_address(network.receipt(top, 2).leaf.payee)}
     text = dii("proof", "check", "a.proof", "--header", header).stdout
     assert "holds" in text
     assert ("absent" in text) is (kind == "nobody")

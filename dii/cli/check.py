@@ -166,6 +166,7 @@ def check(
         screen.json_out({"holds": True, "proven": proven, "header": where | {"hash": trusted}})
         return
     screen.say(f"the proof holds under header {header}", "green")
+    screen.say("amounts are of the smallest unit", "dim")
     screen.facts(screen.plain(_flat(proven | where)))
 
 
@@ -189,11 +190,13 @@ def _record_proven(found: Proof, trusted: bytes) -> dict[str, Any]:
     records = {table.name: table.record for table in TABLES}
     if name not in records:
         raise ProofInvalid(message=f"nothing in the state is called {name!r}")
-    if name == "account":
-        parts = [format_address(part) for part in parts]
-    proven = {"kind": name, "key": parts, "present": found.value is not None}
+    key = [format_address(part) for part in parts] if name == "account" else parts
+    proven = {"kind": name, "key": screen.plain(key), "present": found.value is not None}
     if found.value is not None:
-        proven["value"] = screen.plain(codec.loads(records[name], found.value))
+        proven |= screen.plain(codec.loads(records[name], found.value))
+    if "owners" in proven:  # of a gateway: since which epoch, and who
+        owners = [(since, bytes.fromhex(owner)) for since, owner in proven["owners"]]
+        proven["owners"] = {str(since): format_address(owner) for since, owner in owners}
     return proven
 
 
@@ -210,7 +213,9 @@ def _flat(content: dict[str, Any]) -> dict[str, Any]:
     """Return nested content a line an entry."""
     lines: dict[str, Any] = {}
     for name, value in content.items():
-        if isinstance(value, dict):
+        if name == "owners":
+            lines |= {f"owner from epoch {since}": owner for since, owner in value.items()}
+        elif isinstance(value, dict):
             lines |= value
         elif name == "present":
             lines["is there"] = "yes" if value else "no: it is proven to be absent"
