@@ -8,6 +8,7 @@ quarter microseconds, so everything here is exact and floats are never needed.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 MAC_OVERHEAD: Final = 13
@@ -17,7 +18,11 @@ and are known to the network server only; a frame without payload has no port ei
 BANDWIDTHS: Final = frozenset({125_000, 250_000, 500_000})
 """LoRaWAN's bandwidths below 1 GHz, in hertz."""
 
-CODE_RATES: Final = {"4/5": 5, "4/6": 6, "4/7": 7, "4/8": 8}
+CODE_RATES: Final = {
+    **{f"4/{denominator}": denominator for denominator in range(5, 9)},
+    **{f"CR_4_{denominator}": denominator for denominator in range(5, 9)},  # ChirpStack v4
+}
+_DATA_RATE: Final = re.compile(r"SF([0-9]{1,2})BW([0-9]{3})", re.IGNORECASE | re.ASCII)
 
 
 def time_on_air(
@@ -74,17 +79,24 @@ def time_on_air(
     return -(-quarters * chips * 1_000_000 // (4 * bandwidth))
 
 
-def uplink_airtime(
-    payload: int, spreading_factor: object, bandwidth: object, code_rate: object = None
+def frame_airtime(
+    size: int,
+    spreading_factor: object,
+    bandwidth: object,
+    code_rate: object = None,
+    *,
+    crc: bool = True,
 ) -> int | None:
-    """Return the time on air of an uplink of an application, None where its modulation is unknown.
+    """Return the time on air of a frame in microseconds, None where its modulation is unknown.
 
     Parameters
     ----------
-    payload
-        Bytes of the application's payload. A frame without any has no port either.
+    size
+        Bytes of the physical payload.
     spreading_factor, bandwidth, code_rate
         As a network server states them, unchecked: ``7``, ``125000``, ``"4/5"`` (the default).
+    crc
+        Whether it carries a checksum: uplinks do, downlinks do not.
     """
     if type(spreading_factor) is not int or not 7 <= spreading_factor <= 12:
         return None
@@ -93,5 +105,24 @@ def uplink_airtime(
     coding = CODE_RATES.get(code_rate if isinstance(code_rate, str) else "4/5")
     if coding is None:
         return None
+    return time_on_air(size, spreading_factor, bandwidth, coding, crc=crc)
+
+
+def uplink_airtime(
+    payload: int, spreading_factor: object, bandwidth: object, code_rate: object = None
+) -> int | None:
+    """Return the time on air of an uplink whose application payload has so many bytes.
+
+    A frame without any payload has no port either. For the modulation see ``frame_airtime``.
+    """
     size = payload + MAC_OVERHEAD if payload else MAC_OVERHEAD - 1
-    return time_on_air(size, spreading_factor, bandwidth, coding)
+    return frame_airtime(size, spreading_factor, bandwidth, code_rate)
+
+
+def data_rate(text: object) -> tuple[int | None, int | None]:
+    """Return spreading factor and bandwidth (hertz) of ``"SF7BW125"``; None, None of anything else.
+
+    Frequency-shift keying is written as a number of bits per second.
+    """
+    match = _DATA_RATE.fullmatch(text) if isinstance(text, str) else None
+    return (int(match[1]), int(match[2]) * 1000) if match else (None, None)

@@ -26,6 +26,7 @@ from dii.units import SECOND, to_microseconds
 Record = Mapping[str, object]
 
 NO_FIELDS: Final[Record] = {}
+_THINGS_NET_ID: Final = "000013"
 MAX_TEXT: Final = 256
 """Characters of an id or name; the longest that networks allow are 36 to 100."""
 MAX_PAYLOAD: Final = 4096
@@ -182,6 +183,18 @@ def check_time(key: str, micros: int) -> int:
     return micros
 
 
+def count(record: Record, key: str) -> int | None:
+    """Return a counter; protobuf writes it as text."""
+    value = record.get(key)
+    if value is None or value == "":
+        return None
+    if type(value) is str and _NUMBER.fullmatch(value):
+        value = int(value)
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise _wrong(key, "a counter")
+    return value
+
+
 def duration(record: Record, key: str, column: str) -> int | None:
     """Return the microseconds of a protobuf duration such as ``"0.056576s"``, rounded up."""
     value = record.get(key)
@@ -247,3 +260,16 @@ def canonical_gateway(identifier: str, eui_text: str | None, network: str) -> st
         Whose id it is: ``ttn``, ``chirpstack``, ...
     """
     return eui(eui_text) or eui(identifier) or f"{network}:{identifier}"
+
+
+def network_of(net_id: str | None, tenant: str | None, default: str) -> str:
+    """Return whose gateway ids they are: a tenant of The Things Network, or another network.
+
+    The Things Network's tenants ``ttn`` and ``ttnv2`` are one namespace: version 2 had the registry
+    from which gateways moved to version 3.
+    """
+    if net_id is None:
+        return default
+    if net_id == _THINGS_NET_ID:
+        return tenant if tenant not in {None, "ttn", "ttnv2"} else "ttn"
+    return f"{net_id}-{tenant}" if tenant else net_id

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from dii.errors import BadColumns, SourceMissing, SourceUnreadable
 from dii.telemetry.readers import find_reader
-from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, known_metrics
+from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS
 from dii.telemetry.schema import METRICS, TABLES
 from dii.telemetry.source import Source, first_line
 from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table
@@ -228,7 +228,7 @@ def load(
         rows = Rows(name, strict)
         reader.read(source, rows)
         found.append(rows)
-        gives.append(known_metrics(reader.gives, rows))
+        gives.append(reader.given(rows))
     return _assemble(found, gives)
 
 

@@ -110,6 +110,33 @@ def members(document: str) -> Iterator[tuple[str | None, object]]:
         raise Fault("bad_json", str(error)) from None
 
 
+def values(document: str) -> Iterator[object]:
+    """Yield JSON values that follow one another; of an array, each of its members.
+
+    Raises
+    ------
+    Fault
+        ``bad_json``: where the document breaks.
+    """
+    at, inside = 0, False
+    try:
+        while (at := _SPACE.match(document, at).end()) < len(document):  # type: ignore[union-attr]
+            mark = document[at]
+            if mark == ("]" if inside else "["):
+                at, inside = at + 1, not inside
+            elif inside and mark == ",":
+                at += 1
+            else:
+                value, at = _DECODER.raw_decode(document, at)
+                yield value
+    except RecursionError:
+        raise Fault("bad_json", "nested too deep") from None
+    except ValueError as error:
+        raise Fault("bad_json", str(error)) from None
+    if inside:
+        raise Fault("bad_json", "the end of an array is missing")
+
+
 class Source:
     """One file, or one table, that is to be read.
 
@@ -213,6 +240,29 @@ class Source:
                 rows.line += 1
                 rows.reject("bad_gzip", str(error))
 
+    def csv_rows(self, rows: Rows) -> Iterator[list[str]]:
+        """Yield the values of each line of a CSV file but the first; what is no row is rejected."""
+        texts = self.lines(rows)
+        next(texts, None)  # the header
+        for line in texts:
+            try:
+                text = line.decode().rstrip("\r\n")
+                if '"' in text:
+                    found = next(csv.reader([text], delimiter=self.delimiter, strict=True))
+                else:
+                    found = text.split(self.delimiter)
+            except UnicodeDecodeError as error:
+                rows.reject("bad_text", f"byte {error.start} is not UTF-8")
+                continue
+            except csv.Error as error:
+                rows.reject("bad_record", str(error))
+                continue
+            if len(found) != len(self.header):
+                header = len(self.header)
+                rows.reject("bad_record", f"{len(found)} values where the header has {header}")
+                continue
+            yield found
+
     def document(self, rows: Rows) -> str:
         """Return the whole file as text.
 
@@ -235,8 +285,27 @@ class Source:
 
     @cached_property
     def records(self) -> list[dict[str, object]]:
-        """The first objects of a file of JSON lines, for recognising what they are."""
-        found = []
+        """The first objects of JSON lines or of a document, for recognising what they are."""
+        found: list[object] = []
+        try:
+            if self.whole:
+                for value in values(self.head.decode("utf-8-sig", "replace")):
+                    found.append(value)
+                    if len(found) == HEAD_RECORDS:
+                        break
+        except Fault:
+            pass  # the head breaks off somewhere
+        return [one for one in found or self._first_lines if isinstance(one, dict)]
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether it is no file of JSON lines: an array, or objects that stretch over lines."""
+        start = self.head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        return start.startswith(b"[") or not self._first_lines
+
+    @cached_property
+    def _first_lines(self) -> list[object]:
+        found: list[object] = []
         for line in self.head.removeprefix(b"\xef\xbb\xbf").splitlines()[:HEAD_RECORDS]:
             try:
                 record = parse_json(line)

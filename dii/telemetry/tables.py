@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import pyarrow as pa
 
 from dii.errors import RecordRejected
-from dii.telemetry.fields import Fault, Record, number
+from dii.telemetry.fields import Fault, Record, canonical_gateway, eui, number
 from dii.telemetry.schema import TABLES, Column
 
 BATCH: Final = 50_000
@@ -48,6 +48,10 @@ REASONS: Final[Mapping[str, str]] = {
     "duplicate_gateway": "a second entry of one gateway in one registry; it fills gaps of the first",
     "ambiguous_alias": "one id with several EUIs; the id stays a gateway of its own",
     "no_receptions": "an event that no gateway heard, such as a device's status",
+    "not_uplink": "a frame heard that no device sent up, such as a downlink near by",
+    "bad_crc": "a frame heard with a wrong checksum",
+    "bad_counter": "a counter that runs backwards or leaps; counting begins anew with it",
+    "stale_poll": "a poll that tells nothing newer than the one before it",
     "same_reception": "a reception that stands twice in one uplink",
     "simulated": "an uplink that was never on the air",
     "before_start": "a record from before the network's first epoch",
@@ -66,6 +70,9 @@ EXPECTED: Final = frozenset(
         "duplicate_gateway",
         "ambiguous_alias",
         "no_receptions",
+        "not_uplink",
+        "bad_crc",
+        "stale_poll",
         "same_reception",
         "simulated",
     }
@@ -179,6 +186,25 @@ class Rows:
     def batch(self, name: str, table: pa.Table) -> None:
         """Add receptions or statuses that are columns already."""
         self._batches[name].append(table)
+
+    def status(self, gateway: str, time: int, covers: int, frames: int | None) -> None:
+        """Add a status, with the columns of the schema."""
+        self._add("statuses", (time, gateway, covers, frames))
+
+    def identity(self, identifier: str | None, eui_text: str | None, network: str) -> str:
+        """Return the one id of a gateway of which a network states its own id, its EUI or both.
+
+        Raises
+        ------
+        Fault
+            It states neither.
+        """
+        if not identifier and not eui(eui_text):
+            raise Fault("bad_field", "a gateway's id is expected")
+        gateway = canonical_gateway(identifier or "", eui_text, network)
+        if identifier and eui(eui_text) and not eui(identifier):
+            self.alias(f"{network}:{identifier}", gateway)
+        return gateway
 
     def alias(self, identifier: str, eui: str) -> None:
         """Note that ``network:id`` is the gateway with an EUI."""

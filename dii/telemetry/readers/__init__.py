@@ -12,16 +12,29 @@ from typing import Final
 
 from dii.errors import UnknownFormat
 from dii.telemetry.readers.base import Reader
-from dii.telemetry.readers.chirpstack import ChirpStack
+from dii.telemetry.readers.chirpstack import ChirpStack, ChirpStackV4
+from dii.telemetry.readers.gateway_log import GatewayCollector, PacketForwarder
+from dii.telemetry.readers.gateway_server import ConnectionStats, GatewayEvents
+from dii.telemetry.readers.noc import NocCounters, NocStatuses
 from dii.telemetry.readers.plain import Gateways, Receptions, Statuses
-from dii.telemetry.readers.registry import Registry
+from dii.telemetry.readers.registry import Mapper, Registry
 from dii.telemetry.readers.things_stack import ThingsStack
+from dii.telemetry.readers.ttn_v2 import TtnV2
 from dii.telemetry.source import Source
 
 READERS: Final[tuple[Reader, ...]] = (
     Registry(),
+    Mapper(),
+    NocStatuses(),
+    NocCounters(),
     ThingsStack(),
+    GatewayEvents(),
+    ConnectionStats(),
+    TtnV2(),
     ChirpStack(),
+    ChirpStackV4(),
+    PacketForwarder(),
+    GatewayCollector(),
     Gateways(),
     Receptions(),
     Statuses(),

@@ -8,17 +8,21 @@ that a new format is a new file and one more entry in ``READERS``.
 
 from __future__ import annotations
 
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import ClassVar, Final
 
-from dii.telemetry.fields import Fault, Record
-from dii.telemetry.source import Source, parse_json
+from dii.telemetry.fields import BOUNDS, NO_FIELDS, Fault, Record, check_time, inner, text, time
+from dii.telemetry.source import Source, parse_json, values
 from dii.telemetry.tables import Gateway, Rows
+from dii.units import SECOND
 
 STATUS_METRICS: Final = frozenset({"connected_ppm", "online_ppm"})
 """Metrics of statuses: only they tell silence from absence."""
-RECEPTION_METRICS: Final = frozenset(
+UPLINK_METRICS: Final = frozenset(
     {
         "receptions",
         "uplinks",
@@ -28,28 +32,50 @@ RECEPTION_METRICS: Final = frozenset(
         "excluded_frames",
     }
 )
-"""Metrics of receptions.
+"""Metrics of uplinks as applications get them.
 
 No uptime: between two frames a gateway may have been away, or there was nothing to hear. And no
 deafness, which is silence on every network: applications see the frames of their own only.
+"""
+LOG_METRICS: Final = frozenset({"receptions", "foreign_frames", "excluded_frames"})
+"""Metrics of what a gateway hears: frames of all networks, and nobody knows what became of them."""
+DOWNLINK_METRICS: Final = frozenset({"downlink_units", "downlinks"})
+"""Metrics of what gateways send."""
+RECEPTION_METRICS: Final = UPLINK_METRICS | LOG_METRICS | DOWNLINK_METRICS
+"""Every metric of the table of receptions.
+
+No source gives ``own_uplinks``: whose applications are whose stands in none.
 """
 NEEDED: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "uplinks": ("receptions", frozenset({"delivered"})),
     "sole_uplinks": ("receptions", frozenset({"delivered"})),
     "shapley_uplinks": ("receptions", frozenset({"delivered"})),
     "uplink_units": ("receptions", frozenset({"delivered", "airtime"})),
+    "data_units": ("receptions", frozenset({"delivered", "size"})),
+    "foreign_frames": ("receptions", frozenset({"foreign"})),
     "online_ppm": ("statuses", frozenset({"frames"})),
 }
 """Metrics that cannot be told from a source that knows nothing of some column."""
+
+_WRAPPERS: Final = ("gateway", "gateway_id", "gatewayEui", "gatewayID", "gatewayId", "mac")
+_EUI_IN_NAME: Final = re.compile(
+    r"(?<![0-9a-f])([0-9a-f]{16})(?![0-9a-f])", re.IGNORECASE | re.ASCII
+)
 
 
 def known_metrics(gives: frozenset[str], rows: Rows) -> frozenset[str]:
     """Return what a source gives of what its format can give.
 
     A source that knows of no frame whether it was delivered gives no uplinks, rather than 0; and so
-    on for ``NEEDED``. Where it knows of some, unknown counts as no. A source without a single row
-    says nothing against its format.
+    on for ``NEEDED``. Where it knows of some, unknown counts as no. A log without a single status,
+    or without a single frame, was not made to hold any; a source without a single row says nothing
+    against its format.
     """
+    heard, watched = len(rows.table("receptions")), len(rows.table("statuses"))
+    if heard and not watched:
+        gives -= STATUS_METRICS
+    if watched and not heard:
+        gives -= RECEPTION_METRICS
 
     def unknown(table: str, columns: frozenset[str]) -> bool:
         found = rows.table(table)
@@ -79,40 +105,182 @@ class Reader(ABC):
     def declines(self, source: Source) -> str | None:
         """Return why a source is not of this format, None if it is."""
 
+    def given(self, rows: Rows) -> frozenset[str]:
+        """Return which of the metrics the rows of a source do give."""
+        return known_metrics(self.gives, rows)
+
     @abstractmethod
     def read(self, source: Source, rows: Rows) -> None:
         """Push all rows."""
 
 
-def read_lines(source: Source, rows: Rows, handle: Callable[[Record], None]) -> None:
-    """Hand each JSON object of a file of lines to ``handle``; its faults become rejects."""
-    for line in source.lines(rows):
+def read_records(source: Source, rows: Rows, handle: Callable[[Record], None]) -> None:
+    """Hand each JSON object of a source to ``handle``; its faults become rejects.
+
+    Objects come one a line, or, over any lines, in an array or one after another.
+    """
+
+    def use(read: Callable[[], object]) -> None:
         try:
-            record = parse_json(line)
+            record = read()
             if not isinstance(record, dict):
                 raise Fault("bad_record", "an object is expected")
             handle(record)
         except Fault as fault:
             rows.reject(fault.reason, fault.detail)
 
+    if not source.whole:
+        for line in source.lines(rows):
+            use(partial(parse_json, line))
+        return
+    found = values(source.document(rows))
+    end = object()
+    while True:
+        rows.line += 1
+        try:
+            value = next(found, end)
+        except Fault as fault:
+            rows.reject(fault.reason, fault.detail)
+            return
+        if value is end:
+            return
+        use(partial(lambda one: one, value))
+
+
+def unwrapped(record: Record) -> Record:
+    """Return a record without the ``{"result": ...}`` of The Things Stack's streams."""
+    result = record.get("result")
+    return result if isinstance(result, dict) else record
+
 
 class LastPlaces:
-    """Keeps the last place that a stream of uplinks gives for each gateway.
+    """Keeps when each gateway of a stream was last seen, and the last place that it gives.
 
-    Networks repeat a gateway's place with every uplink, jittered by its own GPS.
+    Networks repeat a gateway's place with every record, jittered by its own GPS.
     """
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[int, int, Record]] = {}
+        self._last: dict[str, tuple[int, int, int, Record, str | None]] = {}
 
-    def note(self, gateway: str, time: int, line: int, location: Record) -> None:
-        """Note where a gateway was."""
-        if location and ((last := self._last.get(gateway)) is None or time >= last[0]):
-            self._last[gateway] = time, line, location
+    def note(
+        self, gateway: str, time: int, line: int, location: Record, placement: str | None = None
+    ) -> None:
+        """Note that a gateway was there, and where; ``time`` is 0 where that is not known."""
+        seen, at, first, place, stand = self._last.get(gateway, (0, -1, line, NO_FIELDS, None))
+        if location and time >= at:
+            at, first, place = time, line, location
+        self._last[gateway] = max(seen, time), at, first, place, placement or stand
 
     def push(self, rows: Rows) -> None:
-        """Push a gateway with its last place."""
-        for gateway, (time, line, location) in self._last.items():
+        """Push each gateway with its last place."""
+        for gateway, (seen, _, line, location, placement) in self._last.items():
             rows.line = line
-            latitude, longitude, altitude = rows.place(location, gateway)
-            rows.gateway(Gateway(gateway, None, latitude, longitude, altitude, last_seen=time))
+            where = rows.place(location, gateway)
+            rows.gateway(Gateway(gateway, None, *where, None, placement, seen or None))
+
+
+class Polls:
+    """Turns what is asked of gateways again and again into statuses.
+
+    A poll covers the time since the one before it, but no more than ``interval``: who asks seldom
+    does not know what was between. The first poll of a gateway covers a moment. Of a connection
+    that the server says began at ``since``, all of the time since then is covered.
+
+    Cumulative counters become the frames since the poll before; with a new connection they begin
+    at 0.
+    """
+
+    def __init__(self, rows: Rows, interval: int) -> None:
+        self._rows = rows
+        self._interval = interval
+        self._last: dict[str, tuple[int, int | None, int | None]] = {}
+
+    def later(self, gateway: str, time: int) -> bool:
+        """Whether a time is later than the last poll of a gateway."""
+        last = self._last.get(gateway)
+        return last is None or time > last[0]
+
+    def poll(
+        self, gateway: str, time: int, total: int | None = None, since: int | None = None
+    ) -> None:
+        """Add a poll, which may state a cumulative counter and when the connection began.
+
+        Raises
+        ------
+        Fault
+            ``stale_poll``; ``bad_time`` before the connection began; ``bad_counter``.
+        """
+        before, base, session = self._last.get(gateway, (None, None, None))
+        if not self.later(gateway, time):
+            raise Fault("stale_poll", "not later than the poll before it")
+        if since is not None and time < since:
+            raise Fault("bad_time", "before its connection began")
+        if since != session:
+            base = 0
+        self._last[gateway] = time, total, since
+        frames = None if total is None or base is None else total - base
+        if frames is not None and not 0 <= frames <= BOUNDS["frames"][1]:
+            raise Fault("bad_counter", "not what the poll before it and the time between allow")
+        self._rows.status(gateway, time, self._covers(time, before, since), frames)
+
+    def rate(self, gateway: str, time: int, per_hour: float | None) -> None:
+        """Add a poll that states a rate of frames; any rate above 0 is one frame at least."""
+        covers = self._covers(time, self._last.get(gateway, (None,))[0], None)
+        frames = None if per_hour is None else math.ceil(per_hour * covers / (3600 * SECOND))
+        self._last[gateway] = time, None, None
+        self._rows.status(gateway, time, covers, frames)
+
+    def sign(self, gateway: str, time: int, frames: int | None) -> None:
+        """Add a status that counts the frames of its own interval.
+
+        Raises
+        ------
+        Fault
+            ``stale_poll``.
+        """
+        if not self.later(gateway, time):
+            raise Fault("stale_poll", "not later than the status before it")
+        covers = self._covers(time, self._last.get(gateway, (None,))[0], None)
+        self._last[gateway] = time, None, None
+        self._rows.status(gateway, time, covers, frames)
+
+    def _covers(self, time: int, before: int | None, since: int | None) -> int:
+        if since is not None:
+            return max(min(time - max(since, before or 0), BOUNDS["covers"][1]), 1)
+        return min(time - before, self._interval) if before is not None else 1
+
+
+def server_time(record: Record) -> int:
+    """Return when whoever logged a message of a gateway got it.
+
+    ``received_at`` or ``time``, ISO 8601, or ``_timestamp``, milliseconds. A gateway's clock will
+    not do: who is paid per epoch must not choose the epoch.
+
+    Raises
+    ------
+    Fault
+        ``no_time``: there is none; ``bad_time``.
+    """
+    at = time(record, "received_at") or time(record, "time")
+    if at is None and type(millis := record.get("_timestamp")) is int:
+        at = check_time("_timestamp", millis * 1000)
+    if at is None:
+        raise Fault("no_time", "none of received_at, time, _timestamp")
+    return at
+
+
+def wrapped_gateway(record: Record, source: Source, rows: Rows) -> str:
+    """Return whose message it is: as its wrapper says, else the EUI in the name of the file.
+
+    Raises
+    ------
+    Fault
+        Neither names a gateway.
+    """
+    ids = inner(record, "gateway_ids")
+    identifier, stated = text(ids, "gateway_id"), text(ids, "eui")
+    for key in _WRAPPERS:
+        identifier = identifier or text(record, key)
+    if not identifier and not stated and (match := _EUI_IN_NAME.search(source.name)):
+        stated = match[1]
+    return rows.identity(identifier, stated, source.network)

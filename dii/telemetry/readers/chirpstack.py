@@ -1,6 +1,6 @@
-"""Uplinks of ChirpStack, version 3, as its integrations give them.
+"""Uplinks of ChirpStack, versions 3 and 4, as their integrations give them.
 
-One JSON object a line. Ids and payloads come in hexadecimal or in base64, depending on the server's
+**Version 3.** One JSON object a line. Ids and payloads come in hexadecimal or in base64, depending on the server's
 marshaler; ids tell by their length, payloads only in bulk, so most of the first records of a
 file decide for all of it.
 
@@ -12,6 +12,10 @@ and whoever is paid per epoch must not choose the epoch.
 The time on air follows from the modulation; older servers state a data rate instead, which means
 something in a region only, so it is used where the frequency tells the region: 863-870 MHz
 (LoRaWAN regional parameters RP002-1.0.4, section 2.4.3).
+
+**Version 4.** Each uplink has the server's own id. When the server had it stands in ``nsTime`` of
+each reception, from 4.4 on. The event's ``time`` is a gateway's clock where one has any, and the
+server's where none has; so it counts only if no reception states a clock.
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ from dii.telemetry.fields import (
     text,
     time,
 )
-from dii.telemetry.readers.base import RECEPTION_METRICS, LastPlaces, Reader, read_lines
+from dii.telemetry.readers.base import UPLINK_METRICS, LastPlaces, Reader, read_records
 from dii.telemetry.source import Source
 from dii.telemetry.tables import Reception, Rows
 
@@ -46,6 +50,7 @@ _EU868_DATA_RATES: Final = {
     **{rate: (12 - rate, 125_000) for rate in range(6)},
     6: (7, 250_000),
 }
+_CLOCKS: Final = ("gwTime", "time", "timeSinceGpsEpoch")
 
 
 class ChirpStack(Reader):
@@ -53,7 +58,7 @@ class ChirpStack(Reader):
 
     name = "chirpstack-v3"
     about = "ChirpStack v3: uplinks of applications, JSON lines"
-    gives = RECEPTION_METRICS
+    gives = UPLINK_METRICS
 
     def declines(self, source: Source) -> str | None:
         """Return why a source is not of this format, None if it is."""
@@ -66,8 +71,85 @@ class ChirpStack(Reader):
         samples = [data for record in source.records if isinstance(data := record.get("data"), str)]
         hexadecimal = sum(_HEX.fullmatch(data) is not None for data in samples) * 2 > len(samples)
         places = LastPlaces()
-        read_lines(source, rows, lambda record: _uplink(record, hexadecimal, rows, places))
+        read_records(source, rows, lambda record: _uplink(record, hexadecimal, rows, places))
         places.push(rows)
+
+
+class ChirpStackV4(Reader):
+    """Application uplinks of ChirpStack v4."""
+
+    name = "chirpstack-v4"
+    about = "ChirpStack v4: uplink events of applications, JSON lines"
+    gives = UPLINK_METRICS
+
+    def declines(self, source: Source) -> str | None:
+        """Return why a source is not of this format, None if it is."""
+        if any("deviceInfo" in record and "rxInfo" in record for record in source.records):
+            return None
+        return "no object with deviceInfo and rxInfo"
+
+    def read(self, source: Source, rows: Rows) -> None:
+        """Push the receptions, and the place of each gateway."""
+        places = LastPlaces()
+        read_records(source, rows, lambda record: _uplink_v4(record, rows, places))
+        places.push(rows)
+
+
+def _uplink_v4(record: Record, rows: Rows, places: LastPlaces) -> None:
+    if "deviceInfo" not in record:
+        raise Fault("bad_record", "an event of a device is expected")
+    entries = items(record, "rxInfo")
+    if not entries:
+        raise Fault("no_receptions", "no rxInfo: not an uplink")
+    received = _server_time_v4(record, [one for one in entries if isinstance(one, dict)])
+    data, info = payload(record, "data"), inner(record, "deviceInfo")
+    lora = inner(inner(inner(record, "txInfo"), "modulation"), "lora")
+    factor, bandwidth = lora.get("spreadingFactor"), lora.get("bandwidth")
+    device = text(info, "devEui") or text(record, "devAddr")
+    frame = Reception(
+        time=received,
+        gateway=None,
+        deduplication_id=text(record, "deduplicationId"),
+        device=device.upper() if device else None,
+        application=text(info, "applicationId"),
+        f_cnt=integer(record, "fCnt", "f_cnt") or 0,
+        payload_hash=payload_hash(data),
+        size=len(data),
+        airtime=uplink_airtime(len(data), factor, bandwidth, lora.get("codeRate")),
+        delivered=True,
+        foreign=False,
+    )
+    for entry in entries:
+        try:
+            if not isinstance(entry, dict):
+                raise Fault("bad_field", "rxInfo: a list of objects is expected")
+            gateway = rows.identity(text(entry, "gatewayId"), None, "chirpstack")
+            if entry.get("crcStatus") == "BAD_CRC":
+                raise Fault("bad_crc", "crcStatus is BAD_CRC")
+            row = frame._replace(
+                gateway=gateway,
+                gateway_time=clock(entry, "gwTime") or clock(entry, "time"),
+                rssi=number(entry, "rssi", "rssi"),
+                snr=number(entry, "snr", "snr") or 0.0,
+            )
+            places.note(gateway, received, rows.line, inner(entry, "location"))
+        except Fault as fault:
+            rows.reject(fault.reason, fault.detail, time=received)
+        else:
+            rows.reception(row)
+
+
+def _server_time_v4(record: Record, entries: list[Record]) -> int:
+    stated = [at for entry in entries if (at := time(entry, "nsTime"))]
+    clocks = any(entry.get(key) for entry in entries for key in _CLOCKS)
+    at = (
+        min(stated, default=None)
+        or _server_time(record)
+        or (None if clocks else time(record, "time"))
+    )
+    if at is None:
+        raise Fault("no_time", "no nsTime, and time is a gateway's clock")
+    return at
 
 
 def _uplink(record: Record, hexadecimal: bool, rows: Rows, places: LastPlaces) -> None:

@@ -13,7 +13,6 @@ in them, which telemetry does not have.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,12 @@ import pyarrow.parquet as pq
 
 from dii.errors import BadColumns, InputTooLarge
 from dii.telemetry.fields import BOUNDS, MAX_TEXT, Fault, canonical_gateway, parse_time
-from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, Reader
+from dii.telemetry.readers.base import (
+    DOWNLINK_METRICS,
+    RECEPTION_METRICS,
+    STATUS_METRICS,
+    Reader,
+)
 from dii.telemetry.schema import TABLES, Column
 from dii.telemetry.source import FREE_EXPANSION, MAX_RATIO, Source, first_line
 from dii.telemetry.tables import BATCH, SCHEMAS, TYPES, Gateway, Rows
@@ -141,6 +145,12 @@ class Receptions(_Plain):
     gives = RECEPTION_METRICS
     table = "receptions"
 
+    def given(self, rows: Rows) -> frozenset[str]:
+        """Return the metrics of the rows; a table without any downlink knows of none."""
+        kinds = rows.table("receptions")["kind"]
+        known = super().given(rows)
+        return known if pc.any(pc.equal(kinds, "downlink")).as_py() else known - DOWNLINK_METRICS
+
 
 class Statuses(_Plain):
     """A table of statuses.
@@ -176,7 +186,6 @@ def _batches(source: Source, rows: Rows, wanted: Mapping[str, Column]) -> Iterat
 
 
 def _csv(source: Source, rows: Rows, places: Mapping[str, int]) -> Iterator[_Batch]:
-    width, delimiter = len(source.header), source.delimiter
     lines: list[int] = []
     kept: list[list[str]] = []
 
@@ -188,24 +197,7 @@ def _csv(source: Source, rows: Rows, places: Mapping[str, int]) -> Iterator[_Bat
         }
         return lines, arrays
 
-    texts = source.lines(rows)
-    next(texts)  # the header
-    for line in texts:
-        try:
-            text = line.decode().rstrip("\r\n")
-            if '"' in text:
-                values = next(csv.reader([text], delimiter=delimiter, strict=True))
-            else:
-                values = text.split(delimiter)
-        except UnicodeDecodeError as error:
-            rows.reject("bad_text", f"byte {error.start} is not UTF-8")
-            continue
-        except csv.Error as error:
-            rows.reject("bad_record", str(error))
-            continue
-        if len(values) != width:
-            rows.reject("bad_record", f"{len(values)} values where the header has {width}")
-            continue
+    for values in source.csv_rows(rows):
         lines.append(rows.line)
         kept.append(values)
         if len(kept) == BATCH:

@@ -1,8 +1,13 @@
-"""The registry of The Things Network, as its website gave it from 2018 on (``gateway-data``).
+"""Registries: The Things Network's own (``gateway-data``, 2018 on), and Packet Broker's Mapper.
 
-One JSON object of gateways by id, or a list of them. Every field but ``id`` may be missing. Who
+``gateway-data``: one JSON object of gateways by id, or a list of them. Every field but ``id`` may be missing. Who
 owns a gateway stands in ``owner``, sometimes in ``owners`` only. It is a snapshot: ``last_seen`` is
 one moment and says nothing about the time before it, so a registry gives no metric at all.
+
+The Mapper: a JSON array of the gateways of all networks that exchange traffic. Networks refresh
+their entries every few minutes while a gateway is connected (``updatedAt``), with the frames per
+hour since the refresh before (``rxRate``, absent where the network keeps it to itself). So arrays
+kept one after another in one file are polls and tell uptime; of a single one, a moment.
 """
 
 from __future__ import annotations
@@ -17,12 +22,15 @@ from dii.telemetry.fields import (
     fit_text,
     inner,
     items,
+    network_of,
+    number,
     text,
     time,
 )
-from dii.telemetry.readers.base import Reader
+from dii.telemetry.readers.base import STATUS_METRICS, LastPlaces, Polls, Reader, read_records
 from dii.telemetry.source import Source, members
 from dii.telemetry.tables import Gateway, Rows
+from dii.units import SECOND
 
 _COUNTRY: Final = re.compile(r"[a-z]{2}", re.ASCII)
 
@@ -69,7 +77,6 @@ def _gateway(record: object, network: str, rows: Rows) -> Gateway:
     country = (text(record, "country_code") or "").lower()
     if country and not _COUNTRY.fullmatch(country):
         raise Fault("bad_field", "country_code: two letters are expected")
-    placement = (text(inner(record, "attributes"), "placement") or "").lower()
     operator = _operator(record)
     last_seen = time(record, "last_seen")
     return Gateway(
@@ -77,9 +84,14 @@ def _gateway(record: object, network: str, rows: Rows) -> Gateway:
         operator,
         *rows.place(inner(record, "location"), gateway),
         country or None,
-        placement if placement in {"indoor", "outdoor"} else None,
+        _placement(inner(record, "attributes"), "placement"),
         last_seen,
     )
+
+
+def _placement(record: Record, key: str) -> str | None:
+    placement = (text(record, key) or "").lower()
+    return placement if placement in {"indoor", "outdoor"} else None
 
 
 def _operator(record: Record) -> str | None:
@@ -89,3 +101,34 @@ def _operator(record: Record) -> str | None:
         raise Fault("bad_field", "owners: a list of names is expected")
     first = next((owner for owner in owners if owner), None)
     return text(record, "owner") or (first if isinstance(first, str) else None)
+
+
+class Mapper(Reader):
+    """Packet Broker's Mapper."""
+
+    name = "packet-broker-mapper"
+    about = "Packet Broker Mapper: JSON arrays of gateways, one or one after another"
+    gives = STATUS_METRICS
+
+    def declines(self, source: Source) -> str | None:
+        """Return why a source is not of this format, None if it is."""
+        if any("netID" in record and "online" in record for record in source.records):
+            return None
+        return "no object with netID and online"
+
+    def read(self, source: Source, rows: Rows) -> None:
+        """Push the gateways, and a status of each that is online."""
+        polls, places = Polls(rows, 3600 * SECOND), LastPlaces()
+
+        def gateway(record: Record) -> None:
+            network = network_of(text(record, "netID"), text(record, "tenantID"), source.network)
+            name = rows.identity(text(record, "id"), text(record, "eui"), network)
+            updated, location = time(record, "updatedAt"), inner(record, "location")
+            placement = _placement(record, "antennaPlacement")
+            rate = number(record, "rxRate", "frames")
+            places.note(name, updated or 0, rows.line, location, placement)
+            if record.get("online") is True and updated and polls.later(name, updated):
+                polls.rate(name, updated, rate)
+
+        read_records(source, rows, gateway)
+        places.push(rows)

@@ -22,25 +22,24 @@ from dii.telemetry.airtime import uplink_airtime
 from dii.telemetry.fields import (
     Fault,
     Record,
-    canonical_gateway,
     clock,
     duration,
     eui,
     inner,
     integer,
     items,
+    network_of,
     number,
     payload,
     payload_hash,
     text,
     time,
 )
-from dii.telemetry.readers.base import RECEPTION_METRICS, LastPlaces, Reader, read_lines
+from dii.telemetry.readers.base import UPLINK_METRICS, LastPlaces, Reader, read_records, unwrapped
 from dii.telemetry.source import Source
 from dii.telemetry.tables import Reception, Rows
 
 _BROKER: Final = "packetbroker"
-_THINGS_NET_ID: Final = "000013"
 
 
 class _Heard(NamedTuple):
@@ -62,28 +61,23 @@ class ThingsStack(Reader):
 
     name = "things-stack-v3"
     about = "The Things Stack v3: uplink messages of applications, JSON lines"
-    gives = RECEPTION_METRICS
+    gives = UPLINK_METRICS
 
     def declines(self, source: Source) -> str | None:
         """Return why a source is not of this format, None if it is."""
-        if any("end_device_ids" in _unwrapped(record) for record in source.records):
+        if any("end_device_ids" in unwrapped(record) for record in source.records):
             return None
         return "no line is an object with end_device_ids"
 
     def read(self, source: Source, rows: Rows) -> None:
         """Push the receptions, and the place of each gateway."""
         places = LastPlaces()
-        read_lines(source, rows, lambda record: _message(record, source.network, rows, places))
+        read_records(source, rows, lambda record: _message(record, source.network, rows, places))
         places.push(rows)
 
 
-def _unwrapped(record: Record) -> Record:
-    result = record.get("result")
-    return result if isinstance(result, dict) else record
-
-
 def _message(record: Record, network: str, rows: Rows, places: LastPlaces) -> None:
-    record = _unwrapped(record)
+    record = unwrapped(record)
     if "end_device_ids" not in record:
         raise Fault("bad_record", "a message of an application is expected")
     message = inner(record, "uplink_message")
@@ -95,7 +89,8 @@ def _message(record: Record, network: str, rows: Rows, places: LastPlaces) -> No
         rows.reject("no_receptions", "not an uplink, or without rx_metadata", time=received)
         return
     frame = _frame(record, message, received)
-    network = _network(inner(message, "network_ids"), "", network)
+    ids = inner(message, "network_ids")
+    network = network_of(text(ids, "net_id"), text(ids, "tenant_id"), network)
     heard: list[_Heard] = []
     for entry in entries:
         try:
@@ -157,14 +152,11 @@ def _entry(entry: object, network: str, rows: Rows) -> _Heard:
         broker = inner(entry, "packet_broker")
         identifier = text(broker, "forwarder_gateway_id")
         eui_text = text(broker, "forwarder_gateway_eui")
-        network = _network(broker, "forwarder_", network)
+        net_id, tenant = text(broker, "forwarder_net_id"), text(broker, "forwarder_tenant_id")
+        network = network_of(net_id, tenant, network)
     gateway = None
-    if identifier or eui(eui_text):
-        gateway = canonical_gateway(identifier or "", eui_text, network)
-        if identifier and eui(eui_text) and not eui(identifier):
-            rows.alias(f"{network}:{identifier}", gateway)
-    elif not brokered:
-        raise Fault("bad_field", "gateway_ids: an id is expected")
+    if not brokered or identifier or eui(eui_text):
+        gateway = rows.identity(identifier, eui_text, network)
     return _Heard(
         gateway,
         clock(entry, "time"),
@@ -172,17 +164,3 @@ def _entry(entry: object, network: str, rows: Rows) -> _Heard:
         number(entry, "snr", "snr") or 0.0,
         inner(entry, "location"),
     )
-
-
-def _network(ids: Record, prefix: str, default: str) -> str:
-    """Return whose gateway ids they are: a tenant of The Things Network, or another network.
-
-    The Things Network's tenants ``ttn`` and ``ttnv2`` are one namespace: version 2 had the registry
-    from which gateways moved to version 3.
-    """
-    net_id, tenant = text(ids, f"{prefix}net_id"), text(ids, f"{prefix}tenant_id")
-    if net_id is None:
-        return default
-    if net_id == _THINGS_NET_ID:
-        return tenant if tenant not in {None, "ttn", "ttnv2"} else "ttn"
-    return f"{net_id}-{tenant}" if tenant else net_id
