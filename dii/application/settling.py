@@ -42,7 +42,7 @@ from dii.application.records import (
 from dii.genesis import TREASURY
 from dii.ledger.log import LogBuilder
 from dii.ledger.state import State
-from dii.minting import POLICIES, RULES, Issuance, Rule, share, weigh
+from dii.minting import POLICIES, RULES, Issuance, Rule, due, share, weigh
 from dii.minting.receipts import REASON_UNATTRIBUTED, encode_leaf
 from dii.minting.spec import from_spec
 
@@ -167,11 +167,11 @@ class _Step:
         pool = min(pool, self._mintable(scope))
         cursor = replace(cursor, phase="receipts", page=0, pool=pool, dust=stream.dust)
         if cursor.total_weight:
-            due = _due(rule, cursor)
+            divided = _due(rule, cursor)
             cursor = replace(
-                cursor, unminted=min(pool, due * cursor.nameless // cursor.total_weight)
+                cursor, unminted=min(pool, divided * cursor.nameless // cursor.total_weight)
             )
-            fresh = max(0, due - stream.dust - cursor.unminted)
+            fresh = max(0, divided - stream.dust - cursor.unminted)
             self._mint(scope, fresh)
             self.state.put(STREAMS, replace(stream, dust=stream.dust + fresh), name)
         self._put(cursor)
@@ -192,8 +192,8 @@ class _Step:
             return 1
         epoch, rule = scope.next_epoch, from_spec(stream.rule, RULES)
         page, weights, reasons = self._page(scope, cursor.page, rule)
-        due, total = _due(rule, cursor), cursor.total_weight
-        amounts = share(due, weights, total) if total else [0] * page.rows
+        divided, total = _due(rule, cursor), cursor.total_weight
+        amounts = share(divided, weights, total) if total else [0] * page.rows
         if page.gateways[0] == UNATTRIBUTED:
             amounts[0], reasons[0] = 0, REASON_UNATTRIBUTED
         owed: dict[bytes, int] = {}
@@ -232,8 +232,8 @@ class _Step:
     def _finish(self, scope: Scope, cursor: Cursor, name: str, stream: Stream) -> None:
         """Record the stream's issuance, hand its rest on, and turn to the next stream."""
         epoch, rests = scope.next_epoch, cursor.rests
-        due = _due(from_spec(stream.rule, RULES), cursor)
-        rest = cursor.pool - max(0, due - cursor.dust) if stream.rest is not None else 0
+        divided = _due(from_spec(stream.rule, RULES), cursor)
+        rest = cursor.pool - max(0, divided - cursor.dust) if stream.rest is not None else 0
         if stream.rest == "treasury":
             rest = min(rest, self._mintable(scope))  # another scope may have minted meanwhile
         if rest and stream.rest == "treasury":
@@ -292,15 +292,8 @@ def _phase(name: str, stream: int, count: int) -> Cursor:
 
 
 def _due(rule: Rule, cursor: Cursor) -> int:
-    """Return what is divided in proportion to weights.
-
-    Of a share rule the pool and the dust; of a claim rule no more than is claimed, so that each
-    claim is paid in full, or pro rata where the pool does not suffice. Nothing where nobody earned.
-    """
-    if not cursor.total_weight:
-        return 0
-    whole = cursor.pool + cursor.dust
-    return min(whole, cursor.total_weight) if rule.claim else whole
+    """Return what the stream in work divides in proportion to weights."""
+    return due(cursor.pool + cursor.dust, cursor.total_weight, claim=rule.claim)
 
 
 def scope_streams(state: State, scope: str) -> list[tuple[str, Stream]]:

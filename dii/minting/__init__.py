@@ -5,7 +5,7 @@ scope's gateways. Everything here is pure and exact in Python integers, so that 
 replays the very functions that the chain executes.
 """
 
-from dii.minting.issuance import issue, share
+from dii.minting.issuance import divide, due, issue, share
 from dii.minting.policies import (
     POLICIES,
     ExponentialDecay,
@@ -43,6 +43,8 @@ __all__ = [
     "ShapleyTraffic",
     "Spec",
     "Uptime",
+    "divide",
+    "due",
     "issue",
     "share",
     "weigh",

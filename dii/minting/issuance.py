@@ -31,6 +31,23 @@ def share(pool: int, weights: Sequence[int], total: int) -> list[int]:
     return [pool * weight // total for weight in weights]
 
 
+def due(pool: int, total: int, *, claim: bool) -> int:
+    """Return what is divided in proportion to weights that sum to ``total``.
+
+    Of a share rule the pool; of a claim rule no more than is claimed, so that each claim is paid
+    in full, or pro rata where the pool does not suffice. Nothing where nobody earned.
+    """
+    if not total:
+        return 0
+    return min(pool, total) if claim else pool
+
+
+def divide(pool: int, weights: Sequence[int], *, claim: bool) -> list[int]:
+    """Return what each payee gets of a pool under a share or a claim rule."""
+    total = sum(weights)
+    return share(due(pool, total, claim=claim), weights, total or 1)
+
+
 def issue(pool: int, weights: Sequence[int]) -> tuple[list[int], int]:
     """Divide a pool in proportion to weights.
 

@@ -1,0 +1,251 @@
+"""The laboratory: the rules of the chain over the records of an epoch, side by side.
+
+What a rule pays cannot be judged from its formula. The questions are who gets how much, how
+unequally, how far from what each operator adds to the network, and what it gains to cheat. The
+answers need the records themselves, since a cheat changes what is heard, not a metric: so every
+experiment edits receptions and runs them through the very functions that the reporter and the
+chain use. Nothing here is a model of them.
+
+The measures: *Gini coefficient* and *share of the top 1 %* of operators; the *Nakamoto
+coefficient*, the least number of operators who together get more than half (Srinivasan and Lee
+2017); the *distance* between two ways of dividing, half the sum of absolute differences of shares
+(total variation: the share of the money that would have to change hands); *leave-one-out*, what
+the network would deliver less without an operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dii.minting.issuance import divide
+from dii.minting.rules import Rule, weigh
+from dii.telemetry.metrics import metrics
+from dii.telemetry.schema import UNATTRIBUTED
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+CLONE: Final = "(clone)"
+"""Gateway and operator by which an experiment cheats."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """What an epoch's metrics are computed from.
+
+    Attributes
+    ----------
+    receptions, statuses
+        Tables of ``telemetry.schema``.
+    operators
+        Gateway to operator; a gateway that is not in it is its own.
+    start, length
+        Of the epoch, microseconds.
+    gives
+        Metrics that the records give.
+    """
+
+    receptions: pa.Table
+    statuses: pa.Table
+    operators: Mapping[str, str]
+    start: int
+    length: int
+    gives: frozenset[str]
+
+    def metrics(self) -> pa.Table:
+        """Return one row of metrics a gateway, as a report carries them."""
+        table, _ = metrics(
+            self.receptions,
+            self.statuses,
+            operators=self.operators,
+            gateways=sorted(self.operators),
+            start=self.start,
+            length=self.length,
+            gives=self.gives,
+        )
+        return table
+
+    def without_owners(self) -> Records:
+        """Return the same with every operator as one gateway: each hears what any of its heard."""
+        names = self.receptions["gateway"].to_pylist()
+        owners = pa.array([None if one is None else self.owner(one) for one in names], pa.string())
+        place = self.receptions.schema.get_field_index("gateway")
+        merged = self.receptions.set_column(place, "gateway", owners)
+        return replace(self, receptions=merged, operators={}, statuses=self.statuses.slice(0, 0))
+
+    def owner(self, gateway: str) -> str:
+        """Return a gateway's operator."""
+        return self.operators.get(gateway, gateway)
+
+    def with_clone(self, gateway: str) -> Records:
+        """Return the same with a copy of a gateway under another operator's name beside it."""
+        heard = self.receptions.filter(pc.equal(self.receptions["gateway"], gateway))
+        return self._more(heard, CLONE, CLONE)
+
+    def with_self_traffic(self, gateway: str, frames: int, size: int, airtime: int) -> Records:
+        """Return the same with frames that only one gateway hears, evenly over the epoch."""
+        times = [self.start + self.length * number // frames for number in range(frames)]
+        row = {
+            "time": times,
+            "kind": ["data"] * frames,
+            "device": ["(self)"] * frames,
+            "f_cnt": list(range(frames)),
+            "size": [size] * frames,
+            "airtime": [airtime] * frames,
+            "delivered": [True] * frames,
+        }
+        schema = self.receptions.schema
+        nothing = [None] * frames
+        columns = [pa.array(row.get(field.name, nothing), field.type) for field in schema]
+        return self._more(pa.Table.from_arrays(columns, schema=schema), gateway, None)
+
+    def _more(self, rows: pa.Table, gateway: str, operator: str | None) -> Records:
+        names = pa.array([gateway] * len(rows), pa.string())
+        rows = rows.set_column(rows.schema.get_field_index("gateway"), "gateway", names)
+        operators = dict(self.operators) | ({gateway: operator} if operator else {})
+        receptions = pa.concat_tables([self.receptions, rows.cast(self.receptions.schema)])
+        return replace(self, receptions=receptions, operators=operators)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What rules pay for the same records.
+
+    Attributes
+    ----------
+    amounts
+        A row an operator, a column a rule, in the smallest unit; the greatest first.
+    measures
+        A row a rule: paid, gini, nakamoto, top_1_percent, distance_to_shapley,
+        distance_to_leave_one_out, clone_gain (of the cloned operator's amount, as a share) and
+        self_traffic_return (earned for each unit spent).
+    """
+
+    amounts: pd.DataFrame
+    measures: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        return str(self.measures.to_html(float_format="{:.3f}".format))
+
+
+def compare(
+    records: Records, rules: Sequence[Rule], pool: int, *, frames: int = 1000, credit: int = 10
+) -> Comparison:
+    """Pay the same records under several rules, honest and cheated.
+
+    Parameters
+    ----------
+    records
+        Of one epoch.
+    rules
+        With amounts resolved.
+    pool
+        What each rule may pay, in the smallest unit.
+    frames
+        Frames of self-traffic, 24 bytes at SF7.
+    credit
+        What one such frame costs its sender, in the smallest unit.
+    """
+    table = records.metrics()
+    shapley = _by_operator(records, table, _column(table, "shapley_uplinks"))
+    alone = records.without_owners().metrics()
+    left_out = dict(zip(alone["gateway"].to_pylist(), _column(alone, "sole_uplinks")))
+    target = max((one for one in shapley if one != CLONE), key=lambda one: (shapley[one], one))
+    gateway = _best_gateway(records, table, target)
+    cloned = records.with_clone(gateway)
+    padded = records.with_self_traffic(gateway, frames, size=24, airtime=71_936)
+    cheats = {"clone": (cloned, cloned.metrics()), "self": (padded, padded.metrics())}
+    columns, measures = {}, {}
+    for rule in rules:
+        name = str(rule.spec())
+        amounts = paid(records, table, rule, pool)
+        found = {cheat: paid(*what, rule, pool) for cheat, what in cheats.items()}
+        before = amounts.get(target, 0)
+        both = found["clone"].get(target, 0) + found["clone"].get(CLONE, 0)
+        earned = found["self"].get(target, 0) - before
+        columns[name] = amounts
+        measures[name] = {
+            "paid": sum(amounts.values()),
+            "gini": gini(list(amounts.values())),
+            "nakamoto": nakamoto(list(amounts.values())),
+            "top_1_percent": top_share(list(amounts.values()), 0.01),
+            "distance_to_shapley": distance(amounts, shapley),
+            "distance_to_leave_one_out": distance(amounts, left_out),
+            "clone_gain": both / before - 1 if before else 0.0,
+            "self_traffic_return": earned / (frames * credit),
+        }
+    ordered = pd.DataFrame(columns).fillna(0).astype("int64").rename_axis("operator")
+    first = ordered.columns[0]
+    return Comparison(
+        ordered.sort_values([first], ascending=False, kind="stable"),
+        pd.DataFrame.from_dict(measures, orient="index").rename_axis("rule"),
+    )
+
+
+def paid(records: Records, table: pa.Table, rule: Rule, pool: int) -> dict[str, int]:
+    """Return what each operator gets under a rule; unattributed receptions get nothing."""
+    columns = {name: table[name].to_pylist() for name in table.column_names if name != "gateway"}
+    weights, _ = weigh(rule, columns)
+    return _by_operator(records, table, divide(pool, weights, claim=rule.claim))
+
+
+def _by_operator(records: Records, table: pa.Table, values: Sequence[int]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for gateway, value in zip(table["gateway"].to_pylist(), values):
+        if gateway != UNATTRIBUTED:
+            owner = records.owner(gateway)
+            sums[owner] = sums.get(owner, 0) + value
+    return sums
+
+
+def _column(table: pa.Table, name: str) -> list[int]:
+    return [value or 0 for value in table[name].to_pylist()]
+
+
+def _best_gateway(records: Records, table: pa.Table, operator: str) -> str:
+    rows = zip(_column(table, "shapley_uplinks"), table["gateway"].to_pylist())
+    owned = [(value, name) for value, name in rows if name and records.owner(name) == operator]
+    return str(max(owned)[1])
+
+
+def gini(amounts: Sequence[int]) -> float:
+    """Return the Gini coefficient: 0 where all get the same, towards 1 where one gets all."""
+    ordered: npt.NDArray[np.float64] = np.sort(np.asarray(amounts, dtype=np.float64))
+    count, total = len(ordered), ordered.sum()
+    if not total:
+        return 0.0
+    ranks = np.arange(1, count + 1)
+    return float((2 * (ranks * ordered).sum() / total - (count + 1)) / count)
+
+
+def nakamoto(amounts: Sequence[int]) -> int:
+    """Return the least number of payees who together get more than half."""
+    total, held = sum(amounts), 0
+    for number, amount in enumerate(sorted(amounts, reverse=True), 1):
+        held += amount
+        if 2 * held > total:
+            return number
+    return 0
+
+
+def top_share(amounts: Sequence[int], part: float) -> float:
+    """Return the share of the top part of payees (at least one)."""
+    total = sum(amounts)
+    count = max(1, round(part * len(amounts)))
+    return sum(sorted(amounts, reverse=True)[:count]) / total if total else 0.0
+
+
+def distance(one: Mapping[str, int], other: Mapping[str, int]) -> float:
+    """Return the share of the money that would have to change hands between two divisions."""
+    first, second = sum(one.values()), sum(other.values())
+    if not first or not second:
+        return 1.0
+    names = one.keys() | other.keys()
+    return sum(abs(one.get(n, 0) / first - other.get(n, 0) / second) for n in sorted(names)) / 2
