@@ -456,6 +456,12 @@ class SourceUnreadable(TelemetryError):
     template = "{file}: {message}"
 
 
+class SourceUnreachable(TelemetryError):
+    """A file on the web that its server does not hand out, or not whole and in time."""
+
+    template = "{file}: {message} (attempts: {attempts})"
+
+
 class UnknownFormat(TelemetryError):
     """A file whose beginning no reader recognises."""
 

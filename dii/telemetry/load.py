@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dii.errors import BadColumns, SourceMissing, SourceUnreadable
+from dii.telemetry.fetch import fetch, is_url, shown
 from dii.telemetry.readers import find_reader
 from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS
 from dii.telemetry.schema import METRICS, TABLES
@@ -199,8 +201,8 @@ def load(
     Parameters
     ----------
     *sources
-        Paths of files, gzipped or not, or patterns such as ``"logs/*.jsonl"``; or pandas data
-        frames with the columns of ``telemetry.schema``.
+        Paths of files, gzipped or not, patterns such as ``"logs/*.jsonl"``, or URLs (http, https)
+        of files; or pandas data frames with the columns of ``telemetry.schema``.
     strict
         Stop at the first bad record, instead of setting it aside in ``rejects``.
     columns
@@ -211,7 +213,7 @@ def load(
 
     Raises
     ------
-    SourceMissing, SourceUnreadable, UnknownFormat, InputTooLarge, BadColumns
+    SourceMissing, SourceUnreadable, SourceUnreachable, UnknownFormat, InputTooLarge, BadColumns
         A source cannot be read at all.
     RecordRejected
         ``strict``, and a record is bad.
@@ -222,21 +224,29 @@ def load(
             raise BadColumns(file=f"columns={{{foreign!r}: {name!r}}}", message="no such column")
     found: list[Rows] = []
     gives: list[frozenset[str]] = []
-    for origin, name in _origins(sources):
-        source = Source(origin, name, columns, network)
-        reader = find_reader(source)
-        rows = Rows(name, strict)
-        reader.read(source, rows)
-        found.append(rows)
-        gives.append(reader.given(rows))
+    with TemporaryDirectory(prefix="dii-") as folder:
+        for origin, name in _origins(sources, Path(folder)):
+            source = Source(origin, name, columns, network)
+            reader = find_reader(source)
+            rows = Rows(name, strict)
+            reader.read(source, rows)
+            found.append(rows)
+            gives.append(reader.given(rows))
     return _assemble(found, gives)
 
 
-def _origins(sources: Iterable[object]) -> Iterator[tuple[Path | pa.Table, str]]:
-    """Yield each file and table once, with a name: of a file its own, unless two share it."""
-    origins: dict[Path | int, Path | pa.Table] = {}
+def _origins(sources: Iterable[object], folder: Path) -> Iterator[tuple[Path | pa.Table, str]]:
+    """Yield each file and table once, with a name: of a file its own, unless two share it.
+
+    What is fetched goes into ``folder``.
+    """
+    origins: dict[Path | str | int, Path | pa.Table] = {}
     for number, source in enumerate(sources, 1):
-        if isinstance(source, str | os.PathLike):
+        if isinstance(source, str) and is_url(source):
+            if source not in origins:
+                (into := folder / str(number)).mkdir()
+                origins[source] = fetch(source, into)
+        elif isinstance(source, str | os.PathLike):
             for path in _paths(Path(source).expanduser()):
                 origins.setdefault(path.resolve(), path)
         else:
@@ -244,7 +254,8 @@ def _origins(sources: Iterable[object]) -> Iterator[tuple[Path | pa.Table, str]]
     names = Counter(path.name for path in origins.values() if isinstance(path, Path))
     for key, origin in origins.items():
         if isinstance(origin, Path):
-            yield origin, origin.name if names[origin.name] == 1 else str(origin)
+            full = shown(key) if isinstance(key, str) else str(origin)
+            yield origin, origin.name if names[origin.name] == 1 else full
         else:
             yield origin, f"table {key}"
 

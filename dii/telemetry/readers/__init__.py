@@ -20,6 +20,7 @@ from dii.telemetry.readers.plain import Gateways, Receptions, Statuses
 from dii.telemetry.readers.registry import Mapper, Registry
 from dii.telemetry.readers.things_stack import ThingsStack
 from dii.telemetry.readers.ttn_v2 import TtnV2
+from dii.telemetry.schema import METRICS
 from dii.telemetry.source import Source
 
 READERS: Final[tuple[Reader, ...]] = (
@@ -39,6 +40,14 @@ READERS: Final[tuple[Reader, ...]] = (
     Receptions(),
     Statuses(),
 )
+
+
+def matrix() -> list[dict[str, str | bool]]:
+    """Return what each format can give at most: a row for each reader, a column for each metric."""
+    return [
+        {"reader": reader.name} | {metric: metric in reader.gives for metric in METRICS}
+        for reader in READERS
+    ]
 
 
 def find_reader(source: Source) -> Reader:
