@@ -8,6 +8,7 @@ memory at once.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ import tomli_w
 
 from dii.network.home import write
 from dii.telemetry.load import Telemetry
-from dii.telemetry.synthetic import traffic_day
+from dii.telemetry.synthetic import traffic
 from dii.telemetry.tables import Reject, to_table
 from dii.units import DAY
 
@@ -71,6 +72,8 @@ class Feed:
     telemetry: Telemetry
     traffic: Traffic | None = None
     _days: dict[int, pa.Table] = field(default_factory=dict)
+    _coming: Iterator[pa.Table] = field(default_factory=lambda: iter(()))
+    _next: int = -1
 
     @property
     def gives(self) -> frozenset[str]:
@@ -87,27 +90,30 @@ class Feed:
 
     def receptions(self, start: int, end: int) -> pa.Table:
         """Return the receptions of [start, end)."""
-        traffic = self.traffic
-        if traffic is None:
+        plan = self.traffic
+        if plan is None:
             return _between(self.telemetry.receptions, start, end)
-        first = max(start, traffic.start) // DAY
-        last = min(end - 1, traffic.start + traffic.days * DAY - 1) // DAY
-        days = [self._day(traffic, day) for day in range(first, last + 1)]
+        first = max(start, plan.start) // DAY
+        last = min(end - 1, plan.start + plan.days * DAY - 1) // DAY
+        days = [self._day(plan, day) for day in range(first, last + 1)]
         schema = self.telemetry.receptions.schema
         return _between(pa.concat_tables([schema.empty_table(), *days]), start, end)
 
-    def _day(self, traffic: Traffic, day: int) -> pa.Table:
+    def _day(self, plan: Traffic, day: int) -> pa.Table:
         """Generate a day; the last two are kept, since epochs look a minute beyond their end."""
         if day not in self._days:
-            made = traffic_day(
-                self.telemetry.gateways,
-                day * DAY,
-                seed=traffic.seed,
-                active=traffic.active,
-                tail=traffic.tail,
-            )
+            if day != self._next:  # days in order share what the generator knows of the network
+                left = plan.start // DAY + plan.days - day
+                self._coming = traffic(
+                    self.telemetry.gateways,
+                    day * DAY,
+                    left,
+                    seed=plan.seed,
+                    active=plan.active,
+                    tail=plan.tail,
+                )
             self._days = {known: self._days[known] for known in self._days if known == day - 1}
-            self._days[day] = made
+            self._days[day], self._next = next(self._coming), day + 1
         return self._days[day]
 
     def statuses(self, start: int, end: int) -> pa.Table:
