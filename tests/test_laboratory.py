@@ -1,0 +1,109 @@
+"""The laboratory's measures against their definitions, and what its experiments show."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dii.minting import Airtime, ShapleyTraffic
+from dii.minting.laboratory import Records, compare, distance, gini, nakamoto, paid, top_share
+from dii.telemetry.schema import RECEPTIONS
+from dii.telemetry.tables import Reception, to_table
+from dii.units import DAY, SECOND
+
+AMOUNTS = st.lists(st.integers(0, 10**6), min_size=1, max_size=30).filter(any)
+GIVES = frozenset({"receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "uplink_units"})
+
+
+def records(*frames: str) -> Records:
+    """Return an epoch of uplinks, each given as the gateways that heard it: ``"AB"``.
+
+    Gateways are letters; a small letter is a second gateway of the same operator.
+    """
+    rows = [
+        Reception(
+            time=number * SECOND,
+            gateway=gateway,
+            device=f"device {number}",
+            f_cnt=number,
+            size=24,
+            airtime=71_936,
+            delivered=True,
+        )
+        for number, heard in enumerate(frames)
+        for gateway in heard
+    ]
+    operators = {gateway: gateway.upper() for heard in frames for gateway in heard}
+    return Records(to_table("receptions", rows), to_table("statuses", []), operators, 0, DAY, GIVES)
+
+
+@given(AMOUNTS)
+def test_gini_is_half_the_mean_difference_of_any_two_by_the_mean(amounts):
+    count, total = len(amounts), sum(amounts)
+    differences = sum(abs(one - other) for one in amounts for other in amounts)
+    assert gini(amounts) == pytest.approx(float(Fraction(differences, 2 * count * total)))
+
+
+@given(AMOUNTS)
+def test_so_many_hold_more_than_half_and_one_less_do_not(amounts):
+    ordered, count = sorted(amounts, reverse=True), nakamoto(amounts)
+    assert 2 * sum(ordered[:count]) > sum(amounts)
+    assert 2 * sum(ordered[: count - 1]) <= sum(amounts)
+
+
+@given(AMOUNTS)
+def test_the_top_of_all_is_all_and_of_one_percent_at_least_one(amounts):
+    assert top_share(amounts, 1.0) == 1
+    assert top_share(amounts, 0.01) >= max(amounts) / sum(amounts)
+
+
+@given(
+    st.dictionaries(st.sampled_from("ABCDE"), st.integers(0, 100)).filter(lambda d: any(d.values()))
+)
+def test_distance_is_a_share_that_is_zero_for_the_same_and_does_not_see_scale(amounts):
+    scaled = {name: 7 * amount for name, amount in amounts.items()}
+    assert distance(amounts, scaled) == pytest.approx(0)
+    assert distance(amounts, {"elsewhere": 1}) == pytest.approx(1)
+
+
+def test_amounts_are_those_of_the_rule_by_operator():
+    found = records("A", "AB", "ab", "B")
+    amounts = paid(found, found.metrics(), ShapleyTraffic(), 1000)
+    assert amounts == {"A": 500, "B": 500}
+
+
+def test_leave_one_out_is_what_nobody_else_hears():
+    alone = records("A", "Aa", "AB", "a").without_owners().metrics()
+    found = dict(zip(alone["gateway"].to_pylist(), alone["sole_uplinks"].to_pylist()))
+    assert found == {"A": 3, "B": 0}
+
+
+def test_a_clone_gains_under_airtime_and_little_or_nothing_under_shapley():
+    found = records("A", "A", "A", "AB", "B", "BC")
+    measures = compare(found, [ShapleyTraffic(), Airtime()], 10**6).measures
+    assert measures.loc["Airtime/1(downlink=0)", "clone_gain"] > 0.2
+    shapley = measures.loc["ShapleyTraffic/1()", "clone_gain"]
+    assert shapley < measures.loc["Airtime/1(downlink=0)", "clone_gain"]
+    assert measures.loc["ShapleyTraffic/1()", "distance_to_shapley"] == pytest.approx(0, abs=1e-5)
+
+
+def test_self_traffic_pays_under_a_share_of_a_fixed_pool():
+    found = records("A", "AB", "B", "BC", "C")
+    measures = compare(found, [ShapleyTraffic()], 10**6, frames=5, credit=10).measures
+    before, after = 10**6 * Fraction(2, 5), 10**6 * Fraction(7, 10)
+    gained = float((after - before) / 50)
+    assert measures["self_traffic_return"].iloc[0] == pytest.approx(gained, rel=1e-4)
+
+
+def test_experiments_leave_the_records_as_they_are():
+    found = records("A", "AB")
+    before = found.metrics()
+    found.with_clone("A")
+    found.with_self_traffic("A", 3, 24, 1000)
+    assert found.metrics().equals(before)
+    assert found.receptions.schema.names == [column.name for column in RECEPTIONS]
+    assert isinstance(found.receptions, pa.Table)
