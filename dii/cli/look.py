@@ -196,6 +196,8 @@ def show_account(
 @show.command("gateway")
 def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Show a gateway: its operator, and what it earned in each epoch."""
+    from dii.network.views import earnings  # noqa: PLC0415
+
     with dii.Network.open(home, readonly=True) as network:
         hashed = network.home.gateway(gateway)
         gateways = network.gateways()
@@ -205,7 +207,7 @@ def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = Fa
             "operator": owner.iloc[0] if len(owner) else None,
             "hash": hashed,
         }
-        earned = _earned(network, hashed)
+        earned = earnings(network, hashed)
         _answer(network, as_json, found, epochs=(earned, "epoch stream weight amount paid_to note"))
 
 
@@ -245,25 +247,6 @@ def _block(network: Network, height: int) -> Block:
     raw = network.view.store.block(height)
     assert raw is not None, "what the index lists is stored"
     return codec.loads(Block, raw)
-
-
-def _earned(network: Network, gateway: bytes) -> pd.DataFrame:
-    """Return a gateway's receipts in short, by epoch."""
-    import pandas as pd  # noqa: PLC0415
-
-    from dii.minting import REASONS  # noqa: PLC0415
-
-    columns = f"epoch stream weight amount_{network.currency.unit} paid_to note"
-    found = network.view.index.query(
-        "SELECT epoch, stream, weight, amount, payee, reason FROM receipts WHERE gateway = ?"
-        " ORDER BY epoch, stream",
-        (gateway,),
-    )
-    frame = pd.DataFrame(found, columns=columns.split())
-    names = network.home.names("account")
-    frame["paid_to"] = [network.home.label(payee, names) for payee in frame["paid_to"]]
-    frame["note"] = [REASONS[reason] for reason in frame["note"]]
-    return frame
 
 
 def _begins(frame: pd.DataFrame, text: str, column: str = "hash") -> pd.Series[Any]:

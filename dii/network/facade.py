@@ -7,7 +7,7 @@ into reports and wishes into signed transactions, and shows what the chain made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -217,28 +217,19 @@ class Network:
     def _seal(self, first_time: int, gives: frozenset[str]) -> None:
         """Fix the genesis: its start is the beginning of the epoch of the first record."""
         assert self._draft is not None
-        draft = dict(self._draft)
-        allocations = draft.pop("allocations")
-        length = draft["epoch_seconds"] * SECOND
-        money = Currency(**draft["currency"])
-        accounts = [
-            AccountSection(
-                address=format_address(self.home.key(name).address), balance=money.parse(amount)
-            )
-            for name, amount in allocations.items()
-        ]
-        genesis = Genesis.make(
-            **draft,
-            start=from_microseconds(first_time // length * length),
-            accounts=accounts,
-            validators=[{"public_key": self.home.key("validator").public_key.hex()}],
-            scopes=[
-                {
-                    "name": SCOPE,
-                    "reporters": [format_address(self.home.key("reporter").address)],
-                    "metrics": [name for name in METRICS if name in gives],
-                }
-            ],
+        draft, key = dict(self._draft), self.home.key
+        money, length = self.currency, draft["epoch_seconds"] * SECOND
+        balances = {
+            key(name).address: money.parse(amount)
+            for name, amount in draft.pop("allocations").items()
+        }
+        genesis = _genesis(
+            draft,
+            start=first_time // length * length,
+            metrics=gives,
+            balances=balances,
+            validator=key("validator").public_key,
+            reporter=key("reporter").address,
         )
         self.home.seal(genesis)
         self._genesis = genesis
@@ -601,37 +592,15 @@ class Network:
 
     # --- what came out ------------------------------------------------------------------------
 
-    def summary(self) -> dict[str, str]:
-        """Return the network at a glance, a line an entry."""
-        return views.summary(self)
-
-    def accounts(self) -> pd.DataFrame:
-        """Return every account with its balance, the richest first."""
-        return views.accounts(self)
-
-    def gateways(self) -> pd.DataFrame:
-        """Return every bound gateway, its operator and what it has earned."""
-        return views.gateways(self)
-
-    def operators(self) -> pd.DataFrame:
-        """Return what each operator has earned over all epochs."""
-        return views.operators(self)
-
-    def epochs(self) -> pd.DataFrame:
-        """Return every settled epoch with its pool and what was paid."""
-        return views.epochs(self)
-
-    def blocks(self) -> pd.DataFrame:
-        """Return every block."""
-        return views.blocks(self)
-
-    def transactions(self) -> pd.DataFrame:
-        """Return every transaction and what became of it."""
-        return views.transactions(self)
-
-    def transfers(self) -> pd.DataFrame:
-        """Return every movement of money but issuance and fees."""
-        return views.transfers(self)
+    # As methods these take the network as their argument.
+    summary = views.summary
+    accounts = views.accounts
+    gateways = views.gateways
+    operators = views.operators
+    epochs = views.epochs
+    blocks = views.blocks
+    transactions = views.transactions
+    transfers = views.transfers
 
     def issuance(self, epoch: int, stream: str = STREAM) -> pd.DataFrame:
         """Return who got what in an epoch, the greatest amounts first.
@@ -708,19 +677,38 @@ class Network:
         self._node.rebuild()
 
 
-def _check(draft: Mapping[str, Any], balances: Sequence[int]) -> None:
-    """Refuse what could never be sealed; keys, start and metrics are stood in for."""
-    addresses = [format_address(number.to_bytes(20, "big")) for number in range(len(balances) + 1)]
-    scope = {"name": SCOPE, "reporters": addresses[:1], "metrics": list(METRICS)}
-    Genesis.make(
+def _genesis(
+    draft: Mapping[str, Any],
+    *,
+    start: int,
+    metrics: Collection[str],
+    balances: Mapping[bytes, int],
+    validator: bytes,
+    reporter: bytes,
+) -> Genesis:
+    """Return the genesis that a draft makes with what it leaves open."""
+    scope = {
+        "name": SCOPE,
+        "reporters": [format_address(reporter)],
+        "metrics": [name for name in METRICS if name in metrics],
+    }
+    return Genesis.make(
         **draft,
-        start=from_microseconds(0),
+        start=from_microseconds(start),
         accounts=[
-            AccountSection(address=address, balance=balance)
-            for address, balance in zip(addresses, balances)
+            AccountSection(address=format_address(address), balance=balance)
+            for address, balance in balances.items()
         ],
-        validators=[{"public_key": "0" * 64}],
+        validators=[{"public_key": validator.hex()}],
         scopes=[scope],
+    )
+
+
+def _check(draft: Mapping[str, Any], balances: Iterable[int]) -> None:
+    """Refuse what could never be sealed; keys, start and metrics are stood in for."""
+    accounts = {number.to_bytes(20): balance for number, balance in enumerate(balances)}
+    _genesis(
+        draft, start=0, metrics=METRICS, balances=accounts, validator=bytes(32), reporter=bytes(20)
     )
 
 

@@ -6,20 +6,24 @@ Amounts are integers of the smallest unit with the unit in the column name; time
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
 from dii.application.bank import supply
 from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS
+from dii.application.settling import UNATTRIBUTED
 from dii.crypto import format_address
 from dii.genesis import TREASURY
-from dii.minting import POLICIES, RULES
+from dii.minting import POLICIES, REASONS, RULES
 from dii.network.receipt import describe
 from dii.units import SECOND, format_time
 
 if TYPE_CHECKING:
     from dii.network.facade import Network
+
+_AMOUNTS: Final = {"amount", "dust", "earned", "fee", "paid", "pool", "rest", "unminted"}
+"""Columns of the index whose unit follows in the names that people see."""
 
 
 def _labels(network: Network, addresses: Sequence[bytes | None]) -> list[str | None]:
@@ -28,20 +32,20 @@ def _labels(network: Network, addresses: Sequence[bytes | None]) -> list[str | N
 
 
 def _gateways(network: Network, hashes: Sequence[bytes]) -> list[str]:
-    names = network.home.names("gateway")
-    unattributed = bytes(20)
-    return [
-        "(unattributed)" if one == unattributed else names.get(one, one.hex()) for one in hashes
-    ]
+    names = network.home.names("gateway") | {UNATTRIBUTED: "(unattributed)"}
+    return [names.get(one, one.hex()) for one in hashes]
 
 
 def _times(values: pd.Series[Any]) -> pd.Series[Any]:
     return pd.to_datetime(values, unit="us", utc=True)
 
 
-def _query(network: Network, sql: str, columns: str, *parameters: object) -> pd.DataFrame:
-    rows = network.view.index.query(sql, parameters)
-    return pd.DataFrame(rows, columns=columns.split())
+def _query(network: Network, columns: str, rest: str, *parameters: object) -> pd.DataFrame:
+    """Select from the index; a column is called by its last word, an amount with its unit."""
+    rows = network.view.index.query(f"SELECT {columns} {rest}", parameters)
+    names = [column.split()[-1] for column in columns.split(",")]
+    unit = network.currency.unit
+    return pd.DataFrame(rows, columns=[f"{n}_{unit}" if n in _AMOUNTS else n for n in names])
 
 
 def accounts(network: Network) -> pd.DataFrame:
@@ -90,16 +94,11 @@ def gateways(network: Network) -> pd.DataFrame:
 
 def epochs(network: Network) -> pd.DataFrame:
     """Return every settled epoch by stream: gateways, weights, pool, paid, dust, rest."""
-    unit = network.currency.unit
     columns = (
-        f"epoch stream gateways total_weight pool_{unit} paid_{unit} unminted_{unit} dust_{unit}"
-        f" rest_{unit} settled height"
+        "epoch, stream, gateways, total_weight, pool, paid, unminted, dust, rest, time AS settled,"
+        " height"
     )
-    sql = (
-        "SELECT epoch, stream, gateways, total_weight, pool, paid, unminted, dust, rest, time,"
-        " height FROM epochs ORDER BY epoch, stream"
-    )
-    table = _query(network, sql, columns)
+    table = _query(network, columns, "FROM epochs ORDER BY epoch, stream")
     table["settled"] = _times(table["settled"])
     length = network.genesis.epoch_length // SECOND
     starts = pd.Timestamp(network.genesis.start) + pd.to_timedelta(table["epoch"] * length, "s")
@@ -109,37 +108,45 @@ def epochs(network: Network) -> pd.DataFrame:
 
 def issuance(network: Network, epoch: int, stream: str) -> pd.DataFrame:
     """Return who got what in an epoch, the greatest amounts first."""
-    unit = network.currency.unit
-    sql = (
-        "SELECT gateway, payee, weight, amount FROM receipts WHERE epoch = ? AND stream = ?"
-        " ORDER BY amount DESC, weight DESC, position"
+    rest = (
+        "FROM receipts WHERE epoch = ? AND stream = ? ORDER BY amount DESC, weight DESC, position"
     )
-    columns = f"gateway operator weight amount_{unit}"
-    table = _query(network, sql, columns, epoch, stream)
+    columns = "gateway, payee AS operator, weight, amount"
+    table = _query(network, columns, rest, epoch, stream)
     table["gateway"] = _gateways(network, table["gateway"].tolist())
     table["operator"] = _labels(network, table["operator"].tolist())
     return table
 
 
+def earnings(network: Network, gateway: bytes) -> pd.DataFrame:
+    """Return what a gateway, given by its hash, was paid in each epoch, to whom, and why not."""
+    columns = "epoch, stream, weight, amount, payee AS paid_to, reason AS note"
+    rest = "FROM receipts WHERE gateway = ? ORDER BY epoch, stream"
+    table = _query(network, columns, rest, gateway)
+    table["paid_to"] = _labels(network, table["paid_to"].tolist())
+    table["note"] = [REASONS[reason] for reason in table["note"]]
+    return table
+
+
 def operators(network: Network) -> pd.DataFrame:
     """Return what each operator has earned over all epochs, the greatest first."""
-    unit = network.currency.unit
-    sql = (
-        "SELECT payee, count(DISTINCT gateway), count(DISTINCT CASE WHEN amount > 0 THEN epoch END),"
-        " sum(amount) FROM receipts WHERE gateway <> ? GROUP BY payee ORDER BY 4 DESC, payee"
+    columns = (
+        "payee AS operator, count(DISTINCT gateway) AS gateways,"
+        " count(DISTINCT CASE WHEN amount > 0 THEN epoch END) AS paid_epochs, sum(amount) AS earned"
     )
-    columns = f"operator gateways paid_epochs earned_{unit}"
-    table = _query(network, sql, columns, bytes(20))
+    rest = "FROM receipts WHERE gateway <> ? GROUP BY payee ORDER BY earned DESC, payee"
+    table = _query(network, columns, rest, UNATTRIBUTED)
     table["operator"] = _labels(network, table["operator"].tolist())
-    total = table[f"earned_{unit}"].sum()
-    table["share"] = table[f"earned_{unit}"] / total if total else 0.0
+    earned = table[f"earned_{network.currency.unit}"]
+    total = earned.sum()
+    table["share"] = earned / total if total else 0.0
     return table
 
 
 def blocks(network: Network) -> pd.DataFrame:
     """Return every block: height, time, transactions, gas, hash and root after it."""
-    sql = "SELECT height, time, transactions, gas, hash, app_hash FROM blocks ORDER BY height"
-    table = _query(network, sql, "height time transactions gas hash app_hash")
+    columns = "height, time, transactions, gas, hash, app_hash"
+    table = _query(network, columns, "FROM blocks ORDER BY height")
     table["time"] = _times(table["time"])
     for name in ("hash", "app_hash"):
         table[name] = [one.hex() for one in table[name]]
@@ -148,13 +155,8 @@ def blocks(network: Network) -> pd.DataFrame:
 
 def transactions(network: Network) -> pd.DataFrame:
     """Return every transaction: who, what, its code (0 is success), gas and fee."""
-    unit = network.currency.unit
-    sql = (
-        "SELECT height, position, id, sender, nonce, kind, code, gas, fee, detail"
-        " FROM transactions ORDER BY height, position"
-    )
-    columns = f"height position id sender nonce kind code gas fee_{unit} detail"
-    table = _query(network, sql, columns)
+    columns = "height, position, id, sender, nonce, kind, code, gas, fee, detail"
+    table = _query(network, columns, "FROM transactions ORDER BY height, position")
     table["id"] = [one.hex() for one in table["id"]]
     table["sender"] = _labels(network, table["sender"].tolist())
     return table
@@ -162,12 +164,8 @@ def transactions(network: Network) -> pd.DataFrame:
 
 def transfers(network: Network) -> pd.DataFrame:
     """Return every movement of money but issuance and fees."""
-    unit = network.currency.unit
-    sql = (
-        "SELECT height, position, kind, sender, recipient, amount FROM transfers"
-        " ORDER BY height, position"
-    )
-    table = _query(network, sql, f"height position kind sender recipient amount_{unit}")
+    columns = "height, position, kind, sender, recipient, amount"
+    table = _query(network, columns, "FROM transfers ORDER BY height, position")
     for name in ("sender", "recipient"):
         table[name] = _labels(network, table[name].tolist())
     return table
