@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from dii import crypto
 from dii.application import bank, gas
 from dii.application.handlers import DUTY, HANDLERS, Context
-from dii.application.messages import Message, from_value
+from dii.application.messages import Message, ReportChunk, from_value
 from dii.application.records import (
     ACCOUNTS,
     CHAIN,
@@ -152,7 +152,8 @@ class Application:
         """Say whether a transaction may wait for a block.
 
         Admits an account's next nonces only, up to the limit of pending ones, and only where the
-        balance covers the gas that all of them may use (a reporter's duty needs no balance).
+        balance covers the gas that all of them may use. A reporter's duty needs no balance, and
+        the chunks of a report are not counted against the limit.
         """
         try:
             known = self._verified([wire])[0]
@@ -284,11 +285,12 @@ class Application:
                 sender=format_address(tx.sender), got=tx.nonce, expected=account.nonce + waiting
             )
         self._check_bounds(known, self.height + 1)
-        if isinstance(known.message, DUTY) and self._is_reporter(known):
-            return  # chunks follow a manifest in one go; their number is bounded by it
-        if waiting >= chain.pending:
+        duty = isinstance(known.message, DUTY) and self._is_reporter(known)
+        # Chunks follow their manifest in one go; their number is bounded by it.
+        if waiting >= chain.pending and not (duty and isinstance(known.message, ReportChunk)):
             raise TooManyPending(sender=format_address(tx.sender), pending=waiting)
-        self._check_fee(chain, account, known, waiting + 1)
+        if not duty:
+            self._check_fee(chain, account, known, waiting + 1)
 
     def _is_reporter(self, known: _Known) -> bool:
         scope = self.state.get(SCOPES, getattr(known.message, "scope", ""))

@@ -111,12 +111,12 @@ class Context:
             raise UnknownReporter(sender=format_address(self.sender), scope=name)
         return scope
 
-    def credit(self, kind: str, address: bytes, amount: int) -> None:
-        """Credit an account, creating it at a cost, and note the transfer."""
+    def credit(self, kind: str, address: bytes, amount: int, sender: bytes | None = None) -> None:
+        """Credit an account, creating it at a cost, and note whose money (the sender's) it was."""
         if self.state.get(ACCOUNTS, address) is None:
             self.meter.charge(gas.NEW_ACCOUNT)
         bank.credit(self.state, address, amount)
-        self.emit("transfers", self.position, kind, self.sender, address, amount)
+        self.emit("transfers", self.position, kind, sender or self.sender, address, amount)
 
     def spend_allowance(self, bindings: int) -> bool:
         """Use up free bindings of this epoch; False where they do not suffice."""
@@ -208,8 +208,7 @@ def claim(context: Context, message: Claim) -> bool:
     balance = bank.account(context.state, address).balance
     if balance:
         bank.debit(context.state, address, balance)
-        bank.credit(context.state, owner, balance)
-        context.emit("transfers", context.position, "claim", address, owner, balance)
+        context.credit("claim", owner, balance, sender=address)
     return context.spend_allowance(1)
 
 

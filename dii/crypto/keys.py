@@ -85,8 +85,8 @@ class SigningKey:
     def derive(cls, seed: int, name: str) -> SigningKey:
         """Return the key of an account of a *laboratory* network.
 
-        Anybody can derive it again from the network's seed, which stands in its genesis: it must
-        never hold anything of value.
+        Anybody who knows or guesses the network's seed can derive it again: it must never hold
+        anything of value.
         """
         return cls(sha256(b"dii/laboratory/1\0" + codec.encode((seed, name))))
 
