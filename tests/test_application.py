@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dii import codec, crypto
-from dii.application import Application, BlockResult, TxResult, gas, total_money
+from dii.application import Application, BlockResult, TxResult, bank, gas, total_money
 from dii.application.bank import account, supply
 from dii.application.handlers import HANDLERS
 from dii.application.messages import (
@@ -61,6 +61,7 @@ from dii.errors import (
     Expired,
     FeeUncovered,
     InsufficientFunds,
+    InvariantBroken,
     MetricOutOfRange,
     NonceMismatch,
     NotTheOwner,
@@ -687,6 +688,52 @@ def test_what_fails_pays_its_gas_and_takes_its_nonce_and_does_nothing_else():
     assert chain.app.state.get(GATEWAYS, gateway(1)) is None
 
 
+def test_what_fails_leaves_no_trace_in_the_index_but_itself():
+    chain = Chain()
+    chain.do(ALICE, Transfer(REPORTER.address, 10 * GAS))
+    chain.register((2, ALICE.address))
+    pairs = tuple((gateway(number), ALICE.address) for number in (1, 2))
+    wires = [
+        chain.sign(REPORTER, RegisterGateways("main", pairs)),
+        chain.sign(ALICE, Transfer(BOB.address, OPENING)),
+    ]
+    result = chain.block(*wires)
+    assert [one.code for one in result.results] == [AlreadyBound.code, InsufficientFunds.code]
+    assert result.rows.keys() == {"transactions"}
+
+
+def test_a_transaction_is_valid_until_its_last_height_and_not_beyond():
+    chain = Chain()
+    wires = [chain.sign(ALICE, Burn(1), nonce=0, valid_until=last) for last in (1, 2, 3)]
+    chain.block()
+    assert [chain.app.check_tx(wire).code for wire in wires] == [
+        Expired.code,
+        0,
+        NonceMismatch.code,
+    ]
+    codes = [one.code for one in chain.block(*wires).results]
+    assert codes == [Expired.code, 0, NonceMismatch.code]
+
+
+@pytest.mark.parametrize("defect", ["debit", "mint", "burn"])
+def test_a_defect_by_which_money_appears_or_vanishes_stops_the_node_before_the_commit(
+    monkeypatch, defect
+):
+    chain = Chain()
+    chain.register((1, ALICE.address))
+    before = chain.app.info()
+    monkeypatch.setattr(bank, defect, lambda *_: None)
+    what = {
+        "burn": (ALICE, [Burn(5)]),
+        "debit": (ALICE, [Transfer(BOB.address, 5)]),
+        "mint": (REPORTER, report(0, ROWS)),
+    }
+    key, messages = what[defect]
+    with pytest.raises(InvariantBroken, match="less burned"):
+        chain.do(key, *messages, time=epoch_end(0))
+    assert chain.app.info() == before
+
+
 def test_an_amount_that_leaves_nothing_for_the_fee_is_not_moved():
     chain = Chain()
     wire = chain.sign(ALICE, Transfer(BOB.address, OPENING - 1), gas_limit=2_000)
@@ -763,14 +810,16 @@ def test_a_second_try_at_a_report_replaces_the_unfinished_one_for_a_fee():
     chain = Chain()
     chain.do(ALICE, Transfer(REPORTER.address, 10 * GAS))
     chain.time = epoch_end(0)
-    first, *_ = report(0, {gateway(1): [5], gateway(2): [5]}, chunk_rows=1)
-    assert chain.do(REPORTER, first)[0].fee == 0
+    rows = {gateway(number): [5] for number in range(1, 5)}
+    first = report(0, rows, chunk_rows=1)[:-1]
+    assert [one.fee for one in chain.do(REPORTER, *first)] == [0] * 4
     manifest, chunk = report(0, {gateway(1): [FULL]})
     results = chain.do(REPORTER, manifest, chunk)
     assert [one.code for one in results] == [0, 0]
     assert results[0].fee > 0
     chain.block()
     assert chain.issuance(0).count == 1
+    assert not list(chain.app.state.items(CHUNKS))
     assert chain.do(REPORTER, manifest)[0].code == EpochNotReportable.code
 
 
@@ -937,6 +986,18 @@ def test_who_got_a_gateway_in_an_epoch_can_hand_it_on_in_the_same():
         assert amounts(chain, epoch)[1][0] == owner.address
 
 
+def test_a_gateway_that_changes_hands_often_takes_no_more_room():
+    chain = Chain()
+    chain.register((1, ALICE.address))
+    for epoch in range(6):
+        for _ in range(3):
+            for old, new in ((ALICE, BOB), (BOB, ALICE)):
+                assert chain.do(old, AssignGateway(gateway(1), new.address))[0].code == 0
+        assert len(chain.app.state.get(GATEWAYS, gateway(1)).owners) <= 3
+        chain.settle(epoch, ROWS)
+        assert amounts(chain, epoch)[1][0] == ALICE.address
+
+
 def test_epochs_that_wait_for_their_report_pay_the_owners_of_their_time():
     chain = Chain()
     chain.register((1, ALICE.address))
@@ -1089,6 +1150,8 @@ def bad_reports() -> dict[str, tuple[type[TransactionError], list[Message]]]:
     manifest, *chunks = report(0, ROWS, chunk_rows=2)
     hashes = manifest.chunks
     columns = ("online_ppm",)
+    twice = Page([gateway(1), gateway(1)], [[1, 1]]).encode()
+    four = Page([gateway(number) for number in range(4)], [[1] * 4]).encode()
     unsorted = Page([gateway(2), gateway(1)], [[1, 1]]).encode()
     beyond = Page([gateway(1), gateway(2)], [[1, FULL + 1]]).encode()
     two = Page([gateway(1), gateway(2)], [[1, 1], [1, 1]]).encode()
@@ -1114,6 +1177,14 @@ def bad_reports() -> dict[str, tuple[type[TransactionError], list[Message]]]:
         "a chunk too many": (DuplicateReport, [manifest, *chunks, chunks[1]]),
         "fewer rows than announced": (BadReport, announced(wide, 2)),
         "more rows than announced": (BadReport, announced(chunks[0].data, 1)),
+        "a gateway twice": (BadReport, announced(twice)),
+        "rows beyond what is announced, at once": (
+            BadReport,
+            [
+                ReportManifest("main", 0, 3, columns, (sha256(four).digest(), bytes(32))),
+                ReportChunk("main", 0, four),
+            ],
+        ),
         "gateways that descend": (BadReport, announced(unsorted)),
         "gateways that descend from chunk to chunk": (
             BadReport,
