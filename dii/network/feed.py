@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tomli_w
 
 from dii.network.home import write
@@ -166,7 +167,11 @@ class Feed:
                     rejects.append(Reject(name, extra, "late", detail))
                     kept = pa.concat_tables([settled, _between(kept, closed, 2**62)])
             tables[name] = kept
-        rejected = pa.concat_tables([telemetry.rejected, to_table("rejects", rejects)])
+        # The same data may come again, and are set aside again.
+        ours = pc.is_in(telemetry.rejected["reason"], pa.array(["before_start", "late"]))
+        known = {Reject(**row) for row in telemetry.rejected.filter(ours).to_pylist()}
+        fresh = to_table("rejects", [one for one in rejects if one not in known])
+        rejected = pa.concat_tables([telemetry.rejected, fresh])
         return Feed(replace(telemetry, rejected=rejected, **tables), self.traffic)
 
     def save(self, folder: Path) -> None:
