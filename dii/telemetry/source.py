@@ -38,6 +38,7 @@ HEAD: Final = MAX_LINE
 HEAD_RECORDS: Final = 100
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
 _DECODER = json.JSONDecoder()
 _DAMAGE = (EOFError, OSError, zlib.error)
 """What reading damaged compressed data raises (``BadGzipFile`` is an ``OSError``)."""
@@ -296,6 +297,12 @@ class Source:
         except Fault:
             pass  # the head breaks off somewhere
         return [one for one in found or self._first_lines if isinstance(one, dict)]
+
+    @cached_property
+    def hexadecimal(self) -> bool:
+        """Whether payloads (``data``) are hexadecimal, as most of the first are, or base64."""
+        samples = [data for record in self.records if isinstance(data := record.get("data"), str)]
+        return sum(_HEX.fullmatch(data) is not None for data in samples) * 2 > len(samples)
 
     @cached_property
     def whole(self) -> bool:

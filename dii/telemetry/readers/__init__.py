@@ -15,11 +15,10 @@ from dii.telemetry.readers.base import Reader
 from dii.telemetry.readers.chirpstack import ChirpStack, ChirpStackV4
 from dii.telemetry.readers.gateway_log import GatewayCollector, PacketForwarder
 from dii.telemetry.readers.gateway_server import ConnectionStats, GatewayEvents
-from dii.telemetry.readers.noc import NocCounters, NocStatuses
 from dii.telemetry.readers.plain import Gateways, Receptions, Statuses
 from dii.telemetry.readers.registry import Mapper, Registry
 from dii.telemetry.readers.things_stack import ThingsStack
-from dii.telemetry.readers.ttn_v2 import TtnV2
+from dii.telemetry.readers.ttn_v2 import NocCounters, NocStatuses, TtnV2
 from dii.telemetry.schema import METRICS
 from dii.telemetry.source import Source
 

@@ -12,12 +12,14 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, Final
 
 from dii.telemetry.fields import BOUNDS, NO_FIELDS, Fault, Record, check_time, inner, text, time
 from dii.telemetry.source import Source, parse_json, values
-from dii.telemetry.tables import Gateway, Rows
+from dii.telemetry.tables import Gateway, Reception, Rows
 from dii.units import SECOND
 
 STATUS_METRICS: Final = frozenset({"connected_ppm", "online_ppm"})
@@ -197,13 +199,29 @@ class Polls:
 
     def later(self, gateway: str, time: int) -> bool:
         """Whether a time is later than the last poll of a gateway."""
-        last = self._last.get(gateway)
-        return last is None or time > last[0]
+        return gateway not in self._last or time > self._last[gateway][0]
 
     def poll(
-        self, gateway: str, time: int, total: int | None = None, since: int | None = None
+        self,
+        gateway: str,
+        time: int,
+        *,
+        frames: int | None = None,
+        total: int | None = None,
+        rate: float | None = None,
+        since: int | None = None,
     ) -> None:
-        """Add a poll, which may state a cumulative counter and when the connection began.
+        """Add a poll.
+
+        Parameters
+        ----------
+        gateway, time
+            Who was asked, and when.
+        frames, total, rate
+            Frames of the interval, or a cumulative counter, or frames per hour (any rate above 0
+            is one frame at least).
+        since
+            When the connection began of which the poll speaks.
 
         Raises
         ------
@@ -215,39 +233,111 @@ class Polls:
             raise Fault("stale_poll", "not later than the poll before it")
         if since is not None and time < since:
             raise Fault("bad_time", "before its connection began")
-        if since != session:
-            base = 0
         self._last[gateway] = time, total, since
-        frames = None if total is None or base is None else total - base
-        if frames is not None and not 0 <= frames <= BOUNDS["frames"][1]:
-            raise Fault("bad_counter", "not what the poll before it and the time between allow")
-        self._rows.status(gateway, time, self._covers(time, before, since), frames)
-
-    def rate(self, gateway: str, time: int, per_hour: float | None) -> None:
-        """Add a poll that states a rate of frames; any rate above 0 is one frame at least."""
-        covers = self._covers(time, self._last.get(gateway, (None,))[0], None)
-        frames = None if per_hour is None else math.ceil(per_hour * covers / (3600 * SECOND))
-        self._last[gateway] = time, None, None
-        self._rows.status(gateway, time, covers, frames)
-
-    def sign(self, gateway: str, time: int, frames: int | None) -> None:
-        """Add a status that counts the frames of its own interval.
-
-        Raises
-        ------
-        Fault
-            ``stale_poll``.
-        """
-        if not self.later(gateway, time):
-            raise Fault("stale_poll", "not later than the status before it")
-        covers = self._covers(time, self._last.get(gateway, (None,))[0], None)
-        self._last[gateway] = time, None, None
-        self._rows.status(gateway, time, covers, frames)
-
-    def _covers(self, time: int, before: int | None, since: int | None) -> int:
+        covers = min(time - before, self._interval) if before is not None else 1
         if since is not None:
-            return max(min(time - max(since, before or 0), BOUNDS["covers"][1]), 1)
-        return min(time - before, self._interval) if before is not None else 1
+            covers = max(min(time - max(since, before or 0), BOUNDS["covers"][1]), 1)
+        if rate is not None:
+            frames = math.ceil(rate * covers / (3600 * SECOND))
+        base = base if since == session else 0
+        if total is not None and base is not None:
+            frames = total - base
+            if not 0 <= frames <= BOUNDS["frames"][1]:
+                raise Fault("bad_counter", "not what the poll before it allows")
+        self._rows.status(gateway, time, covers, frames)
+
+
+@dataclass(slots=True)
+class Log:
+    """What a reader of records works with, for one source."""
+
+    source: Source
+    rows: Rows
+    polls: Polls
+    places: LastPlaces = field(default_factory=LastPlaces)
+
+    def heard(
+        self, frame: Reception, entries: list[object], read: Callable[[Record], _Heard]
+    ) -> None:
+        """Push a reception for each entry of who heard a frame; a bad entry costs only itself.
+
+        ``read`` returns what is the entry's own, as columns of receptions, and where it was.
+        """
+        for entry in entries:
+            try:
+                if not isinstance(entry, dict):
+                    raise Fault("bad_field", "who heard it: a list of objects is expected")
+                row, location = read(entry)
+            except Fault as fault:
+                self.rows.reject(fault.reason, fault.detail, frame.gateway, frame.time)
+                continue
+            if row.gateway is not None:
+                self.places.note(row.gateway, row.time, self.rows.line, location)
+            self.rows.reception(row)
+
+
+_Heard = tuple[Reception, Record]
+
+
+class JsonReader(Reader):
+    """Reads objects that have some fields, each on its own.
+
+    Attributes
+    ----------
+    fields
+        What the objects of this format have.
+    interval
+        How much time a status speaks for at most, microseconds.
+    """
+
+    fields: ClassVar[tuple[str, ...]]
+    interval: ClassVar[int] = 300 * SECOND
+
+    def declines(self, source: Source) -> str | None:
+        """Return why a source is not of this format, None if it is."""
+        if any(self.knows(unwrapped(record)) for record in source.records):
+            return None
+        return f"no object with {' and '.join(self.fields)}"
+
+    def knows(self, record: Record) -> bool:
+        """Whether an object is of this format."""
+        return all(name in record for name in self.fields)
+
+    def read(self, source: Source, rows: Rows) -> None:
+        """Push what each object says, and the last place of each gateway."""
+        log = Log(source, rows, Polls(rows, self.interval))
+        read_records(source, rows, lambda record: self.record(unwrapped(record), log))
+        log.places.push(rows)
+
+    @abstractmethod
+    def record(self, record: Record, log: Log) -> None:
+        """Push what one object says."""
+
+
+class CsvReader(Reader):
+    """Reads rows of a CSV file with some columns, each on its own."""
+
+    columns: ClassVar[frozenset[str]]
+
+    def declines(self, source: Source) -> str | None:
+        """Return why a source is not of this format, None if it is."""
+        missing = sorted(self.columns.difference(source.header))
+        if missing or not isinstance(source.origin, Path) or source.parquet:
+            return f"no column of a CSV file is named {missing[0]}" if missing else "no CSV file"
+        return None
+
+    def read(self, source: Source, rows: Rows) -> None:
+        """Push what each row says."""
+        log = Log(source, rows, Polls(rows, 3600 * SECOND))
+        for line in source.csv_rows(rows):
+            try:
+                self.record(dict(zip(source.header, line)), log)
+            except Fault as fault:
+                rows.reject(fault.reason, fault.detail)
+
+    @abstractmethod
+    def record(self, record: Record, log: Log) -> None:
+        """Push what one row says."""
 
 
 def server_time(record: Record) -> int:
@@ -269,7 +359,7 @@ def server_time(record: Record) -> int:
     return at
 
 
-def wrapped_gateway(record: Record, source: Source, rows: Rows) -> str:
+def wrapped_gateway(record: Record, log: Log) -> str:
     """Return whose message it is: as its wrapper says, else the EUI in the name of the file.
 
     Raises
@@ -281,6 +371,6 @@ def wrapped_gateway(record: Record, source: Source, rows: Rows) -> str:
     identifier, stated = text(ids, "gateway_id"), text(ids, "eui")
     for key in _WRAPPERS:
         identifier = identifier or text(record, key)
-    if not identifier and not stated and (match := _EUI_IN_NAME.search(source.name)):
+    if not identifier and not stated and (match := _EUI_IN_NAME.search(log.source.name)):
         stated = match[1]
-    return rows.identity(identifier, stated, source.network)
+    return log.rows.identity(identifier, stated, log.source.network)

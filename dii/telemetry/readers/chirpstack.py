@@ -20,14 +20,12 @@ server's where none has; so it counts only if no reception states a clock.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from dii.telemetry.airtime import uplink_airtime
 from dii.telemetry.fields import (
     Fault,
     Record,
-    canonical_gateway,
     check_time,
     clock,
     eui,
@@ -40,11 +38,9 @@ from dii.telemetry.fields import (
     text,
     time,
 )
-from dii.telemetry.readers.base import UPLINK_METRICS, LastPlaces, Reader, read_records
-from dii.telemetry.source import Source
-from dii.telemetry.tables import Reception, Rows
+from dii.telemetry.readers.base import UPLINK_METRICS, JsonReader, Log
+from dii.telemetry.tables import Reception
 
-_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
 _EU868: Final = (863_000_000, 870_000_000)
 _EU868_DATA_RATES: Final = {
     **{rate: (12 - rate, 125_000) for rate in range(6)},
@@ -53,77 +49,73 @@ _EU868_DATA_RATES: Final = {
 _CLOCKS: Final = ("gwTime", "time", "timeSinceGpsEpoch")
 
 
-class ChirpStack(Reader):
+class ChirpStack(JsonReader):
     """Application uplinks of ChirpStack v3."""
 
     name = "chirpstack-v3"
-    about = "ChirpStack v3: uplinks of applications, JSON lines"
+    about = "ChirpStack v3: uplink events of applications, JSON lines"
     gives = UPLINK_METRICS
+    fields = ("devEUI", "rxInfo")
 
-    def declines(self, source: Source) -> str | None:
-        """Return why a source is not of this format, None if it is."""
-        if any("rxInfo" in record and "devEUI" in record for record in source.records):
-            return None
-        return "no line is an object with devEUI and rxInfo"
+    def record(self, record: Record, log: Log) -> None:
+        """Push the receptions of an uplink."""
+        if "devEUI" not in record:
+            raise Fault("bad_record", "an event of a device is expected")
+        received, entries = _server_time(record), items(record, "rxInfo")
+        if not entries:
+            raise Fault("no_receptions", "no rxInfo: not an uplink")
+        if received is None:
+            raise Fault("no_time", "none of publishedAt, _timestamp, _date")
+        frame = _frame(record, received, log.source.hexadecimal)
 
-    def read(self, source: Source, rows: Rows) -> None:
-        """Push the receptions, and the place of each gateway."""
-        samples = [data for record in source.records if isinstance(data := record.get("data"), str)]
-        hexadecimal = sum(_HEX.fullmatch(data) is not None for data in samples) * 2 > len(samples)
-        places = LastPlaces()
-        read_records(source, rows, lambda record: _uplink(record, hexadecimal, rows, places))
-        places.push(rows)
+        def heard(entry: Record) -> tuple[Reception, Record]:
+            row = frame._replace(
+                gateway=log.rows.identity(text(entry, "gatewayID"), None, "chirpstack"),
+                gateway_time=clock(entry, "time"),
+                rssi=number(entry, "rssi", "rssi"),
+                snr=number(entry, "loRaSNR", "snr"),
+            )
+            return row, inner(entry, "location")
+
+        log.heard(frame, entries, heard)
 
 
-class ChirpStackV4(Reader):
+class ChirpStackV4(JsonReader):
     """Application uplinks of ChirpStack v4."""
 
     name = "chirpstack-v4"
     about = "ChirpStack v4: uplink events of applications, JSON lines"
     gives = UPLINK_METRICS
+    fields = ("deviceInfo", "rxInfo")
 
-    def declines(self, source: Source) -> str | None:
-        """Return why a source is not of this format, None if it is."""
-        if any("deviceInfo" in record and "rxInfo" in record for record in source.records):
-            return None
-        return "no object with deviceInfo and rxInfo"
+    def record(self, record: Record, log: Log) -> None:
+        """Push the receptions of an uplink."""
+        if "deviceInfo" not in record:
+            raise Fault("bad_record", "an event of a device is expected")
+        entries = items(record, "rxInfo")
+        if not entries:
+            raise Fault("no_receptions", "no rxInfo: not an uplink")
+        received = _server_time_v4(record, [one for one in entries if isinstance(one, dict)])
+        data, info = payload(record, "data"), inner(record, "deviceInfo")
+        lora = inner(inner(inner(record, "txInfo"), "modulation"), "lora")
+        factor, bandwidth = lora.get("spreadingFactor"), lora.get("bandwidth")
+        device = text(info, "devEui") or text(record, "devAddr")
+        frame = Reception(
+            time=received,
+            gateway=None,
+            deduplication_id=text(record, "deduplicationId"),
+            device=device.upper() if device else None,
+            application=text(info, "applicationId"),
+            f_cnt=integer(record, "fCnt", "f_cnt") or 0,
+            payload_hash=payload_hash(data),
+            size=len(data),
+            airtime=uplink_airtime(len(data), factor, bandwidth, lora.get("codeRate")),
+            delivered=True,
+            foreign=False,
+        )
 
-    def read(self, source: Source, rows: Rows) -> None:
-        """Push the receptions, and the place of each gateway."""
-        places = LastPlaces()
-        read_records(source, rows, lambda record: _uplink_v4(record, rows, places))
-        places.push(rows)
-
-
-def _uplink_v4(record: Record, rows: Rows, places: LastPlaces) -> None:
-    if "deviceInfo" not in record:
-        raise Fault("bad_record", "an event of a device is expected")
-    entries = items(record, "rxInfo")
-    if not entries:
-        raise Fault("no_receptions", "no rxInfo: not an uplink")
-    received = _server_time_v4(record, [one for one in entries if isinstance(one, dict)])
-    data, info = payload(record, "data"), inner(record, "deviceInfo")
-    lora = inner(inner(inner(record, "txInfo"), "modulation"), "lora")
-    factor, bandwidth = lora.get("spreadingFactor"), lora.get("bandwidth")
-    device = text(info, "devEui") or text(record, "devAddr")
-    frame = Reception(
-        time=received,
-        gateway=None,
-        deduplication_id=text(record, "deduplicationId"),
-        device=device.upper() if device else None,
-        application=text(info, "applicationId"),
-        f_cnt=integer(record, "fCnt", "f_cnt") or 0,
-        payload_hash=payload_hash(data),
-        size=len(data),
-        airtime=uplink_airtime(len(data), factor, bandwidth, lora.get("codeRate")),
-        delivered=True,
-        foreign=False,
-    )
-    for entry in entries:
-        try:
-            if not isinstance(entry, dict):
-                raise Fault("bad_field", "rxInfo: a list of objects is expected")
-            gateway = rows.identity(text(entry, "gatewayId"), None, "chirpstack")
+        def heard(entry: Record) -> tuple[Reception, Record]:
+            gateway = log.rows.identity(text(entry, "gatewayId"), None, "chirpstack")
             if entry.get("crcStatus") == "BAD_CRC":
                 raise Fault("bad_crc", "crcStatus is BAD_CRC")
             row = frame._replace(
@@ -132,11 +124,9 @@ def _uplink_v4(record: Record, rows: Rows, places: LastPlaces) -> None:
                 rssi=number(entry, "rssi", "rssi"),
                 snr=number(entry, "snr", "snr") or 0.0,
             )
-            places.note(gateway, received, rows.line, inner(entry, "location"))
-        except Fault as fault:
-            rows.reject(fault.reason, fault.detail, time=received)
-        else:
-            rows.reception(row)
+            return row, inner(entry, "location")
+
+        log.heard(frame, entries, heard)
 
 
 def _server_time_v4(record: Record, entries: list[Record]) -> int:
@@ -150,38 +140,6 @@ def _server_time_v4(record: Record, entries: list[Record]) -> int:
     if at is None:
         raise Fault("no_time", "no nsTime, and time is a gateway's clock")
     return at
-
-
-def _uplink(record: Record, hexadecimal: bool, rows: Rows, places: LastPlaces) -> None:
-    if "devEUI" not in record:
-        raise Fault("bad_record", "an event of a device is expected")
-    received = _server_time(record)
-    entries = items(record, "rxInfo")
-    if not entries:
-        rows.reject("no_receptions", "no rxInfo: not an uplink", time=received)
-        return
-    if received is None:
-        raise Fault("no_time", "none of publishedAt, _timestamp, _date")
-    frame = _frame(record, received, hexadecimal)
-    for entry in entries:
-        try:
-            if not isinstance(entry, dict):
-                raise Fault("bad_field", "rxInfo: a list of objects is expected")
-            identifier = text(entry, "gatewayID")
-            if identifier is None:
-                raise Fault("bad_field", "gatewayID: an id is expected")
-            gateway = canonical_gateway(identifier, None, "chirpstack")
-            row = frame._replace(
-                gateway=gateway,
-                gateway_time=clock(entry, "time"),
-                rssi=number(entry, "rssi", "rssi"),
-                snr=number(entry, "loRaSNR", "snr"),
-            )
-            places.note(gateway, received, rows.line, inner(entry, "location"))
-        except Fault as fault:
-            rows.reject(fault.reason, fault.detail, time=received)
-        else:
-            rows.reception(row)
 
 
 def _server_time(record: Record) -> int | None:

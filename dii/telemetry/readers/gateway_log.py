@@ -15,13 +15,11 @@ Both know frames of all networks, and of none what became of it.
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from dii.telemetry.airtime import data_rate, frame_airtime
 from dii.telemetry.fields import (
     Fault,
     Record,
-    canonical_gateway,
     clock,
     inner,
     integer,
@@ -34,70 +32,46 @@ from dii.telemetry.fields import (
 from dii.telemetry.readers.base import (
     LOG_METRICS,
     STATUS_METRICS,
-    LastPlaces,
-    Polls,
-    Reader,
-    read_records,
+    CsvReader,
+    JsonReader,
+    Log,
     server_time,
     wrapped_gateway,
 )
-from dii.telemetry.readers.phy import read_frame
-from dii.telemetry.source import Source
-from dii.telemetry.tables import Reception, Rows
-from dii.units import SECOND
-
-STAT_INTERVAL: Final = 300 * SECOND
-"""Packet forwarders send a ``stat`` every 30 s by default; it speaks for no more than this."""
-_COLUMNS: Final = {"time", "gateway", "raw_payload", "dev_addr", "fcnt"}
+from dii.telemetry.readers.phy import read_uplink
+from dii.telemetry.tables import Reception
 
 
-class PacketForwarder(Reader):
+class PacketForwarder(JsonReader):
     """Messages of Semtech's packet forwarder."""
 
     name = "semtech-udp"
     about = "Semtech UDP packet forwarder: rxpk and stat with gateway and time, JSON lines"
     gives = STATUS_METRICS | LOG_METRICS
+    fields = ("rxpk or stat",)
 
-    def declines(self, source: Source) -> str | None:
-        """Return why a source is not of this format, None if it is."""
-        if any("rxpk" in one or isinstance(one.get("stat"), dict) for one in source.records):
-            return None
-        return "no object with rxpk or stat"
+    def knows(self, record: Record) -> bool:
+        """Whether an object has frames or a status."""
+        return "rxpk" in record or isinstance(record.get("stat"), dict)
 
-    def read(self, source: Source, rows: Rows) -> None:
-        """Push receptions, statuses, and the place of each gateway."""
-        polls, places = Polls(rows, STAT_INTERVAL), LastPlaces()
-
-        def message(record: Record) -> None:
-            frames, stat = items(record, "rxpk"), inner(record, "stat")
-            if not frames and not stat:
-                raise Fault("no_receptions", "neither rxpk nor stat")
-            gateway, at = wrapped_gateway(record, source, rows), server_time(record)
-            for entry in frames:
-                try:
-                    rows.reception(_packet(entry, gateway, at, source.network))
-                except Fault as fault:
-                    rows.reject(fault.reason, fault.detail, gateway, at)
-            if stat:
-                polls.sign(gateway, at, integer(stat, "rxok", "frames"))
-                where = {"latitude": stat.get("lati"), "longitude": stat.get("long")}
-                known = None not in where.values()
-                place = where | {"altitude": stat.get("alti")} if known else {}
-                places.note(gateway, at, rows.line, place)
-
-        read_records(source, rows, message)
-        places.push(rows)
+    def record(self, record: Record, log: Log) -> None:
+        """Push the receptions and the status of a message."""
+        entries, stat = items(record, "rxpk"), inner(record, "stat")
+        if not entries and not stat:
+            raise Fault("no_receptions", "neither rxpk nor stat")
+        gateway, at = wrapped_gateway(record, log), server_time(record)
+        log.heard(Reception(at, gateway), entries, lambda one: (_packet(one, gateway, at, log), {}))
+        if stat:
+            log.polls.poll(gateway, at, frames=integer(stat, "rxok", "frames"))
+            names = {"latitude": "lati", "longitude": "long", "altitude": "alti"}
+            place = {name: stat[key] for name, key in names.items() if key in stat}
+            log.places.note(gateway, at, log.rows.line, place)
 
 
-def _packet(entry: object, gateway: str, at: int, network: str) -> Reception:
-    if not isinstance(entry, dict):
-        raise Fault("bad_field", "rxpk: a list of objects is expected")
+def _packet(entry: Record, gateway: str, at: int, log: Log) -> Reception:
     if entry.get("stat") == -1:
         raise Fault("bad_crc", "stat is -1")
     data = payload(entry, "data")
-    frame = read_frame(data, network)
-    if frame.kind == "downlink":
-        raise Fault("not_uplink", "a downlink of a gateway near by")
     return Reception(
         at,
         gateway,
@@ -105,46 +79,33 @@ def _packet(entry: object, gateway: str, at: int, network: str) -> Reception:
         airtime=frame_airtime(len(data), *data_rate(entry.get("datr")), entry.get("codr")),
         rssi=number(entry, "rssi", "rssi"),
         snr=number(entry, "lsnr", "snr"),
-    )._replace(**frame._asdict())
+    )._replace(**read_uplink(data, log.source.network)._asdict())
 
 
-class GatewayCollector(Reader):
+class GatewayCollector(CsvReader):
     """The log of ttn-gateway-collector."""
 
     name = "ttn-gateway-collector"
     about = "ttn-gateway-collector: every frame that a gateway heard, CSV"
     gives = LOG_METRICS
+    columns = frozenset({"time", "gateway", "raw_payload", "dev_addr", "fcnt"})
 
-    def declines(self, source: Source) -> str | None:
-        """Return why a source is not of this format, None if it is."""
-        missing = sorted(_COLUMNS.difference(source.header))
-        return f"no column is named {missing[0]}" if missing else None
-
-    def read(self, source: Source, rows: Rows) -> None:
-        """Push the receptions."""
-        for values in source.csv_rows(rows):
-            try:
-                rows.reception(_line(dict(zip(source.header, values)), source.network))
-            except Fault as fault:
-                rows.reject(fault.reason, fault.detail)
-
-
-def _line(record: Record, network: str) -> Reception:
-    at, identifier = time(record, "time"), text(record, "gateway")
-    if at is None or identifier is None:
-        raise Fault("bad_field", "time and gateway: values are expected")
-    data = payload(record, "raw_payload")
-    frame = read_frame(data, network)
-    if frame.kind == "downlink":
-        raise Fault("not_uplink", "a downlink of a gateway near by")
-    factor = _number(record, "sf")
-    return Reception(
-        at,
-        canonical_gateway(identifier, None, network),
-        airtime=frame_airtime(len(data), int(factor), 125_000) if factor else None,
-        rssi=number({"rssi": _number(record, "rssi")}, "rssi", "rssi"),
-        snr=number({"snr": _number(record, "snr")}, "snr", "snr"),
-    )._replace(**frame._asdict())
+    def record(self, record: Record, log: Log) -> None:
+        """Push a reception."""
+        at, identifier = time(record, "time"), text(record, "gateway")
+        if at is None:
+            raise Fault("no_time", "a time is expected")
+        data = payload(record, "raw_payload")
+        stated = {key: _number(record, key) for key in ("rssi", "snr", "sf")}
+        factor = int(stated["sf"]) if stated["sf"] else None
+        row = Reception(
+            at,
+            log.rows.identity(identifier, None, log.source.network),
+            airtime=frame_airtime(len(data), factor, 125_000),
+            rssi=number(stated, "rssi", "rssi"),
+            snr=number(stated, "snr", "snr"),
+        )
+        log.rows.reception(row._replace(**read_uplink(data, log.source.network)._asdict()))
 
 
 def _number(record: Record, key: str) -> float | None:

@@ -33,20 +33,14 @@ from dii.telemetry.readers.base import (
     DOWNLINK_METRICS,
     LOG_METRICS,
     STATUS_METRICS,
-    LastPlaces,
+    JsonReader,
+    Log,
     Polls,
-    Reader,
-    read_records,
-    unwrapped,
     wrapped_gateway,
 )
-from dii.telemetry.readers.phy import read_frame
-from dii.telemetry.source import Source
-from dii.telemetry.tables import Reception, Rows
-from dii.units import SECOND
+from dii.telemetry.readers.phy import read_frame, read_uplink
+from dii.telemetry.tables import Reception
 
-STATUS_INTERVAL: Final = 300 * SECOND
-"""Gateways send a status every 30 s, some every few minutes; a status speaks for no more."""
 _SIGNS: Final = (
     *("last_status_received_at", "last_uplink_received_at", "last_downlink_received_at"),
     "last_tx_acknowledgment_received_at",
@@ -62,44 +56,34 @@ _NAMES: Final = {
 """Messages, and the event that speaks of each first; others repeat it."""
 
 
-class ConnectionStats(Reader):
+class ConnectionStats(JsonReader):
     """Statistics of gateways' connections, as one polls them."""
 
     name = "things-stack-v3-connections"
     about = "The Things Stack v3: polls of gateway connection statistics, JSON"
     gives = STATUS_METRICS
+    fields = ("connected_at",)
 
-    def declines(self, source: Source) -> str | None:
-        """Return why a source is not of this format, None if it is."""
-        if any("connected_at" in one for record in source.records for one in _entries(record)):
-            return None
-        return "no object with connected_at"
+    def knows(self, record: Record) -> bool:
+        """Whether an object, or one of its entries, is of this format."""
+        entries = record.get("entries")
+        found = entries.values() if isinstance(entries, dict) else [record]
+        return any(isinstance(entry, dict) and "connected_at" in entry for entry in found)
 
-    def read(self, source: Source, rows: Rows) -> None:
-        """Push a status for each poll of each gateway."""
-        polls = Polls(rows, STATUS_INTERVAL)
-
-        def poll(record: Record) -> None:
-            asked, entries = time(record, "time"), inner(record, "entries")
-            if not entries:
-                _connection(record, wrapped_gateway(record, source, rows), asked, polls)
-            for identifier, entry in entries.items():
-                try:
-                    if not isinstance(entry, dict):
-                        raise Fault("bad_record", "entries: objects are expected")
-                    name = text({"id": identifier}, "id")
-                    gateway = rows.identity(name, None, source.network)
-                    _connection(entry, gateway, asked, polls)
-                except Fault as fault:
-                    rows.reject(fault.reason, fault.detail)
-
-        read_records(source, rows, poll)
-
-
-def _entries(record: Record) -> list[Record]:
-    entries = record.get("entries")
-    found = entries.values() if isinstance(entries, dict) else ()
-    return [record, *(entry for entry in found if isinstance(entry, dict))]
+    def record(self, record: Record, log: Log) -> None:
+        """Push a status of each gateway."""
+        asked, entries = time(record, "time"), inner(record, "entries")
+        if not entries:
+            _connection(record, wrapped_gateway(record, log), asked, log.polls)
+        for identifier, entry in entries.items():
+            try:
+                if not isinstance(entry, dict):
+                    raise Fault("bad_record", "entries: objects are expected")
+                name = text({"id": identifier}, "id")
+                gateway = log.rows.identity(name, None, log.source.network)
+                _connection(entry, gateway, asked, log.polls)
+            except Fault as fault:
+                log.rows.reject(fault.reason, fault.detail)
 
 
 def _connection(stats: Record, gateway: str, asked: int | None, polls: Polls) -> None:
@@ -109,27 +93,52 @@ def _connection(stats: Record, gateway: str, asked: int | None, polls: Polls) ->
     at = asked or max([since, *(sign for key in _SIGNS if (sign := time(stats, key)))])
     if ended is not None and ended >= since:
         at = min(at, ended)
-    polls.poll(gateway, at, count(stats, "uplink_count") or 0, since)
+    polls.poll(gateway, at, total=count(stats, "uplink_count") or 0, since=since)
 
 
-class GatewayEvents(Reader):
+class GatewayEvents(JsonReader):
     """Events of gateways, as the console and the event stream give them."""
 
     name = "things-stack-v3-events"
     about = "The Things Stack v3: gateway events, JSON"
     gives = STATUS_METRICS | LOG_METRICS | DOWNLINK_METRICS
+    fields = ("@type of a gateway's message",)
 
-    def declines(self, source: Source) -> str | None:
-        """Return why a source is not of this format, None if it is."""
-        if any(_event(unwrapped(record))[0] for record in source.records):
-            return None
-        return "no object is an event of a gateway"
+    def knows(self, record: Record) -> bool:
+        """Whether an object is an event that counts, or its message alone."""
+        return _event(record)[0] is not None
 
-    def read(self, source: Source, rows: Rows) -> None:
-        """Push receptions, downlinks, statuses, and the place of each gateway."""
-        log = _Log(source, rows)
-        read_records(source, rows, lambda record: log.event(unwrapped(record)))
-        log.places.push(rows)
+    def record(self, record: Record, log: Log) -> None:
+        """Push the receptions, downlink or status of an event."""
+        name, message = _event(record)
+        if name is None and "name" not in record:
+            raise Fault("bad_record", "an event of a gateway is expected")
+        if name is None:
+            raise Fault("no_receptions", "an event that counts nothing, or repeats another")
+        at = time(record, "time") if "name" in record else None
+        if name == "gs.up.receive":
+            _uplink(message, time(message, "received_at") or at, log)
+            return
+        if at is None:
+            raise Fault("no_time", "the message came without its event")
+        ids = next((one for one in items(record, "identifiers") if isinstance(one, dict)), record)
+        gateway = wrapped_gateway(ids, log)
+        if name == "gs.down.send":
+            data = payload(message, "raw_payload")
+            airtime = _airtime(inner(message, "scheduled"), len(data), crc=False)
+            frame = read_frame(data, log.source.network)
+            sent = Reception(at, gateway, airtime=airtime)._replace(**frame._asdict())
+            log.rows.reception(sent._replace(kind="downlink", foreign=False))
+        elif name == "gs.gateway.connection.stats":
+            _connection(message, gateway, at, log.polls)
+        else:
+            metrics, places = inner(message, "metrics"), items(message, "antenna_locations")
+            heard = integer(metrics, "rxok", "frames")
+            if heard is None and "rxin" in metrics:
+                heard = 0
+            log.polls.poll(gateway, at, frames=heard)
+            place = next((one for one in places if isinstance(one, dict)), {})
+            log.places.note(gateway, at, log.rows.line, place)
 
 
 def _event(record: Record) -> tuple[str | None, Record]:
@@ -144,75 +153,29 @@ def _event(record: Record) -> tuple[str | None, Record]:
     return name, inner(message, "message") if kind == "GatewayUplinkMessage" else message
 
 
-class _Log:
-    def __init__(self, source: Source, rows: Rows) -> None:
-        self.source, self.rows = source, rows
-        self.polls, self.places = Polls(rows, STATUS_INTERVAL), LastPlaces()
+def _uplink(message: Record, received: int | None, log: Log) -> None:
+    entries = items(message, "rx_metadata")
+    if not entries:
+        raise Fault("bad_field", "rx_metadata: who heard it is expected")
+    if received is None:
+        raise Fault("no_time", "received_at is missing")
+    data = payload(message, "raw_payload")
+    airtime = _airtime(inner(message, "settings"), len(data), crc=True)
+    frame = read_uplink(data, log.source.network)
+    reception = Reception(received, None, airtime=airtime)._replace(**frame._asdict())
 
-    def event(self, record: Record) -> None:
-        name, message = _event(record)
-        at = time(record, "time") if "name" in record else None
-        if name is None:
-            if "name" not in record:
-                raise Fault("bad_record", "an event of a gateway is expected")
-            raise Fault("no_receptions", "an event that counts nothing, or repeats another")
-        if name == "gs.up.receive":
-            self._uplink(message, time(message, "received_at") or at)
-            return
-        if at is None:
-            raise Fault("no_time", "the message came without its event")
-        ids = next((one for one in items(record, "identifiers") if isinstance(one, dict)), record)
-        gateway = wrapped_gateway(ids, self.source, self.rows)
-        if name == "gs.down.send":
-            self._downlink(message, gateway, at)
-        elif name == "gs.gateway.connection.stats":
-            _connection(message, gateway, at, self.polls)
-        else:
-            heard = integer(inner(message, "metrics"), "rxok", "frames")
-            known = "rxok" in inner(message, "metrics") or "rxin" in inner(message, "metrics")
-            places = [one for one in items(message, "antenna_locations") if isinstance(one, dict)]
-            self.polls.sign(gateway, at, (heard or 0) if known else None)
-            self.places.note(gateway, at, self.rows.line, places[0] if places else {})
+    def heard(entry: Record) -> tuple[Reception, Record]:
+        if message.get("crc_status") is False:
+            raise Fault("bad_crc", "crc_status is false")
+        row = reception._replace(
+            gateway=wrapped_gateway(entry, log),
+            gateway_time=clock(entry, "time"),
+            rssi=number(entry, "rssi", "rssi"),
+            snr=number(entry, "snr", "snr") or 0.0,
+        )
+        return row, inner(entry, "location")
 
-    def _uplink(self, message: Record, received: int | None) -> None:
-        entries = items(message, "rx_metadata")
-        if not entries:
-            raise Fault("bad_field", "rx_metadata: who heard it is expected")
-        if received is None:
-            first = entries[0]
-            received = time(first, "received_at") if isinstance(first, dict) else None
-        if received is None:
-            raise Fault("no_time", "received_at is missing")
-        data = payload(message, "raw_payload")
-        frame = read_frame(data, self.source.network)
-        for entry in entries:
-            try:
-                if not isinstance(entry, dict):
-                    raise Fault("bad_field", "rx_metadata: a list of objects is expected")
-                gateway = wrapped_gateway(entry, self.source, self.rows)
-                if message.get("crc_status") is False:
-                    raise Fault("bad_crc", "crc_status is false")
-                if frame.kind == "downlink":
-                    raise Fault("not_uplink", "a downlink of a gateway near by")
-                reception = Reception(
-                    received,
-                    gateway,
-                    gateway_time=clock(entry, "time"),
-                    airtime=_airtime(inner(message, "settings"), len(data), crc=True),
-                    rssi=number(entry, "rssi", "rssi"),
-                    snr=number(entry, "snr", "snr") or 0.0,
-                )
-                self.places.note(gateway, received, self.rows.line, inner(entry, "location"))
-                self.rows.reception(reception._replace(**frame._asdict()))
-            except Fault as fault:
-                self.rows.reject(fault.reason, fault.detail, time=received)
-
-    def _downlink(self, message: Record, gateway: str, at: int) -> None:
-        data = payload(message, "raw_payload")
-        frame = read_frame(data, self.source.network)
-        airtime = _airtime(inner(message, "scheduled"), len(data), crc=False)
-        reception = Reception(at, gateway, airtime=airtime, **frame._asdict())
-        self.rows.reception(reception._replace(kind="downlink", foreign=False))
+    log.heard(reception, entries, heard)
 
 
 def _airtime(settings: Record, size: int, *, crc: bool) -> int | None:

@@ -77,3 +77,11 @@ def read_frame(data: bytes, network: str) -> Frame:
         foreign = (address ^ prefix) >> (32 - bits) != 0
     f_cnt = int.from_bytes(data[6:8], "little")
     return Frame(kind, f"{address:08X}", f_cnt, body, max(rest - 1, 0), foreign)
+
+
+def read_uplink(data: bytes, network: str) -> Frame:
+    """Return what a frame says that a gateway heard; a downlink overheard is ``not_uplink``."""
+    frame = read_frame(data, network)
+    if frame.kind == "downlink":
+        raise Fault("not_uplink", "a downlink of a gateway near by")
+    return frame

@@ -27,7 +27,7 @@ from dii.telemetry.fields import (
     text,
     time,
 )
-from dii.telemetry.readers.base import STATUS_METRICS, LastPlaces, Polls, Reader, read_records
+from dii.telemetry.readers.base import STATUS_METRICS, JsonReader, Log, Reader
 from dii.telemetry.source import Source, members
 from dii.telemetry.tables import Gateway, Rows
 from dii.units import SECOND
@@ -103,32 +103,23 @@ def _operator(record: Record) -> str | None:
     return text(record, "owner") or (first if isinstance(first, str) else None)
 
 
-class Mapper(Reader):
+class Mapper(JsonReader):
     """Packet Broker's Mapper."""
 
     name = "packet-broker-mapper"
     about = "Packet Broker Mapper: JSON arrays of gateways, one or one after another"
     gives = STATUS_METRICS
+    fields = ("netID", "online")
+    interval = 3600 * SECOND
 
-    def declines(self, source: Source) -> str | None:
-        """Return why a source is not of this format, None if it is."""
-        if any("netID" in record and "online" in record for record in source.records):
-            return None
-        return "no object with netID and online"
-
-    def read(self, source: Source, rows: Rows) -> None:
-        """Push the gateways, and a status of each that is online."""
-        polls, places = Polls(rows, 3600 * SECOND), LastPlaces()
-
-        def gateway(record: Record) -> None:
-            network = network_of(text(record, "netID"), text(record, "tenantID"), source.network)
-            name = rows.identity(text(record, "id"), text(record, "eui"), network)
-            updated, location = time(record, "updatedAt"), inner(record, "location")
-            placement = _placement(record, "antennaPlacement")
-            rate = number(record, "rxRate", "frames")
-            places.note(name, updated or 0, rows.line, location, placement)
-            if record.get("online") is True and updated and polls.later(name, updated):
-                polls.rate(name, updated, rate)
-
-        read_records(source, rows, gateway)
-        places.push(rows)
+    def record(self, record: Record, log: Log) -> None:
+        """Push a status of a gateway that is online, and note its place."""
+        net_id, tenant = text(record, "netID"), text(record, "tenantID")
+        network = network_of(net_id, tenant, log.source.network)
+        gateway = log.rows.identity(text(record, "id"), text(record, "eui"), network)
+        updated, rate = time(record, "updatedAt"), number(record, "rxRate", "frames")
+        placement = _placement(record, "antennaPlacement")
+        location = inner(record, "location")
+        log.places.note(gateway, updated or 0, log.rows.line, location, placement)
+        if record.get("online") is True and updated and log.polls.later(gateway, updated):
+            log.polls.poll(gateway, updated, rate=rate)

@@ -35,8 +35,7 @@ from dii.telemetry.fields import (
     text,
     time,
 )
-from dii.telemetry.readers.base import UPLINK_METRICS, LastPlaces, Reader, read_records, unwrapped
-from dii.telemetry.source import Source
+from dii.telemetry.readers.base import UPLINK_METRICS, JsonReader, LastPlaces, Log
 from dii.telemetry.tables import Reception, Rows
 
 _BROKER: Final = "packetbroker"
@@ -56,28 +55,20 @@ class _Heard(NamedTuple):
         return self.gateway_time, self.rssi, self.snr
 
 
-class ThingsStack(Reader):
+class ThingsStack(JsonReader):
     """Application uplinks of The Things Stack."""
 
     name = "things-stack-v3"
     about = "The Things Stack v3: uplink messages of applications, JSON lines"
     gives = UPLINK_METRICS
+    fields = ("end_device_ids",)
 
-    def declines(self, source: Source) -> str | None:
-        """Return why a source is not of this format, None if it is."""
-        if any("end_device_ids" in unwrapped(record) for record in source.records):
-            return None
-        return "no line is an object with end_device_ids"
-
-    def read(self, source: Source, rows: Rows) -> None:
-        """Push the receptions, and the place of each gateway."""
-        places = LastPlaces()
-        read_records(source, rows, lambda record: _message(record, source.network, rows, places))
-        places.push(rows)
+    def record(self, record: Record, log: Log) -> None:
+        """Push the receptions of an uplink."""
+        _message(record, log.source.network, log.rows, log.places)
 
 
 def _message(record: Record, network: str, rows: Rows, places: LastPlaces) -> None:
-    record = unwrapped(record)
     if "end_device_ids" not in record:
         raise Fault("bad_record", "a message of an application is expected")
     message = inner(record, "uplink_message")

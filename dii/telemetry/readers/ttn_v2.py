@@ -1,10 +1,20 @@
-"""Uplinks of applications of The Things Network's version 2 (2016 to 2021), as MQTT gave them.
+"""The Things Network's version 2 (2016 to 2021): uplinks of applications, and its NOC.
 
-One JSON object a line. Go leaves out what is false: a gateway without ``gtw_trusted`` was not. Most
-gateways had no clock, so their ``time`` is often empty; the server's stands in ``metadata``.
+**Uplinks**, as MQTT gave them: one JSON object a line. Go leaves out what is false: a gateway
+without ``gtw_trusted`` was not. Most gateways had no clock, so their ``time`` is often empty; the
+server's stands in ``metadata``.
+
+**The NOC** said of each gateway when it was last seen and how much it had heard. Counters are
+cumulative and never reset, so the frames of an interval are differences; a decrease is none. A
+document does not say when it was asked for; the latest gateway tells, as in a network some gateway
+always spoke a moment ago. Gateways that had been away for longer than an interval then have no
+status, only a place and a last sign of life: an old status would be the record of another year.
 """
 
 from __future__ import annotations
+
+import re
+from typing import Final
 
 from dii.telemetry.airtime import data_rate, uplink_airtime
 from dii.telemetry.fields import (
@@ -12,6 +22,7 @@ from dii.telemetry.fields import (
     Record,
     canonical_gateway,
     clock,
+    count,
     eui,
     inner,
     integer,
@@ -22,75 +33,123 @@ from dii.telemetry.fields import (
     text,
     time,
 )
-from dii.telemetry.readers.base import UPLINK_METRICS, LastPlaces, Reader, read_records
+from dii.telemetry.readers.base import (
+    STATUS_METRICS,
+    UPLINK_METRICS,
+    CsvReader,
+    JsonReader,
+    Log,
+)
 from dii.telemetry.source import Source
-from dii.telemetry.tables import Reception, Rows
+from dii.telemetry.tables import Gateway, Reception
+from dii.units import SECOND
+
+HOUR: Final = 3600 * SECOND
+"""The NOC was asked every hour at most; a poll speaks for no more."""
+
+_STATUSES: Final = re.compile(rb'\s*\{[^{}\[\]]{0,1000}"statuses"\s*:\s*\{')
 
 
-class TtnV2(Reader):
+class TtnV2(JsonReader):
     """Application uplinks of TTN v2."""
 
     name = "ttn-v2"
     about = "TTN v2: uplink messages of applications, JSON lines"
     gives = UPLINK_METRICS
+    fields = ("dev_id", "metadata")
 
-    def declines(self, source: Source) -> str | None:
-        """Return why a source is not of this format, None if it is."""
-        if any("dev_id" in record and "metadata" in record for record in source.records):
-            return None
-        return "no object with dev_id and metadata"
+    def record(self, record: Record, log: Log) -> None:
+        """Push the receptions of an uplink."""
+        if "dev_id" not in record:
+            raise Fault("bad_record", "a message of an application is expected")
+        metadata = inner(record, "metadata")
+        received, entries = time(metadata, "time"), items(metadata, "gateways")
+        if not entries:
+            raise Fault("no_receptions", "not an uplink, or simulated")
+        if received is None:
+            raise Fault("no_time", "metadata.time is missing")
+        data, rate = payload(record, "payload_raw"), data_rate(metadata.get("data_rate"))
+        device = text(record, "hardware_serial") or text(record, "dev_id")
+        frame = Reception(
+            time=received,
+            gateway=None,
+            device=(eui(device) or device.upper()) if device else None,
+            application=text(record, "app_id"),
+            f_cnt=integer(record, "counter", "f_cnt") or 0,
+            payload_hash=payload_hash(data),
+            size=len(data),
+            airtime=uplink_airtime(len(data), *rate, metadata.get("coding_rate")),
+            delivered=True,
+            foreign=False,
+        )
 
-    def read(self, source: Source, rows: Rows) -> None:
-        """Push the receptions, and the place of each gateway."""
-        places = LastPlaces()
-        read_records(source, rows, lambda record: _uplink(record, source.network, rows, places))
-        places.push(rows)
-
-
-def _uplink(record: Record, network: str, rows: Rows, places: LastPlaces) -> None:
-    if "dev_id" not in record:
-        raise Fault("bad_record", "a message of an application is expected")
-    metadata = inner(record, "metadata")
-    received = time(metadata, "time")
-    entries = items(metadata, "gateways")
-    if not entries:
-        rows.reject("no_receptions", "not an uplink, or simulated", time=received)
-        return
-    if received is None:
-        raise Fault("no_time", "metadata.time is missing")
-    data = payload(record, "payload_raw")
-    device = text(record, "hardware_serial") or text(record, "dev_id")
-    frame = Reception(
-        time=received,
-        gateway=None,
-        device=(eui(device) or device.upper()) if device else None,
-        application=text(record, "app_id"),
-        f_cnt=integer(record, "counter", "f_cnt") or 0,
-        payload_hash=payload_hash(data),
-        size=len(data),
-        airtime=uplink_airtime(
-            len(data), *data_rate(metadata.get("data_rate")), metadata.get("coding_rate")
-        ),
-        delivered=True,
-        foreign=False,
-    )
-    for entry in entries:
-        try:
-            if not isinstance(entry, dict):
-                raise Fault("bad_field", "gateways: a list of objects is expected")
-            identifier = text(entry, "gtw_id")
-            if identifier is None:
-                raise Fault("bad_field", "gtw_id: an id is expected")
-            gateway = canonical_gateway(identifier, None, network)
+        def heard(entry: Record) -> tuple[Reception, Record]:
             row = frame._replace(
-                gateway=gateway,
+                gateway=log.rows.identity(text(entry, "gtw_id"), None, log.source.network),
                 gateway_time=clock(entry, "time"),
                 rssi=number(entry, "rssi", "rssi"),
                 snr=number(entry, "snr", "snr"),
                 trusted=entry.get("gtw_trusted") is True,
             )
-        except Fault as fault:
-            rows.reject(fault.reason, fault.detail, time=received)
+            return row, entry if "latitude" in entry else {}
+
+        log.heard(frame, entries, heard)
+
+
+class NocStatuses(JsonReader):
+    """Documents of the NOC, one or several."""
+
+    name = "ttn-v2-noc"
+    about = 'TTN v2 NOC: {"statuses": ...}, documents one after another'
+    gives = STATUS_METRICS
+    interval = HOUR
+
+    def declines(self, source: Source) -> str | None:
+        """Return why a source is not of this format, None if it is."""
+        return None if _STATUSES.match(source.head) else "no object with statuses"
+
+    def record(self, record: Record, log: Log) -> None:
+        """Push a status of each gateway that was there, and note the place of each."""
+        found = []
+        for identifier, entry in inner(record, "statuses").items():
+            try:
+                found.append(_seen(identifier, entry, log))
+            except Fault as fault:
+                log.rows.reject(fault.reason, fault.detail)
+        latest = max((at for _, at, _ in found), default=0)
+        for gateway, at, total in found:
+            if at and at > latest - HOUR and log.polls.later(gateway, at):
+                try:
+                    log.polls.poll(gateway, at, total=total)
+                except Fault as fault:
+                    log.rows.reject(fault.reason, fault.detail, gateway)
+
+
+def _seen(identifier: str, entry: object, log: Log) -> tuple[str, int, int | None]:
+    if not isinstance(entry, dict):
+        raise Fault("bad_record", "statuses: objects are expected")
+    gateway = log.rows.identity(text({"id": identifier}, "id"), None, log.source.network)
+    at, total = time(entry, "timestamp") or 0, count(entry, "rx_ok")
+    log.places.note(gateway, at, log.rows.line, inner(entry, "location"))
+    return gateway, at, total
+
+
+class NocCounters(CsvReader):
+    """A table of polls: when a gateway was last seen and how much it had heard."""
+
+    name = "ttn-v2-noc-counters"
+    about = "polls of the TTN v2 NOC: CSV with device_id, last_online, rx_ok, measured_at"
+    gives = STATUS_METRICS
+    columns = frozenset({"device_id", "last_online", "rx_ok", "measured_at"})
+
+    def record(self, record: Record, log: Log) -> None:
+        """Push a status of a poll that found its gateway there, else when it was last seen."""
+        identifier, asked = text(record, "device_id"), time(record, "measured_at")
+        if identifier is None or asked is None:
+            raise Fault("bad_field", "device_id and measured_at: values are expected")
+        gateway = canonical_gateway(identifier, None, log.source.network)
+        seen, total = time(record, "last_online"), count(record, "rx_ok")
+        if seen is None or seen <= asked - HOUR:
+            log.rows.gateway(Gateway(gateway, last_seen=seen))
         else:
-            places.note(gateway, received, rows.line, entry if "latitude" in entry else {})
-            rows.reception(row)
+            log.polls.poll(gateway, asked, total=total)
