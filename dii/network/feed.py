@@ -169,8 +169,9 @@ class Feed:
             tables[name] = kept
         # The same data may come again, and are set aside again.
         ours = pc.is_in(telemetry.rejected["reason"], pa.array(["before_start", "late"]))
-        known = {Reject(**row) for row in telemetry.rejected.filter(ours).to_pylist()}
-        fresh = to_table("rejects", [one for one in rejects if one not in known])
+        # Lines count what came together, so they say nothing.
+        known = {Reject(**row | {"line": 0}) for row in telemetry.rejected.filter(ours).to_pylist()}
+        fresh = to_table("rejects", [one for one in rejects if one._replace(line=0) not in known])
         rejected = pa.concat_tables([telemetry.rejected, fresh])
         return Feed(replace(telemetry, rejected=rejected, **tables), self.traffic)
 
