@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import fields, replace
@@ -216,6 +217,22 @@ def test_the_same_data_a_second_time_changes_nothing(net, data):
         assert net._feed.telemetry.rejected.equals(rejected)
 
 
+@pytest.mark.parametrize("start", ["2025-03-05", None])
+def test_what_was_set_aside_once_is_not_set_aside_again(data, start):
+    with create(start=start) as network:
+        first, _ = split(data, data.span[0] + 3 * DAY)
+        network.ingest(replace(first, receptions=first.receptions.slice(0, 50)))
+        network.run(epochs=1)
+        network.ingest(data)
+        once = reasons(network)
+        assert once["before_start" if start else "late"] > 0
+        network.ingest(data)
+        assert reasons(network) == once
+    with create(start=start) as network:
+        network.ingest(data)
+        assert reasons(network)["before_start"] == once["before_start"], "in one piece or in two"
+
+
 def split(data: Telemetry, time: int) -> tuple[Telemetry, Telemetry]:
     """Divide data by time; the registry goes into both parts."""
     parts = []
@@ -264,6 +281,10 @@ def test_records_of_epochs_that_are_settled_are_rejected_as_late_and_change_noth
         assert network.issuance(0).equals(paid)
         assert not network.issuance(0).equals(whole.issuance(0))
         network.verify()
+
+
+def reasons(network: Network) -> Counter[str]:
+    return Counter(network._feed.telemetry.rejected["reason"].to_pylist())
 
 
 def late(network: Network) -> list[dict[str, Any]]:
