@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -62,6 +63,17 @@ def as_pairs(model: Model) -> dict[bytes, bytes]:
     return {key: codec.dumps(record) for key, record in model.items()}
 
 
+@contextmanager
+def attempt(state: State) -> Iterator[None]:
+    """Go back to where it began if it is left by an exception, as a transaction does."""
+    mark = state.mark()
+    try:
+        yield
+    except BaseException:
+        state.revert(mark)
+        raise
+
+
 class Journal(RuleBasedStateMachine):
     """Anything a block may do, against dictionaries that are copied in full."""
 
@@ -109,9 +121,9 @@ class Journal(RuleBasedStateMachine):
     def fail_within_nested_attempts(self, changes):
         """The inner attempt fails and is caught, the outer goes on, succeeds or fails."""
         before = dict(self.now)
-        with suppress(ArithmeticError), self.state.attempt():
+        with suppress(ArithmeticError), attempt(self.state):
             for (table, parts), number in changes:
-                with suppress(LookupError), self.state.attempt():
+                with suppress(LookupError), attempt(self.state):
                     self.state.put(table, record_of(table, 99), *parts)
                     raise LookupError
                 assert self.state.get(table, *parts) == self.now.get(table.key(*parts))
@@ -124,7 +136,7 @@ class Journal(RuleBasedStateMachine):
 
     @rule(where=PLACES, number=st.integers(0, 3))
     def succeed_within_an_attempt(self, where, number):
-        with self.state.attempt():
+        with attempt(self.state):
             self.put(where, number)
 
     @rule()
@@ -296,7 +308,7 @@ def test_numbers_in_keys_come_in_ascending_order():
 
 def test_an_attempt_left_by_an_interrupt_reverts_too():
     state = State()
-    with suppress(KeyboardInterrupt), state.attempt():
+    with suppress(KeyboardInterrupt), attempt(state):
         state.put(ACCOUNTS, Account(1, 0), b"a")
         raise KeyboardInterrupt
     assert state.get(ACCOUNTS, b"a") is None

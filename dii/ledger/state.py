@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from dii import codec
@@ -191,10 +190,6 @@ class State:
                 pending[parts] = before
             self._sealed = None
 
-    def attempt(self) -> _Attempt:
-        """Return a context that reverts its writes if it is left by an exception; they nest."""
-        return _Attempt(self)
-
     def discard(self) -> None:
         """Drop all pending writes."""
         self.revert(0)
@@ -294,24 +289,6 @@ class State:
                 value = rows.committed.get(_key(table.prefix, parts))
                 before = None if value is None else codec.loads(table.record, value)
             yield before, after
-
-
-class _Attempt:
-    """Reverts to where it was entered if it is left by an exception."""
-
-    __slots__ = ("_mark", "_state")
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    def __enter__(self) -> None:
-        self._mark = self._state.mark()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self._state.revert(self._mark)
 
 
 # --- diffs as the store keeps them -------------------------------------------------------------
