@@ -80,10 +80,9 @@ def init(
         gas_price=gas_price,
     ) as network:
         chain = network.genesis.chain_id if network.sealed else None
-        if as_json:
-            screen.json_out({"home": str(home), "chain": chain, "laboratory": seed is not None})
-            return
-    screen.say(f"made {chain or name} in {home}; next: {command(home, 'load')} FILE ...")
+    made = {"home": str(home), "chain": chain, "laboratory": seed is not None}
+    line = f"made {chain or name} in {home}; next: {command(home, 'load')} FILE ..."
+    screen.answer(as_json, made, line)
 
 
 def _chosen(option: str, text: str, kinds: Iterable[type[V]]) -> V:
@@ -308,7 +307,5 @@ def synth(
 
     write_sample(folder, seed, gateways, days)
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    if as_json:
-        screen.json_out({"folder": str(folder), "files": files})
-    else:
-        screen.facts({name: f"{size:,} bytes" for name, size in files.items()})
+    shown = {name: f"{size:,} bytes" for name, size in files.items()}
+    screen.answer(as_json, {"folder": str(folder), "files": files}, shown)

@@ -233,16 +233,19 @@ def verify(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
         height, money = network.height, network.currency
         with screen.progress("executing blocks") as tick:
             found = network.verify(lambda done: tick(done, height))
-    if as_json:
-        content = {"height": found.height, "transactions": found.transactions}
-        amounts = {f"minted_{money.unit}": found.minted, f"burned_{money.unit}": found.burned}
-        screen.json_out(content | {"app_hash": found.app_hash} | amounts)
-        return
-    screen.say(
+    document = {
+        "height": found.height,
+        "transactions": found.transactions,
+        "app_hash": found.app_hash,
+        f"minted_{money.unit}": found.minted,
+        f"burned_{money.unit}": found.burned,
+    }
+    line = (
         f"{found.height:,} blocks with {found.transactions:,} transactions hold, to app hash"
         f" {found.app_hash.hex()}: {money.format(found.minted)} minted,"
         f" {money.format(found.burned)} burned"
     )
+    screen.answer(as_json, document, line)
 
 
 def rebuild(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
@@ -251,7 +254,4 @@ def rebuild(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
         with screen.progress("executing blocks"):
             network.rebuild()
         height = network.height
-    if as_json:
-        screen.json_out({"height": height})
-    else:
-        screen.say(f"the index holds all {height:,} blocks again")
+    screen.answer(as_json, {"height": height}, f"the index holds all {height:,} blocks again")

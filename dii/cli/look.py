@@ -59,7 +59,7 @@ def status(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
         if not network.sealed:
             draft = network.home.draft or {}
             waits = {"network": draft["name"], "waits": "for its first telemetry, which seals it"}
-            screen.json_out({"sealed": False, **draft}) if as_json else screen.facts(waits)
+            screen.answer(as_json, {"sealed": False, **draft}, waits)
         elif as_json:
             screen.json_out(status_json(network))
         else:
@@ -104,7 +104,7 @@ def list_(
         if parquet is not None:
             cut.to_parquet(parquet)
             written = {"file": str(parquet), "rows": len(cut)}
-            screen.json_out(written) if as_json else screen.say(f"{len(cut):,} rows in {parquet}")
+            screen.answer(as_json, written, f"{len(cut):,} rows in {parquet}")
         elif as_json:
             screen.json_out(cut)
         elif csv:

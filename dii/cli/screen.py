@@ -97,6 +97,16 @@ def facts(lines: Mapping[str, object], network: Network | None = None) -> None:
     console().print(grid)
 
 
+def answer(as_json: bool, document: object, shown: str | Mapping[str, object]) -> None:
+    """Print a result: a document for programs, or a line or facts for people."""
+    if as_json:
+        json_out(document)
+    elif isinstance(shown, str):
+        say(shown)
+    else:
+        facts(shown)
+
+
 def rows(
     frame: pd.DataFrame, columns: str, network: Network | None = None, limit: int | None = None
 ) -> None:

@@ -71,7 +71,5 @@ def claim(
 def _done(network: dii.Network, transaction: str, text: str, as_json: bool) -> None:
     """Print what became of a message: nothing is printed as done that is not in a block."""
     height = int(network.transactions().query("id == @transaction")["height"].iloc[0])
-    if as_json:
-        screen.json_out({"transaction": transaction, "height": height})
-    else:
-        screen.say(f"{text}: transaction {transaction} in block {height}")
+    document = {"transaction": transaction, "height": height}
+    screen.answer(as_json, document, f"{text}: transaction {transaction} in block {height}")
