@@ -291,9 +291,9 @@ class Genesis(_Part):
 
     def dump(self) -> str:
         """Return the TOML text that :meth:`parse` reads back."""
-        content = self.model_dump()
+        content = self.model_dump(exclude_none=True)
         content["start"] = self.start.astimezone(UTC)
-        return tomli_w.dumps(_without_none(content))
+        return tomli_w.dumps(content)
 
 
 def _named(error: ValidationError, *within: str) -> GenesisError:
@@ -318,9 +318,3 @@ def _canonical(value: Any) -> Value:
     if isinstance(value, list):
         return tuple(_canonical(item) for item in value)
     return to_microseconds(value) if isinstance(value, datetime) else value
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list) else value

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dii import crypto
 from dii.application import BlockResult
 from dii.consensus.node import Node, uncollected, validators_hash
-from dii.ledger.block import SIGN_DOMAIN, Block, Commit, Header, transactions_root
+from dii.ledger.block import SIGN_DOMAIN, VERSION, Block, Commit, Header, transactions_root
 from dii.units import SECOND
 
 
@@ -58,7 +58,7 @@ class Solo:
         with uncollected():
             chosen = tuple(app.prepare_proposal(wires, self.node.genesis.limits.block_bytes))
         header = Header(
-            version=1,
+            version=VERSION,
             chain=self.node.genesis.hash,
             height=app.height + 1,
             time=max(self.time + SECOND, time or 0),

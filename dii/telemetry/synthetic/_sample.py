@@ -219,11 +219,6 @@ def _uplink(rows: list[_Row], rng: np.random.Generator, forwarded: str) -> _Row:
     }
 
 
-def _spreading_factor(row: _Row) -> int:
-    size = MAC_OVERHEAD + row["size"]
-    return next(sf for sf in range(7, 13) if time_on_air(size, sf) == row["airtime"])
-
-
 def _uplinks(content: Sample, rng: np.random.Generator) -> Iterator[str]:
     """Yield lines of JSON in the order of time, with simulated and damaged ones among them."""
     rows = content.receptions.to_pylist()
