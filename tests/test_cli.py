@@ -771,6 +771,9 @@ def test_keys_are_made_listed_and_carried_to_another_home(tmp_path: Path) -> Non
     assert "no such file" in refused(
         "keys", "import", "eve", tmp_path / "no", "--password-file", passphrase, "--home", other
     )
+    assert "cannot name an account" in refused(
+        "keys", "import", "../ann", file, "--password-file", passphrase, "--home", other
+    )
 
 
 # --- terminals and pipes -------------------------------------------------------------------------

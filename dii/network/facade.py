@@ -29,7 +29,7 @@ from dii.application.records import CHAIN, FORWARDS, GATEWAYS, ISSUANCES, REPORT
 from dii.application.settling import epoch_status
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node, Verified, verify
 from dii.consensus.solo import Solo
-from dii.crypto import SigningKey, format_address, keyed_hash
+from dii.crypto import SigningKey, format_address
 from dii.errors import (
     AlreadyClaimed,
     GenesisError,
@@ -532,7 +532,7 @@ class Network:
         AlreadyClaimed
             The account forwards to a key already.
         """
-        hashed = keyed_hash(self.home.network_key, "operator", operator)
+        hashed = self.home.operator_hash(operator)
         address = crypto.claim_address(hashed)
         if address not in self.home.names("account"):
             raise UnknownName(kind="operator", name=operator)

@@ -172,7 +172,7 @@ class Home:
                 raise KeyMissing(name=name, folder=self.folder)
             return key
         assert self.folder is not None
-        path = self.key_path(name)
+        path = self._key_path(name)
         if path.exists():
             return crypto.load_key(path, self.password())
         if not create:
@@ -181,8 +181,22 @@ class Home:
         crypto.save_key(path, key, self.password())
         return key
 
-    def key_path(self, name: str) -> Path:
-        """Return where the key file of an account lies."""
+    def import_key(self, name: str, key: SigningKey) -> None:
+        """Keep a key that was made elsewhere, encrypted for this home."""
+        crypto.save_key(self._key_path(name), key, self.password())
+        self.remember("account", [(key.address, name, None)])
+
+    def public_keys(self) -> dict[str, bytes]:
+        """Return the public keys of this home's accounts by name; takes no password."""
+        if self.seed is None:
+            assert self.folder is not None
+            files = (self.folder / KEYS).glob("*.json")
+            return {path.stem: crypto.public_key_of(path) for path in files}
+        known = [(name, address) for address, name in self.names("account").items()]
+        keys = [(name, address, SigningKey.derive(self.seed, name)) for name, address in known]
+        return {name: key.public_key for name, address, key in keys if key.address == address}
+
+    def _key_path(self, name: str) -> Path:
         assert self.folder is not None
         return self.folder / KEYS / f"{name}.json"
 
@@ -192,19 +206,23 @@ class Home:
         """Return the keyed hash by which the chain knows a gateway."""
         return keyed_hash(self.network_key, "gateway", gateway)
 
+    def operator_hash(self, operator: str) -> bytes:
+        """Return the keyed hash from which an operator's claim account follows."""
+        return keyed_hash(self.network_key, "operator", operator)
+
     def operator_address(self, operator: str) -> bytes:
         """Return the account of an operator: the one of that name, else a claim account.
 
         Registries are written by strangers, so the network's own accounts are nobody's name there.
         """
         known = None if operator in RESERVED else self.find("account", operator)
-        return known or crypto.claim_address(keyed_hash(self.network_key, "operator", operator))
+        return known or crypto.claim_address(self.operator_hash(operator))
 
     def is_claim(self, operator: str | None, address: bytes) -> bool:
         """Return whether an address is the claim account of an operator's name."""
         if operator is None:
             return False
-        return address == crypto.claim_address(keyed_hash(self.network_key, "operator", operator))
+        return address == crypto.claim_address(self.operator_hash(operator))
 
     def remember(self, kind: str, rows: Iterable[tuple[bytes, str, dict[str, Any] | None]]) -> None:
         """Keep (hash, name, details) of accounts or gateways."""
