@@ -560,6 +560,33 @@ def test_a_reader_of_a_chain_without_blocks_has_no_header(tmp_path):
         assert reader.height == 0
 
 
+# --- an interrupt -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("app", "commit"), ("store", "append"), ("index", "put")], ids=str
+)
+def test_an_interrupted_block_is_whole_and_the_chain_goes_on(
+    tmp_path, whole, monkeypatch, part, name
+):
+    with opened(tmp_path) as node:
+        extend(node, 0, 4)
+        once = getattr(getattr(node, part), name)
+
+        def interrupted(*arguments):
+            monkeypatch.undo()
+            signal.raise_signal(signal.SIGINT)
+            return once(*arguments)
+
+        monkeypatch.setattr(getattr(node, part), name, interrupted, raising=True)
+        with pytest.raises(KeyboardInterrupt):
+            extend(node, 4, 5)
+        assert node.height == node.store.height == 5
+        extend(node, 5)
+        assert contents(node) == contents(whole)
+    check(tmp_path)
+
+
 # --- a disk that is full --------------------------------------------------------------------------
 
 

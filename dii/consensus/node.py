@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from dii import codec, crypto
 from dii.application import Application, BlockResult, total_money
@@ -111,10 +114,11 @@ class Node:
         """Execute a decided block, make it durable, then index it."""
         with uncollected():
             result = _execute(self.app, block)
-            diff = self.app.commit()
-            self.store.append(block.header.height, codec.dumps(block), encode_diff(diff))
-            self.header = block.header
-            self._index(block, result)
+            with uninterrupted():
+                diff = self.app.commit()
+                self.store.append(block.header.height, codec.dumps(block), encode_diff(diff))
+                self.header = block.header
+                self._index(block, result)
         return result
 
     def _index(self, block: Block, result: BlockResult) -> None:
@@ -149,6 +153,27 @@ def uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put off Ctrl-C until the end, where an interrupt in the middle would leave a torn state.
+
+    In a notebook work goes on after an interrupt: an application one block ahead of its store
+    would leave a gap in the chain for good.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield  # nothing of Python's runs when the signal comes, or not in this thread
+        return
+    caught: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if caught:
+            handler(*caught[0])
 
 
 def _execute(app: Application, block: Block) -> BlockResult:
