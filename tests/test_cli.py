@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from dii import Network, load
+from dii.application.records import ACCOUNTS, GATEWAYS, VALIDATORS
 from dii.cli import app, demo, look
 from dii.cli.screen import plain
 from dii.consensus.solo import Solo
@@ -643,6 +644,32 @@ def test_a_proof_checks_with_nothing_but_a_header_hash(
         Path("b.proof").write_text(json.dumps(forged))
         if path not in {("header_hash",), ("kind",)}:  # said for people; nothing is taken from it
             refused("proof", "check", "b.proof", "--header", header)
+
+
+@pytest.mark.parametrize(
+    ("table", "disguise"),
+    [
+        ("account", lambda address: (b"\1" + address,)),
+        ("account", lambda address: (address, 0)),
+        ("account", lambda address: (format_address(address),)),
+        ("gateway", lambda hash_: (hash_.hex(),)),
+        ("validator", lambda hash_: (hash_,)),
+    ],
+    ids=["longer", "more", "text", "hex", "validator"],
+)
+def test_what_is_there_cannot_be_shown_to_be_absent_by_a_key_that_looks_like_its_own(
+    table: str,
+    disguise: Callable[[bytes], tuple[Any, ...]],
+    network: Network,
+    top: str,
+    elsewhere: Path,
+) -> None:
+    home = network.home
+    real = home.gateway(top) if table == "gateway" else home.address("bob")
+    kind: Any = {"account": ACCOUNTS, "gateway": GATEWAYS, "validator": VALIDATORS}[table]
+    Path("a.proof").write_text(json.dumps(network.prove(kind, *disguise(real)).to_json()))
+    header = network.header().hash.hex()
+    assert "no key" in refused("proof", "check", "a.proof", "--header", header)
 
 
 def _texts(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from dii.ledger.proof import Proof
     from dii.minting import Issuance, ReceiptLeaf
     from dii.network.receipt import ReceiptProof
+
+
+HASHED: Final = frozenset({"account", "forward", "gateway"})
+"""State tables whose keys are one address or hash: of these, absence can be checked."""
 
 
 # --- receipt -------------------------------------------------------------------------------------
@@ -190,6 +194,10 @@ def _record_proven(found: Proof, trusted: bytes) -> dict[str, Any]:
     records = {table.name: table.record for table in TABLES}
     if name not in records:
         raise ProofInvalid(message=f"nothing in the state is called {name!r}")
+    one_hash = len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) == 20
+    if found.value is None and not (name in HASHED and one_hash):
+        # Nothing ever stands there, and shown to people the key may look like one that is there.
+        raise ProofInvalid(message=f"it is of no key that a {name} could have")
     key = [format_address(part) for part in parts] if name == "account" else parts
     proven = {"kind": name, "key": screen.plain(key), "present": found.value is not None}
     if found.value is not None:
