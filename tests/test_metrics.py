@@ -309,7 +309,7 @@ class Case:
         )
 
 
-@settings(max_examples=40)
+@settings(max_examples=24)
 @given(seed=st.integers(0, 2**32), slice_rows=st.sampled_from([8, 10**6]))
 def test_metrics_are_those_of_the_reference(seed: int, slice_rows: int) -> None:
     case = Case(seed, scale=1800 * SECOND, most=40)
@@ -319,14 +319,14 @@ def test_metrics_are_those_of_the_reference(seed: int, slice_rows: int) -> None:
         assert case.metrics() == case.expected()
 
 
-@settings(max_examples=16)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**32))
 def test_weeks_of_silence_are_those_of_the_reference(seed: int) -> None:
     case = Case(seed, scale=5 * DAY, most=30)
     assert case.metrics() == case.expected()
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 2**32))
 def test_epochs_add_up_to_the_whole(seed: int) -> None:
     case = Case(seed, scale=3600 * SECOND, most=40)

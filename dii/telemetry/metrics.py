@@ -68,7 +68,7 @@ COMPUTED: Final = (
     *("uplink_units", "excluded_frames"),
 )
 """The metrics that are computed here, in the order of ``METRICS``; the others are to come."""
-SLICE_ROWS: Final = 1_000_000
+SLICE_ROWS: Final = 500_000
 """Receptions worked on at a time, about; no result depends on it."""
 
 _TEXT, _INT = pa.string(), pa.int64()
@@ -233,9 +233,8 @@ def metrics(
             heard = engine.ask("recent")
         engine.give(counts=pa.concat_tables(counts), lives=pa.concat_tables(lives))
         after = Lookback(end, frames, heard, engine.ask("known"))
-        return engine.ask("metrics").select(
-            ["gateway", *(m for m in COMPUTED if m in gives)]
-        ), after
+        table = engine.ask("metrics")
+        return table.select(["gateway", *(name for name in COMPUTED if name in gives)]), after
 
 
 # --- the plan ----------------------------------------------------------------------------------
@@ -256,8 +255,6 @@ def _ppm(slots: str) -> str:
 
 _EACH: Final = _floor("f.part", "m.members")
 _PATIENCE: Final = _floor("20 * (MAX(h.until) - MIN(h.since))", "GREATEST(SUM(h.frames) - 1, 1)")
-
-
 _SAME: Final = """h.name = k.name AND h.number IS NOT DISTINCT FROM k.number
         AND h.body IS NOT DISTINCT FROM k.body"""
 
@@ -281,7 +278,8 @@ GROUP BY gateway""",
 SELECT n.gateway, n.gate, n.listed,
        CASE WHEN o.operator IS NULL THEN n.gate
             ELSE MIN(n.gate) OVER (PARTITION BY o.operator) END AS player
-FROM (SELECT gateway, MAX(listed) AS listed, CAST(ROW_NUMBER() OVER (ORDER BY gateway) AS INTEGER) AS gate
+FROM (SELECT gateway, MAX(listed) AS listed,
+             CAST(ROW_NUMBER() OVER (ORDER BY gateway) AS INTEGER) AS gate
       FROM (SELECT gateway, 1 AS listed FROM named
             UNION ALL SELECT gateway, 1 AS listed FROM watched
             UNION ALL SELECT gateway, 1 AS listed FROM excluded
