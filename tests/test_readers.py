@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from dii.errors import UnknownFormat
 from dii.telemetry import READERS, REASONS
 from dii.telemetry.fields import BOUNDS, canonical_gateway, payload_hash
 from dii.telemetry.load import Telemetry, load
+from dii.telemetry.readers import matrix
 from dii.telemetry.schema import GATEWAYS, METRICS, RECEPTIONS, REJECTS, TABLES
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, Gateway, Reception, Reject
 from dii.units import format_time, from_microseconds
-from tests.require import real_data
+from tests.require import ROOT, real_data
 
 REGISTRY = "ttn/registry_world_2018-04-20.json"
 UPLINKS = "ttn/ttn_v3_uplinks.jsonl"
@@ -584,6 +586,23 @@ def test_readers_declare_metrics_that_there_are() -> None:
             "receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "uplink_units",
             "excluded_frames",
         }  # fmt: skip
+
+
+def test_the_matrix_is_what_readers_declare() -> None:
+    rows = matrix()
+    assert [row["reader"] for row in rows] == [reader.name for reader in READERS]
+    for row, reader in zip(rows, READERS, strict=True):
+        assert {metric for metric in METRICS if row[metric]} == reader.gives
+        assert not row["own_uplinks"]
+
+
+def test_the_page_of_formats_has_a_section_for_every_reader_and_agrees_with_the_matrix() -> None:
+    text = (ROOT / "docs" / "formats.md").read_text()
+    sections = re.findall(r"^## `(.*)`$", text, re.MULTILINE)
+    assert sections == [reader.name for reader in READERS]
+    for row in matrix():
+        (line,) = re.findall(rf"^\| `{row['reader']}` \|.*\| (.*) \|$", text, re.MULTILINE)
+        assert re.findall(r"`(\w+)`", line) == [name for name in METRICS if row[name]]
 
 
 def test_rows_are_those_of_the_schema() -> None:

@@ -358,9 +358,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @st.composite
-def mutated(draw: st.DrawFn, form: str) -> Any:
+def mutated(draw: st.DrawFn, records: list[Any]) -> Any:
     """A record with one to three of its values, at any depth, replaced or removed."""
-    records = samples()[form]
     record = copy.deepcopy(records[draw(st.integers(0, len(records) - 1))])
     for _ in range(draw(st.integers(1, 3))):
         found = list(places(record)) or [("end",)]
@@ -393,7 +392,7 @@ def check_sound(data: Telemetry) -> None:
 def test_a_mutated_record_is_used_or_rejected_in_all_its_parts(form: str) -> None:
     records = samples()[form]
 
-    @given(mutated(form))
+    @given(mutated(records))
     def check(record: Any) -> None:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "records"
@@ -418,11 +417,131 @@ def test_a_mutated_record_is_used_or_rejected_in_all_its_parts(form: str) -> Non
     check()
 
 
+@cache
+def others() -> dict[str, list[Any]]:
+    """Records of the formats that tell of gateways, and a sign of the server's by which to date."""
+    names = ("UplinkMessage", "UplinkMessageJoin", "GatewayUplinkMessageResult", "GatewayStatus",
+             "DownlinkMessage")  # fmt: skip
+    up, join, wrapped, status, down = [
+        json.loads(real_data(f"ttn/events/{name}.json").read_text()) for name in names
+    ]
+    at, place = "2023-11-12T16:31:18Z", {"latitude": 52.0, "longitude": 5.0, "altitude": 3}
+    around = {"time": at, "identifiers": [{"gateway_ids": {"gateway_id": "roof"}}]}
+    packet = {"data": up["raw_payload"], "datr": "SF7BW125", "rssi": -35, "lsnr": 5.1}
+    entry = {"gatewayId": "roof", "nsTime": at, "rssi": -36, "snr": 10.5, "location": place}
+    return {
+        "ttn-v2": [
+            json.loads(line)
+            for line in real_data("ttn/ttn_v2_uplinks.jsonl").read_text().splitlines()
+        ],
+        "chirpstack-v4": [
+            {
+                "deduplicationId": "x", "time": at, "deviceInfo": {"devEui": "0" * 15 + "1"},
+                "fCnt": 3, "data": "qg==", "rxInfo": [entry, entry, entry | {"crcStatus": "BAD_CRC"}],
+                "txInfo": {"modulation": {"lora": {"bandwidth": 125000, "spreadingFactor": 11}}},
+            }
+        ],
+        "events": [
+            up, join, wrapped, around | {"name": "gs.status.receive", "data": status},
+            around | {"name": "gs.down.send", "data": down},
+        ],
+        "semtech": [
+            {"gateway": "roof", "time": at, "rxpk": [packet, packet | {"stat": -1}]},
+            {"gateway": "roof", "time": at, "stat": {"rxok": 2, "lati": 46.2, "long": 3.2}},
+        ],
+        "connections": [
+            {"gateway_id": "roof", "time": at, "connected_at": at, "uplink_count": "12"}
+        ],
+        "mapper": [
+            {
+                "netID": "000013", "tenantID": "ttn", "id": "roof", "online": online,
+                "updatedAt": at, "rxRate": 3.5, "location": place, "antennaPlacement": "OUTDOOR",
+            }
+            for online in (True, False)
+        ],
+        "noc": [{"statuses": {"roof": {"timestamp": at, "rx_ok": 7, "location": place}}}],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "form", ["ttn-v2", "chirpstack-v4", "events", "semtech", "connections", "mapper", "noc"]
+)
+def test_a_mutated_record_about_gateways_is_used_or_rejected(form: str) -> None:
+    """Alone behind one that is whole, of another gateway: what it tells is used or rejected."""
+    records = others()[form]
+    first = json.dumps(records[0]).replace("roof", "base").replace("technolution-gouda", "base")
+
+    @given(mutated(records), st.sampled_from([None, 1]))
+    def check(record: Any, indent: int | None) -> None:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "records"
+            path.write_text(json.dumps(json.loads(first), indent=indent))
+            whole = load(path)
+            with path.open("a") as file:
+                file.write("\n" + json.dumps(record, indent=indent))
+            data = load(path)
+        check_sound(data)
+        told = parts(data) - parts(whole)
+        if form in {"mapper", "noc"}:
+            told = len(data.gateways) - len(whole.gateways) + rejected(data)
+        statuses = record.get("statuses")
+        heard = len(entries_of(record)) + bool(record.get("stat"))
+        heard = len(statuses) if isinstance(statuses, dict) else heard
+        # The record or each of its parts; a part that cannot be used may take all with it.
+        assert told in {1, heard or 1}
+
+    check()
+
+
+def rejected(data: Telemetry) -> int:
+    return sum(reason not in FIELD_REASONS for reason in data.rejected["reason"].to_pylist())
+
+
+def parts(data: Telemetry) -> int:
+    return len(data.receptions) + len(data.statuses) + rejected(data)
+
+
+@given(st.integers(1, 20), st.sampled_from([0, 4, 5, 6, 7, 8, 9, 11]), WRONG)
+def test_a_mutated_line_of_a_gateways_log_is_used_or_rejected(
+    line: int, column: int, value: object
+) -> None:
+    text = real_data("ttn/gouda_receptions_2022-01-06.csv").read_text().splitlines()[:21]
+    values = text[line].split(",")
+    values[column] = "".join(str(value).encode(errors="replace").decode().splitlines())
+    text[line] = ",".join(values)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "log.csv"
+        path.write_text("\n".join(text))
+        data = load(path)
+    check_sound(data)
+    assert len(data.receptions) + len(data.rejected) == 20
+    assert set(data.rejected["line"].to_pylist()) <= {line + 1}
+
+
+@given(st.integers(2, 20), st.sampled_from([1, 2, 3, 4, 5]), WRONG)
+def test_a_mutated_poll_is_used_or_rejected(line: int, column: int, value: object) -> None:
+    text = real_data("ttn/zurich_noc_counters_2017-09.csv").read_text().splitlines()[:21]
+    values = text[line].split(",")
+    values[1] = "17"  # the only poll of this gateway
+    values[column] = "".join(str(value).encode(errors="replace").decode().splitlines())
+    text[line] = ",".join(values)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "polls.csv"
+        path.write_text("\n".join(text))
+        data = load(path)
+    check_sound(data)
+    watched = set(data.statuses["gateway"].to_pylist())
+    away = set(data.gateways["gateway"].to_pylist()) - watched
+    assert len(data.statuses) + len(data.rejected) + len(away) == 20
+
+
 def entries_of(record: Any) -> list[Any]:
-    message = record.get("uplink_message", {}) if isinstance(record, dict) else {}
-    found = record.get("rxInfo") if "rxInfo" in record else None
-    if isinstance(message, dict):
-        found = message.get("rx_metadata", found)
+    """Who heard a frame, wherever the record of a format says so."""
+    for key in ("result", "data", "message", "uplink_message", "metadata"):
+        if isinstance(record, dict) and isinstance(record.get(key), dict):
+            record = record[key]
+    keys = ("rxInfo", "rx_metadata", "gateways", "rxpk")
+    found = next((record[key] for key in keys if key in record), None)
     return found if isinstance(found, list) else []
 
 

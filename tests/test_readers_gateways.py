@@ -464,6 +464,16 @@ def test_the_name_of_a_file_may_carry_the_gateways_eui_and_nothing_else(tmp_path
         assert reasons(load(write_lines(tmp_path / name, lines))) == {"bad_field": 1}
 
 
+def test_an_object_of_many_lines_is_one_record_even_with_an_object_on_a_line_of_it(
+    tmp_path: Path,
+) -> None:
+    record = json.loads(json.dumps(V4)) | {"tags": [{}, {}], "object": {}}
+    path = tmp_path / "event.json"
+    path.write_text(json.dumps(record, indent=2) + "\n" + json.dumps(record, indent=2))
+    assert "\n    {},\n" in path.read_text()
+    assert len(load(path).receptions) == 4
+
+
 # --- Gouda (traps 3, 10) --------------------------------------------------------------------------
 
 

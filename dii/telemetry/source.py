@@ -308,7 +308,8 @@ class Source:
     def whole(self) -> bool:
         """Whether it is no file of JSON lines: an array, or objects that stretch over lines."""
         start = self.head.removeprefix(b"\xef\xbb\xbf").lstrip()
-        return start.startswith(b"[") or not self._first_lines
+        opening = start.partition(b"\n")[0].rstrip()
+        return start.startswith(b"[") or opening == b"{" or not self._first_lines
 
     @cached_property
     def _first_lines(self) -> list[object]:

@@ -110,8 +110,10 @@ class NocStatuses(JsonReader):
 
     def record(self, record: Record, log: Log) -> None:
         """Push a status of each gateway that was there, and note the place of each."""
-        found = []
-        for identifier, entry in inner(record, "statuses").items():
+        found, statuses = [], inner(record, "statuses")
+        if not statuses:
+            raise Fault("bad_record", "an object with statuses is expected")
+        for identifier, entry in statuses.items():
             try:
                 found.append(_seen(identifier, entry, log))
             except Fault as fault:
