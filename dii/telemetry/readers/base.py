@@ -54,6 +54,7 @@ NEEDED: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "shapley_uplinks": ("receptions", frozenset({"delivered"})),
     "uplink_units": ("receptions", frozenset({"delivered", "airtime"})),
     "data_units": ("receptions", frozenset({"delivered", "size"})),
+    "downlink_units": ("receptions", frozenset({"airtime"})),
     "foreign_frames": ("receptions", frozenset({"foreign"})),
     "online_ppm": ("statuses", frozenset({"frames"})),
 }
