@@ -894,6 +894,19 @@ def test_what_is_remembered_of_transactions_is_bounded_in_bytes(monkeypatch):
     assert chain.app._remembered == sum(map(len, chain.app._known))
 
 
+def test_what_is_remembered_of_transactions_is_bounded_in_bytes(monkeypatch):
+    monkeypatch.setattr("dii.application.app.MAX_REMEMBERED", 1 << 16)
+    chain = Chain()
+    for number in range(100):
+        assert chain.app.check_tx(bytes([number]) * 10_000).code == BadTransaction.code
+        assert sum(map(len, chain.app._known)) <= (1 << 16) + 10_000
+    for nonce in range(3):
+        wire = sign(chain.app.genesis.hash, ALICE, nonce, Burn(1))
+        assert chain.app.check_tx(wire).code == 0
+    chain.do(BOB, Burn(1))
+    assert chain.app._remembered == sum(map(len, chain.app._known))
+
+
 def test_admission_changes_nothing():
     chain = Chain()
     root = chain.app.info()

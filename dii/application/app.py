@@ -54,8 +54,8 @@ from dii.ledger.transaction import Transaction
 from dii.ledger.tree import TreeProof
 from dii.units import SECOND
 
-MAX_REMEMBERED: Final = 50_000
-"""Checked transactions remembered between check, proposal and execution."""
+MAX_REMEMBERED: Final = 1 << 26
+"""Bytes of checked transactions remembered between check, proposal and execution."""
 
 
 class TxResult(NamedTuple):
@@ -132,6 +132,7 @@ class Application:
         self.height = 0
         self.init_chain()
         self._known: dict[bytes, _Known | TransactionError] = {}
+        self._remembered = 0
         self._waiting: dict[bytes, int] = {}
         self._finalized: tuple[int, list[bytes]] | None = None
 
@@ -241,7 +242,8 @@ class Application:
         self.height, wires = self._finalized
         self._finalized = None
         for wire in wires:
-            self._known.pop(wire, None)
+            if self._known.pop(wire, None) is not None:
+                self._remembered -= len(wire)
         self._waiting.clear()  # engines check again what still waits (ABCI's recheck)
         return self.state.commit()
 
@@ -259,10 +261,12 @@ class Application:
     def _verified(self, wires: Sequence[bytes]) -> list[_Known | TransactionError]:
         """Decode and check signatures, on all cores; remember what was checked."""
         known = self._known
-        if len(known) > MAX_REMEMBERED:
+        if self._remembered > MAX_REMEMBERED:
             known.clear()
+            self._remembered = 0
         fresh = []
         for wire in dict.fromkeys(wire for wire in wires if wire not in known):
+            self._remembered += len(wire)
             try:
                 tx = transaction.decode(wire)
                 fresh.append(_Known(tx, from_value(tx.message)))
