@@ -1113,6 +1113,17 @@ def test_a_claim_account_forwards_to_a_key_and_never_to_a_claim_account():
     assert chain.app.state.get(FORWARDS, CLAIMS[0]) is None
 
 
+def test_a_claim_account_forwards_to_a_key_and_never_to_a_claim_account():
+    """What names one has the length of a key: money sent on to it could never be spent."""
+    chain = Chain()
+    for operator in OPERATORS[:2]:
+        disguised = crypto.CLAIM_DOMAIN + operator
+        assert crypto.address_of(disguised) == claim_address(operator)
+        (result,) = chain.do(REPORTER, Claim("main", OPERATORS[0], disguised))
+        assert result.code == BadMessage.code
+    assert chain.app.state.get(FORWARDS, CLAIMS[0]) is None
+
+
 # --- epochs -------------------------------------------------------------------------------------
 
 

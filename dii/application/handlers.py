@@ -198,6 +198,8 @@ def assign_gateway(context: Context, message: AssignGateway) -> bool:
 def claim(context: Context, message: Claim) -> bool:
     """Open a claim account to a key: its money moves, and what still comes is forwarded."""
     context.scope_of_reporter(message.scope)
+    if message.public_key.startswith(crypto.CLAIM_DOMAIN):  # forwarding is one step, to a key
+        raise BadMessage(kind="Claim", message="it names a claim account, not a key")
     address = crypto.claim_address(message.operator)
     forward = context.state.get(FORWARDS, address)
     if forward is not None:
