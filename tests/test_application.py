@@ -894,19 +894,6 @@ def test_what_is_remembered_of_transactions_is_bounded_in_bytes(monkeypatch):
     assert chain.app._remembered == sum(map(len, chain.app._known))
 
 
-def test_what_is_remembered_of_transactions_is_bounded_in_bytes(monkeypatch):
-    monkeypatch.setattr("dii.application.app.MAX_REMEMBERED", 1 << 16)
-    chain = Chain()
-    for number in range(100):
-        assert chain.app.check_tx(bytes([number]) * 10_000).code == BadTransaction.code
-        assert sum(map(len, chain.app._known)) <= (1 << 16) + 10_000
-    for nonce in range(3):
-        wire = sign(chain.app.genesis.hash, ALICE, nonce, Burn(1))
-        assert chain.app.check_tx(wire).code == 0
-    chain.do(BOB, Burn(1))
-    assert chain.app._remembered == sum(map(len, chain.app._known))
-
-
 def test_admission_changes_nothing():
     chain = Chain()
     root = chain.app.info()
@@ -1100,17 +1087,6 @@ def test_a_claim_before_any_money_came_forwards_too():
     chain.register((1, CLAIMS[0]))
     chain.settle(0, {gateway(1): [FULL]})
     assert chain.balance(BOB) == OPENING + 1_000
-
-
-def test_a_claim_account_forwards_to_a_key_and_never_to_a_claim_account():
-    """What names one has the length of a key: money sent on to it could never be spent."""
-    chain = Chain()
-    for operator in OPERATORS[:2]:
-        disguised = crypto.CLAIM_DOMAIN + operator
-        assert crypto.address_of(disguised) == claim_address(operator)
-        (result,) = chain.do(REPORTER, Claim("main", OPERATORS[0], disguised))
-        assert result.code == BadMessage.code
-    assert chain.app.state.get(FORWARDS, CLAIMS[0]) is None
 
 
 def test_a_claim_account_forwards_to_a_key_and_never_to_a_claim_account():

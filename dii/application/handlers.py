@@ -232,13 +232,14 @@ def report_manifest(context: Context, message: ReportManifest) -> bool:
     if not len(message.chunks) <= message.rows or bool(message.rows) != bool(message.chunks):
         raise BadReport(message=f"{len(message.chunks)} chunks for {message.rows} rows", **where)
     drop_report(context.state, message.scope, message.epoch, context.sender)
-    report = Report(message.rows, message.columns, message.chunks, 0, 0, b"")
+    free = earlier is None
+    report = Report(message.rows, message.columns, message.chunks, 0, 0, b"", free)
     context.state.put(REPORTS, report, message.scope, message.epoch, context.sender)
-    return earlier is None
+    return free
 
 
 def report_chunk(context: Context, message: ReportChunk) -> bool:
-    """Take the next chunk of an announced report."""
+    """Take the next chunk of an announced report; free in the first try as its manifest is."""
     context.scope_of_reporter(message.scope)
     where = {"scope": message.scope, "epoch": message.epoch}
     key = (message.scope, message.epoch, context.sender)
@@ -262,7 +263,7 @@ def report_chunk(context: Context, message: ReportChunk) -> bool:
         report, received=report.received + 1, received_rows=rows, last=page.gateways[-1]
     )
     context.state.put(REPORTS, report, *key)
-    return True
+    return report.free
 
 
 HANDLERS: Final[dict[type[Message], Callable[[Context, Any], bool]]] = {

@@ -139,6 +139,8 @@ class Report:
         How many chunks and rows are here.
     last
         The last gateway so far: gateways ascend over the whole report.
+    free
+        Whether it is the reporter's first try, whose chunks cost nothing.
     """
 
     rows: int
@@ -147,6 +149,7 @@ class Report:
     received: int
     received_rows: int
     last: bytes
+    free: bool
 
     @property
     def complete(self) -> bool:
