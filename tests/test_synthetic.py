@@ -32,7 +32,8 @@ def registry() -> pa.Table:
 
 @pytest.fixture(scope="module")
 def days(registry) -> list[pd.DataFrame]:
-    return [table.to_pandas() for table in synthetic.traffic(registry, START, 3)]
+    population = synthetic.populate(registry)
+    return [population.day(START + number * DAY).to_pandas() for number in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_half_of_the_gateways_are_active_and_they_were_seen_last(registry, days)
 
 
 def test_without_the_tail_nobody_exceeds_the_top_permille(registry):
-    day = synthetic.traffic_day(registry, START, tail=False).to_pandas()
+    day = synthetic.populate(registry, top=0.999).day(START).to_pandas()
     assert day["gateway"].value_counts().iloc[0] < 1.25 * 8_300  # p99.9 of the Helium counts
 
 
@@ -144,7 +145,7 @@ def test_who_hears_a_frame_together_stands_together_and_who_has_no_place_hears_a
 
 
 def test_a_day_of_receptions_is_valid(registry, days):
-    table = synthetic.traffic_day(registry, START)
+    table = synthetic.populate(registry).day(START)
     assert table.schema == SCHEMAS["receptions"]
     for number, day in enumerate(days):
         time = day["time"]
@@ -193,13 +194,14 @@ def test_a_gateway_keeps_its_level_from_day_to_day(days):
 @given(st.integers(0, 20), st.integers(0, 2**32), st.sampled_from([0.2, 0.5, 1.0]))
 def test_a_day_alone_is_the_day_of_the_series(number, seed, active):
     gateways = synthetic.network(150, seed)
-    series = list(synthetic.traffic(gateways, START, number + 1, seed=seed, active=active))
-    alone = synthetic.traffic_day(gateways, START + number * DAY, seed=seed, active=active)
+    population = synthetic.populate(gateways, seed, active)
+    series = [population.day(START + day * DAY) for day in range(number + 1)]
+    alone = synthetic.populate(gateways, seed, active).day(START + number * DAY)
     assert series[number].equals(alone)
 
 
 def test_another_seed_gives_other_traffic(registry):
-    one, two = (synthetic.traffic_day(registry, START, seed=seed) for seed in (1, 2))
+    one, two = (synthetic.populate(registry, seed).day(START) for seed in (1, 2))
     assert not one.equals(two)
 
 
@@ -210,7 +212,7 @@ def test_one_command_makes_the_sample_again_byte_for_byte(tmp_path):
     for hash_seed in ("0", "random"):
         folder = tmp_path / hash_seed
         subprocess.run(
-            [sys.executable, "-m", "dii.telemetry.synthetic", str(folder)],
+            [sys.executable, "-c", "from dii.cli import main; main()", "synth", str(folder)],
             check=True,
             cwd=ROOT,
             env=os.environ | {"PYTHONHASHSEED": hash_seed},

@@ -21,7 +21,6 @@ the tables are the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -203,7 +202,11 @@ class Population:
         return np.floor(self.rate * days + self.phase).astype(np.int64)
 
     def day(self, start: int) -> pa.Table:
-        """Return the receptions of the day that begins at ``start`` (microseconds since 1970)."""
+        """Return the receptions of the day that begins at ``start`` (microseconds since 1970).
+
+        They are sorted by time, as ``schema.RECEPTIONS`` says, and depend on the registry, the
+        seed and the day's number since 1970, nothing else.
+        """
         day = start // DAY
         rng = generator(self.seed, _DAY, day)
         before = self._sent_before(day)
@@ -250,7 +253,9 @@ class Population:
         return pa.table(dict(zip(schema.names, unknown)) | columns, schema=schema)
 
 
-def populate(gateways: pa.Table, seed: int, active: float, top: float) -> Population:
+def populate(
+    gateways: pa.Table, seed: int = 7, active: float = 0.5, top: float = 1.0
+) -> Population:
     """Place devices around the active gateways of a registry.
 
     Active are the gateways seen last; the order among those of the same minute is drawn.
@@ -264,7 +269,7 @@ def populate(gateways: pa.Table, seed: int, active: float, top: float) -> Popula
     active
         Share of the gateways that carry traffic.
     top
-        See :func:`levels`.
+        As in :func:`levels`: 0.999 cuts the top 0.1 % of the distribution of packets.
     """
     rng = generator(seed, _POPULATION)
     seen = gateways["last_seen"].fill_null(0).to_numpy() // (60 * SECOND)
@@ -407,46 +412,3 @@ def _solve_rates(rate: Floats, hears: Floats, hearer: Ints, home: Ints, level: F
     for _ in range(64):
         factor = (level - np.bincount(gateway, load * factor[home[device]], count)) / own
     return np.round(rate * factor[home], 6)
-
-
-def traffic(
-    gateways: pa.Table,
-    start: int,
-    days: int = 1,
-    *,
-    seed: int = 7,
-    active: float = 0.5,
-    tail: bool = True,
-) -> Iterator[pa.Table]:
-    """Yield the receptions of one day after another for a registry's gateways.
-
-    Parameters
-    ----------
-    gateways
-        The registry, as ``schema.GATEWAYS`` says.
-    start
-        Beginning of the first day, microseconds since 1970.
-    days
-        How many.
-    seed
-        A day depends on the seed, the day's number since 1970 and the registry, nothing else.
-    active
-        Share of the gateways that carry traffic: those seen last.
-    tail
-        False cuts the top 0.1 % of the distribution of packets per gateway.
-
-    Yields
-    ------
-    pyarrow.Table
-        As ``schema.RECEPTIONS`` says, sorted by time.
-    """
-    population = populate(gateways, seed, active, 1.0 if tail else 0.999)
-    for number in range(days):
-        yield population.day(start + number * DAY)
-
-
-def traffic_day(
-    gateways: pa.Table, start: int, *, seed: int = 7, active: float = 0.5, tail: bool = True
-) -> pa.Table:
-    """Return the receptions of the day that begins at ``start``, as :func:`traffic` has them."""
-    return next(traffic(gateways, start, seed=seed, active=active, tail=tail))
