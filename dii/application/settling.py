@@ -111,7 +111,7 @@ class _Step:
             return self._close(scope)
         stream_name, stream = streams[cursor.stream]
         if cursor.phase == "weights":
-            return self._weights(scope, cursor, stream)
+            return self._weights(scope, cursor, stream_name, stream)
         return self._receipts(scope, cursor, stream_name, stream)
 
     def _start(self, scope: Scope) -> int:
@@ -152,7 +152,7 @@ class _Step:
         page = pages.decode(chunk.data)
         return page, *weigh(rule, dict(zip(scope.metrics, page.columns)))
 
-    def _weights(self, scope: Scope, cursor: Cursor, stream: Stream) -> int:
+    def _weights(self, scope: Scope, cursor: Cursor, name: str, stream: Stream) -> int:
         rule = from_spec(stream.rule, RULES)
         if cursor.page < cursor.pages:
             page, weights, _ = self._page(scope, cursor.page, rule)
@@ -160,7 +160,6 @@ class _Step:
             nameless = weights[0] if page.gateways[0] == UNATTRIBUTED else cursor.nameless
             self._put(replace(cursor, page=cursor.page + 1, total_weight=total, nameless=nameless))
             return page.rows
-        name = scope_streams(self.state, self.name)[cursor.stream][0]
         policy = from_spec(stream.policy, POLICIES)
         pool = policy.pool(scope.next_epoch, cursor.total_weight, rule.scale)
         pool += sum(amount for to, amount in cursor.rests if to == name)

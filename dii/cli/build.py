@@ -239,9 +239,11 @@ def run(
     """
     sources = [str(path) for path in (*(registry or []), *(receptions or []))]
     data = _read(sources) if sources else dii.Telemetry()
-    traffic = None if receptions else _traffic(home, data, epochs)
-    dated = data.span is not None or traffic is not None
-    with _opened(home, seed, loaded=bool(sources), dated=dated) as network:
+    found = _found(home, seed, needed=not sources)
+    traffic = None if receptions else _traffic(found, data, epochs)
+    if not (found or data.span or traffic):
+        raise NotSealed
+    with found or dii.Network.create(home=home, seed=seed) as network:
         if sources or traffic:
             with screen.progress("registering gateways"):
                 network.ingest(data, traffic)
@@ -259,16 +261,14 @@ def run(
         look.show_next(network, home)
 
 
-def _opened(home: Path, seed: int | None, *, loaded: bool, dated: bool) -> Network:
-    """Open the network of a home, or make one of that seed where there is none."""
+def _found(home: Path, seed: int | None, *, needed: bool) -> Network | None:
+    """Open the network of a home; None where there is none and none is needed."""
     try:
         network = dii.Network.open(home)
     except HomeMissing:
-        if not loaded:
+        if needed:
             raise
-        if not dated:
-            raise NotSealed from None
-        return dii.Network.create(home=home, seed=seed)
+        return None
     if seed is not None and seed != network.home.seed:
         network.close()
         raise _bad("seed", f"{home} was made {_origin(network.home.seed)}; leave the option out")
@@ -279,12 +279,9 @@ def _origin(seed: int | None) -> str:
     return "without a seed" if seed is None else f"with seed {seed}"
 
 
-def _traffic(home: Path, data: Telemetry, epochs: int | None) -> Traffic | None:
+def _traffic(network: Network | None, data: Telemetry, epochs: int | None) -> Traffic | None:
     """Return the traffic to generate, where no file says anything of any."""
-    from dii.network.facade import TELEMETRY  # noqa: PLC0415
-    from dii.network.feed import Feed  # noqa: PLC0415
-
-    feed = Feed.open(home / TELEMETRY)
+    feed = network.feed if network else None
     if feed and feed.traffic:
         return dataclasses.replace(feed.traffic, days=max(feed.traffic.days, epochs or 0))
     if data.span or feed or not len(data.gateways):

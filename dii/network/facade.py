@@ -392,6 +392,11 @@ class Network:
     # --- epochs -------------------------------------------------------------------------------
 
     @property
+    def feed(self) -> Feed | None:
+        """What the reporter takes its records from; None where nothing has been loaded."""
+        return self._feed
+
+    @property
     def last_epoch(self) -> int:
         """The epoch of the last record that was ingested; -1 where there is none."""
         span = self._feed.span if self._feed else None
