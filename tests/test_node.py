@@ -367,8 +367,15 @@ FORGERIES: dict[str, tuple[str, Callable[[Block], Block]]] = {
     "a transaction less, and signed": (
         "another state",
         lambda b: signed(
-            replace(b.header, transactions=transactions_root(b.transactions[1:])),
-            b.transactions[1:],
+            replace(b.header, transactions=transactions_root(b.transactions[:-1])),
+            b.transactions[:-1],
+        ),
+    ),
+    "what nobody may propose": (
+        "may not stand in a block",
+        lambda b: signed(
+            replace(b.header, transactions=transactions_root((*b.transactions, b"junk"))),
+            (*b.transactions, b"junk"),
         ),
     ),
     "no signature": ("signatures of 0 of 10", lambda b: replace(b, commits=())),

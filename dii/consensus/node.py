@@ -212,6 +212,8 @@ def verify(
             raise BlockInvalid(height=height, message=error) from None
         for fault in faults(genesis, app.state, previous, block):
             raise BlockInvalid(height=height, message=fault)
+        if not app.process_proposal(block.transactions):
+            raise BlockInvalid(height=height, message="a transaction may not stand in a block")
         _execute(app, block)
         if encode_diff(app.commit()) != diff:
             raise BlockInvalid(height=height, message="executing it gives another state")
