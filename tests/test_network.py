@@ -20,7 +20,7 @@ from dii import Network, load, minting
 from dii.application.records import ACCOUNTS, GATEWAYS, ISSUANCES
 from dii.codec import dumps
 from dii.consensus.solo import Solo
-from dii.crypto import SigningKey, claim_address, keyed_hash
+from dii.crypto import SigningKey, claim_address, keyed_hash, keys
 from dii.errors import (
     AlreadyClaimed,
     BadAmount,
@@ -43,7 +43,7 @@ from dii.errors import (
 from dii.genesis import TREASURY
 from dii.ledger.log import root_of
 from dii.ledger.proof import MAX_BYTES, Proof, read_json
-from dii.network import Receipt
+from dii.network import Receipt, home
 from dii.network.home import RESERVED
 from dii.network.receipt import ReceiptProof
 from dii.telemetry import Telemetry
@@ -500,6 +500,9 @@ def test_a_network_that_is_interrupted_at_any_block_goes_on_where_it_was(
         ({"allocations": {"treasury": 5}}, GenesisError, "treasury"),
         ({"allocations": {"a": 2**62, "b": 2**62}}, GenesisError, "accounts"),
         ({"start": "yesterday"}, GenesisError, "start"),
+        ({"start": "1969-12-31"}, GenesisError, "start"),
+        ({"seed": 2**64}, GenesisError, "seed"),
+        ({"seed": -1}, GenesisError, "seed"),
         ({"seed": None, "home": None}, GenesisError, "seed"),
     ],
     ids=str,
@@ -527,6 +530,45 @@ def test_a_network_without_records_has_no_genesis(tmp_path):
             network.ingest(load(FILES[0]))
     with pytest.raises(HomeMissing, match="dii init"):
         Network.open(tmp_path)
+
+
+@pytest.mark.parametrize("start", [None, "2025-03-02"])
+@pytest.mark.parametrize("seed", [7, None])
+def test_a_network_whose_making_is_interrupted_is_made_anew(tmp_path, monkeypatch, seed, start):
+    """At each file that is written on the way; what is left is never a home that cannot go on."""
+    make = {"name": "ttn", "seed": seed, "start": start, "allocations": {"bob": "5 TTC"}}
+    left = 0
+
+    def interrupted(module, name):
+        once = getattr(module, name)
+
+        def write(*arguments, **options):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+            once(*arguments, **options)
+
+        monkeypatch.setattr(module, name, write)
+
+    interrupted(home, "write")
+    interrupted(keys, "_write_new")
+    for stop in range(20):
+        folder, left = tmp_path / str(stop), stop
+        with suppress(KeyboardInterrupt):
+            Network.create(home=folder, **make).close()
+        whole, left = left >= 0, 1_000
+        if not whole:
+            with pytest.raises(HomeMissing):
+                Network.open(folder)
+            Network.create(home=folder, **make).close()
+        with Network.open(folder) as network:
+            assert network.sealed is (start is not None)
+            network.ingest(load(*FILES[:2]))
+            assert network.accounts()["balance_uttc"].max() == 5 * 10**6
+        if whole:
+            break
+    assert 0 < stop < 19
 
 
 def test_a_home_holds_one_network(tmp_path):

@@ -155,6 +155,8 @@ class Network:
         if home is None and seed is None:
             message = "a network in memory is a laboratory network: give it a seed, or a home"
             raise GenesisError(field="seed", message=message)
+        if seed is not None and not 0 <= seed < 2**64:
+            raise GenesisError(field="seed", message="must lie between 0 and 2**64 - 1")
         money = Currency(currency, symbol, decimals)
         rule = (rule or minting.ShapleyTraffic()).resolve(money)
         policy = (policy or minting.FixedEmission("10000")).resolve(money)
@@ -179,14 +181,21 @@ class Network:
             if who in RESERVED:
                 message = f"{who!r} is an account that every network has; take another name"
                 raise GenesisError(field="allocations", message=message)
-        _check(draft, [money.parse(amount) for amount in allocations.values()])
+        balances = [money.parse(amount) for amount in allocations.values()]
+        _check(draft, balances)
         first = None if start is None else _parse_start(start)
+        if first is not None:
+            length = epoch_seconds * SECOND
+            _check(draft, balances, first // length * length)
         folder = Path(home) if home is not None else None
         draft["allocations"] = allocations
-        network = cls(Home.create(folder, draft, seed), draft, readonly=False)
+        network = cls(Home.create(folder, seed), draft, readonly=False)
         for who in ("validator", "reporter", *allocations):
             network.home.key(who, create=True)
-        if first is not None:
+        # Last, since it makes the folder a home: what is interrupted before can be begun again.
+        if first is None:
+            network.home.keep_draft(draft)
+        else:
             network._seal(first, frozenset(METRICS))
             network._submit("reporter", [])  # a first block, so that there is a header
         return network
@@ -709,11 +718,17 @@ def _genesis(
     )
 
 
-def _check(draft: Mapping[str, Any], balances: Iterable[int]) -> None:
-    """Refuse what could never be sealed; keys, start and metrics are stood in for."""
+def _check(draft: Mapping[str, Any], balances: Iterable[int], start: int = 0) -> None:
+    """Refuse what could never be sealed; keys and metrics are stood in for."""
     accounts = {number.to_bytes(20): balance for number, balance in enumerate(balances)}
+    validator, reporter = bytes(32), bytes(20)
     _genesis(
-        draft, start=0, metrics=METRICS, balances=accounts, validator=bytes(32), reporter=bytes(20)
+        draft,
+        start=start,
+        metrics=METRICS,
+        balances=accounts,
+        validator=validator,
+        reporter=reporter,
     )
 
 

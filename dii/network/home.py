@@ -33,6 +33,7 @@ from dii.ledger.store import connect
 GENESIS: Final = "genesis.toml"
 DRAFT: Final = "draft.toml"
 KEYS: Final = "keys"
+SEED: Final = "seed"
 NAMES: Final = "names.sqlite"
 PASSPHRASE_FILE: Final = "passphrase"  # noqa: S105 - a file name
 PASSWORD_VARIABLE: Final = "DII_PASSWORD"  # noqa: S105 - a variable name
@@ -70,8 +71,8 @@ class Home:
         self.network_key = self._network_key()
 
     @classmethod
-    def create(cls, folder: Path | None, draft: dict[str, Any], seed: int | None) -> Home:
-        """Make a new home with a draft of its genesis.
+    def create(cls, folder: Path | None, seed: int | None) -> Home:
+        """Make a new home, which is one for others once a genesis or its draft is in it.
 
         Raises
         ------
@@ -83,9 +84,10 @@ class Home:
                 raise HomeExists(folder=folder)
             (folder / KEYS).mkdir(parents=True, exist_ok=True)
             (folder / KEYS).chmod(0o700)
-            write(folder / DRAFT, tomli_w.dumps(draft).encode())
             if seed is not None:
-                write(folder / KEYS / "seed", str(seed).encode(), secret=True)
+                write(folder / KEYS / SEED, str(seed).encode(), secret=True)
+            else:
+                (folder / KEYS / SEED).unlink(missing_ok=True)
         return cls(folder, seed)
 
     @classmethod
@@ -99,7 +101,7 @@ class Home:
         """
         if not (folder / GENESIS).exists() and not (folder / DRAFT).exists():
             raise HomeMissing(folder=folder)
-        seed = folder / KEYS / "seed"
+        seed = folder / KEYS / SEED
         return cls(folder, int(seed.read_text()) if seed.exists() else None)
 
     # --- genesis ------------------------------------------------------------------------------
@@ -109,6 +111,11 @@ class Home:
         """The draft of a genesis that is not sealed yet."""
         path = self.folder and self.folder / DRAFT
         return tomllib.loads(path.read_text()) if path and path.exists() else None
+
+    def keep_draft(self, draft: dict[str, Any]) -> None:
+        """Write what the genesis will be made from."""
+        if self.folder:
+            write(self.folder / DRAFT, tomli_w.dumps(draft).encode())
 
     @property
     def genesis(self) -> Genesis | None:
