@@ -442,6 +442,34 @@ def test_an_interrupted_load_leaves_nothing_to_settle_without_owners(
     assert read("run", "--home", fresh)["header"] == read("status", "--home", home)["header"]
 
 
+@pytest.mark.parametrize(
+    ("files", "step"),
+    [
+        (SAMPLE[:1], "dii.network.feed.write"),
+        (SAMPLE[:1], "dii.telemetry.load._save"),
+        (SAMPLE, "dii.telemetry.load._save"),
+        (SAMPLE, "dii.telemetry.load._sync"),
+    ],
+    ids=["the traffic's parameters", "no receptions", "receptions", "a file's bytes"],
+)
+def test_a_run_interrupted_while_it_keeps_its_telemetry_goes_on_to_the_same_header(
+    files: list[str], step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopping(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    registry, *receptions = files
+    words: list[object] = ["run", "--registry", registry, "--epochs", 1, "--seed", 1]
+    for file in receptions:
+        words += ["--receptions", file]
+    expected = read(*words, "--home", tmp_path / "whole")["header"]
+    home = tmp_path / "home"
+    with monkeypatch.context() as patch:
+        patch.setattr(step, stopping)
+        dii(*words, "--home", home, code=130)
+    assert read(*words, "--home", home)["header"] == expected
+
+
 def test_synth_makes_the_sample_again(tmp_path: Path) -> None:
     written = read("synth", tmp_path / "made")["files"]
     for path in SAMPLE:

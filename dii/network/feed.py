@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tomli_w
 
+from dii.errors import SourceMissing
 from dii.network.home import write
 from dii.telemetry.load import Telemetry
 from dii.telemetry.synthetic import Population, populate
@@ -169,19 +170,24 @@ class Feed:
         return Feed(replace(telemetry, rejected=rejected, **tables), self.traffic)
 
     def save(self, folder: Path) -> None:
-        """Write to ``telemetry/`` of a home."""
-        self.telemetry.save(folder)
+        """Write to ``telemetry/`` of a home; the telemetry last, since :meth:`open` looks for it."""
+        folder.mkdir(parents=True, exist_ok=True)
         if self.traffic:
             write(folder / TRAFFIC_FILE, tomli_w.dumps(asdict(self.traffic)).encode())
+        else:
+            (folder / TRAFFIC_FILE).unlink(missing_ok=True)
+        self.telemetry.save(folder)
 
     @classmethod
     def open(cls, folder: Path) -> Feed | None:
         """Read what :meth:`save` wrote; None where there is nothing."""
-        if not folder.exists():
+        try:
+            telemetry = Telemetry.open(folder)
+        except SourceMissing:  # also where the first saving was interrupted
             return None
         path = folder / TRAFFIC_FILE
         traffic = Traffic(**tomllib.loads(path.read_text())) if path.exists() else None
-        return cls(Telemetry.open(folder), traffic)
+        return cls(telemetry, traffic)
 
 
 def _between(table: pa.Table, start: int, end: int) -> pa.Table:
