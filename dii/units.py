@@ -24,7 +24,9 @@ PPM: Final = 1_000_000
 UNIT_PREFIX: Final = {0: "", 2: "c", 3: "m", 6: "u", 9: "n"}
 """Name of the smallest unit by decimals: 6 decimals of TTC are counted in uTTC."""
 
-_AMOUNT = re.compile(r"(\d{1,3}(?:[,_]\d{3})+|\d+)(?:\.(\d+))?(?:\s*([A-Za-z][A-Za-z0-9]*))?", re.ASCII)
+_AMOUNT = re.compile(
+    r"(\d{1,3}(?:[,_]\d{3})+|\d+)(?:\.(\d+))?(?:\s*([A-Za-z][A-Za-z0-9]*))?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)

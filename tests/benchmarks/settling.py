@@ -99,7 +99,8 @@ def settle(count: int) -> tuple[float, float, int, float]:
             nonce += len(wires)
             while wires:
                 placed, result = solo.produce(wires, at)
-                assert placed and not any(one.code for one in result.results), result.results[:1]
+                assert placed
+                assert not any(one.code for one in result.results), result.results[:1]
                 wires = wires[len(placed) :]
 
         send(registrations, None)
@@ -131,8 +132,10 @@ def main() -> None:
         rows.append(
             (
                 f"{count:,} gateways",
-                f"{seconds:.2f} s in {blocks} blocks, longest {longest:.2f} s"
-                f" (report checked before in {reporting:.2f} s)",
+                (
+                    f"{seconds:.2f} s in {blocks} blocks, longest {longest:.2f} s"
+                    f" (report checked before in {reporting:.2f} s)"
+                ),
             )
         )
     show("Settling an epoch", rows, "one run each; one operator a gateway; on disk")

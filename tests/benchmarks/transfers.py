@@ -86,7 +86,8 @@ def run(genesis: Genesis, validator: crypto.SigningKey, wires: list[bytes]) -> f
         start = time.perf_counter()
         for at in range(0, len(wires), BLOCK):
             placed, result = solo.produce(wires[at : at + BLOCK])
-            assert len(placed) == BLOCK and not any(one.code for one in result.results)
+            assert len(placed) == BLOCK
+            assert not any(one.code for one in result.results)
         node.index.flush()
         seconds = time.perf_counter() - start
         node.close()
