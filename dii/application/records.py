@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from dii.application.pages import MAX_BYTES
 from dii.codec import Address, Amount, Bounds, Hash, Name
 from dii.ledger.state import Table
 from dii.minting import Issuance, Spec
 
-ChunkBytes = Annotated[bytes, Bounds(0, 1 << 16)]
+ChunkBytes = Annotated[bytes, Bounds(0, MAX_BYTES)]
 MAX_CHUNKS: Final = 1 << 13
 """Chunks of one report: 2**20 rows of 8 metrics need about 900."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from dii import codec, crypto
-from dii.codec import Address, Bounds, Hash
+from dii.codec import Address, Bounds, Hash, PublicKey
 from dii.ledger import log
 
 VERSION: Final = 1
@@ -69,7 +69,7 @@ class Header:
 class Commit:
     """One validator's signature of a header."""
 
-    public_key: Annotated[bytes, Bounds(32, 32)]
+    public_key: PublicKey
     signature: Annotated[bytes, Bounds(64, 64)]
 
 
