@@ -25,8 +25,7 @@ from dii.application.messages import (
     to_value,
 )
 from dii.application.pages import MAX_BYTES
-from dii.application.records import CHAIN, FORWARDS, GATEWAYS, ISSUANCES, REPORTS, SCOPES
-from dii.application.settling import epoch_status
+from dii.application.records import FORWARDS, GATEWAYS, ISSUANCES, REPORTS, SCOPES
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node, Verified, verify
 from dii.consensus.solo import Solo
 from dii.crypto import SigningKey, format_address
@@ -332,13 +331,6 @@ class Network:
         scope = self.state.get(SCOPES, SCOPE)
         assert scope is not None
         return scope.next_epoch
-
-    def epoch_status(self, epoch: int) -> str:
-        """Return whether an epoch is open, reporting, settling or closed."""
-        chain = self.state.get(CHAIN)
-        assert chain is not None
-        now = self.view.header.time if self.view.header else chain.start
-        return epoch_status(self.state, chain, SCOPE, epoch, now)
 
     # --- telemetry in -------------------------------------------------------------------------
 
