@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
@@ -324,6 +325,47 @@ def test_metrics_are_those_of_the_reference(seed: int, slice_rows: int) -> None:
 def test_weeks_of_silence_are_those_of_the_reference(seed: int) -> None:
     case = Case(seed, scale=5 * DAY, most=30)
     assert case.metrics() == case.expected()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_silence_is_what_the_engine_makes_of_it_and_needs_no_engine(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(seed, scale=DAY, most=3)
+    case.lengths += [7 * SECOND, 60 * SECOND, DAY, 3 * DAY] * 2
+    receptions, statuses = table("receptions", case.receptions), table("statuses", case.statuses)
+    connect, opened = module.duckdb.connect, []
+    monkeypatch.setattr(
+        module.duckdb, "connect", lambda **more: (opened.append(1), connect(**more))[1]
+    )
+    start, lookback, silent = START, None, 0
+    for length, expected in zip(case.lengths, case.expected()):
+        # An excluded frame of a stranger wakes the engine, and changes nothing else.
+        waking = {"file": "", "line": 1, "reason": "simulated", "gateway": "Z", "time": start}
+        found = []
+        for rejects in (case.rejects, [*case.rejects, waking]):
+            opened.clear()
+            result, after = metrics(
+                receptions,
+                statuses,
+                rejects=table("rejects", rejects),
+                operators=case.operators,
+                gateways=case.gateways,
+                start=start,
+                length=length,
+                gives=ALL,
+                lookback=lookback,
+            )
+            silent += not opened
+            found.append((result.filter(pc.not_equal(result["gateway"], "Z")), after))
+        assert opened
+        (quick, lookback), (slow, state) = found
+        assert quick == slow
+        assert lookback == state
+        assert lookback.to_bytes() == state.to_bytes()
+        assert {row.pop("gateway"): row for row in quick.to_pylist()} == expected
+        start += length
+    assert silent
 
 
 @settings(max_examples=6)

@@ -35,7 +35,9 @@ windows and casts that every engine reads (``sqlglot`` carries them to Spark). A
 hands the frames it has begun to the next, exactly as an epoch does. Tried and left: windows over
 all receptions (twice the time of grouping and joining), a day in one piece (the same work, several
 times the memory), and finding a repeated frame's windows in rounds of SQL (quadratic for a device
-that says the same thing all day; a walk over these few receptions is linear).
+that says the same thing all day; a walk over these few receptions is linear). Starting the engine
+costs more than most epochs of a small network are worth, so one in which nothing happened is
+answered without it.
 """
 
 from __future__ import annotations
@@ -192,11 +194,13 @@ def metrics(
         raise ValueError(f"the look-back ends at {before.end}, after the epoch's start, {start}")
     if missing := gives.difference(COMPUTED):
         raise ValueError(f"not computed here: {', '.join(sorted(missing))}")
-    if not isinstance(operators, Mapping):
-        operators = dict(zip(*(operators[name].to_pylist() for name in _OPERATORS.names)))
     cut = _cutter(receptions)
     rows, named = _survey(cut(start, end, ["gateway"]))
+    if not (rows or _has_status(statuses, start, end) or _has_excluded(rejects, start, end)):
+        return _silence(before, gateways, end, gives)
     _, named_later = _survey(cut(end, end + WINDOW, ["gateway"]))
+    if not isinstance(operators, Mapping):
+        operators = dict(zip(*(operators[name].to_pylist() for name in _OPERATORS.names)))
     # Slices are whole slots, so that no slot lies in two of them.
     step = min(DAY, max(1, length * SLICE_ROWS // max(1, rows) // SLOT) * SLOT)
 
@@ -235,6 +239,45 @@ def metrics(
         after = Lookback(end, frames, heard, engine.ask("known"))
         table = engine.ask("metrics")
         return table.select(["gateway", *(name for name in COMPUTED if name in gives)]), after
+
+
+# --- an epoch without the engine ---------------------------------------------------------------
+
+
+def _has_status(statuses: pa.Table, start: int, end: int) -> bool:
+    """Whether some status is ``watched`` in the epoch."""
+    first = pc.subtract(statuses["time"], pc.max_element_wise(statuses["covers"], 1))
+    late, early = pc.greater_equal(statuses["time"], start), pc.less(first, end - 1)
+    return bool(pc.any(pc.and_(late, early)).as_py())
+
+
+def _has_excluded(rejects: pa.Table | None, start: int, end: int) -> bool:
+    """Whether some reject is ``excluded`` in the epoch."""
+    if rejects is None:
+        return False
+    time, reason = rejects["time"], pc.is_in(rejects["reason"], pa.array(EXCLUSIONS))
+    within = pc.and_(pc.greater_equal(time, start), pc.less(time, end))
+    return bool(pc.any(pc.and_(pc.and_(within, reason), rejects["gateway"].is_valid())).as_py())
+
+
+def _silence(
+    before: Lookback, gateways: Sequence[str] | None, end: int, gives: frozenset[str]
+) -> tuple[pa.Table, Lookback]:
+    """Return what the plan makes of an epoch without receptions, statuses and excluded frames.
+
+    Frames begun before a short epoch can still be heard after it. What else is known stays as it
+    is: a gateway's past counts back from its last frame, not from now.
+    """
+    names = pa.array(sorted(set(gateways or ())), _TEXT)
+    zero = pa.repeat(pa.scalar(0), len(names))
+    watched = pc.is_in(names, before.known["gateway"].combine_chunks())
+    uptime = pc.if_else(watched, zero, pa.scalar(None, _INT))
+    columns = {name: uptime if name.endswith("_ppm") else zero for name in COMPUTED}
+    table = pa.table(
+        {"gateway": names} | {name: columns[name] for name in COMPUTED if name in gives}
+    )
+    begun = before.frames.filter(pc.greater_equal(before.frames["begun"], end - WINDOW))
+    return table, Lookback(end, begun, before.heard, before.known)
 
 
 # --- the plan ----------------------------------------------------------------------------------
