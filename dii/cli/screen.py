@@ -34,8 +34,6 @@ PIPE_WIDTH: Final = 10_000
 """Columns where there is no terminal: enough that nothing is cut."""
 SCREENFUL: Final = 50
 """Rows of a list that a terminal shows."""
-MONEY: Final = frozenset({"amount", "balance", "earned", "fee", "paid", "pool", "unminted"})
-"""Columns of amounts; in data frames and JSON the unit follows: ``amount_uttc``."""
 
 Tick = Callable[[int, int], None]
 """Called with (done, to do)."""
@@ -130,7 +128,7 @@ def rows(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold cyan")
     cells: list[list[Text]] = []
     for name in columns.split():
-        header, column, write = _column(name, network)
+        header, column, write = _column(name, frame, network)
         values = frame[column].head(limit).tolist()
         texts = ["-" if plain(value) is None else write(value) for value in values]
         cells.append([Text(clean(text)) for text in texts])
@@ -143,12 +141,14 @@ def rows(
         say(f"{len(frame) - limit:,} more: a pipe and --json have all", "dim")
 
 
-def _column(name: str, network: Network | None) -> tuple[str, str, Callable[[Any], str]]:
+def _column(
+    name: str, frame: pd.DataFrame, network: Network | None
+) -> tuple[str, str, Callable[[Any], str]]:
     """Return a column's header, its name in the frame, and how its values are written."""
     header = name.removesuffix("_ppm").replace("_", " ")
-    if network and name in MONEY:
+    if network and (amount := f"{name}_{network.currency.unit}") in frame:
         money = network.currency
-        return f"{header} {money.symbol}", f"{name}_{money.unit}", _decimal(money.decimals)
+        return f"{header} {money.symbol}", amount, _decimal(money.decimals)
     if network and name in {"weight", "total_weight"}:
         scale = scale_of(network)
         return "contribution", name, lambda weight: f"{weight / scale:,.2f}"
