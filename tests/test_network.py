@@ -17,7 +17,7 @@ import pytest
 import tomli_w
 
 from dii import Network, load, minting
-from dii.application.records import ACCOUNTS, GATEWAYS, ISSUANCES
+from dii.application.records import ACCOUNTS, GATEWAYS, ISSUANCES, REPORTS
 from dii.codec import dumps
 from dii.consensus.solo import Solo
 from dii.crypto import SigningKey, claim_address, keyed_hash, keys
@@ -478,6 +478,40 @@ def test_a_network_that_is_interrupted_at_any_block_goes_on_where_it_was(
         assert network.settled == 2
         for epoch in range(2):
             assert network.issuance(epoch).equals(whole.issuance(epoch))
+        network.verify()
+
+
+def test_a_report_that_was_interrupted_is_finished_before_more_data_come(
+    tmp_path, data, monkeypatch
+):
+    home = tmp_path / "home"
+    create(home).close()
+    draft = tomllib.loads((home / "draft.toml").read_text())
+    draft["limits"] = {"block_gas": 173_000}  # manifest and chunk take a block each
+    (home / "draft.toml").write_text(tomli_w.dumps(draft))
+    first = replace(data, receptions=data.receptions.slice(0, 200))
+    with Network.open(home) as network:
+        network.ingest(first)
+        expected = network.metrics(0)
+        once = network._solo.produce
+
+        def produce(wires, time=None):
+            placed = once(wires, time)
+            if list(network.state.items(REPORTS)):
+                raise KeyboardInterrupt
+            return placed
+
+        monkeypatch.setattr(network._solo, "produce", produce)
+        with pytest.raises(KeyboardInterrupt):
+            network.run(epochs=1)
+    with Network.open(home) as network:
+        network.ingest(data)
+        assert network.settled == 1
+        assert len(late(network)) > 0
+        reported = {network.home.gateway_hash(name) for name in expected["gateway"].to_pylist()}
+        receipts = network.view.index.query("SELECT gateway FROM receipts WHERE epoch = 0")
+        assert {gateway for (gateway,) in receipts} - {bytes(20)} <= reported
+        network.run()
         network.verify()
 
 

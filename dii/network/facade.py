@@ -25,7 +25,7 @@ from dii.application.messages import (
     to_value,
 )
 from dii.application.pages import MAX_BYTES
-from dii.application.records import FORWARDS, GATEWAYS, ISSUANCES, REPORTS, SCOPES
+from dii.application.records import FORWARDS, GATEWAYS, ISSUANCES, REPORTS, SCOPES, Report
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node, Verified, verify
 from dii.consensus.solo import Solo
 from dii.crypto import SigningKey, format_address
@@ -353,6 +353,8 @@ class Network:
         MetricNotReported
             The stream's rule needs a metric that this data does not give.
         """
+        if self.sealed and self._begun(self.settled) is not None:
+            self._run_epoch(self.settled)  # it is announced as it was known before
         feed = Feed(self._feed.telemetry + data if self._feed else data, traffic)
         if traffic is None and self._feed is not None:
             feed.traffic = self._feed.traffic
@@ -435,7 +437,7 @@ class Network:
         scope = self.state.get(SCOPES, SCOPE)
         assert scope is not None
         messages = report(SCOPE, epoch, table, scope.metrics, self.home.gateway_hash)
-        begun = self.state.get(REPORTS, SCOPE, epoch, self.home.key("reporter").address)
+        begun = self._begun(epoch)
         if begun is not None:  # an earlier session was interrupted while it reported
             messages = messages[1 + begun.received :]
         end = self.genesis.start_time + (epoch + 1) * self.genesis.epoch_length
@@ -443,6 +445,10 @@ class Network:
         if self.home.folder is not None and self._lookback is not None:
             feed_folder = self.home.folder / TELEMETRY
             write(feed_folder / LOOKBACK, epoch.to_bytes(8, "big") + self._lookback[1].to_bytes())
+
+    def _begun(self, epoch: int) -> Report | None:
+        """Return what has arrived of an epoch's report, where that is less than all."""
+        return self.state.get(REPORTS, SCOPE, epoch, self.home.key("reporter").address)
 
     def _open_lookback(self, folder: Path) -> tuple[int, Lookback] | None:
         """Read what the last reported epoch left for the next; it can be computed again."""
