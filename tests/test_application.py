@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dii import codec, crypto
-from dii.application import Application, BlockResult, TxResult, bank, gas, total_money
+from dii.application import Application, BlockResult, TxResult, bank, gas, settling, total_money
 from dii.application.bank import account, supply
 from dii.application.handlers import HANDLERS
 from dii.application.messages import (
@@ -1288,6 +1288,19 @@ def test_how_settling_falls_into_blocks_changes_nothing(epochs, settle_rows, chu
         assert list(small.app.state.items(table)) == list(large.app.state.items(table))
     assert small.receipts == large.receipts
     assert supply(small.app.state) == supply(large.app.state)
+
+
+def test_small_pages_cost_a_block_no_search_for_streams_each(monkeypatch):
+    """With 60 streams and pages of one row that made a block of half a minute."""
+    blocks = []
+    once = settling.scope_streams
+    monkeypatch.setattr(
+        settling, "scope_streams", lambda *where: blocks.append(chain.time) or once(*where)
+    )
+    chain = Chain(streams=[stream(f"s{number}") for number in range(3)])
+    chain.settle(0, {gateway(number): [FULL] for number in range(1, 50)}, chunk_rows=1)
+    assert chain.issuance(0, "s2").count == 49
+    assert len(blocks) == len(set(blocks)) > 0
 
 
 def test_a_block_stops_settling_at_the_page_that_spends_its_rows():

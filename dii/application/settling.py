@@ -96,6 +96,7 @@ class _Step:
     name: str
     now: int
     emit: Emit
+    streams: list[str] | None = None
 
     def advance(self) -> int:
         """Do one page of work; return the rows it cost, 0 where nothing is to be done."""
@@ -106,10 +107,13 @@ class _Step:
             return self._start(scope)
         if cursor.phase == "medians":
             return self._medians(scope, cursor)
-        streams = scope_streams(self.state, self.name)
-        if cursor.stream == len(streams):
+        if self.streams is None:  # once a block: looking for them costs more than a small page
+            self.streams = scope_streams(self.state, self.name)
+        if cursor.stream == len(self.streams):
             return self._close(scope)
-        stream_name, stream = streams[cursor.stream]
+        stream_name = self.streams[cursor.stream]
+        stream = self.state.get(STREAMS, stream_name)
+        assert stream is not None
         if cursor.phase == "weights":
             return self._weights(scope, cursor, stream_name, stream)
         return self._receipts(scope, cursor, stream_name, stream)
@@ -295,10 +299,12 @@ def _due(rule: Rule, cursor: Cursor) -> int:
     return due(cursor.pool + cursor.dust, cursor.total_weight, claim=rule.claim)
 
 
-def scope_streams(state: State, scope: str) -> list[tuple[str, Stream]]:
-    """Return a scope's streams with their names, in order."""
-    streams = [(str(name), item) for (name,), item in state.items(STREAMS) if item.scope == scope]
-    return sorted(streams, key=lambda pair: pair[1].position)
+def scope_streams(state: State, scope: str) -> list[str]:
+    """Return the names of a scope's streams, in order."""
+    streams = [
+        (item.position, str(name)) for (name,), item in state.items(STREAMS) if item.scope == scope
+    ]
+    return [name for _, name in sorted(streams)]
 
 
 def drop_report(state: State, scope: str, epoch: int, reporter: bytes) -> None:
