@@ -41,7 +41,8 @@ def table(name: str, rows: Iterable[Row] = ()) -> pa.Table:
 def hears(gateway: str | None, time: int, **more: object) -> Row:
     """One reception of a delivered data frame of device D."""
     row = {"kind": "data", "device": "D", "f_cnt": 1, "payload_hash": 7, "delivered": True}
-    return {**row, "gateway": gateway, "time": START + time, **more}
+    row |= {"gateway": gateway, "time": START + time, **more}
+    return {**dict.fromkeys(column.name for column in TABLES["receptions"]), **row}
 
 
 def status(gateway: str, time: int, covers: int, frames: int | None = None) -> Row:
@@ -332,7 +333,11 @@ def test_silence_is_what_the_engine_makes_of_it_and_needs_no_engine(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = Case(seed, scale=DAY, most=3)
-    case.lengths += [7 * SECOND, 60 * SECOND, DAY, 3 * DAY] * 2
+    # Frames on either side of what is carried past 7 silent seconds; a status of one microsecond.
+    carried, last = case.end - 53 * SECOND - START, case.end + 67 * SECOND + DAY - 1 - START
+    case.receptions += [hears(A, carried - n, f_cnt=n) for n in (0, 1)]
+    case.statuses.append(status(A, last + 3 * DAY, 3 * DAY + 1))
+    case.lengths += [7 * SECOND, 60 * SECOND, DAY, 3 * DAY, DAY, DAY]
     receptions, statuses = table("receptions", case.receptions), table("statuses", case.statuses)
     connect, opened = module.duckdb.connect, []
     monkeypatch.setattr(
