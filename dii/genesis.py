@@ -197,7 +197,7 @@ class Genesis(_Part):
         return cls.make(**content)
 
     @classmethod
-    def make(cls, **content: Any) -> Genesis:
+    def make(cls, /, **content: Any) -> Genesis:
         """Validate content given as Python values."""
         try:
             return cls(**content)

@@ -356,6 +356,12 @@ def test_tables_nested_without_end_are_a_named_error():
         Genesis.parse("accounts = " + "[" * 100_000)
 
 
+@pytest.mark.parametrize("field", ["cls", "self"])
+def test_a_field_of_any_name_that_no_genesis_has_is_a_named_error(field):
+    with pytest.raises(GenesisError):
+        Genesis.parse(f'"{field}" = 1')
+
+
 def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "genesis.toml"
     with path.open("wb") as file:
