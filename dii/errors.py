@@ -181,6 +181,12 @@ class HomeMissing(NetworkError):
     template = "{folder} holds no network; make one with: dii init --home {folder}"
 
 
+class HomeBroken(NetworkError):
+    """A file of a home that cannot be read or written."""
+
+    template = "{file}: {message}"
+
+
 class KeyMissing(NetworkError):
     """An account whose key is not here cannot sign here."""
 

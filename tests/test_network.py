@@ -26,6 +26,7 @@ from dii.errors import (
     BadAmount,
     BadName,
     GenesisError,
+    HomeBroken,
     HomeExists,
     HomeMissing,
     KeyMissing,
@@ -603,6 +604,31 @@ def test_a_network_whose_making_is_interrupted_is_made_anew(tmp_path, monkeypatc
         if whole:
             break
     assert 0 < stop < 19
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize(
+    ("file", "seed"),
+    [("names.sqlite", 7), ("keys/seed", 7), ("keys/network", None), ("draft.toml", 7)],
+    ids=str,
+)
+def test_a_home_with_a_damaged_file_is_a_named_error(tmp_path, file, seed, sealed):
+    folder = tmp_path / "home"
+    start = "2025-03-02" if sealed else None
+    Network.create("ttn", seed=seed, home=folder, start=start).close()
+    for path in folder.glob(f"{file}*"):
+        path.unlink()
+    (folder / file).write_bytes(b"no such thing = \xff" * 1_000)
+    with pytest.raises(HomeBroken, match=file):
+        Network.open(folder)
+
+
+def test_names_that_cannot_be_written_are_a_named_error(tmp_path):
+    with create(tmp_path / "home") as network:
+        network.home._names.execute("PRAGMA max_page_count = 1")
+        rows = [(bytes([number]) * 20, "x" * 1_000, None) for number in range(200)]
+        with pytest.raises(HomeBroken, match="full"):
+            network.home.remember("account", rows)
 
 
 def test_a_home_holds_one_network(tmp_path):

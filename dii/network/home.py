@@ -13,12 +13,14 @@ only a laboratory network derives them from its seed, and says so in its genesis
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import secrets
+import sqlite3
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +28,7 @@ import tomli_w
 
 from dii import crypto
 from dii.crypto import SigningKey, format_address, keyed_hash, parse_address
-from dii.errors import BadName, HomeExists, HomeMissing, KeyMissing, UnknownName
+from dii.errors import BadName, HomeBroken, HomeExists, HomeMissing, KeyMissing, UnknownName
 from dii.genesis import TREASURY, Genesis
 from dii.ledger.store import connect
 
@@ -66,8 +68,9 @@ class Home:
         self.folder = folder
         self.seed = seed
         self._keys: dict[str, SigningKey] = {}
-        self._names = connect(folder / NAMES if folder else None)
-        self._names.executescript(_NAMES_SCHEMA)
+        with self._using_names():
+            self._names = connect(folder / NAMES if folder else None)
+            self._names.executescript(_NAMES_SCHEMA)
         self.network_key = self._network_key()
 
     @classmethod
@@ -101,8 +104,11 @@ class Home:
         """
         if not (folder / GENESIS).exists() and not (folder / DRAFT).exists():
             raise HomeMissing(folder=folder)
-        seed = folder / KEYS / SEED
-        return cls(folder, int(seed.read_text()) if seed.exists() else None)
+        path, seed = folder / KEYS / SEED, None
+        if path.exists():
+            with _sound(path):
+                seed = int(path.read_text())
+        return cls(folder, seed)
 
     # --- genesis ------------------------------------------------------------------------------
 
@@ -110,7 +116,10 @@ class Home:
     def draft(self) -> dict[str, Any] | None:
         """The draft of a genesis that is not sealed yet."""
         path = self.folder and self.folder / DRAFT
-        return tomllib.loads(path.read_text()) if path and path.exists() else None
+        if not path or not path.exists():
+            return None
+        with _sound(path):
+            return tomllib.loads(path.read_text())
 
     def keep_draft(self, draft: dict[str, Any]) -> None:
         """Write what the genesis will be made from."""
@@ -138,7 +147,8 @@ class Home:
         path = self.folder / KEYS / "network"
         if not path.exists():
             write(path, secrets.token_bytes(32).hex().encode(), secret=True)
-        return bytes.fromhex(path.read_text())
+        with _sound(path):
+            return bytes.fromhex(path.read_text())
 
     def password(self) -> str:
         """Return the password of the key files.
@@ -237,25 +247,35 @@ class Home:
             (kind, hash_, name, json.dumps(detail) if detail else None)
             for hash_, name, detail in rows
         ]
-        with self._names:
+        with self._using_names(), self._names:
             self._names.executemany("INSERT OR REPLACE INTO names VALUES (?, ?, ?, ?)", values)
 
     def forget(self, kind: str, hash_: bytes) -> None:
         """Erase a name; the chain keeps what it always had, a keyed hash."""
-        with self._names:
+        with self._using_names(), self._names:
             self._names.execute("DELETE FROM names WHERE kind = ? AND hash = ?", (kind, hash_))
 
     def find(self, kind: str, name: str) -> bytes | None:
         """Return the hash or address that goes by a name."""
         query = "SELECT hash FROM names WHERE kind = ? AND name = ? ORDER BY hash"
-        row = self._names.execute(query, (kind, name)).fetchone()
+        with self._using_names():
+            row = self._names.execute(query, (kind, name)).fetchone()
         return row[0] if row else None
 
     def names(self, kind: str) -> dict[bytes, str]:
         """Return all names of a kind by hash or address."""
         query = "SELECT hash, name FROM names WHERE kind = ?"
-        known = dict(self._names.execute(query, (kind,)).fetchall())
+        with self._using_names():
+            known = dict(self._names.execute(query, (kind,)).fetchall())
         return known | {TREASURY: "treasury"} if kind == "account" else known
+
+    @contextlib.contextmanager
+    def _using_names(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:  # damaged, locked, or on a disk that is full
+            file = self.folder / NAMES if self.folder else NAMES
+            raise HomeBroken(file=file, message=error) from error
 
     def address(self, who: str) -> bytes:
         """Return the address of an account given by name or address.
@@ -310,6 +330,14 @@ def check_name(name: str) -> None:
         raise BadName(name=name)
 
 
+@contextlib.contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise HomeBroken(file=path, message=f"it is damaged: {error}") from None
+
+
 def write(path: Path, data: bytes, *, secret: bool = False) -> None:
     """Write a file so that it is either the old or the new one, never half of it."""
     fresh = path.with_name(f".{path.name}.new")
@@ -319,3 +347,8 @@ def write(path: Path, data: bytes, *, secret: bool = False) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name, too, survives a power cut
+    finally:
+        os.close(folder)
