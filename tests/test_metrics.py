@@ -26,7 +26,9 @@ from tests.require import real_data
 START = 17_642 * DAY
 SLOT = 300 * SECOND
 ALL = frozenset(COMPUTED)
-ADDITIVE = ("receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "excluded_frames")
+UNITS = ("uplink_units", "data_units", "downlink_units")
+ADDITIVE = ("receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "downlinks")
+ADDITIVE += ("foreign_frames", "excluded_frames", *UNITS)
 _TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
 
 Row = Mapping[str, object]
@@ -118,11 +120,13 @@ def count_frame(frame: list[Row], operators: Mapping[str, str], result: Result) 
         players["unknown", number].append(UNATTRIBUTED)
     delivered = any(row["kind"] == "data" and row["delivered"] for row in frame)
     airtimes = [row["airtime"] for row in frame if row["airtime"] is not None]
+    sizes = [row["size"] for row in frame if row["size"] is not None]
     part = SHAPLEY_UNIT // len(players)
     for members in players.values():
         for gateway in members:
             counts = result[gateway]
             counts["receptions"] += 1
+            counts["foreign_frames"] += any(row["foreign"] for row in frame)
             if delivered:
                 counts["uplinks"] += 1
                 counts["sole_uplinks"] += len(named) + len(unknown) == 1
@@ -130,8 +134,13 @@ def count_frame(frame: list[Row], operators: Mapping[str, str], result: Result) 
                 first = gateway == members[0]
                 counts["shapley_uplinks"] += part - each * (len(members) - 1) if first else each
                 if airtimes:
-                    units = -(-max(airtimes) // 10_000)
-                    counts["uplink_units"] = (counts["uplink_units"] or 0) + units
+                    add(counts, "uplink_units", -(-max(airtimes) // 10_000))
+                if sizes:
+                    add(counts, "data_units", max(1, -(-max(sizes) // 24)))
+
+
+def add(counts: dict[str, int | None], metric: str, units: int) -> None:
+    counts[metric] = (counts[metric] or 0) + units
 
 
 def heard_slots(
@@ -186,16 +195,23 @@ def reference(
             if r["reason"] == "simulated" and r["gateway"] and start <= (r["time"] or 0) < end
         ]
         seen = {r["gateway"] for r in receptions if start <= r["time"] < end} - {None}
-        seen |= {r["gateway"] or UNATTRIBUTED for frame in here for r in frame}
+        sent = [r for r in receptions if r["kind"] == "downlink" and start <= r["time"] < end]
+        seen |= {r["gateway"] or UNATTRIBUTED for frame in [*here, sent] for r in frame}
         seen |= {s["gateway"] for s in touching} | set(gateways) | set(excluded)
         result: Result = {gateway: dict.fromkeys(COMPUTED, 0) for gateway in sorted(seen)}
         for counts in result.values():
-            counts["uplink_units"] = None
+            counts.update(dict.fromkeys(UNITS))
         for frame in here:
             count_frame(frame, operators, result)
+        for row in sent:
+            counts = result[row["gateway"] or UNATTRIBUTED]
+            counts["downlinks"] += 1
+            if row["airtime"] is not None:
+                add(counts, "downlink_units", -(-row["airtime"] // 10_000))
         for gateway, counts in result.items():
-            if not counts["uplinks"]:
-                counts["uplink_units"] = 0
+            for metric, frames_counted in zip(UNITS, ("uplinks", "uplinks", "downlinks")):
+                if not counts[frames_counted]:
+                    counts[metric] = 0
             counts["excluded_frames"] = excluded.count(gateway)
             counts["connected_ppm"] = counts["online_ppm"] = None
             if gateway in known:
@@ -284,6 +300,8 @@ class Case:
                     "time": time + draw.choice([0, 0, 1]),
                     "gateway": draw.choice([*self.names, *self.names, None]),
                     "delivered": draw.choice([True, True, False, None]),
+                    "foreign": draw.choice([True, False, False, None]),
+                    "size": draw.choice([None, 0, 1, 24, 25, 222]),
                     "airtime": draw.choice([None, 1, 10_000, 10_001, 1_155_072]),
                 }
             time += draw.choice([0, 1, 20, 30, 30, 59, 60, 61]) * SECOND + draw.choice([-1, 0, 1])
@@ -382,8 +400,9 @@ def test_epochs_add_up_to_the_whole(seed: int) -> None:
     (whole,) = case.metrics()
     for gateway, counts in whole.items():
         for metric in ADDITIVE:
-            assert counts[metric] == sum(
-                part.get(gateway, counts)[metric] for part in parts if gateway in part
+            # Units are unknown, not 0, where nothing is known of any frame.
+            assert (counts[metric] or 0) == sum(
+                part[gateway][metric] or 0 for part in parts if gateway in part
             )
 
 
@@ -457,6 +476,34 @@ def test_airtime_is_rounded_up_per_frame_and_absent_where_none_is_known() -> Non
         B: 116,
         C: None,
     }
+
+
+def test_data_units_are_24_bytes_rounded_up_and_an_empty_frame_is_one() -> None:
+    sizes = {0: 1, 1: 1, 24: 1, 25: 2, 48: 2, 49: 3}
+    for size, units in sizes.items():
+        assert only([hears(A, 0, size=size)], "data_units") == {A: units}
+    rows = [hears(A, 0, size=25), hears(B, 1), hears(C, 2, f_cnt=2)]
+    assert only([*rows, hears(A, 2, f_cnt=3, delivered=False, size=9)], "data_units") == {
+        A: 2,
+        B: 2,
+        C: None,
+    }
+
+
+def test_each_downlink_counts_for_who_sent_it_when_it_was_sent() -> None:
+    rows = [hears(A, time, kind="downlink", airtime=10_001) for time in (0, 0, DAY - 1, DAY)]
+    rows += [hears(B, 0, kind="downlink"), hears(None, 0, kind="downlink", airtime=1), hears(C, 0)]
+    first, second = days(rows, count=2)
+    sent = {gateway: (row["downlinks"], row["downlink_units"]) for gateway, row in first.items()}
+    assert sent == {UNATTRIBUTED: (1, 1), A: (3, 6), B: (1, None), C: (0, 0)}
+    assert [second[A][name] for name in ("downlinks", "downlink_units", "receptions")] == [1, 2, 0]
+
+
+def test_a_frame_of_another_network_counts_once_for_each_gateway_that_heard_it() -> None:
+    rows = [hears(A, 0, foreign=True), hears(A, 1), hears(B, 2, foreign=None)]
+    rows += [hears(A, 0, f_cnt=2, foreign=False), hears(C, 0, f_cnt=3, foreign=None)]
+    assert only(rows, "foreign_frames") == {A: 1, B: 1, C: 0}
+    assert only([hears(A, 0, kind="join", foreign=True)], "foreign_frames") == {A: 1}
 
 
 def test_simulated_frames_are_counted_as_excluded() -> None:

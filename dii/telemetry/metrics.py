@@ -12,12 +12,15 @@ be of one frame. A frame belongs to the epoch of its first reception, with all o
 those of the 60 s after an epoch are read along, and the look-back tells the next epoch which
 frames are begun. A gateway counts once per frame, however often, and with however many antennas,
 it heard it. A reception that names no gateway is a receiver, and a player, of its own. Downlinks
-are not heard and left out.
+are not heard but sent: each row is a frame of its own, of the epoch in which its time lies.
 
 **Delivered** is a frame of kind ``data`` of which some reception says so. Unknown is not
 delivered: a gateway's own log cannot tell what became of what it heard (at Gouda 59 % was of other
-networks), and it must not be paid for. ``uplinks``, ``sole_uplinks``, ``shapley_uplinks`` and
-``uplink_units`` count delivered frames; ``receptions`` counts all.
+networks), and it must not be paid for. ``uplinks``, ``sole_uplinks``, ``shapley_uplinks``,
+``uplink_units`` and ``data_units`` count delivered frames; ``receptions`` counts all, and
+``foreign_frames`` those of which some reception says that they are of another network. A data unit
+is 24 bytes of payload, and an empty frame is one, too: an acknowledgement is not free (Helium's
+HIP-4, 2020). Of sizes and airtimes that receptions of a frame disagree on, the greatest holds.
 
 **Signs of life** go by the time of each reception and status. The epoch's slots of 5 minutes begin
 with the epoch; a last, shorter one counts as one. A slot is *connected* when a reception lies in
@@ -54,22 +57,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from dii.telemetry.schema import SHAPLEY_UNIT, UNATTRIBUTED
+from dii.telemetry.schema import METRICS, SHAPLEY_UNIT, UNATTRIBUTED
 from dii.units import DAY, PPM, SECOND
 
 WINDOW: Final = 60 * SECOND
 """How long after its first reception a frame can still be heard."""
 SLOT: Final = 300 * SECOND
 """The grain of ``connected_ppm`` and ``online_ppm``."""
+DATA_UNIT: Final = 24
+"""Bytes of payload in one of ``data_units``."""
 ENOUGH: Final = 141
 """Frames in 7 days from which 20 mean intervals (7 days / 140 at most) are within 24 h."""
 EXCLUSIONS: Final = ("simulated",)
 """Reasons of rejects that are frames set aside, not records that cannot be read."""
-COMPUTED: Final = (
-    *("connected_ppm", "online_ppm", "receptions", "uplinks", "sole_uplinks", "shapley_uplinks"),
-    *("uplink_units", "excluded_frames"),
-)
-"""The metrics that are computed here, in the order of ``METRICS``; the others are to come."""
+COMPUTED: Final = tuple(name for name in METRICS if name != "own_uplinks")
+"""The metrics that are computed here: whose application it is stands in no table."""
 SLICE_ROWS: Final = 500_000
 """Receptions worked on at a time, about; no result depends on it."""
 
@@ -82,7 +84,7 @@ _OPERATORS: Final = pa.schema({"gateway": _TEXT, "operator": _TEXT})
 _REJECTS: Final = pa.schema({"reason": _TEXT, "gateway": _TEXT, "time": _INT})
 _COLUMNS: Final = [
     *("time", "gateway", "kind", "deduplication_id", "device", "f_cnt", "payload_hash"),
-    *("airtime", "delivered"),
+    *("size", "airtime", "delivered", "foreign"),
 ]
 _BATCH: Final = 1 << 17
 """Rows of a batch: the grain of cutting by time and of the engine's parallel reading."""
@@ -172,8 +174,9 @@ def metrics(
 
         Counts are 0 where nothing was heard. ``connected_ppm`` and ``online_ppm`` are null for a
         gateway that never had a status: nobody watched it. ``uplink_units`` sums the frames whose
-        airtime is known, and is null if there are uplinks but none of known airtime. The row
-        ``UNATTRIBUTED``, there if a reception names no gateway, counts each as a receiver.
+        airtime is known, and is null if there are uplinks but none of known airtime; so do
+        ``downlink_units``, and ``data_units`` with sizes. The row ``UNATTRIBUTED``, there if a
+        reception or downlink names no gateway, counts each as a receiver or sender.
 
     Raises
     ------
@@ -214,7 +217,7 @@ def metrics(
             named_later=_rows(_KNOWN, ((name,) for name in named_later)),
             known_before=before.known,
         )
-        frames, heard, counts, lives = before.frames, before.heard, [], []
+        frames, heard, counts, sent, lives = before.frames, before.heard, [], [], []
         engine.give(heard_before=heard)
         engine.make("watched", "excluded", "known", "gates")
         # Deafness takes 24 h: within a day, only what was heard before it can make deaf.
@@ -229,13 +232,18 @@ def metrics(
                 engine.give(walked=_walk(engine.ask("repeated")))
                 engine.make("heard", "parts", "frames")
                 counts.append(engine.ask("counts"))
+                sent.append(engine.ask("sent"))
                 slots.append(engine.ask("slots"))
                 frames = engine.ask("begun")
             engine.params |= {"begin": day, "stop": night}
             engine.give(heard_before=heard, slots=pa.concat_tables(slots))
             lives.append(engine.ask("lives"))
             heard = engine.ask("recent")
-        engine.give(counts=pa.concat_tables(counts), lives=pa.concat_tables(lives))
+        engine.give(
+            counts=pa.concat_tables(counts),
+            sent=pa.concat_tables(sent),
+            lives=pa.concat_tables(lives),
+        )
         after = Lookback(end, frames, heard, engine.ask("known"))
         table = engine.ask("metrics")
         return table.select(["gateway", *(name for name in COMPUTED if name in gives)]), after
@@ -296,6 +304,10 @@ def _ppm(slots: str) -> str:
     return _floor(f"COALESCE({slots}, 0) * {PPM}", "$slots")
 
 
+def _units(microseconds: str) -> str:
+    return _floor(f"{microseconds} + 9999", "10000")
+
+
 _EACH: Final = _floor("f.part", "m.members")
 _PATIENCE: Final = _floor("20 * (MAX(h.until) - MIN(h.since))", "GREATEST(SUM(h.frames) - 1, 1)")
 _SAME: Final = """h.name = k.name AND h.number IS NOT DISTINCT FROM k.number
@@ -333,9 +345,10 @@ LEFT JOIN operators o ON n.gateway = o.gateway""",
     # What identifies a frame apart from its time: the server's id; or device, counter and hash,
     # where the time stands in for what is not known.
     "identified": """
-SELECT r.entry, r.time, r.airtime,
+SELECT r.entry, r.time, r.airtime, CASE WHEN r.size < 1 THEN 1 ELSE r.size END AS size,
        COALESCE(g.gate, -r.entry) AS gate, COALESCE(g.player, -r.entry) AS player,
        CASE WHEN kind = 'data' AND delivered THEN 1 ELSE 0 END AS delivered,
+       CASE WHEN r."foreign" THEN 1 ELSE 0 END AS stranger,
        COALESCE(deduplication_id, device, '@' || CAST(time AS VARCHAR)) AS name,
        CASE WHEN deduplication_id IS NULL THEN f_cnt END AS number,
        CASE WHEN deduplication_id IS NOT NULL THEN NULL
@@ -359,12 +372,12 @@ WHERE k.ended > k.begun + {WINDOW}
 ORDER BY k.frame, h.time, h.entry""",
     # Who heard the frames that are begun in the slice. Unknown receivers get numbers below 0.
     "heard": f"""
-SELECT k.frame, h.gate, h.player, h.delivered, h.airtime
+SELECT k.frame, h.gate, h.player, h.delivered, h.stranger, h.airtime, h.size
 FROM identified h
 JOIN keys k ON {_SAME}
 WHERE k.ended <= k.begun + {WINDOW} AND k.begun >= $begin AND k.begun < $stop
 UNION ALL
-SELECT w.frame, h.gate, h.player, h.delivered, h.airtime
+SELECT w.frame, h.gate, h.player, h.delivered, h.stranger, h.airtime, h.size
 FROM identified h
 JOIN walked w ON h.entry = w.entry
 WHERE w.begun >= $begin AND w.begun < $stop""",
@@ -383,13 +396,15 @@ ORDER BY name, number, body""",
     # An operator's part in a frame; mostly one gateway's.
     "parts": """
 SELECT frame, player, MIN(gate) AS low, MAX(gate) AS high,
-       MAX(delivered) AS delivered, MAX(airtime) AS airtime
+       MAX(delivered) AS delivered, MAX(stranger) AS stranger,
+       MAX(airtime) AS airtime, MAX(size) AS size
 FROM heard
 GROUP BY frame, player""",
     "frames": f"""
-SELECT frame, COUNT(*) AS players, MAX(delivered) AS delivered,
+SELECT frame, COUNT(*) AS players, MAX(delivered) AS delivered, MAX(stranger) AS stranger,
        {_floor(str(SHAPLEY_UNIT), "COUNT(*)")} AS part,
-       {_floor("MAX(airtime) + 9999", "10000")} AS units
+       {_units("MAX(airtime)")} AS units,
+       {_floor(f"MAX(size) + {DATA_UNIT - 1}", str(DATA_UNIT))} AS data
 FROM parts
 GROUP BY frame""",
     "counts": f"""
@@ -398,13 +413,16 @@ SELECT CASE WHEN gate < 0 THEN 0 ELSE gate END AS gate,
        CAST(SUM(delivered) AS BIGINT) AS uplinks,
        CAST(SUM(CASE WHEN receivers = 1 THEN delivered ELSE 0 END) AS BIGINT) AS sole_uplinks,
        CAST(SUM(CASE WHEN delivered = 1 THEN share ELSE 0 END) AS BIGINT) AS shapley_uplinks,
-       CAST(SUM(CASE WHEN delivered = 1 THEN units END) AS BIGINT) AS uplink_units
-FROM (SELECT p.low AS gate, f.delivered, f.units, f.players AS receivers, f.part AS share
+       CAST(SUM(CASE WHEN delivered = 1 THEN units END) AS BIGINT) AS uplink_units,
+       CAST(SUM(CASE WHEN delivered = 1 THEN data END) AS BIGINT) AS data_units,
+       CAST(SUM(stranger) AS BIGINT) AS foreign_frames
+FROM (SELECT p.low AS gate, f.delivered, f.stranger, f.units, f.data,
+             f.players AS receivers, f.part AS share
       FROM parts p
       JOIN frames f ON p.frame = f.frame
       WHERE p.low = p.high
       UNION ALL
-      SELECT m.gate, f.delivered, f.units, m.members AS receivers,
+      SELECT m.gate, f.delivered, f.stranger, f.units, f.data, m.members AS receivers,
              CASE WHEN m.gate = m.low THEN f.part - (m.members - 1) * {_EACH}
                   ELSE {_EACH} END AS share
       FROM (SELECT frame, low, gate, COUNT(*) OVER (PARTITION BY frame, low) AS members
@@ -415,6 +433,13 @@ FROM (SELECT p.low AS gate, f.delivered, f.units, f.players AS receivers, f.part
                   GROUP BY h.frame, p.low, h.gate) a) m
       JOIN frames f ON m.frame = f.frame) s
 GROUP BY CASE WHEN gate < 0 THEN 0 ELSE gate END""",
+    "sent": f"""
+SELECT COALESCE(g.gate, 0) AS gate, COUNT(*) AS downlinks,
+       CAST(SUM({_units("r.airtime")}) AS BIGINT) AS downlink_units
+FROM receptions r
+LEFT JOIN gates g ON r.gateway = g.gateway
+WHERE r.kind = 'downlink' AND r.time >= $begin AND r.time < $stop
+GROUP BY COALESCE(g.gate, 0)""",
     # What each gateway heard, by slot.
     "slots": f"""
 SELECT gate, {_slot("time")} AS slot, MIN(time) AS since, MAX(time) AS until,
@@ -483,6 +508,10 @@ SELECT g.gateway,
        COALESCE(c.sole_uplinks, 0) AS sole_uplinks,
        COALESCE(c.shapley_uplinks, 0) AS shapley_uplinks,
        CASE WHEN c.uplinks > 0 THEN c.uplink_units ELSE 0 END AS uplink_units,
+       CASE WHEN s.gate IS NOT NULL THEN s.downlink_units ELSE 0 END AS downlink_units,
+       CASE WHEN c.uplinks > 0 THEN c.data_units ELSE 0 END AS data_units,
+       COALESCE(s.downlinks, 0) AS downlinks,
+       COALESCE(c.foreign_frames, 0) AS foreign_frames,
        COALESCE(e.frames, 0) AS excluded_frames
 FROM (SELECT gateway, gate, listed FROM gates
       UNION ALL SELECT '{UNATTRIBUTED}' AS gateway, 0 AS gate, 0 AS listed) g
@@ -490,15 +519,21 @@ LEFT JOIN (SELECT gate, CAST(SUM(receptions) AS BIGINT) AS receptions,
                   CAST(SUM(uplinks) AS BIGINT) AS uplinks,
                   CAST(SUM(sole_uplinks) AS BIGINT) AS sole_uplinks,
                   CAST(SUM(shapley_uplinks) AS BIGINT) AS shapley_uplinks,
-                  CAST(SUM(uplink_units) AS BIGINT) AS uplink_units
+                  CAST(SUM(uplink_units) AS BIGINT) AS uplink_units,
+                  CAST(SUM(data_units) AS BIGINT) AS data_units,
+                  CAST(SUM(foreign_frames) AS BIGINT) AS foreign_frames
            FROM counts
            GROUP BY gate) c ON g.gate = c.gate
+LEFT JOIN (SELECT gate, CAST(SUM(downlinks) AS BIGINT) AS downlinks,
+                  CAST(SUM(downlink_units) AS BIGINT) AS downlink_units
+           FROM sent
+           GROUP BY gate) s ON g.gate = s.gate
 LEFT JOIN (SELECT gate, SUM(connected) AS connected, SUM(online) AS online
            FROM lives
            GROUP BY gate) l ON g.gate = l.gate
 LEFT JOIN known k ON g.gateway = k.gateway
 LEFT JOIN excluded e ON g.gateway = e.gateway
-WHERE g.listed = 1 OR c.gate IS NOT NULL
+WHERE g.listed = 1 OR c.gate IS NOT NULL OR s.gate IS NOT NULL
 ORDER BY g.gateway""",
 }
 """The statements by the name of the table that each makes; ``$names`` are parameters."""

@@ -63,8 +63,10 @@ def write(path: Path, receptions: int) -> None:
                 "device": devices.take(pa.array(device[uplink])),
                 "f_cnt": counter[uplink],
                 "payload_hash": random.integers(-(2**63), 2**63 - 1, uplinks)[uplink],
+                "size": random.integers(0, 222, uplinks)[uplink],
                 "airtime": random.integers(40_000, 1_500_000, uplinks)[uplink],
                 "delivered": (random.random(uplinks) < 0.9)[uplink],
+                "foreign": (random.random(uplinks) < 0.1)[uplink],
             }
         )
         writer = writer or pq.ParquetWriter(path, table.schema)
