@@ -20,7 +20,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
-from dii import Network, load
+from dii import Network, load, minting
 from dii.application.records import ACCOUNTS, GATEWAYS, VALIDATORS
 from dii.cli import app, demo, look
 from dii.cli.screen import plain
@@ -33,7 +33,7 @@ DATA = ROOT / "data"
 SAMPLE = [DATA / name for name in demo.FILES]
 VERBS = [
     "init", "load", "run", "status", "list", "show", "receipt", "proof", "verify", "rebuild",
-    "transfer", "burn", "assign", "claim", "keys", "synth",
+    "transfer", "burn", "assign", "claim", "keys", "lab", "synth",
 ]  # fmt: skip
 
 
@@ -478,6 +478,16 @@ def test_synth_makes_the_sample_again(tmp_path: Path) -> None:
 
 
 # --- looking -------------------------------------------------------------------------------------
+
+
+def test_lab_compares_rules_as_python_does(home: Path, network: Network) -> None:
+    found = read("lab", "compare", 2, "--rule", "Airtime", "--pool", "100", "--home", home)
+    python = network.compare(2, minting.Airtime(), pool="100 TTC")
+    assert found["measures"] == plain(python.measures.reset_index().to_dict("records"))
+    assert sum(row["Airtime/1(downlink=0)"] for row in found["amounts"]) <= 100 * 10**6
+    shown = dii("lab", "compare", 2, "--home", home).stdout
+    assert "ShapleyTraffic/1()" in shown
+    assert "a clone gains" in shown
 
 
 def test_status_agrees_with_python(home: Path, network: Network) -> None:

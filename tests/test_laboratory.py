@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dii.minting import Airtime, ShapleyTraffic
+from dii.minting import Airtime, ShapleyTraffic, Uptime
 from dii.minting.laboratory import Records, compare, distance, gini, nakamoto, paid, top_share
 from dii.telemetry.schema import RECEPTIONS
 from dii.telemetry.tables import Reception, to_table
@@ -91,12 +92,21 @@ def test_a_clone_gains_under_airtime_and_little_or_nothing_under_shapley():
     assert measures.loc["ShapleyTraffic/1()", "distance_to_shapley"] == pytest.approx(0, abs=1e-5)
 
 
+def test_a_clone_of_an_uptime_earner_doubles_what_a_presence_is_paid():
+    found = records("A", "B")
+    polls = [(DAY, gateway, DAY, 5) for gateway in "AB"]
+    gives = GIVES | {"connected_ppm", "online_ppm"}
+    watched = replace(found, statuses=to_table("statuses", polls), gives=gives)
+    measures = compare(watched, [Uptime()], 900).measures
+    # Of two who share alike, the cloner gets two thirds instead of a half.
+    assert measures["clone_gain"].iloc[0] == pytest.approx(1 / 3)
+
+
 def test_self_traffic_pays_under_a_share_of_a_fixed_pool():
     found = records("A", "AB", "B", "BC", "C")
-    measures = compare(found, [ShapleyTraffic()], 10**6, frames=5, credit=10).measures
+    measures = compare(found, [ShapleyTraffic()], 10**6, frames=5).measures
     before, after = 10**6 * Fraction(2, 5), 10**6 * Fraction(7, 10)
-    gained = float((after - before) / 50)
-    assert measures["self_traffic_return"].iloc[0] == pytest.approx(gained, rel=1e-4)
+    assert measures["self_traffic_earned"].iloc[0] == pytest.approx(float(after - before), abs=1)
 
 
 def test_experiments_leave_the_records_as_they_are():

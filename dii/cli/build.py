@@ -72,8 +72,8 @@ def init(
         decimals=decimals,
         seed=seed,
         home=home,
-        rule=_chosen("rule", rule, dii.minting.RULES.values()),
-        policy=_chosen("policy", policy, dii.minting.POLICIES.values()),
+        rule=chosen("rule", rule, dii.minting.RULES.values()),
+        policy=chosen("policy", policy, dii.minting.POLICIES.values()),
         allocations=dict(_allocation(text) for text in allocate or []),
         start=start,
         epoch_seconds=epoch_seconds,
@@ -85,7 +85,7 @@ def init(
     screen.answer(as_json, made, line)
 
 
-def _chosen(option: str, text: str, kinds: Iterable[type[V]]) -> V:
+def chosen(option: str, text: str, kinds: Iterable[type[V]]) -> V:
     """Return the rule or policy that ``NAME:parameter=value,...`` says."""
     known = {kind.__name__: kind for kind in kinds}
     name, _, rest = text.partition(":")

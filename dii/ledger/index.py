@@ -2,7 +2,7 @@
 
 The application reports *rows* while it executes; the index keeps them in a second SQLite file
 without waiting for the disk. It can always be made again by executing the blocks again, so it is
-neither hashed nor proven, and what it says of money is checked against the state by ``verify``.
+neither hashed nor proven; what matters is proven from the state.
 Rows are buffered and written together once a block is durable: the commit path never waits for
 them. Other processes read while the node writes.
 """

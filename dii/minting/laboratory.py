@@ -87,7 +87,9 @@ class Records:
     def with_clone(self, gateway: str) -> Records:
         """Return the same with a copy of a gateway under another operator's name beside it."""
         heard = self.receptions.filter(pc.equal(self.receptions["gateway"], gateway))
-        return self._more(heard, CLONE, CLONE)
+        told = self.statuses.filter(pc.equal(self.statuses["gateway"], gateway))
+        statuses = pa.concat_tables([self.statuses, _renamed(told, CLONE)])
+        return replace(self._more(heard, CLONE, CLONE), statuses=statuses)
 
     def with_self_traffic(self, gateway: str, frames: int, size: int, airtime: int) -> Records:
         """Return the same with frames that only one gateway hears, evenly over the epoch."""
@@ -107,11 +109,16 @@ class Records:
         return self._more(pa.Table.from_arrays(columns, schema=schema), gateway, None)
 
     def _more(self, rows: pa.Table, gateway: str, operator: str | None) -> Records:
-        names = pa.array([gateway] * len(rows), pa.string())
-        rows = rows.set_column(rows.schema.get_field_index("gateway"), "gateway", names)
         operators = dict(self.operators) | ({gateway: operator} if operator else {})
-        receptions = pa.concat_tables([self.receptions, rows.cast(self.receptions.schema)])
+        receptions = pa.concat_tables([self.receptions, _renamed(rows, gateway)])
         return replace(self, receptions=receptions, operators=operators)
+
+
+def _renamed(rows: pa.Table, gateway: str) -> pa.Table:
+    """Return the rows as another gateway's."""
+    names = pa.array([gateway] * len(rows), pa.string())
+    place = rows.schema.get_field_index("gateway")
+    return rows.set_column(place, "gateway", names).cast(rows.schema)
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ class Comparison:
     measures
         A row a rule: paid, gini, nakamoto, top_1_percent, distance_to_shapley,
         distance_to_leave_one_out, clone_gain (of the cloned operator's amount, as a share) and
-        self_traffic_return (earned for each unit spent).
+        self_traffic_earned (what so many frames of one's own bring, in the smallest unit).
     """
 
     amounts: pd.DataFrame
@@ -136,7 +143,7 @@ class Comparison:
 
 
 def compare(
-    records: Records, rules: Sequence[Rule], pool: int, *, frames: int = 1000, credit: int = 10
+    records: Records, rules: Sequence[Rule], pool: int, *, frames: int = 1000
 ) -> Comparison:
     """Pay the same records under several rules, honest and cheated.
 
@@ -150,8 +157,6 @@ def compare(
         What each rule may pay, in the smallest unit.
     frames
         Frames of self-traffic, 24 bytes at SF7.
-    credit
-        What one such frame costs its sender, in the smallest unit.
     """
     table = records.metrics()
     shapley = _by_operator(records, table, _column(table, "shapley_uplinks"))
@@ -179,7 +184,7 @@ def compare(
             "distance_to_shapley": distance(amounts, shapley),
             "distance_to_leave_one_out": distance(amounts, left_out),
             "clone_gain": both / before - 1 if before else 0.0,
-            "self_traffic_return": earned / (frames * credit),
+            "self_traffic_earned": earned,
         }
     ordered = pd.DataFrame(columns).fillna(0).astype("int64").rename_axis("operator")
     first = ordered.columns[0]

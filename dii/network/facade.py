@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from dii.minting.laboratory import Comparison, Records
     from dii.telemetry.load import Telemetry
     from dii.telemetry.metrics import Lookback
 
@@ -250,10 +251,19 @@ class Network:
             self._reader = Reader(chain, folder / INDEX_FILE, genesis.hash)
         else:
             self._node = Node(genesis, folder)
-            self._solo = Solo(self._node, self.home.key("validator"))
+            # In a laboratory every key follows from the seed, even if its name was erased.
+            laboratory = self.home.seed is not None
+            self._solo = Solo(self._node, self.home.key("validator", create=laboratory))
+            self.home.key("reporter", create=laboratory)
             last = self._node.header
             if last is not None and last.app_hash != self.state.committed_root:
                 self._solo.settle()  # an earlier session was interrupted while it settled
+
+    def __repr__(self) -> str:
+        """Return the network at a glance, or what it waits for."""
+        if not self.sealed:
+            return "Network: waits for its first telemetry"
+        return "\n".join(f"{name:>9}  {text}" for name, text in self.summary().items())
 
     def close(self) -> None:
         """Write what is buffered and release the files."""
@@ -436,7 +446,11 @@ class Network:
         table = self.metrics(epoch)
         scope = self.state.get(SCOPES, SCOPE)
         assert scope is not None
-        messages = report(SCOPE, epoch, table, scope.metrics, self.home.gateway_hash)
+        registered = set(self._registered())
+        seen = [name for name in table["gateway"].to_pylist() if name not in registered]
+        hashed = self.home.gateway_hash
+        self.home.remember("gateway", [(hashed(name), name, None) for name in seen if name])
+        messages = report(SCOPE, epoch, table, scope.metrics, hashed)
         begun = self._begun(epoch)
         if begun is not None:  # an earlier session was interrupted while it reported
             messages = messages[1 + begun.received :]
@@ -475,7 +489,7 @@ class Network:
             raise NotSealed
         known = self._lookback or (-1, None)
         after, lookback = known if known[0] < epoch else (-1, None)
-        gateways = feed.telemetry.gateways["gateway"].to_pylist()
+        gateways = self._registered()
         table: pa.Table = None
         for number in range(after + 1, epoch + 1):
             start = self.genesis.start_time + number * self.genesis.epoch_length
@@ -494,6 +508,13 @@ class Network:
         if lookback is not None and epoch > known[0]:
             self._lookback = epoch, lookback
         return table
+
+    def _registered(self) -> list[str]:
+        """Return the ids of all gateways that telemetry has told of."""
+        names: list[str] = (
+            self._feed.telemetry.gateways["gateway"].to_pylist() if self._feed else []
+        )
+        return names
 
     def _players(self, gateways: Sequence[str], epoch: int) -> dict[str, str]:
         """Return the owner's account of each bound gateway in an epoch, as the chain has it."""
@@ -587,10 +608,9 @@ class Network:
 
     def _sign(self, key: SigningKey, nonce: int, message: Message) -> bytes:
         value = to_value(message)
-        size = 256 + len(getattr(message, "data", b""))
-        bindings = getattr(message, "bindings", ())
-        size += 64 * len(bindings) + 34 * len(getattr(message, "chunks", ()))
-        limit = gas.intrinsic(size) + gas.NEW_ACCOUNT + gas.BINDING * (1 + len(bindings))
+        size = 256 + len(codec.encode(value))
+        limit = gas.intrinsic(size) + gas.NEW_ACCOUNT
+        limit += gas.BINDING * (1 + len(getattr(message, "bindings", ())))
         if isinstance(message, ReportChunk):
             limit += gas.REPORT_ROW * (MAX_BYTES // 20)
         return transaction.sign(
@@ -669,6 +689,53 @@ class Network:
         """Return the proof of a state record, or of its absence, against the last header."""
         key = table.key(*parts)
         return Proof(self.header(), key, self.state.get_bytes(key), self.state.prove_key(key))
+
+    # --- the laboratory -----------------------------------------------------------------------
+
+    def records(self, epoch: int) -> Records:
+        """Return what an epoch's metrics are computed from, with operators by name.
+
+        Of the time before the epoch nothing is in it, so ``online_ppm`` knows no earlier silence.
+        """
+        from dii.minting.laboratory import Records  # noqa: PLC0415
+
+        if self._feed is None:
+            raise NotSealed
+        start = self.genesis.start_time + epoch * self.genesis.epoch_length
+        end = start + self.genesis.epoch_length
+        names = self.home.names("account")
+        players = self._players(self._registered(), epoch)
+        return Records(
+            receptions=self._feed.receptions(start, end + FRAME_WINDOW),
+            statuses=self._feed.statuses(start, end),
+            operators={
+                gateway: self.home.label(bytes.fromhex(owner), names)
+                for gateway, owner in players.items()
+            },
+            start=start,
+            length=self.genesis.epoch_length,
+            gives=self._feed.gives,
+        )
+
+    def compare(self, epoch: int, *rules: Rule, pool: str | int | None = None) -> Comparison:
+        """Pay an epoch under several rules, honest and cheated; see :mod:`dii.minting.laboratory`.
+
+        Parameters
+        ----------
+        epoch
+            Of the telemetry, settled or not.
+        *rules
+            By default every share rule without parameters whose metrics there are.
+        pool
+            What each may pay; by default the most that an epoch may mint.
+        """
+        from dii.minting.laboratory import compare  # noqa: PLC0415
+
+        found = self.records(epoch)
+        known = (minting.ShapleyTraffic(), minting.Airtime(), minting.Uptime())
+        chosen = rules or [rule for rule in known if found.gives.issuperset(rule.needs)]
+        money = self.genesis.max_mint_per_epoch if pool is None else self.currency.parse(pool)
+        return compare(found, [rule.resolve(self.currency) for rule in chosen], money)
 
     # --- checking -----------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ import tomli_w
 from dii.errors import SourceMissing
 from dii.network.home import write
 from dii.telemetry.load import Telemetry
+from dii.telemetry.metrics import COMPUTED
 from dii.telemetry.synthetic import Population, populate
 from dii.telemetry.tables import Reject, to_table
 from dii.units import DAY
@@ -80,7 +81,8 @@ class Feed:
     @property
     def gives(self) -> frozenset[str]:
         """Metrics that the records give."""
-        return self.telemetry.gives | (TRAFFIC_METRICS if self.traffic else frozenset())
+        given = self.telemetry.gives | (TRAFFIC_METRICS if self.traffic else frozenset())
+        return given & frozenset(COMPUTED)
 
     @property
     def span(self) -> tuple[int, int] | None:
@@ -112,10 +114,10 @@ class Feed:
         return self._days[day]
 
     def statuses(self, start: int, end: int) -> pa.Table:
-        """Return the statuses whose covered interval meets [start, end)."""
+        """Return the statuses that end in, or whose covered interval meets, [start, end)."""
         table = self.telemetry.statuses
         time, covers = table["time"].to_numpy(), table["covers"].to_numpy()
-        return table.filter(pa.array((time > start) & (time - covers < end)))
+        return table.filter(pa.array((time >= start) & (time - covers < end)))
 
     def rejects(self) -> pa.Table:
         """Return what readers set aside; frames among it are reported as excluded."""

@@ -70,6 +70,7 @@ class Home:
         self._keys: dict[str, SigningKey] = {}
         with self._using_names():
             self._names = connect(folder / NAMES if folder else None)
+            self._names.execute("PRAGMA secure_delete=ON")  # what is erased is overwritten
             self._names.executescript(_NAMES_SCHEMA)
         self.network_key = self._network_key()
 
