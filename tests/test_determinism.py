@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 97,
-    "header": "3e07ebdd6a831065518ca9ef30b65298a6016cbb67ced6542cff604da6ec293d",
+    "header": "dc3c678f04d453d7c04e693a7ff71ccddfcc8661c981126ca7df5d48ab692ce1",
     "app_hash": "f9375d1c38324a8b888dd14c809b133745d3c021c03bf85220a468998bc31b3c",
-    "index": "2dd700821ec65d2af7da3d5dadc3623e0c2e6797b567313b3b7242e9df709fae",
+    "index": "09be1dd5cf42609267209e7476a7427220124d923515338222c34a26c44b9044",
     "transactions": 377,
     "succeeded": 244,
     "receipts": 1424,
