@@ -89,6 +89,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    real_data(REGISTRY)  # what it serves; without it there is nothing to test
     monkeypatch.setattr(fetch, "BACKOFF", 0.01)
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
