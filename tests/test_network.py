@@ -189,6 +189,20 @@ def test_the_network_on_disk_is_the_network_in_memory_also_if_reopened_after_eac
             network.transfer("bob", "treasury", 5)
 
 
+@pytest.mark.parametrize("keep", [0, 5, 100, None])
+def test_a_lookback_that_is_lost_or_damaged_is_computed_again(tmp_path, data, whole, keep):
+    with create(tmp_path / "home") as network:
+        network.ingest(data)
+        network.run(epochs=4)
+    path = tmp_path / "home" / "telemetry" / "lookback"
+    if keep is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:keep])
+    with Network.open(tmp_path / "home") as network:
+        assert roots(network.run()) == roots(whole)
+
+
 def test_a_home_is_written_by_one_and_read_by_many(tmp_path, data):
     with create(tmp_path / "home") as network:
         network.ingest(data)

@@ -48,7 +48,7 @@ from dii.ledger.state import State, Table
 from dii.minting import Policy, Rule
 from dii.network import views
 from dii.network.feed import Feed, Traffic
-from dii.network.home import RESERVED, Home, check_name, write
+from dii.network.home import RESERVED, Home, check_name
 from dii.network.receipt import Receipt, ReceiptProof
 from dii.network.reporting import registrations, report
 from dii.telemetry.schema import METRICS
@@ -60,16 +60,12 @@ if TYPE_CHECKING:
 
     from dii.minting.laboratory import Comparison, Records
     from dii.telemetry.load import Telemetry
-    from dii.telemetry.metrics import Lookback
 
 SCOPE = "main"
 STREAM = "main"
 VALID_FOR = 1_000
 """Blocks for which a transaction signed here stays valid."""
 TELEMETRY = "telemetry"
-LOOKBACK = "lookback"
-FRAME_WINDOW = 60 * SECOND
-"""Receptions up to so long after an epoch may belong to a frame that began in it."""
 
 Progress = Callable[[int, int], None]
 """Called with (epochs done, epochs to do)."""
@@ -93,10 +89,8 @@ class Network:
         self._reader: Reader | None = None
         self._solo: Solo | None = None
         self._feed: Feed | None = None
-        self._lookback: tuple[int, Lookback] | None = None
         if home.folder is not None:
             self._feed = Feed.open(home.folder / TELEMETRY)
-            self._lookback = None if readonly else self._open_lookback(home.folder / TELEMETRY)
         if self._genesis is not None:
             try:
                 self._start(self._genesis)
@@ -376,9 +370,7 @@ class Network:
             self._seal(feed.span[0], feed.gives)
         start = self.genesis.start_time
         closed = start + self.settled * self.genesis.epoch_length
-        before, self._feed = self._feed, feed.admit(start, closed, self._feed)
-        if before is not None and before.telemetry.aliases != self._feed.telemetry.aliases:
-            self._lookback = None  # gateways go by other ids now
+        self._feed = feed.admit(start, closed, self._feed)
         self._register(self._feed)
         if self.home.folder is not None:  # last: what is settled later must find its owners
             self._feed.save(self.home.folder / TELEMETRY)
@@ -446,7 +438,7 @@ class Network:
         table = self.metrics(epoch)
         scope = self.state.get(SCOPES, SCOPE)
         assert scope is not None
-        registered = set(self._registered())
+        registered = set(self._feed.gateways) if self._feed else set()
         seen = [name for name in table["gateway"].to_pylist() if name not in registered]
         hashed = self.home.gateway_hash
         self.home.remember("gateway", [(hashed(name), name, None) for name in seen if name])
@@ -456,23 +448,12 @@ class Network:
             messages = messages[1 + begun.received :]
         end = self.genesis.start_time + (epoch + 1) * self.genesis.epoch_length
         self._submit("reporter", messages, time=end)
-        if self.home.folder is not None and self._lookback is not None:
-            feed_folder = self.home.folder / TELEMETRY
-            write(feed_folder / LOOKBACK, epoch.to_bytes(8, "big") + self._lookback[1].to_bytes())
+        if self.home.folder is not None and self._feed is not None:
+            self._feed.save_lookback(self.home.folder / TELEMETRY)
 
     def _begun(self, epoch: int) -> Report | None:
         """Return what has arrived of an epoch's report, where that is less than all."""
         return self.state.get(REPORTS, SCOPE, epoch, self.home.key("reporter").address)
-
-    def _open_lookback(self, folder: Path) -> tuple[int, Lookback] | None:
-        """Read what the last reported epoch left for the next; it can be computed again."""
-        from dii.telemetry.metrics import Lookback  # noqa: PLC0415
-
-        path = folder / LOOKBACK
-        if not path.exists():
-            return None
-        data = path.read_bytes()
-        return int.from_bytes(data[:8], "big"), Lookback.from_bytes(data[8:])
 
     def metrics(self, epoch: int) -> pa.Table:
         """Compute an epoch's metrics from the telemetry, as its report carries them.
@@ -482,44 +463,15 @@ class Network:
         pyarrow.Table
             One row a gateway: ``gateway`` and the metrics that the telemetry gives.
         """
-        from dii.telemetry.metrics import metrics  # noqa: PLC0415
-
-        feed = self._feed
-        if feed is None:
+        if self._feed is None:
             raise NotSealed
-        known = self._lookback or (-1, None)
-        after, lookback = known if known[0] < epoch else (-1, None)
-        gateways = self._registered()
-        table: pa.Table = None
-        for number in range(after + 1, epoch + 1):
-            start = self.genesis.start_time + number * self.genesis.epoch_length
-            end = start + self.genesis.epoch_length
-            table, lookback = metrics(
-                feed.receptions(start, end + FRAME_WINDOW),
-                feed.statuses(start, end),
-                rejects=feed.rejects(),
-                operators=self._players(gateways, number),
-                gateways=gateways,
-                start=start,
-                length=self.genesis.epoch_length,
-                gives=feed.gives,
-                lookback=lookback,
-            )
-        if lookback is not None and epoch > known[0]:
-            self._lookback = epoch, lookback
-        return table
+        genesis = self.genesis
+        return self._feed.metrics(epoch, genesis.start_time, genesis.epoch_length, self._players)
 
-    def _registered(self) -> list[str]:
-        """Return the ids of all gateways that telemetry has told of."""
-        names: list[str] = (
-            self._feed.telemetry.gateways["gateway"].to_pylist() if self._feed else []
-        )
-        return names
-
-    def _players(self, gateways: Sequence[str], epoch: int) -> dict[str, str]:
+    def _players(self, epoch: int) -> dict[str, str]:
         """Return the owner's account of each bound gateway in an epoch, as the chain has it."""
         players = {}
-        for name in gateways:
+        for name in self._feed.gateways if self._feed else ():
             binding = self.state.get(GATEWAYS, self.home.gateway_hash(name))
             owner = binding.owner(epoch) if binding else None
             if owner is not None:
@@ -698,15 +650,16 @@ class Network:
         Of the time before the epoch nothing is in it, so ``online_ppm`` knows no earlier silence.
         """
         from dii.minting.laboratory import Records  # noqa: PLC0415
+        from dii.telemetry.metrics import WINDOW  # noqa: PLC0415
 
         if self._feed is None:
             raise NotSealed
         start = self.genesis.start_time + epoch * self.genesis.epoch_length
         end = start + self.genesis.epoch_length
         names = self.home.names("account")
-        players = self._players(self._registered(), epoch)
+        players = self._players(epoch)
         return Records(
-            receptions=self._feed.receptions(start, end + FRAME_WINDOW),
+            receptions=self._feed.receptions(start, end + WINDOW),
             statuses=self._feed.statuses(start, end),
             operators={
                 gateway: self.home.label(bytes.fromhex(owner), names)

@@ -8,6 +8,7 @@ memory at once.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -20,12 +21,13 @@ import tomli_w
 from dii.errors import SourceMissing
 from dii.network.home import write
 from dii.telemetry.load import Telemetry
-from dii.telemetry.metrics import COMPUTED
+from dii.telemetry.metrics import COMPUTED, WINDOW, Lookback, metrics
 from dii.telemetry.synthetic import Population, populate
 from dii.telemetry.tables import Reject, to_table
 from dii.units import DAY
 
 TRAFFIC_FILE: Final = "traffic.toml"
+LOOKBACK_FILE: Final = "lookback"
 TRAFFIC_METRICS: Final = frozenset(
     {"receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "uplink_units"}
 )
@@ -71,10 +73,13 @@ class Feed:
         What was loaded.
     traffic
         What is generated instead of receptions, or None.
+    lookback
+        The last epoch whose metrics were computed, and what the next needs to know of it.
     """
 
     telemetry: Telemetry
     traffic: Traffic | None = None
+    lookback: tuple[int, Lookback] | None = None
     _days: dict[int, pa.Table] = field(default_factory=dict)
     _population: Population | None = None
 
@@ -169,7 +174,59 @@ class Feed:
         known = {Reject(**row | {"line": 0}) for row in telemetry.rejected.filter(ours).to_pylist()}
         fresh = to_table("rejects", [one for one in rejects if one._replace(line=0) not in known])
         rejected = pa.concat_tables([telemetry.rejected, fresh])
-        return Feed(replace(telemetry, rejected=rejected, **tables), self.traffic)
+        # Where gateways go by other ids now, the time before is counted again.
+        same = before is not None and before.telemetry.aliases == telemetry.aliases
+        lookback = before.lookback if before is not None and same else None
+        return Feed(replace(telemetry, rejected=rejected, **tables), self.traffic, lookback)
+
+    @property
+    def gateways(self) -> list[str]:
+        """Ids of all gateways that telemetry has told of."""
+        names: list[str] = self.telemetry.gateways["gateway"].to_pylist()
+        return names
+
+    def metrics(
+        self, epoch: int, origin: int, length: int, players: Callable[[int], Mapping[str, str]]
+    ) -> pa.Table:
+        """Compute an epoch's metrics.
+
+        Epochs in order cost one epoch each, since each leaves what the next must know of the
+        time before. Any other is computed from the first on.
+
+        Parameters
+        ----------
+        epoch
+            Its number.
+        origin, length
+            Start of epoch 0 and length of each, microseconds.
+        players
+            Epoch to the operators of its gateways.
+        """
+        known = self.lookback or (-1, None)
+        after, lookback = known if known[0] < epoch else (-1, None)
+        table: pa.Table = None
+        for number in range(after + 1, epoch + 1):
+            start = origin + number * length
+            table, lookback = metrics(
+                self.receptions(start, start + length + WINDOW),
+                self.statuses(start, start + length),
+                rejects=self.rejects(),
+                operators=players(number),
+                gateways=self.gateways,
+                start=start,
+                length=length,
+                gives=self.gives,
+                lookback=lookback,
+            )
+        if lookback is not None and epoch > known[0]:
+            self.lookback = epoch, lookback
+        return table
+
+    def save_lookback(self, folder: Path) -> None:
+        """Keep what the last epoch leaves for the next; it could be computed again."""
+        if self.lookback is not None:
+            epoch, lookback = self.lookback
+            write(folder / LOOKBACK_FILE, epoch.to_bytes(8, "big") + lookback.to_bytes())
 
     def save(self, folder: Path) -> None:
         """Write to ``telemetry/`` of a home; the telemetry last, since :meth:`open` looks for it."""
@@ -189,7 +246,16 @@ class Feed:
             return None
         path = folder / TRAFFIC_FILE
         traffic = Traffic(**tomllib.loads(path.read_text())) if path.exists() else None
-        return cls(telemetry, traffic)
+        return cls(telemetry, traffic, _open_lookback(folder / LOOKBACK_FILE))
+
+
+def _open_lookback(path: Path) -> tuple[int, Lookback] | None:
+    """Read a look-back; None where there is none, or none that can be read: it is computed again."""
+    try:
+        data = path.read_bytes()
+        return int.from_bytes(data[:8], "big"), Lookback.from_bytes(data[8:])
+    except (FileNotFoundError, pa.ArrowException, ValueError, KeyError):
+        return None
 
 
 def _between(table: pa.Table, start: int, end: int) -> pa.Table:
