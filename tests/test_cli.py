@@ -27,6 +27,7 @@ from dii.cli.screen import plain
 from dii.consensus.solo import Solo
 from dii.crypto import format_address
 from dii.genesis import Genesis, Limits
+from dii.telemetry.readers import matrix
 from tests.require import ROOT, real_data
 
 DATA = ROOT / "data"
@@ -333,6 +334,13 @@ def test_load_counts_what_was_taken_and_what_was_set_aside(tmp_path: Path) -> No
     with Network.create("ttn", seed=7) as once, Network.open(home, readonly=True) as twice:
         once.ingest(data)
         assert once.header() == twice.header()
+
+
+def test_load_explains_which_metrics_each_format_gives() -> None:
+    shown = " ".join(dii("load", "--explain").stdout.split())
+    for row in matrix():
+        given = [name for name, given in row.items() if given is True]
+        assert f"{row['reader']} {', '.join(given) or 'no metrics'}" in shown
 
 
 def test_columns_of_foreign_tables_can_be_named(tmp_path: Path) -> None:

@@ -129,10 +129,33 @@ def _bad(option: str, message: str) -> typer.BadParameter:
 # --- load ----------------------------------------------------------------------------------------
 
 
+def _explain(asked: bool) -> None:
+    if asked:
+        from dii.telemetry.readers import matrix  # noqa: PLC0415
+
+        screen.facts(
+            {
+                str(row["reader"]): ", ".join(name for name, given in row.items() if given is True)
+                or "no metrics"
+                for row in matrix()
+            }
+        )
+        raise typer.Exit
+
+
 def load(
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="Files of any known format.")
     ],
+    explain: Annotated[  # noqa: ARG001 - its callback ends the command
+        bool,
+        typer.Option(
+            "--explain",
+            callback=_explain,
+            is_eager=True,
+            help="Say which metrics each format can give, and load nothing.",
+        ),
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Stop at the first bad record.")] = False,
     columns: Annotated[
         list[str] | None,
