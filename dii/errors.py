@@ -435,6 +435,10 @@ class BadParameter(MintingError):
     template = "{spec}: {message}"
 
 
+class NothingToCompare(MintingError):
+    """Records from which the laboratory cannot tell rules apart."""
+
+
 class MetricNotReported(MintingError):
     """A rule needs a metric that the scope's reporters do not give."""
 

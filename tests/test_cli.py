@@ -496,6 +496,9 @@ def test_lab_compares_rules_as_python_does(home: Path, network: Network) -> None
     shown = dii("lab", "compare", 2, "--home", home).stdout
     assert "ShapleyTraffic/1()" in shown
     assert "a clone gains" in shown
+    assert "no delivered uplinks" in refused("lab", "compare", 500, "--home", home)
+    line = refused("lab", "compare", 2, "--rule", "DataCredits:rate=0.01", "--home", home)
+    assert "needs data_units" in line
 
 
 def test_status_agrees_with_python(home: Path, network: Network) -> None:

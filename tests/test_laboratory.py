@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dii.errors import NothingToCompare
 from dii.minting import Airtime, ShapleyTraffic, Uptime
 from dii.minting.laboratory import Records, compare, distance, gini, nakamoto, paid, top_share
 from dii.telemetry.schema import RECEPTIONS
@@ -107,6 +108,20 @@ def test_self_traffic_pays_under_a_share_of_a_fixed_pool():
     measures = compare(found, [ShapleyTraffic()], 10**6, frames=5).measures
     before, after = 10**6 * Fraction(2, 5), 10**6 * Fraction(7, 10)
     assert measures["self_traffic_earned"].iloc[0] == pytest.approx(float(after - before), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("found", "rule", "words"),
+    [
+        (records(), ShapleyTraffic(), "no delivered uplinks"),
+        (replace(records("A"), gives=GIVES - {"shapley_uplinks"}), Airtime(), "no delivered"),
+        (replace(records("A"), start=DAY), ShapleyTraffic(), "no gateway heard"),
+        (records("A"), Uptime(), "needs online_ppm"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(found, rule, words):
+    with pytest.raises(NothingToCompare, match=words):
+        compare(found, [rule], 100)
 
 
 def test_experiments_leave_the_records_as_they_are():

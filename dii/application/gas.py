@@ -1,7 +1,7 @@
 """Gas: what work costs, after a versioned schedule.
 
-Gas counts work in units of about a tenth of a microsecond on the reference machine, so that a
-block's gas bounds its time. The numbers are protocol; a change is a new version.
+A block's gas bounds its work: a signed transfer, which takes about a tenth of a millisecond, uses
+about 1,300 gas. The other prices are by judgement until they are measured. The numbers are protocol; a change is a new version.
 """
 
 from __future__ import annotations

@@ -24,8 +24,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dii.errors import NothingToCompare
 from dii.minting.issuance import divide
 from dii.minting.rules import Rule, weigh
+from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.metrics import metrics
 from dii.telemetry.schema import UNATTRIBUTED
 
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
 
 CLONE: Final = "(clone)"
 """Gateway and operator by which an experiment cheats."""
+
+SELF_BYTES: Final = 24
+"""Payload of a frame of self-traffic: one data unit."""
+SELF_AIRTIME: Final = time_on_air(SELF_BYTES + MAC_OVERHEAD, 7)
+"""Its time on air at SF7 with what LoRaWAN adds, microseconds."""
 
 
 @dataclass(frozen=True)
@@ -156,16 +163,31 @@ def compare(
     pool
         What each rule may pay, in the smallest unit.
     frames
-        Frames of self-traffic, 24 bytes at SF7.
+        Frames of self-traffic, of ``SELF_BYTES`` at SF7.
+
+    Raises
+    ------
+    NothingToCompare
+        The epoch has no delivered uplinks, or lacks a metric that a rule needs.
     """
+    for rule in rules:
+        rule.check()
+        missing = [name for name in rule.needs if name not in records.gives]
+        if missing:
+            message = f"{rule.spec()} needs {missing[0]}, which the telemetry does not give"
+            raise NothingToCompare(message=message)
+    if not len(records.receptions) or "shapley_uplinks" not in records.gives:
+        raise NothingToCompare(message="no delivered uplinks in this epoch; choose another")
     table = records.metrics()
     shapley = _by_operator(records, table, _column(table, "shapley_uplinks"))
     alone = records.without_owners().metrics()
     left_out = dict(zip(alone["gateway"].to_pylist(), _column(alone, "sole_uplinks")))
-    target = max((one for one in shapley if one != CLONE), key=lambda one: (shapley[one], one))
+    target = max(shapley, key=lambda one: (shapley[one], one), default="")
+    if not shapley.get(target):
+        raise NothingToCompare(message="no gateway heard a delivered uplink in this epoch")
     gateway = _best_gateway(records, table, target)
     cloned = records.with_clone(gateway)
-    padded = records.with_self_traffic(gateway, frames, size=24, airtime=71_936)
+    padded = records.with_self_traffic(gateway, frames, SELF_BYTES, SELF_AIRTIME)
     cheats = {"clone": (cloned, cloned.metrics()), "self": (padded, padded.metrics())}
     columns, measures = {}, {}
     for rule in rules:
