@@ -402,6 +402,16 @@ class BadMessage(TransactionError):
     template = "{kind}: {message}"
 
 
+# --- contracts ---------------------------------------------------------------------------------
+
+
+class BadContract(TransactionError):
+    """A tree that is no contract: wrong shape, beyond the bounds, or not well-formed."""
+
+    code = 22
+    template = "not a contract: {message}"
+
+
 # --- minting -----------------------------------------------------------------------------------
 
 

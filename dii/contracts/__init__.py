@@ -1,0 +1,1 @@
+"""Contracts: agreements that participants deploy and the chain carries out."""
