@@ -405,7 +405,11 @@ class BadMessage(TransactionError):
 # --- contracts ---------------------------------------------------------------------------------
 
 
-class BadContract(TransactionError):
+class ContractError(TransactionError):
+    """A contract, or a call of one, that cannot stand."""
+
+
+class BadContract(ContractError):
     """A tree that is no contract: wrong shape, beyond the bounds, or not well-formed."""
 
     code = 22

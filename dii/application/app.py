@@ -19,7 +19,8 @@ from typing import Final, NamedTuple
 
 from dii import crypto
 from dii.application import bank, gas
-from dii.application.handlers import DUTY, HANDLERS, Context
+from dii.application.context import Context
+from dii.application.handlers import DUTY, HANDLERS
 from dii.application.messages import Message, ReportChunk, from_value
 from dii.application.records import (
     ACCOUNTS,

@@ -1,0 +1,84 @@
+"""What a handler may see and use, and what all handlers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dii.application import bank, gas
+from dii.application.records import (
+    ACCOUNTS,
+    DUTIES,
+    SCOPES,
+    Chain,
+    Duty,
+    Scope,
+)
+from dii.crypto import format_address
+from dii.errors import UnknownReporter, UnknownScope
+from dii.ledger.state import State
+
+
+@dataclass(slots=True)
+class Context:
+    """What a handler may see and use.
+
+    Attributes
+    ----------
+    state, chain
+        The state with its journal; the chain's parameters.
+    time
+        The block's, microseconds since 1970.
+    sender, meter
+        Who asks, and the gas that is left.
+    position
+        Of the transaction in its block.
+    rows
+        (index table, row): what is to be indexed if the message succeeds.
+    """
+
+    state: State
+    chain: Chain
+    time: int
+    sender: bytes
+    meter: gas.Meter
+    position: int
+    rows: list[tuple[str, tuple[object, ...]]]
+
+    def emit(self, table: str, *row: object) -> None:
+        """Note a row for the index."""
+        self.rows.append((table, row))
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in which the block's time lies; -1 before the first."""
+        return max(-1, (self.time - self.chain.start) // self.chain.epoch_length)
+
+    def scope_of_reporter(self, name: str) -> Scope:
+        """Return a scope on which the sender reports.
+
+        Raises
+        ------
+        UnknownScope, UnknownReporter
+            There is none, or the sender does not.
+        """
+        scope = self.state.get(SCOPES, name)
+        if scope is None:
+            raise UnknownScope(scope=name)
+        if self.sender not in scope.reporters:
+            raise UnknownReporter(sender=format_address(self.sender), scope=name)
+        return scope
+
+    def credit(self, kind: str, address: bytes, amount: int, sender: bytes | None = None) -> None:
+        """Credit an account, creating it at a cost, and note whose money (the sender's) it was."""
+        if self.state.get(ACCOUNTS, address) is None:
+            self.meter.charge(gas.NEW_ACCOUNT)
+        bank.credit(self.state, address, amount)
+        self.emit("transfers", self.position, kind, sender or self.sender, address, amount)
+
+    def spend_allowance(self, bindings: int) -> bool:
+        """Use up free bindings of this epoch; False where they do not suffice."""
+        duty = self.state.get(DUTIES, self.sender, self.epoch) or Duty(0)
+        if duty.bindings + bindings > self.chain.max_bindings:
+            return False
+        self.state.put(DUTIES, Duty(duty.bindings + bindings), self.sender, self.epoch)
+        return True
