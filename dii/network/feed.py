@@ -22,15 +22,14 @@ from dii.errors import SourceMissing
 from dii.network.home import write
 from dii.telemetry.load import Telemetry
 from dii.telemetry.metrics import COMPUTED, WINDOW, Lookback, metrics
+from dii.telemetry.readers.base import UPLINK_METRICS
 from dii.telemetry.synthetic import Population, populate
 from dii.telemetry.tables import Reject, to_table
 from dii.units import DAY
 
 TRAFFIC_FILE: Final = "traffic.toml"
 LOOKBACK_FILE: Final = "lookback"
-TRAFFIC_METRICS: Final = frozenset(
-    {"receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "uplink_units"}
-)
+TRAFFIC_METRICS: Final = UPLINK_METRICS - {"excluded_frames"}
 """What generated receptions give."""
 
 

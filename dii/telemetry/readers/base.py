@@ -31,6 +31,7 @@ UPLINK_METRICS: Final = frozenset(
         "sole_uplinks",
         "shapley_uplinks",
         "uplink_units",
+        "data_units",
         "excluded_frames",
     }
 )
