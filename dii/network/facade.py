@@ -7,10 +7,10 @@ into reports and wishes into signed transactions, and shows what the chain made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from dii import codec, crypto, minting
 from dii.application import gas
@@ -25,53 +25,43 @@ from dii.application.messages import (
     to_value,
 )
 from dii.application.pages import MAX_BYTES
-from dii.application.records import FORWARDS, GATEWAYS, ISSUANCES, REPORTS, SCOPES, Report
-from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node, Verified, verify
-from dii.consensus.solo import Solo
-from dii.crypto import SigningKey, format_address
+from dii.application.records import FORWARDS, GATEWAYS, REPORTS, SCOPES, Report
+from dii.consensus.node import Verified, verify
+from dii.crypto import SigningKey
 from dii.errors import (
     AlreadyClaimed,
     GenesisError,
-    NoReceipt,
     NotSealed,
-    NotYetSettled,
     Refused,
     TrafficGenerated,
     UnknownName,
 )
-from dii.genesis import AccountSection, Genesis, SpecSection
-from dii.ledger import log, transaction
-from dii.ledger.block import Header
-from dii.ledger.proof import Proof
-from dii.ledger.reader import Reader
-from dii.ledger.state import State, Table
+from dii.ledger import transaction
 from dii.minting import Policy, Rule
-from dii.network import views
+from dii.network import founding, views
+from dii.network import receipt as receipts
 from dii.network.feed import Feed, Traffic
-from dii.network.home import RESERVED, Home, check_name
-from dii.network.receipt import Receipt, ReceiptProof
+from dii.network.founding import SCOPE
+from dii.network.home import RESERVED, Home
+from dii.network.opened import TELEMETRY, Opened
 from dii.network.reporting import registrations, report
 from dii.telemetry.schema import METRICS
-from dii.units import SECOND, Currency, from_microseconds, to_microseconds
+from dii.units import SECOND, Currency
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
     from dii.minting.laboratory import Comparison, Records
     from dii.telemetry.load import Telemetry
 
-SCOPE = "main"
-STREAM = "main"
 VALID_FOR = 1_000
 """Blocks for which a transaction signed here stays valid."""
-TELEMETRY = "telemetry"
 
 Progress = Callable[[int, int], None]
 """Called with (epochs done, epochs to do)."""
 
 
-class Network:
+class Network(Opened):
     """One community's economy; make it with :meth:`create` or :meth:`open`.
 
     Attributes
@@ -79,24 +69,6 @@ class Network:
     home
         Files, keys and names.
     """
-
-    def __init__(self, home: Home, draft: Mapping[str, Any] | None, *, readonly: bool) -> None:
-        self.home = home
-        self._draft = draft
-        self._readonly = readonly
-        self._genesis = home.genesis
-        self._node: Node | None = None
-        self._reader: Reader | None = None
-        self._solo: Solo | None = None
-        self._feed: Feed | None = None
-        if home.folder is not None:
-            self._feed = Feed.open(home.folder / TELEMETRY)
-        if self._genesis is not None:
-            try:
-                self._start(self._genesis)
-            except BaseException:
-                self.close()
-                raise
 
     # --- making and opening -------------------------------------------------------------------
 
@@ -149,42 +121,20 @@ class Network:
         if home is None and seed is None:
             message = "a network in memory is a laboratory network: give it a seed, or a home"
             raise GenesisError(field="seed", message=message)
-        if seed is not None and not 0 <= seed < 2**64:
-            raise GenesisError(field="seed", message="must lie between 0 and 2**64 - 1")
-        money = Currency(currency, symbol, decimals)
-        rule = (rule or minting.ShapleyTraffic()).resolve(money)
-        policy = (policy or minting.FixedEmission("10000")).resolve(money)
-        stream = {
-            "name": STREAM,
-            "scope": SCOPE,
-            "rule": SpecSection.of(rule.spec()).model_dump(),
-            "policy": SpecSection.of(policy.spec()).model_dump(),
-        }
-        draft: dict[str, Any] = {
-            "name": name,
-            "epoch_seconds": epoch_seconds,
-            "gas_price": gas_price,
-            "max_mint_per_epoch": policy.most,
-            "laboratory": seed is not None,
-            "currency": {"name": currency, "symbol": symbol, "decimals": decimals},
-            "streams": [stream],
-        }
-        allocations = dict(allocations or {})
-        for who in allocations:
-            check_name(who)
-            if who in RESERVED:
-                message = f"{who!r} is an account that every network has; take another name"
-                raise GenesisError(field="allocations", message=message)
-        balances = [money.parse(amount) for amount in allocations.values()]
-        _check(draft, balances)
-        first = None if start is None else _parse_start(start)
-        if first is not None:
-            length = epoch_seconds * SECOND
-            _check(draft, balances, first // length * length)
+        draft, first = founding.draft(
+            name,
+            currency=Currency(currency, symbol, decimals),
+            seed=seed,
+            rule=rule or minting.ShapleyTraffic(),
+            policy=policy or minting.FixedEmission("10000"),
+            allocations=allocations or {},
+            start=start,
+            epoch_seconds=epoch_seconds,
+            gas_price=gas_price,
+        )
         folder = Path(home) if home is not None else None
-        draft["allocations"] = allocations
         network = cls(Home.create(folder, seed), draft, readonly=False)
-        for who in ("validator", "reporter", *allocations):
+        for who in ("validator", "reporter", *draft["allocations"]):
             network.home.key(who, create=True)
         # Last, since it makes the folder a home: what is interrupted before can be begun again.
         if first is None:
@@ -226,7 +176,7 @@ class Network:
             key(name).address: money.parse(amount)
             for name, amount in draft.pop("allocations").items()
         }
-        genesis = _genesis(
+        genesis = founding.genesis(
             draft,
             start=first_time // length * length,
             metrics=gives,
@@ -238,103 +188,11 @@ class Network:
         self._genesis = genesis
         self._start(genesis)
 
-    def _start(self, genesis: Genesis) -> None:
-        folder = self.home.folder
-        if self._readonly and folder is not None:
-            chain = folder / CHAIN_FILE
-            self._reader = Reader(chain, folder / INDEX_FILE, genesis.hash)
-        else:
-            self._node = Node(genesis, folder)
-            # In a laboratory every key follows from the seed, even if its name was erased.
-            laboratory = self.home.seed is not None
-            self._solo = Solo(self._node, self.home.key("validator", create=laboratory))
-            self.home.key("reporter", create=laboratory)
-            last = self._node.header
-            if last is not None and last.app_hash != self.state.committed_root:
-                self._solo.settle()  # an earlier session was interrupted while it settled
-
     def __repr__(self) -> str:
         """Return the network at a glance, or what it waits for."""
         if not self.sealed:
             return "Network: waits for its first telemetry"
         return "\n".join(f"{name:>9}  {text}" for name, text in self.summary().items())
-
-    def close(self) -> None:
-        """Write what is buffered and release the files."""
-        for part in (self._node, self._reader, self.home):
-            if part is not None:
-                part.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    # --- what it stands on --------------------------------------------------------------------
-
-    @property
-    def genesis(self) -> Genesis:
-        """The sealed genesis.
-
-        Raises
-        ------
-        NotSealed
-            No telemetry has been ingested yet.
-        """
-        if self._genesis is None:
-            raise NotSealed
-        return self._genesis
-
-    @property
-    def sealed(self) -> bool:
-        """Whether there is a genesis, hence a chain."""
-        return self._genesis is not None
-
-    @property
-    def currency(self) -> Currency:
-        """The currency, for reading and writing amounts."""
-        if self._genesis is None and self._draft is not None:
-            return Currency(**self._draft["currency"])
-        return self.genesis.money
-
-    @property
-    def view(self) -> Node | Reader:
-        """State, index and header to read from; NotSealed where there is no chain yet."""
-        view = self._node or self._reader
-        if view is None:
-            raise NotSealed
-        return view
-
-    @property
-    def state(self) -> State:
-        """The committed state."""
-        return self.view.state
-
-    def header(self) -> Header:
-        """Return the last header: whoever trusts its hash can check everything.
-
-        Raises
-        ------
-        NotSealed
-            There is no block yet; the first loading was interrupted.
-        """
-        header = self.view.header
-        if header is None:
-            raise NotSealed
-        return header
-
-    @property
-    def height(self) -> int:
-        """Height of the chain."""
-        return self.view.height
-
-    @property
-    def settled(self) -> int:
-        """Number of epochs that are closed."""
-        scope = self.state.get(SCOPES, SCOPE)
-        assert scope is not None
-        return scope.next_epoch
 
     # --- telemetry in -------------------------------------------------------------------------
 
@@ -395,19 +253,6 @@ class Network:
         self._submit("reporter", registrations(SCOPE, fresh))
 
     # --- epochs -------------------------------------------------------------------------------
-
-    @property
-    def feed(self) -> Feed | None:
-        """What the reporter takes its records from; None where nothing has been loaded."""
-        return self._feed
-
-    @property
-    def last_epoch(self) -> int:
-        """The epoch of the last record that was ingested; -1 where there is none."""
-        span = self._feed.span if self._feed else None
-        if span is None:
-            return -1
-        return (span[1] - self.genesis.start_time) // self.genesis.epoch_length
 
     def run(self, epochs: int | None = None, progress: Progress | None = None) -> Network:
         """Report and settle epochs, in order, up to the end of the data.
@@ -585,62 +430,8 @@ class Network:
     blocks = views.blocks
     transactions = views.transactions
     transfers = views.transfers
-
-    def issuance(self, epoch: int, stream: str = STREAM) -> pd.DataFrame:
-        """Return who got what in an epoch, the greatest amounts first.
-
-        Raises
-        ------
-        NotYetSettled
-            The epoch has not been settled.
-        """
-        self._settled_issuance(epoch, stream)
-        return views.issuance(self, epoch, stream)
-
-    def _settled_issuance(self, epoch: int, stream: str) -> minting.Issuance:
-        found = self.state.get(ISSUANCES, stream, epoch) if epoch >= 0 else None
-        if found is None:
-            raise NotYetSettled(epoch=epoch, settled=self.settled)
-        return found
-
-    def receipt(self, gateway: str, epoch: int, stream: str = STREAM) -> Receipt:
-        """Return everything that explains one gateway's amount, with its proof.
-
-        Parameters
-        ----------
-        gateway
-            The gateway's id (``eui-`` and case do not matter) or its hash in hex.
-        epoch, stream
-            Of the issuance.
-
-        Raises
-        ------
-        NotYetSettled, UnknownName, NoReceipt
-            There is no such receipt, and why.
-        """
-        issuance = self._settled_issuance(epoch, stream)
-        hashed = self.home.gateway(gateway)
-        where = "FROM receipts WHERE epoch = ? AND stream = ?"
-        found = self.view.index.query(
-            f"SELECT position {where} AND gateway = ?", (epoch, stream, hashed)
-        )
-        if not found:
-            raise NoReceipt(gateway=gateway, epoch=epoch, stream=stream)
-        (index,) = found[0]
-        rows = self.view.index.query(f"SELECT leaf {where} ORDER BY position", (epoch, stream))
-        leaves = [leaf for (leaf,) in rows]
-        data = leaves[index]
-        leaf = codec.loads(minting.ReceiptLeaf, data)
-        path = log.prove(leaves, index)
-        proof = ReceiptProof(data, index, path, self.prove(ISSUANCES, stream, epoch))
-        name = self.home.names("gateway").get(hashed, hashed.hex())
-        operator = self.home.label(leaf.payee)
-        return Receipt(name, operator, stream, epoch, leaf, issuance, self.currency, proof)
-
-    def prove(self, table: Table[Any], *parts: bytes | int | str) -> Proof:
-        """Return the proof of a state record, or of its absence, against the last header."""
-        key = table.key(*parts)
-        return Proof(self.header(), key, self.state.get_bytes(key), self.state.prove_key(key))
+    issuance = views.issuance
+    receipt = receipts.receipt
 
     # --- the laboratory -----------------------------------------------------------------------
 
@@ -707,53 +498,3 @@ class Network:
         if self._node is None:
             raise NotSealed
         self._node.rebuild()
-
-
-def _genesis(
-    draft: Mapping[str, Any],
-    *,
-    start: int,
-    metrics: Collection[str],
-    balances: Mapping[bytes, int],
-    validator: bytes,
-    reporter: bytes,
-) -> Genesis:
-    """Return the genesis that a draft makes with what it leaves open."""
-    scope = {
-        "name": SCOPE,
-        "reporters": [format_address(reporter)],
-        "metrics": [name for name in METRICS if name in metrics],
-    }
-    return Genesis.make(
-        **draft,
-        start=from_microseconds(start),
-        accounts=[
-            AccountSection(address=format_address(address), balance=balance)
-            for address, balance in balances.items()
-        ],
-        validators=[{"public_key": validator.hex()}],
-        scopes=[scope],
-    )
-
-
-def _check(draft: Mapping[str, Any], balances: Iterable[int], start: int = 0) -> None:
-    """Refuse what could never be sealed; keys and metrics are stood in for."""
-    accounts = {number.to_bytes(20): balance for number, balance in enumerate(balances)}
-    validator, reporter = bytes(32), bytes(20)
-    _genesis(
-        draft,
-        start=start,
-        metrics=METRICS,
-        balances=accounts,
-        validator=validator,
-        reporter=reporter,
-    )
-
-
-def _parse_start(start: datetime | str) -> int:
-    try:
-        moment = datetime.fromisoformat(start) if isinstance(start, str) else start
-    except ValueError:
-        message = f"cannot read {start!r}; write it like 2018-04-21"
-        raise GenesisError(field="start", message=message) from None
-    return to_microseconds(moment)

@@ -9,12 +9,15 @@ from textwrap import TextWrapper
 from typing import Any
 
 from dii import codec, crypto
-from dii.errors import DiiError, ProofInvalid
+from dii.application.records import ISSUANCES
+from dii.errors import DiiError, NoReceipt, ProofInvalid
 from dii.ledger import log
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
 from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf, Spec
 from dii.minting.spec import Versioned, from_spec
+from dii.network.founding import STREAM
+from dii.network.opened import Opened
 from dii.units import Currency
 
 
@@ -190,6 +193,41 @@ class Receipt:
             for name, text in self.lines().items()
         )
         return f"<table>{rows}</table>"
+
+
+def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> Receipt:
+    """Return everything that explains one gateway's amount, with its proof.
+
+    Parameters
+    ----------
+    gateway
+        The gateway's id (``eui-`` and case do not matter) or its hash in hex.
+    epoch, stream
+        Of the issuance.
+
+    Raises
+    ------
+    NotYetSettled, UnknownName, NoReceipt
+        There is no such receipt, and why.
+    """
+    issuance = network.issued(epoch, stream)
+    hashed = network.home.gateway(gateway)
+    where = "FROM receipts WHERE epoch = ? AND stream = ?"
+    found = network.view.index.query(
+        f"SELECT position {where} AND gateway = ?", (epoch, stream, hashed)
+    )
+    if not found:
+        raise NoReceipt(gateway=gateway, epoch=epoch, stream=stream)
+    (index,) = found[0]
+    rows = network.view.index.query(f"SELECT leaf {where} ORDER BY position", (epoch, stream))
+    leaves = [leaf for (leaf,) in rows]
+    data = leaves[index]
+    leaf = codec.loads(ReceiptLeaf, data)
+    path = log.prove(leaves, index)
+    proof = ReceiptProof(data, index, path, network.prove(ISSUANCES, stream, epoch))
+    name = network.home.names("gateway").get(hashed, hashed.hex())
+    operator = network.home.label(leaf.payee)
+    return Receipt(name, operator, stream, epoch, leaf, issuance, network.currency, proof)
 
 
 def describe(

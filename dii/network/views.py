@@ -6,7 +6,7 @@ Amounts are integers of the smallest unit with the unit in the column name; time
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -16,22 +16,21 @@ from dii.application.settling import UNATTRIBUTED
 from dii.crypto import format_address
 from dii.genesis import TREASURY
 from dii.minting import POLICIES, REASONS, RULES
+from dii.network.founding import STREAM
+from dii.network.opened import Opened
 from dii.network.receipt import describe
 from dii.units import SECOND, format_time
-
-if TYPE_CHECKING:
-    from dii.network.facade import Network
 
 _AMOUNTS: Final = {"amount", "dust", "earned", "fee", "paid", "pool", "rest", "unminted"}
 """Columns of the index whose unit follows in the names that people see."""
 
 
-def _labels(network: Network, addresses: Sequence[bytes | None]) -> list[str | None]:
+def _labels(network: Opened, addresses: Sequence[bytes | None]) -> list[str | None]:
     names = network.home.names("account")
     return [None if one is None else network.home.label(one, names) for one in addresses]
 
 
-def _gateways(network: Network, hashes: Sequence[bytes]) -> list[str]:
+def _gateways(network: Opened, hashes: Sequence[bytes]) -> list[str]:
     names = network.home.names("gateway") | {UNATTRIBUTED: "(unattributed)"}
     return [names.get(one, one.hex()) for one in hashes]
 
@@ -40,7 +39,7 @@ def _times(values: pd.Series[Any]) -> pd.Series[Any]:
     return pd.to_datetime(values, unit="us", utc=True)
 
 
-def _query(network: Network, columns: str, rest: str, *parameters: object) -> pd.DataFrame:
+def _query(network: Opened, columns: str, rest: str, *parameters: object) -> pd.DataFrame:
     """Select from the index; a column is called by its last word, an amount with its unit."""
     rows = network.view.index.query(f"SELECT {columns} {rest}", parameters)
     names = [column.split()[-1] for column in columns.split(",")]
@@ -48,7 +47,7 @@ def _query(network: Network, columns: str, rest: str, *parameters: object) -> pd
     return pd.DataFrame(rows, columns=[f"{n}_{unit}" if n in _AMOUNTS else n for n in names])
 
 
-def accounts(network: Network) -> pd.DataFrame:
+def accounts(network: Opened) -> pd.DataFrame:
     """Return every account: name, address, kind, balance, and number of transactions sent."""
     unit, state = network.currency.unit, network.state
     names = network.home.names("account")
@@ -71,7 +70,7 @@ def accounts(network: Network) -> pd.DataFrame:
     )
 
 
-def gateways(network: Network) -> pd.DataFrame:
+def gateways(network: Opened) -> pd.DataFrame:
     """Return every bound gateway: id, owner now, first epoch, and what it has earned."""
     unit = network.currency.unit
     rows = [(key, item.owners[-1][1]) for (key,), item in network.state.items(GATEWAYS)]
@@ -92,7 +91,7 @@ def gateways(network: Network) -> pd.DataFrame:
     )
 
 
-def epochs(network: Network) -> pd.DataFrame:
+def epochs(network: Opened) -> pd.DataFrame:
     """Return every settled epoch by stream: gateways, weights, pool, paid, dust, rest."""
     columns = (
         "epoch, stream, gateways, total_weight, pool, paid, unminted, dust, rest, time AS settled,"
@@ -106,8 +105,15 @@ def epochs(network: Network) -> pd.DataFrame:
     return table
 
 
-def issuance(network: Network, epoch: int, stream: str) -> pd.DataFrame:
-    """Return who got what in an epoch, the greatest amounts first."""
+def issuance(network: Opened, epoch: int, stream: str = STREAM) -> pd.DataFrame:
+    """Return who got what in an epoch, the greatest amounts first.
+
+    Raises
+    ------
+    NotYetSettled
+        The epoch has not been settled.
+    """
+    network.issued(epoch, stream)
     rest = (
         "FROM receipts WHERE epoch = ? AND stream = ? ORDER BY amount DESC, weight DESC, position"
     )
@@ -118,7 +124,7 @@ def issuance(network: Network, epoch: int, stream: str) -> pd.DataFrame:
     return table
 
 
-def earnings(network: Network, gateway: bytes) -> pd.DataFrame:
+def earnings(network: Opened, gateway: bytes) -> pd.DataFrame:
     """Return what a gateway, given by its hash, was paid in each epoch, to whom, and why not."""
     columns = "epoch, stream, weight, amount, payee AS paid_to, reason AS note"
     rest = "FROM receipts WHERE gateway = ? ORDER BY epoch, stream"
@@ -128,7 +134,7 @@ def earnings(network: Network, gateway: bytes) -> pd.DataFrame:
     return table
 
 
-def operators(network: Network) -> pd.DataFrame:
+def operators(network: Opened) -> pd.DataFrame:
     """Return what each operator has earned over all epochs, the greatest first."""
     columns = (
         "payee AS operator, count(DISTINCT gateway) AS gateways,"
@@ -143,7 +149,7 @@ def operators(network: Network) -> pd.DataFrame:
     return table
 
 
-def blocks(network: Network) -> pd.DataFrame:
+def blocks(network: Opened) -> pd.DataFrame:
     """Return every block: height, time, transactions, gas, hash and root after it."""
     columns = "height, time, transactions, gas, hash, app_hash"
     table = _query(network, columns, "FROM blocks ORDER BY height")
@@ -153,7 +159,7 @@ def blocks(network: Network) -> pd.DataFrame:
     return table
 
 
-def transactions(network: Network) -> pd.DataFrame:
+def transactions(network: Opened) -> pd.DataFrame:
     """Return every transaction: who, what, its code (0 is success), gas and fee."""
     columns = "height, position, id, sender, nonce, kind, code, gas, fee, detail"
     table = _query(network, columns, "FROM transactions ORDER BY height, position")
@@ -162,7 +168,7 @@ def transactions(network: Network) -> pd.DataFrame:
     return table
 
 
-def transfers(network: Network) -> pd.DataFrame:
+def transfers(network: Opened) -> pd.DataFrame:
     """Return every movement of money but issuance and fees."""
     columns = "height, position, kind, sender, recipient, amount"
     table = _query(network, columns, "FROM transfers ORDER BY height, position")
@@ -171,7 +177,7 @@ def transfers(network: Network) -> pd.DataFrame:
     return table
 
 
-def summary(network: Network) -> dict[str, str]:
+def summary(network: Opened) -> dict[str, str]:
     """Return the network at a glance, a line an entry."""
     genesis, header = network.genesis, network.header()
     money = supply(network.state)

@@ -1,0 +1,126 @@
+"""Founding a network: from what people ask for to a genesis.
+
+A network is asked for before everything about it is known: its first day and the metrics that its
+reporter gives follow from the first telemetry, in a notebook from the first ``ingest``. Until then
+it is a *draft*, a genesis with holes. A draft is checked at once by filling the holes with
+stand-ins, so that whoever asks for the impossible hears it when asking, not days later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from dii.crypto import format_address
+from dii.errors import GenesisError
+from dii.genesis import AccountSection, Genesis, SpecSection
+from dii.minting import Policy, Rule
+from dii.network.home import RESERVED, check_name
+from dii.telemetry.schema import METRICS
+from dii.units import SECOND, Currency, from_microseconds, to_microseconds
+
+SCOPE: Final = "main"
+STREAM: Final = "main"
+
+
+def draft(
+    name: str,
+    *,
+    currency: Currency,
+    seed: int | None,
+    rule: Rule,
+    policy: Policy,
+    allocations: Mapping[str, str | int],
+    start: datetime | str | None,
+    epoch_seconds: int,
+    gas_price: int,
+) -> tuple[dict[str, Any], int | None]:
+    """Return the draft of a genesis and its start; parameters as of ``Network.create``.
+
+    Raises
+    ------
+    GenesisError, BadAmount, BadName
+        What was asked for makes no network.
+    """
+    if seed is not None and not 0 <= seed < 2**64:
+        raise GenesisError(field="seed", message="must lie between 0 and 2**64 - 1")
+    rule, policy = rule.resolve(currency), policy.resolve(currency)
+    stream = {
+        "name": STREAM,
+        "scope": SCOPE,
+        "rule": SpecSection.of(rule.spec()).model_dump(),
+        "policy": SpecSection.of(policy.spec()).model_dump(),
+    }
+    content: dict[str, Any] = {
+        "name": name,
+        "epoch_seconds": epoch_seconds,
+        "gas_price": gas_price,
+        "max_mint_per_epoch": policy.most,
+        "laboratory": seed is not None,
+        "currency": dataclasses.asdict(currency),
+        "streams": [stream],
+    }
+    for who in allocations:
+        check_name(who)
+        if who in RESERVED:
+            message = f"{who!r} is an account that every network has; take another name"
+            raise GenesisError(field="allocations", message=message)
+    balances = [currency.parse(amount) for amount in allocations.values()]
+    _check(content, balances)
+    first = None if start is None else _parse_start(start)
+    if first is not None:
+        length = epoch_seconds * SECOND
+        _check(content, balances, first // length * length)
+    return content | {"allocations": dict(allocations)}, first
+
+
+def genesis(
+    draft: Mapping[str, Any],
+    *,
+    start: int,
+    metrics: Collection[str],
+    balances: Mapping[bytes, int],
+    validator: bytes,
+    reporter: bytes,
+) -> Genesis:
+    """Return the genesis that a draft makes with what it leaves open."""
+    scope = {
+        "name": SCOPE,
+        "reporters": [format_address(reporter)],
+        "metrics": [name for name in METRICS if name in metrics],
+    }
+    return Genesis.make(
+        **draft,
+        start=from_microseconds(start),
+        accounts=[
+            AccountSection(address=format_address(address), balance=balance)
+            for address, balance in balances.items()
+        ],
+        validators=[{"public_key": validator.hex()}],
+        scopes=[scope],
+    )
+
+
+def _check(draft: Mapping[str, Any], balances: Iterable[int], start: int = 0) -> None:
+    """Refuse what could never be sealed; keys and metrics are stood in for."""
+    accounts = {number.to_bytes(20): balance for number, balance in enumerate(balances)}
+    validator, reporter = bytes(32), bytes(20)
+    genesis(
+        draft,
+        start=start,
+        metrics=METRICS,
+        balances=accounts,
+        validator=validator,
+        reporter=reporter,
+    )
+
+
+def _parse_start(start: datetime | str) -> int:
+    try:
+        moment = datetime.fromisoformat(start) if isinstance(start, str) else start
+    except ValueError:
+        message = f"cannot read {start!r}; write it like 2018-04-21"
+        raise GenesisError(field="start", message=message) from None
+    return to_microseconds(moment)

@@ -1,0 +1,178 @@
+"""A network's chain, opened: what everything else about a network reads from.
+
+The facade does many things to a network, and tables, receipts and statements show many things of
+it. All of them stand on the same ground: a home, a genesis, the committed state, the index, the
+last header, the telemetry. This is that ground, so that what shows a network need not know what
+can be done with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+from dii.application.records import ISSUANCES, SCOPES
+from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
+from dii.consensus.solo import Solo
+from dii.errors import NotSealed, NotYetSettled
+from dii.genesis import Genesis
+from dii.ledger.block import Header
+from dii.ledger.proof import Proof
+from dii.ledger.reader import Reader
+from dii.ledger.state import State, Table
+from dii.minting import Issuance
+from dii.network.feed import Feed
+from dii.network.founding import SCOPE, STREAM
+from dii.network.home import Home
+from dii.units import Currency
+
+TELEMETRY: Final = "telemetry"
+
+
+class Opened:
+    """A home with its chain, if it has one yet.
+
+    Attributes
+    ----------
+    home
+        Files, keys and names.
+    """
+
+    def __init__(self, home: Home, draft: Mapping[str, Any] | None, *, readonly: bool) -> None:
+        self.home = home
+        self._draft = draft
+        self._readonly = readonly
+        self._genesis = home.genesis
+        self._node: Node | None = None
+        self._reader: Reader | None = None
+        self._solo: Solo | None = None
+        self._feed: Feed | None = None
+        if home.folder is not None:
+            self._feed = Feed.open(home.folder / TELEMETRY)
+        if self._genesis is not None:
+            try:
+                self._start(self._genesis)
+            except BaseException:
+                self.close()
+                raise
+
+    def _start(self, genesis: Genesis) -> None:
+        folder = self.home.folder
+        if self._readonly and folder is not None:
+            chain = folder / CHAIN_FILE
+            self._reader = Reader(chain, folder / INDEX_FILE, genesis.hash)
+        else:
+            self._node = Node(genesis, folder)
+            # In a laboratory every key follows from the seed, even if its name was erased.
+            laboratory = self.home.seed is not None
+            self._solo = Solo(self._node, self.home.key("validator", create=laboratory))
+            self.home.key("reporter", create=laboratory)
+            last = self._node.header
+            if last is not None and last.app_hash != self.state.committed_root:
+                self._solo.settle()  # an earlier session was interrupted while it settled
+
+    def close(self) -> None:
+        """Write what is buffered and release the files."""
+        for part in (self._node, self._reader, self.home):
+            if part is not None:
+                part.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def genesis(self) -> Genesis:
+        """The sealed genesis.
+
+        Raises
+        ------
+        NotSealed
+            No telemetry has been ingested yet.
+        """
+        if self._genesis is None:
+            raise NotSealed
+        return self._genesis
+
+    @property
+    def sealed(self) -> bool:
+        """Whether there is a genesis, hence a chain."""
+        return self._genesis is not None
+
+    @property
+    def currency(self) -> Currency:
+        """The currency, for reading and writing amounts."""
+        if self._genesis is None and self._draft is not None:
+            return Currency(**self._draft["currency"])
+        return self.genesis.money
+
+    @property
+    def view(self) -> Node | Reader:
+        """State, index and header to read from; NotSealed where there is no chain yet."""
+        view = self._node or self._reader
+        if view is None:
+            raise NotSealed
+        return view
+
+    @property
+    def state(self) -> State:
+        """The committed state."""
+        return self.view.state
+
+    def header(self) -> Header:
+        """Return the last header: whoever trusts its hash can check everything.
+
+        Raises
+        ------
+        NotSealed
+            There is no block yet; the first loading was interrupted.
+        """
+        header = self.view.header
+        if header is None:
+            raise NotSealed
+        return header
+
+    @property
+    def height(self) -> int:
+        """Height of the chain."""
+        return self.view.height
+
+    @property
+    def settled(self) -> int:
+        """Number of epochs that are closed."""
+        scope = self.state.get(SCOPES, SCOPE)
+        assert scope is not None
+        return scope.next_epoch
+
+    @property
+    def feed(self) -> Feed | None:
+        """What the reporter takes its records from; None where nothing has been loaded."""
+        return self._feed
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch of the last record that was ingested; -1 where there is none."""
+        span = self._feed.span if self._feed else None
+        if span is None:
+            return -1
+        return (span[1] - self.genesis.start_time) // self.genesis.epoch_length
+
+    def prove(self, table: Table[Any], *parts: bytes | int | str) -> Proof:
+        """Return the proof of a state record, or of its absence, against the last header."""
+        key = table.key(*parts)
+        return Proof(self.header(), key, self.state.get_bytes(key), self.state.prove_key(key))
+
+    def issued(self, epoch: int, stream: str = STREAM) -> Issuance:
+        """Return what all of a stream's receipts of an epoch have in common.
+
+        Raises
+        ------
+        NotYetSettled
+            The epoch has not been settled.
+        """
+        found = self.state.get(ISSUANCES, stream, epoch) if epoch >= 0 else None
+        if found is None:
+            raise NotYetSettled(epoch=epoch, settled=self.settled)
+        return found
