@@ -456,7 +456,7 @@ def test_an_interrupted_load_leaves_nothing_to_settle_without_owners(
         (SAMPLE[:1], "dii.network.feed.write"),
         (SAMPLE[:1], "dii.telemetry.load._save"),
         (SAMPLE, "dii.telemetry.load._save"),
-        (SAMPLE, "dii.telemetry.load._sync"),
+        (SAMPLE, "dii.telemetry.load.sync"),
     ],
     ids=["the traffic's parameters", "no receptions", "receptions", "a file's bytes"],
 )

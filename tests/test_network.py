@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 import tomli_w
 
-from dii import Network, load, minting
+from dii import Network, files, load, minting
 from dii.application.records import ACCOUNTS, GATEWAYS, ISSUANCES, REPORTS
 from dii.codec import dumps
 from dii.consensus.solo import Solo
-from dii.crypto import SigningKey, claim_address, keyed_hash, keys
+from dii.crypto import SigningKey, claim_address, keyed_hash
 from dii.errors import (
     AlreadyClaimed,
     BadAmount,
@@ -601,7 +601,7 @@ def test_a_network_whose_making_is_interrupted_is_made_anew(tmp_path, monkeypatc
         monkeypatch.setattr(module, name, write)
 
     interrupted(home, "write")
-    interrupted(keys, "_write_new")
+    interrupted(files, "write")
     for stop in range(20):
         folder, left = tmp_path / str(stop), stop
         with suppress(KeyboardInterrupt):

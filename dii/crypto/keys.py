@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-from dii import codec
+from dii import codec, files
 from dii.codec import Bounds, PublicKey
 from dii.crypto.address import address_of, format_address, sha256
 from dii.errors import (
@@ -140,7 +140,7 @@ def save_key(path: Path, key: SigningKey, password: str, *, cost: int = COST) ->
     sealed, tag = _cipher(clear, nonce, password).encrypt_and_digest(key._seed)
     data = codec.dumps(_KeyFile(clear, nonce, sealed, tag))
     try:
-        _write_new(path, data + sha256(data))
+        files.write(path, data + sha256(data), secret=True, new=True)
     except FileExistsError:
         raise KeyFileExists(path=path) from None
     except OSError as error:
@@ -206,22 +206,3 @@ def _read(path: Path) -> _KeyFile:
         return codec.loads(_KeyFile, data)
     except (CodecError, ShapeMismatch) as error:
         raise KeyFileInvalid(path=path, message=error) from None
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 that appears whole, durable, and only where there was none."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
-        os.link(temporary, path)  # what rename does, but it refuses where a file is
-    finally:
-        temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import tomli_w
 
 from dii.errors import SourceMissing
-from dii.network.home import write
+from dii.files import write
 from dii.telemetry.load import Telemetry
 from dii.telemetry.metrics import COMPUTED, WINDOW, Lookback, metrics
 from dii.telemetry.readers.base import UPLINK_METRICS

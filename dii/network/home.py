@@ -29,6 +29,7 @@ import tomli_w
 from dii import crypto
 from dii.crypto import SigningKey, format_address, keyed_hash, parse_address
 from dii.errors import BadName, HomeBroken, HomeExists, HomeMissing, KeyMissing, UnknownName
+from dii.files import write
 from dii.genesis import TREASURY, Genesis
 from dii.ledger.store import connect
 
@@ -337,19 +338,3 @@ def _sound(path: Path) -> Iterator[None]:
         yield
     except ValueError as error:
         raise HomeBroken(file=path, message=f"it is damaged: {error}") from None
-
-
-def write(path: Path, data: bytes, *, secret: bool = False) -> None:
-    """Write a file so that it is either the old or the new one, never half of it."""
-    fresh = path.with_name(f".{path.name}.new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name, too, survives a power cut
-    finally:
-        os.close(folder)

@@ -30,10 +30,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dii.errors import BadColumns, SourceMissing, SourceUnreadable
+from dii.files import sync, write
 from dii.telemetry.fetch import fetch, is_url, shown
 from dii.telemetry.readers import find_reader
 from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS
-from dii.telemetry.schema import METRICS, TABLES
+from dii.telemetry.schema import METRICS, TABLES, USAGE_GIVEN
 from dii.telemetry.source import Source, first_line
 from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table
 from dii.units import format_time
@@ -63,7 +64,8 @@ class Telemetry:
         Arrow tables with the columns of ``telemetry.schema``; receptions and statuses in the
         order of time.
     gives
-        Names of the metrics that can be computed from it; the others are unknown, not 0.
+        Names of the metrics and the usage that can be computed from it; the others are unknown,
+        not 0.
     aliases
         Pairs of ``network:id`` and EUI that were seen to be one gateway.
     """
@@ -117,11 +119,7 @@ class Telemetry:
             "aliases": sorted(self.aliases),
             "files": files,
         }
-        fresh = folder / f".{_MANIFEST}"
-        fresh.write_text(json.dumps(manifest, indent=1))
-        _sync(fresh)
-        fresh.replace(folder / _MANIFEST)
-        _sync(folder)
+        write(folder / _MANIFEST, json.dumps(manifest, indent=1).encode())
         for name, file in files.items():
             for old in folder.glob(f"{name}-{'[0-9a-f]' * 16}.parquet"):
                 if old.name != file:
@@ -150,7 +148,7 @@ class Telemetry:
                 gateways=tables["gateways"],
                 receptions=tables["receptions"],
                 statuses=tables["statuses"],
-                gives=frozenset(manifest["gives"]) & METRICS.keys(),
+                gives=frozenset(manifest["gives"]) & {*METRICS, *USAGE_GIVEN},
                 rejected=tables["rejects"],
                 aliases=frozenset((str(one), str(eui)) for one, eui in manifest["aliases"]),
             )
@@ -169,12 +167,13 @@ class Telemetry:
     def _facts(self) -> list[tuple[str, str]]:
         operators = pc.count_distinct(self.gateways["operator"]).as_py()
         reasons = Counter(self.rejected["reason"].to_pylist()).most_common()
+        given = ", ".join(name for name in (*METRICS, *USAGE_GIVEN) if name in self.gives)
         facts = [
             ("gateways", f"{len(self.gateways):,} of {operators:,} operators"),
             ("receptions", f"{len(self.receptions):,}"),
             ("statuses", f"{len(self.statuses):,}"),
             ("rejects", ", ".join(f"{count:,} {reason}" for reason, count in reasons) or "none"),
-            ("gives", ", ".join(name for name in METRICS if name in self.gives) or "no metrics"),
+            ("gives", given or "no metrics"),
         ]
         if self.span is not None:
             facts.append(("period", " to ".join(map(format_time, self.span))))
@@ -445,7 +444,7 @@ def _save(table: pa.Table, folder: Path, name: str) -> str:
     pq.write_table(table, fresh)
     with fresh.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    _sync(fresh)
+    sync(fresh)
     path = folder / f"{name}-{digest}.parquet"
     fresh.replace(path)
     return path.name
@@ -458,12 +457,3 @@ def _open(folder: Path, file: str, name: str) -> pa.Table:
     if not table.schema.equals(SCHEMAS[name]):
         raise ValueError(f"{file} has not the columns of {name}")
     return table.combine_chunks()
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
