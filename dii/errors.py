@@ -138,6 +138,21 @@ class StoreBroken(LedgerError):
     template = "{file}: {message}"
 
 
+class BlockDamaged(StoreBroken):
+    """A block, diff or snapshot that is not what was written, or is no longer there."""
+
+    template = (
+        "{file}: block {height} is damaged ({message}); nothing was changed: put a copy of the"
+        " chain back, or restore from a snapshot of another node's"
+    )
+
+
+class SnapshotInvalid(LedgerError):
+    """A snapshot that is not what it says, or not of the trusted state."""
+
+    template = "snapshot of height {height}: {message}; ask another node for one"
+
+
 class IndexMissing(LedgerError):
     """No query tables; they can be made from the chain."""
 
@@ -414,6 +429,25 @@ class BadContract(ContractError):
 
     code = 22
     template = "not a contract: {message}"
+
+
+class BadProgram(ContractError):
+    """A tree that breaks the rules of the language; ``numbers["faults"]`` has all that is wrong."""
+
+    code = 23
+
+
+class Reverted(ContractError):
+    """A contract refused, or could not go on; nothing but the fee remains of the call."""
+
+    code = 24
+
+
+class BadCall(ContractError):
+    """A call that does not fit the contract: no such function, wrong arguments, or unwanted money."""
+
+    code = 25
+    template = "{function}: {message}"
 
 
 # --- minting -----------------------------------------------------------------------------------
