@@ -3,15 +3,17 @@
 Engines decide blocks; a node executes them, makes them durable and indexes them, in this order.
 The index may lag behind after a crash; opening executes the blocks it lacks once more, which
 costs little and checks that execution still gives the stored diffs.
+
+From time to time a node takes a snapshot, a piece with each block, and counts the money in it as
+it goes: each block checks what it changes, a snapshot that the whole is what was ever minted.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,13 +22,21 @@ from dii import codec, crypto
 from dii.application import Application, BlockResult, total_money
 from dii.application.bank import supply
 from dii.application.records import VALIDATORS
-from dii.errors import BlockInvalid, CodecError, IndexMissing, InvariantBroken, ShapeMismatch
+from dii.errors import (
+    BlockInvalid,
+    CodecError,
+    IndexMissing,
+    InvariantBroken,
+    ShapeMismatch,
+    SnapshotInvalid,
+)
 from dii.genesis import Genesis
 from dii.ledger import block as blocks
 from dii.ledger.block import Block, Header
 from dii.ledger.index import Index
-from dii.ledger.state import State, decode_diff, encode_diff
-from dii.ledger.store import Store
+from dii.ledger.snapshot import LEAST, ROW, Assembly, cut, state_at
+from dii.ledger.state import State, decode_diff, encode_diff, uncollected
+from dii.ledger.store import Piece, Store
 
 CHAIN_FILE = "chain.sqlite"
 INDEX_FILE = "index.sqlite"
@@ -65,9 +75,11 @@ class Node:
         self.genesis = genesis
         self.app = Application(genesis)
         self.store = Store(home / CHAIN_FILE if home else None, genesis.hash)
+        self.header: Header | None = None
+        self._debt = self._size = self._surplus = 0
+        self._pieces: Iterator[Piece] | None = None
         try:
             self.index = Index(home / INDEX_FILE if home else None)
-            self.header: Header | None = None
             self._open()
         except BaseException:
             self.store.close()
@@ -84,25 +96,27 @@ class Node:
         return self.app.height
 
     def _open(self) -> None:
-        if self.store.height < 0:
-            self.store.append(0, b"", encode_diff(self.app.genesis_diff))
-        if self.index.height > self.store.height:
-            self.index.reset()
-        for height, diff in self.store.diffs(1):
-            if height > self.index.height:
-                break
-            self.app.restore(height, decode_diff(diff))
-        try:
-            self.catch_up(self.app.height + 1)
-        except IndexMissing:  # a power cut may leave rows that contradict each other
+        store = self.store
+        if store.height < 0:
+            store.append(0, b"", encode_diff(self.app.genesis_diff), self.app.info()[1])
+        if store.base <= self.index.height <= store.height:
+            self.app.restore(self.index.height, state_at(store, self.index.height))
+            try:
+                self.catch_up()
+            except IndexMissing:  # a power cut may leave rows that contradict each other
+                self.rebuild()
+        else:
             self.rebuild()
-        last = self.store.block(self.store.height)
+        last = store.block(store.height)
         if last:
             self.header = codec.loads(Block, last).header
+        newest = next(iter(store.snapshots()), 0)
+        self._debt = store.diff_bytes(newest + 1) + ROW * (store.height - newest)
+        self._size = store.chunk_bytes(newest)
 
-    def catch_up(self, first: int) -> None:
-        """Execute stored blocks from a height on, and index them."""
-        for height, raw, diff in self.store.blocks(first):
+    def catch_up(self) -> None:
+        """Execute the stored blocks that follow, and index them."""
+        for height, diff, _, raw in self.store.blocks(self.app.height + 1):
             block = codec.loads(Block, raw)
             result = _execute(self.app, block)
             if encode_diff(self.app.commit()) != diff:
@@ -115,11 +129,36 @@ class Node:
         with uncollected():
             result = _execute(self.app, block)
             with uninterrupted():
-                diff = self.app.commit()
-                self.store.append(block.header.height, codec.dumps(block), encode_diff(diff))
+                diff = encode_diff(self.app.commit())
+                pieces = self._snapshot(len(diff), result.app_hash)
+                height = block.header.height
+                self.store.append(height, codec.dumps(block), diff, result.app_hash, *pieces)
                 self.header = block.header
                 self._index(block, result)
         return result
+
+    def _snapshot(self, size: int, root: bytes) -> Iterator[Piece]:
+        """Yield the next piece of a snapshot where one is due or under way."""
+        self._debt += size + ROW
+        if self._pieces is None and self._debt >= max(self._size, LEAST):
+            self._pieces = cut(self.height, root, self.state.pairs())
+            self._debt = self._size = self._surplus = 0
+        if self._pieces is not None:
+            yield self._audited(next(self._pieces))
+
+    def _audited(self, piece: Piece) -> Piece:
+        """Count a piece's money: in a whole snapshot as much is held as was minted."""
+        part = State()
+        part.apply(decode_diff(piece.chunk))
+        self._surplus += surplus(part)
+        self._size += len(piece.chunk)
+        if piece.manifest:
+            self._pieces = None
+            if self._surplus:
+                self.store.close()  # the application is a block ahead of it
+                message = f"{self._surplus} more held than minted after block {piece.height}"
+                raise InvariantBroken(height=self.height, message=message)
+        return piece
 
     def _index(self, block: Block, result: BlockResult) -> None:
         header = block.header
@@ -129,30 +168,22 @@ class Node:
         self.index.put(header.height, {**result.rows, "blocks": [row]})
 
     def rebuild(self) -> None:
-        """Make the index again by executing every block."""
-        self.index.reset()
-        self.app = Application(self.genesis)
-        self.catch_up(1)
+        """Make the index again by executing every block; others read the old one meanwhile."""
+        base = self.store.base
+        with self.index.remaking(base):
+            self.app.restore(base, state_at(self.store, base))
+            self.catch_up()
 
     def close(self) -> None:
-        """Write what is buffered and release the files."""
-        self.index.close()
-        self.store.close()
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Put off garbage collection: a block makes many objects and no cycles among them.
-
-    A collection in the middle walks through the whole state; that was a sixth of a block's time.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+        """Write what is buffered, end a snapshot that is under way, and release the files."""
+        try:
+            # Not after a block that could not be written. A session of few blocks, and then
+            # another, would never end a snapshot.
+            if self._pieces is not None and self.store.height == self.height:
+                self.store.keep(map(self._audited, self._pieces))
+        finally:
+            self.index.close()
+            self.store.close()
 
 
 @contextlib.contextmanager
@@ -181,6 +212,63 @@ def _execute(app: Application, block: Block) -> BlockResult:
     return app.finalize_block(header.height, header.time, block.transactions, header.proposer)
 
 
+def surplus(state: State) -> int:
+    """Return how much more is held than was minted and not burned: 0 in every whole state.
+
+    It adds up: the surplus of a state is the sum of those of its parts.
+    """
+    money = supply(state)
+    return total_money(state) - money.minted + money.burned
+
+
+def join(
+    genesis: Genesis,
+    home: Path,
+    header_hash: bytes,
+    header: Header,
+    last: Block,
+    manifest: bytes,
+    chunks: Iterable[bytes],
+) -> None:
+    """Begin a chain in a home with the snapshot of somebody who need not be trusted.
+
+    A node then opens it as any other chain; what was before is not there to be verified or shown.
+
+    Parameters
+    ----------
+    genesis, home
+        The network's, and a folder without a chain.
+    header_hash
+        The only thing to trust: the hash of the header after the snapshot's height.
+    header, last
+        That header, and the block before it.
+    manifest, chunks
+        As another node's store has them.
+
+    Raises
+    ------
+    SnapshotInvalid
+        Anything of it does not follow from the trusted hash, or the home has a chain. Nothing was
+        written.
+    """
+    assembly = Assembly(manifest)
+    height = assembly.manifest.height
+    if header.hash != header_hash or header.chain != genesis.hash or header.height != height + 1:
+        raise SnapshotInvalid(height=height, message="the header is not the trusted one after it")
+    if last.header.hash != header.previous:
+        raise SnapshotInvalid(height=height, message="its block is not the one before the header")
+    pieces = []
+    for number, chunk in enumerate(chunks):
+        assembly.add(chunk)
+        pieces.append(Piece(height, number, chunk))
+    assembly.state(header.app_hash)
+    pieces[-1] = pieces[-1]._replace(manifest=manifest)
+    with contextlib.closing(Store(home / CHAIN_FILE, genesis.hash)) as store:
+        if store.height >= 0:
+            raise SnapshotInvalid(height=height, message=f"{home} has a chain already")
+        store.append(height, codec.dumps(last), encode_diff(()), header.app_hash, *pieces)
+
+
 def verify(
     genesis: Genesis, store: Store, progress: Callable[[int], None] | None = None
 ) -> Verified:
@@ -189,19 +277,23 @@ def verify(
     Parameters
     ----------
     genesis, store
-        The chain; a store opened read-only will do.
+        The chain; a store opened read-only will do. One that began with a snapshot is executed
+        from there.
     progress
         Called with each height that holds.
 
     Raises
     ------
-    BlockInvalid, InvariantBroken
+    BlockInvalid, InvariantBroken, StoreBroken
         Naming the first height that does not hold.
     """
-    app = Application(genesis)
+    store.check()
+    app, base = Application(genesis), store.base
+    if base:
+        app.restore(base, state_at(store, base))
     previous: Header | None = None
     transactions = 0
-    for height, raw, diff in store.blocks(0):
+    for height, diff, root, raw in store.blocks(base):
         if height == 0:
             if diff != encode_diff(app.genesis_diff):
                 raise BlockInvalid(height=0, message="its state is not that of the genesis")
@@ -210,22 +302,21 @@ def verify(
             block = codec.loads(Block, raw)
         except (CodecError, ShapeMismatch) as error:
             raise BlockInvalid(height=height, message=error) from None
-        for fault in faults(genesis, app.state, previous, block):
-            raise BlockInvalid(height=height, message=fault)
-        if not app.process_proposal(block.transactions):
-            raise BlockInvalid(height=height, message="a transaction may not stand in a block")
-        _execute(app, block)
-        if encode_diff(app.commit()) != diff:
-            raise BlockInvalid(height=height, message="executing it gives another state")
+        if height > base:
+            for fault in faults(genesis, app.state, previous, block):
+                raise BlockInvalid(height=height, message=fault)
+            if not app.process_proposal(block.transactions):
+                raise BlockInvalid(height=height, message="a transaction may not stand in a block")
+            _execute(app, block)
+            if (encode_diff(app.commit()), app.state.committed_root) != (diff, root):
+                raise BlockInvalid(height=height, message="executing it gives another state")
+            transactions += len(block.transactions)
         previous = block.header
-        transactions += len(block.transactions)
         if progress:
             progress(height)
-    money = supply(app.state)
-    held = total_money(app.state)
-    if held != money.minted - money.burned:
-        message = f"{money.minted - money.burned} minted less burned, {held} held"
-        raise InvariantBroken(height=app.height, message=message)
+    more, money = surplus(app.state), supply(app.state)
+    if more:
+        raise InvariantBroken(height=app.height, message=f"{more} more held than minted")
     return Verified(app.height, transactions, app.state.committed_root, money.minted, money.burned)
 
 

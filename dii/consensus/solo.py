@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from dii import crypto
 from dii.application import BlockResult
-from dii.consensus.node import Node, uncollected, validators_hash
+from dii.consensus.node import Node, validators_hash
 from dii.ledger.block import SIGN_DOMAIN, VERSION, Block, Commit, Header, transactions_root
+from dii.ledger.state import uncollected
 from dii.units import SECOND
 
 

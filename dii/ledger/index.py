@@ -41,10 +41,10 @@ TABLES: Final = {
 }
 """Every table and its columns. Amounts are of the smallest unit; times microseconds since 1970."""
 
-_KEYS: Final = """
-CREATE UNIQUE INDEX receipt_key ON receipts (stream, epoch, gateway);
-CREATE TABLE progress (format INTEGER, height INTEGER);
-"""
+_KEYS: Final = (
+    "CREATE UNIQUE INDEX receipt_key ON receipts (stream, epoch, gateway)",
+    "CREATE TABLE progress (format INTEGER, height INTEGER)",
+)
 # Only keys that arrive in ascending order: an index on random ids or addresses would cost more
 # than the rows themselves. Scanning a million transactions for one takes a tenth of a second.
 
@@ -71,13 +71,14 @@ class Index:
         self._buffered = 0
         with self._using():
             try:
-                self.db = connect(path, readonly=readonly, durable=False)
+                self._connect(readonly=readonly)
             except sqlite3.DatabaseError as error:
                 if readonly or not _damaged(error):
                     raise
                 self._replace()
             if not readonly and not self._is_ours():
-                self.reset()
+                with self.remaking():
+                    pass
             self.height = self._reached = self._progress()
 
     def _is_ours(self) -> bool:
@@ -85,28 +86,55 @@ class Index:
             return bool(self.db.execute("SELECT format FROM progress").fetchone() == (FORMAT,))
         return False
 
-    def reset(self) -> None:
-        """Drop everything and start from height 0."""
+    @contextlib.contextmanager
+    def remaking(self, height: int = 0) -> Iterator[None]:
+        """Drop everything and start from a height, all in one transaction: until it ends, others
+        read what was there before.
+
+        A new file in the old one's place was rejected: who has the old one open would not see it,
+        and could take the old file's log for the new one's.
+        """
         self._forget()
-        tables = "".join(f"CREATE TABLE {name} ({sql});\n" for name, sql in TABLES.items())
-        old = "".join(f"DROP TABLE IF EXISTS {name};\n" for name in (*TABLES, "progress"))
-        try:
-            self.db.executescript(old + tables + _KEYS)
-        except sqlite3.DatabaseError as error:
-            if not _damaged(error):
-                raise
-            self.db.close()
-            self._replace()
-            self.db.executescript(tables + _KEYS)
-        with self.db:
-            self.db.execute("INSERT INTO progress VALUES (?, 0)", (FORMAT,))
-        self.height = self._reached = 0
+        with self._using():
+            try:
+                self._begin(height)
+            except sqlite3.DatabaseError as error:
+                self.db.rollback()
+                if not _damaged(error):
+                    raise
+                self.db.close()
+                self._replace()
+                self._begin(height)
+            self.height = self._reached = height
+            with self.db:
+                yield
+
+    def _begin(self, height: int) -> None:
+        self.db.execute("BEGIN IMMEDIATE")
+        for name in (*TABLES, "progress"):
+            self.db.execute(f"DROP TABLE IF EXISTS {name}")
+        for name, sql in TABLES.items():
+            self.db.execute(f"CREATE TABLE {name} ({sql})")
+        for sql in _KEYS:
+            self.db.execute(sql)
+        self.db.execute("INSERT INTO progress VALUES (?, ?)", (FORMAT, height))
+
+    def follow(self) -> None:
+        """Go over to the file that a writer has put in a damaged one's place."""
+        if self.path and self.path.exists() and self.path.stat().st_ino != self._inode:
+            with self._using():
+                self.db.close()
+                self._connect(readonly=True)
+
+    def _connect(self, *, readonly: bool) -> None:
+        self.db = connect(self.path, readonly=readonly, durable=False)
+        self._inode = self.path.stat().st_ino if self.path else 0
 
     def _replace(self) -> None:
         """Begin a new file where the old one is damaged: nothing is lost with it."""
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-        self.db = connect(self.path, durable=False)
+        self._connect(readonly=False)
 
     def _forget(self) -> None:
         for items in self._buffer.values():
@@ -137,7 +165,7 @@ class Index:
         """Write what is buffered, and the height that is reached with it; all of it or nothing."""
         if self.height == self._reached:
             return
-        with self._using(), self.db:
+        with self._using(), contextlib.nullcontext() if self.db.in_transaction else self.db:
             for table, items in self._buffer.items():
                 if items:
                     marks = ", ".join("?" * len(items[0]))

@@ -1,7 +1,8 @@
 """Looking at a chain that another process may be writing.
 
-A reader replays state diffs, so it knows every value and can prove it, and queries the index. It
-takes no lock and never writes. ``refresh`` moves on to what has been written since.
+A reader begins with a snapshot and replays the state diffs after it, so it knows every value and
+can prove it, and queries the index. It takes no lock and never writes. ``refresh`` moves on to
+what has been written since.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from dii import codec
 from dii.ledger.block import Block, Header
 from dii.ledger.index import Index
+from dii.ledger.snapshot import state_at
 from dii.ledger.state import State, decode_diff
 from dii.ledger.store import Store
 
@@ -34,14 +36,15 @@ class Reader:
     def __init__(self, chain: Path, index: Path, genesis_hash: bytes) -> None:
         self.store = Store(chain, genesis_hash, readonly=True)
         self.index = Index(index, readonly=True)
-        self.state = State()
-        self.height = -1
+        self.height = self.store.height
+        self.state = State() if self.height < 0 else state_at(self.store, self.height)
         self.header: Header | None = None
         self.refresh()
 
     def refresh(self) -> None:
         """Apply what has been written since the last call."""
-        for height, diff in self.store.diffs(self.height + 1):
+        self.index.follow()
+        for height, diff, _ in self.store.diffs(self.height + 1, self.store.height):
             self.state.apply(decode_diff(diff))
             self.height = height
         raw = self.store.block(self.height)

@@ -1,12 +1,22 @@
-"""The truth on disk: one block and one state diff a height, in one SQLite file.
+"""The truth on disk: one block and one state diff a height, and snapshots, in one SQLite file.
 
 A commit is one transaction (WAL, ``synchronous=FULL``): when ``append`` returns, the block and its
 diff survive a power cut; before, neither is there. One blob each instead of a row a key: 165
-commits a second against 32, since a commit then touches a few pages. Opening replays diffs, not
-transactions.
+commits a second against 32, since a commit then touches a few pages. Opening reads the newest
+snapshot and the diffs after it, not transactions (:mod:`dii.ledger.snapshot`).
 
-One process writes, held by a lock on a file beside the database, which the kernel releases however
-the process ends. Others read while it writes.
+Disks forget. SQLite notices a page that is no page, not a changed digit in it; and where a frame
+of its write-ahead log is damaged, it takes all that follows for a commit that never ended. So a
+row carries the SHA-256 of its height and bytes, compared whenever they are read, and the height
+that was last acknowledged stands in a second file. That file is not waited for, so after a power
+cut it may lag behind the chain; when it is ahead, blocks were lost, and that is said instead of
+going on without them. A chain is looked at through a connection that cannot write, since closing
+any other would fold a damaged log into the file; the one that writes opens with the first block.
+A hash chain over the rows was rejected: it would show nothing more of a disk's faults, and
+somebody who forges rows can compute it anew. Forgery is what headers, roots and ``verify`` are for.
+
+One process writes, held by a lock on that second file, which the kernel releases however the
+process ends. Others read while it writes.
 """
 
 from __future__ import annotations
@@ -14,22 +24,42 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
-from dii.errors import StoreBroken, StoreLocked, WrongChain
+from dii.errors import BlockDamaged, StoreBroken, StoreLocked, WrongChain
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+KEEP: Final = 2
+"""Snapshots kept, beside the one that a chain may begin with."""
+QUICK: Final = 1 << 26
+"""Bytes of a file up to which a writer first checks how its pages hang together."""
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE blocks (height INTEGER PRIMARY KEY, block BLOB NOT NULL, diff BLOB NOT NULL);
+CREATE TABLE blocks (height INTEGER PRIMARY KEY, sums BLOB NOT NULL, root BLOB NOT NULL,
+    diff BLOB NOT NULL, block BLOB NOT NULL);
+CREATE TABLE snapshots (height INTEGER PRIMARY KEY, sum BLOB NOT NULL, manifest BLOB NOT NULL);
+CREATE TABLE chunks (place INTEGER PRIMARY KEY, chunk BLOB NOT NULL);
 """
+# What opening reads stands before the block, so that it need not walk through the block's pages.
+_PLACES: Final = 12
+"""Bits of a chunk's place that are its number; those above are its snapshot's height."""
+
+
+class Piece(NamedTuple):
+    """One chunk of a snapshot of the state after a height; the last brings the manifest."""
+
+    height: int
+    number: int
+    chunk: bytes
+    manifest: bytes = b""
 
 
 class Store:
-    """Blocks and diffs of one chain.
+    """Blocks, diffs and snapshots of one chain.
 
     Parameters
     ----------
@@ -46,43 +76,115 @@ class Store:
         Another process writes to this chain.
     WrongChain
         The file belongs to another genesis.
+    BlockDamaged
+        Blocks that were acknowledged are missing.
     StoreBroken
         The file cannot be read as a chain.
     """
 
     def __init__(self, path: Path | None, genesis_hash: bytes, *, readonly: bool = False) -> None:
         self.path = path
+        self._genesis = genesis_hash
         self._lock: IO[bytes] | None = None
+        self._writer: sqlite3.Connection | None = None
         if path is not None and not readonly:
             self._lock = _lock(path)
         try:
             with self._reading():
-                self._db = connect(path, readonly=readonly)
-                self._check(genesis_hash, create=not readonly)
+                if path is None:
+                    self._db = self._writer = connect(None)
+                else:
+                    if not readonly:
+                        path.touch()
+                    self._db = connect(path, readonly=True)
+                self._check(create=not readonly)
         except BaseException:
             self.close()
             raise
 
-    def _check(self, genesis_hash: bytes, *, create: bool) -> None:
-        known = self._db.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchone()
-        if known is None and create:
-            values = f"('genesis', x'{genesis_hash.hex()}'), ('format', x'{FORMAT:02x}')"
-            self._db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES {values}; COMMIT;")
+    def _check(self, *, create: bool) -> None:
+        acknowledged = _acknowledged(self.path)  # before the height, which may rise meanwhile
+        if create and acknowledged < 0 and self._is_empty():
+            values = f"('genesis', x'{self._genesis.hex()}'), ('format', x'{FORMAT:02x}')"
+            script = f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES {values}; COMMIT;"
+            self._writing().executescript(script)
+        elif create and self.path and self.path.stat().st_size <= QUICK:
+            self.check()
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
         if meta.get("format") != bytes([FORMAT]):
             raise StoreBroken(file=self.path, message=f"format {meta.get('format')!r} is not ours")
-        if meta.get("genesis") != genesis_hash:
-            raise WrongChain(file=self.path, expected=genesis_hash.hex()[:8])
+        if meta.get("genesis") != self._genesis:
+            raise WrongChain(file=self.path, expected=self._genesis.hex()[:8])
+        if acknowledged > self.height:
+            message = (
+                f"missing, and so is what followed up to {acknowledged}. If an older copy was put"
+                f" back on purpose, delete chain.lock to go on from there"
+            )
+            raise BlockDamaged(file=self.path, height=self.height + 1, message=message)
+
+    def _is_empty(self) -> bool:
+        """Tell a file that was never written from one whose list of tables is damaged."""
+        (pages,) = self._db.execute("PRAGMA page_count").fetchone()
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return bool(pages <= 1 and not tables)
+
+    def check(self) -> None:
+        """Check how the file's pages hang together: damage that no row that is read shows yet.
+
+        Raises
+        ------
+        BlockDamaged
+            Naming the first height that the damage touches.
+        StoreBroken
+            It touches none.
+        """
+        try:
+            found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except sqlite3.Error as error:
+            found = str(error)
+        if found != "ok":
+            for _ in self.blocks(self.base):
+                pass
+            raise StoreBroken(file=self.path, message=f"damaged outside its blocks ({found})")
 
     @property
     def height(self) -> int:
         """Height of the last durable block; -1 before the genesis is written as height 0."""
-        with self._reading():
-            (height,) = self._db.execute("SELECT max(height) FROM blocks").fetchone()
-        return -1 if height is None else int(height)
+        return self._number("SELECT coalesce(max(height), -1) FROM blocks")
 
-    def append(self, height: int, block: bytes, diff: bytes) -> None:
+    @property
+    def base(self) -> int:
+        """The first height: 0, or that of the snapshot with which the chain began here."""
+        return self._number("SELECT coalesce(min(height), 0) FROM blocks")
+
+    def diff_bytes(self, first: int) -> int:
+        """Return how many bytes the diffs from a height on have."""
+        query = "SELECT coalesce(sum(length(diff)), 0) FROM blocks WHERE height >= ?"
+        return self._number(query, first)
+
+    def chunk_bytes(self, height: int) -> int:
+        """Return how many bytes the chunks of a height's snapshot have."""
+        query = f"SELECT coalesce(sum(length(chunk)), 0) FROM chunks WHERE place >> {_PLACES} = ?"
+        return self._number(query, height)
+
+    def _number(self, query: str, *parameters: int) -> int:
+        with self._reading():
+            return int(self._db.execute(query, parameters).fetchone()[0])
+
+    # --- writing ---------------------------------------------------------------------------
+
+    def append(self, height: int, block: bytes, diff: bytes, root: bytes, *pieces: Piece) -> None:
         """Make a block and its diff durable; they are when this returns.
+
+        Parameters
+        ----------
+        height, block, diff
+            As :meth:`blocks` yields them.
+        root
+            The state's root after the block.
+        pieces
+            Of snapshots, written with it. A snapshot is there once its last piece is; older ones
+            than the last two go then.
 
         Raises
         ------
@@ -90,54 +192,149 @@ class Store:
             The disk is full or failing; nothing of the block is there. The store is closed: what
             was executed is lost, and nothing may follow it.
         """
+        row = (height, self._sum(height, root, diff) + self._sum(height, block), root, diff, block)
+        with self._transaction(f"block {height}") as db:
+            db.execute("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", row)
+            for piece in pieces:
+                self._put(db, piece)
+        if self._lock is not None:
+            with contextlib.suppress(OSError):  # the block is durable all the same
+                self._lock.seek(0)
+                self._lock.write(b"%020d\n" % height)
+
+    def keep(self, pieces: Iterable[Piece]) -> None:
+        """Make pieces of a snapshot durable without a block; raises as :meth:`append` does."""
+        with self._transaction("a snapshot") as db:
+            for piece in pieces:
+                self._put(db, piece)
+
+    @contextlib.contextmanager
+    def _transaction(self, what: str) -> Iterator[sqlite3.Connection]:
         try:
-            with self._db:
-                self._db.execute("INSERT INTO blocks VALUES (?, ?, ?)", (height, block, diff))
+            with self._writing() as db:
+                yield db
         except sqlite3.Error as error:
             self.close()
-            message = f"block {height} was not written ({error}); mend the disk and start again"
+            message = f"{what} was not written ({error}); mend the disk and start again"
             raise StoreBroken(file=self.path, message=message) from error
 
-    def block(self, height: int) -> bytes | None:
-        """Return the bytes of a block, or None where there is none."""
-        with self._reading():
-            query = "SELECT block FROM blocks WHERE height = ?"
-            row = self._db.execute(query, (height,)).fetchone()
-        return row[0] if row else None
+    def _put(self, db: sqlite3.Connection, piece: Piece) -> None:
+        place = piece.height << _PLACES | piece.number
+        db.execute("INSERT INTO chunks VALUES (?, ?)", (place, piece.chunk))
+        if piece.manifest:
+            row = (piece.height, self._sum(piece.height, piece.manifest), piece.manifest)
+            db.execute("INSERT INTO snapshots VALUES (?, ?, ?)", row)
+            kept = f"SELECT height FROM snapshots ORDER BY height DESC LIMIT {KEEP}"
+            base = "SELECT min(height) FROM blocks"
+            db.execute(f"DELETE FROM snapshots WHERE height NOT IN ({kept}) AND height > ({base})")
+            # Also what is left of a snapshot in the middle of which the node stopped.
+            rest = f"place >> {_PLACES} NOT IN (SELECT height FROM snapshots)"
+            db.execute(f"DELETE FROM chunks WHERE {rest}")
 
-    def blocks(self, first: int = 1) -> Iterator[tuple[int, bytes, bytes]]:
-        """Yield (height, block, diff) in order of height.
+    def _writing(self) -> sqlite3.Connection:
+        if self._writer is None:
+            if self._lock is None:
+                raise sqlite3.OperationalError("opened to look only")
+            self._writer = connect(self.path)
+        return self._writer
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def block(self, height: int) -> bytes | None:
+        """Return the bytes of a block, or None where there is none.
 
         Raises
         ------
-        StoreBroken
-            A height is missing.
+        BlockDamaged
+            They are not those that were written.
         """
-        yield from self._rows("block, diff", first)
+        with self._reading(height):
+            query = "SELECT sums, block FROM blocks WHERE height = ?"
+            row = self._db.execute(query, (height,)).fetchone()
+        if row is None:
+            return None
+        self._compare(height, row[0], 32, row[1])
+        return bytes(row[1])
 
-    def diffs(self, first: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Yield (height, diff) in order of height, from the genesis state at height 0."""
-        yield from self._rows("diff", first)
+    def blocks(self, first: int = 1) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+        """Yield (height, diff, root, block) in order of height, to the last.
 
-    def _rows(self, columns: str, first: int) -> Iterator[Any]:
-        query = f"SELECT height, {columns} FROM blocks WHERE height >= ? ORDER BY height"
+        Raises
+        ------
+        BlockDamaged
+            A height is missing, or its bytes are not those that were written.
+        """
+        yield from self._rows(", block", first, self.height)
+
+    def diffs(self, first: int, last: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield (height, diff, root) in order of height, from the genesis state at height 0."""
+        yield from self._rows("", first, last)
+
+    def _rows(self, more: str, first: int, last: int) -> Iterator[Any]:
+        columns = f"height, sums, root, diff{more}"
+        query = f"SELECT {columns} FROM blocks WHERE height BETWEEN ? AND ? ORDER BY height"
         with self._reading():
-            for expected, row in enumerate(self._db.execute(query, (first,)), first):
-                if row[0] != expected:
-                    raise StoreBroken(file=self.path, message=f"block {expected} is missing")
-                yield row
+            rows = self._db.execute(query, (first, last))
+        for expected in range(first, last + 1):
+            with self._reading(expected):
+                height, sums, root, diff, *block = rows.fetchone() or [None] * 4
+            if height != expected:
+                raise BlockDamaged(file=self.path, height=expected, message="missing")
+            self._compare(height, sums, 0, root, diff)
+            if block:
+                self._compare(height, sums, 32, *block)
+            yield (height, diff, root, *block)
+
+    def snapshots(self) -> list[int]:
+        """Return the heights of the snapshots, the newest first."""
+        with self._reading():
+            rows = self._db.execute("SELECT height FROM snapshots ORDER BY height DESC")
+            return [height for (height,) in rows]
+
+    def manifest(self, height: int) -> bytes:
+        """Return the manifest of a snapshot.
+
+        Raises
+        ------
+        BlockDamaged
+            There is none, or it is not what was written.
+        """
+        with self._reading(height):
+            query = "SELECT sum, manifest FROM snapshots WHERE height = ?"
+            total, manifest = self._db.execute(query, (height,)).fetchone() or (b"", b"")
+        self._compare(height, total, 0, manifest)
+        return bytes(manifest)
+
+    def chunk(self, height: int, number: int) -> bytes:
+        """Return a chunk of a snapshot, empty where there is none; its hash is the manifest's."""
+        with self._reading(height):
+            query = "SELECT chunk FROM chunks WHERE place = ?"
+            row = self._db.execute(query, (height << _PLACES | number,)).fetchone()
+        return row[0] if row and type(row[0]) is bytes else b""
+
+    def _sum(self, height: int, *parts: bytes) -> bytes:
+        return sha256(b"".join((self._genesis, height.to_bytes(8), *parts))).digest()
+
+    def _compare(self, height: int, sums: object, at: int, *parts: object) -> None:
+        known = [part for part in (sums, *parts) if isinstance(part, bytes)]
+        if len(known) <= len(parts) or known[0][at : at + 32] != self._sum(height, *known[1:]):
+            raise BlockDamaged(file=self.path, height=height, message="not what was written")
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _reading(self, height: int | None = None) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
+            if height is not None:
+                raise BlockDamaged(file=self.path, height=height, message=error) from error
             raise StoreBroken(file=self.path, message=str(error)) from error
 
     def close(self) -> None:
         """Close the file and release the lock."""
         if hasattr(self, "_db"):
             self._db.close()
+        if self._writer is not None:
+            self._writer.close()  # the last to close folds the log into the file
         if self._lock is not None:
             self._lock.close()
 
@@ -160,15 +357,26 @@ def connect(
         return sqlite3.connect(":memory:", check_same_thread=False)
     uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
     db = sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
+    db.execute("PRAGMA cell_size_check=ON")
     if not readonly:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
     return db
 
 
+def _acknowledged(path: Path | None) -> int:
+    """Return the height that the lock's file names, or -1: nobody waited for it to be written."""
+    try:
+        return int(path.with_suffix(".lock").read_bytes()) if path else -1
+    except (OSError, ValueError):
+        return -1
+
+
 def _lock(path: Path) -> IO[bytes]:
     try:
-        file = path.with_suffix(".lock").open("ab")
+        lock = path.with_suffix(".lock")
+        lock.touch()
+        file = lock.open("r+b", buffering=0)
     except OSError as error:
         raise StoreBroken(file=path, message=str(error)) from error
     try:
