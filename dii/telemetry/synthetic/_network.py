@@ -215,6 +215,8 @@ def _places(
     offset = bell(rng, (len(placed), 2)) * np.sqrt(members)[:, None]
     # Some stand beside another: the first of a random order beside the last.
     seen, spread = live[placed], 1.0
+    # Networks larger than the published one fill the same land.
+    aim = _MEDIAN_KM * min(1.0, (PUBLISHED / len(region)) ** 0.5)
     quiet = _beside(rng, np.flatnonzero(~seen), _PAIRED_QUIET)
     pairs = np.concatenate((_beside(rng, np.flatnonzero(seen), _PAIRED_LIVE), quiet))
     distance, bearing = 0.28 * rng.random(len(pairs)) ** 2, 2 * np.pi * rng.random(len(pairs))
@@ -223,10 +225,10 @@ def _places(
         place = middle + _degrees(spread * offset, middle)
         place[pairs[:, 0]] = place[pairs[:, 1]] + _degrees(step, place[pairs[:, 1]])
         _, apart = nearest(place[seen, 0], place[seen, 1], 1)
-        median = float(np.median(apart)) if apart.size else _MEDIAN_KM
-        if abs(median / _MEDIAN_KM - 1) < 0.02:
+        median = float(np.median(apart)) if apart.size else aim
+        if abs(median / aim - 1) < 0.02:
             break
-        spread = min(max(spread * _MEDIAN_KM / median, 0.05), 20.0)
+        spread = min(max(spread * aim / median, 0.05), 20.0)
     latitude, longitude = np.full(len(region), np.nan), np.full(len(region), np.nan)
     latitude[placed], longitude[placed] = np.round(place, 5).T
     return latitude, longitude
