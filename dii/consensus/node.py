@@ -34,7 +34,7 @@ from dii.genesis import Genesis
 from dii.ledger import block as blocks
 from dii.ledger.block import Block, Header
 from dii.ledger.index import Index
-from dii.ledger.snapshot import LEAST, ROW, Assembly, cut, state_at
+from dii.ledger.snapshot import LEAST, ROW, WEIGHT, Assembly, cut, state_at
 from dii.ledger.state import State, decode_diff, encode_diff, uncollected
 from dii.ledger.store import Piece, Store
 
@@ -140,7 +140,7 @@ class Node:
     def _snapshot(self, size: int, root: bytes) -> Iterator[Piece]:
         """Yield the next piece of a snapshot where one is due or under way."""
         self._debt += size + ROW
-        if self._pieces is None and self._debt >= max(self._size, LEAST):
+        if self._pieces is None and self._debt >= max(WEIGHT * self._size, LEAST):
             self._pieces = cut(self.height, root, self.state.pairs())
             self._debt = self._size = self._surplus = 0
         if self._pieces is not None:

@@ -9,8 +9,8 @@ SHA-256. Nobody has to vouch for a manifest: chunks are bounded and compared bef
 parsed, and the state is handed out once the tree that was built from it has the root that the
 reader trusts, from a header. What a liar can do is waste the bytes that the manifest admits.
 
-A node takes them by itself, when the diffs since the last one outweigh it: then what snapshots
-cost is a fraction of what the diffs cost, and opening reads at most about twice the state. A
+A node takes them by itself, when the diffs since the last one far outweigh it: so snapshots cost
+a few percent of what the blocks cost, and opening reads a bounded multiple of the state. A
 state of a million accounts takes seconds to sort and encode, and no block may wait so long, so
 the pairs are held fast at one height, which is a copy of references, and each block writes one
 chunk; the last one brings the manifest. Sorting is done as far as the next chunk needs it.
@@ -37,8 +37,10 @@ MAX_CHUNK: Final = CHUNK + codec.MAX_SIZE
 MAX_CHUNKS: Final = 1 << 12
 ROW: Final = 200
 """Bytes of a diff that take as long as opening one more row."""
-LEAST: Final = 1 << 18
-"""Bytes of diffs, with their rows, below which no snapshot pays."""
+LEAST: Final = 1 << 22
+"""Bytes of diffs, with their rows, below which no snapshot pays: a quarter of a second to open."""
+WEIGHT: Final = 4
+"""How many times its size the diffs since a snapshot must have before the next one."""
 
 _RUN: Final = 4_096
 _log = logging.getLogger(__name__)
