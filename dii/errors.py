@@ -383,10 +383,10 @@ class MetricOutOfRange(TransactionError):
 
 
 class AlreadyBound(TransactionError):
-    """A gateway that has an owner, or belongs to another scope."""
+    """A gateway or an application that belongs to another scope."""
 
     code = 17
-    template = "gateway {gateway} is bound to {owner} in scope {scope!r} already"
+    template = "{kind} {hash} is bound to {owner} in scope {scope!r} already"
 
 
 class NotTheOwner(TransactionError):

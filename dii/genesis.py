@@ -25,7 +25,7 @@ from dii import codec, crypto, minting
 from dii.codec import Value
 from dii.errors import DiiError, GenesisError, MetricNotReported
 from dii.minting.spec import Spec, from_spec
-from dii.telemetry.schema import METRICS
+from dii.telemetry.schema import METRICS, USAGE
 from dii.units import MAX_AMOUNT, SECOND, UNIT_PREFIX, Currency, to_microseconds
 
 MAX_BYTES: Final = 1 << 24
@@ -91,20 +91,25 @@ class ValidatorSection(_Part):
 
 
 class ScopeSection(_Part):
-    """A set of gateways, who reports on them, and which metrics they give."""
+    """A set of gateways, who reports on them, and which metrics and usage they give."""
 
     name: _Name
-    reporters: Annotated[list[_AddressText], Field(min_length=1, max_length=1)]
+    reporters: Annotated[list[_AddressText], Field(min_length=1, max_length=64)]
     metrics: Annotated[list[str], Field(min_length=1, max_length=32)]
+    usage: Annotated[list[str], Field(max_length=32)] = []
 
     @model_validator(mode="after")
     def _known_metrics(self) -> Self:
-        unknown = [name for name in self.metrics if name not in METRICS]
-        if unknown:
-            msg = f"unknown metric {unknown[0]!r}; there is {', '.join(METRICS)}"
-            raise ValueError(msg)
-        if self.metrics != [name for name in METRICS if name in self.metrics]:
-            msg = f"each metric once, in this order: {', '.join(METRICS)}"
+        for given, known in ((self.metrics, METRICS), (self.usage, USAGE)):
+            unknown = [name for name in given if name not in known]
+            if unknown:
+                msg = f"unknown metric {unknown[0]!r}; there is {', '.join(known)}"
+                raise ValueError(msg)
+            if given != [name for name in known if name in given]:
+                msg = f"each metric once, in this order: {', '.join(known)}"
+                raise ValueError(msg)
+        if len(set(self.reporters)) < len(self.reporters):
+            msg = "a reporter stands twice; each has one voice"
             raise ValueError(msg)
         return self
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from dii import codec, crypto
@@ -30,6 +31,9 @@ VALIDATOR, REPORTER, ALICE, BOB, CAROL, THIEF = PEOPLE = tuple(
     for name in ("validator", "reporter", "alice", "bob", "carol", "thief")
 )
 
+REPORTERS = (REPORTER, *(SigningKey.derive(7, f"reporter-{n}") for n in range(2, 8)))
+"""Of scopes with several; none has any money."""
+
 START = 1_524_268_800 * SECOND
 """2018-04-21T00:00:00Z, in microseconds."""
 EPOCH = 3_600 * SECOND
@@ -40,7 +44,7 @@ GAS = 1_000_000
 """More than any message here needs."""
 
 Rows = Mapping[bytes, Sequence[int | None]]
-"""Gateway hash to its metrics, in the order of the scope's."""
+"""Gateway hash (or key of a row of usage) to its metrics, in the order of the scope's."""
 
 
 def gateway(number: int) -> bytes:
@@ -72,10 +76,19 @@ def stream(
     }
 
 
-def scope(name: str = "main", metrics: Sequence[str] = ("online_ppm",)) -> dict[str, Any]:
-    """Return a scope of the reporter's as a genesis describes it."""
-    reporters = [format_address(REPORTER.address)]
-    return {"name": name, "reporters": reporters, "metrics": list(metrics)}
+def scope(
+    name: str = "main",
+    metrics: Sequence[str] = ("online_ppm",),
+    reporters: Sequence[SigningKey] = (REPORTER,),
+    usage: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return a scope, of the one reporter's by default, as a genesis describes it."""
+    return {
+        "name": name,
+        "reporters": [format_address(key.address) for key in reporters],
+        "metrics": list(metrics),
+        "usage": list(usage),
+    }
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -122,17 +135,31 @@ def report(
     scope: str = "main",
     metrics: Sequence[str] = ("online_ppm",),
     chunk_rows: int = 1_000,
+    usage: Rows = MappingProxyType({}),
+    usage_columns: Sequence[str] = (),
 ) -> list[ReportManifest | ReportChunk]:
     """Return a report's manifest and its chunks of at most ``chunk_rows`` rows."""
-    gateways = sorted(rows)
+    parts = [
+        chunks_of(rows, len(metrics), chunk_rows),
+        chunks_of(usage, len(usage_columns), chunk_rows),
+    ]
+    hashes = [tuple(crypto.sha256(chunk) for chunk in chunks) for chunks in parts]
+    manifest = ReportManifest(
+        scope, epoch, len(rows), tuple(metrics), hashes[0],
+        len(usage), tuple(usage_columns), hashes[1],
+    )  # fmt: skip
+    return [manifest, *(ReportChunk(scope, epoch, chunk) for chunk in (*parts[0], *parts[1]))]
+
+
+def chunks_of(rows: Rows, columns: int, chunk_rows: int) -> list[bytes]:
+    """Return the chunks of rows by key, in the order of keys."""
+    keys = sorted(rows)
     chunks = []
-    for at in range(0, len(gateways), chunk_rows):
-        part = gateways[at : at + chunk_rows]
-        columns = [[rows[one][number] for one in part] for number in range(len(metrics))]
-        chunks.append(Page(part, columns).encode())
-    hashes = tuple(crypto.sha256(chunk) for chunk in chunks)
-    manifest = ReportManifest(scope, epoch, len(gateways), tuple(metrics), hashes)
-    return [manifest, *(ReportChunk(scope, epoch, chunk) for chunk in chunks)]
+    for at in range(0, len(keys), chunk_rows):
+        part = keys[at : at + chunk_rows]
+        values = [[rows[one][number] for one in part] for number in range(columns)]
+        chunks.append(Page(part, values).encode())
+    return chunks
 
 
 class Chain:

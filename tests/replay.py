@@ -106,7 +106,7 @@ class Replay:
     def talk(self) -> bytes:
         """Return what somebody says."""
         key, other = PEOPLE[self.draw(4)], PEOPLE[self.draw(4)]
-        address = [other.address, claim_address(OPERATORS[self.draw(3)]), bytes(20)][self.draw(3)]
+        address = [other.address, claim_address("main", OPERATORS[self.draw(3)]), bytes(20)][self.draw(3)]
         match self.draw(10):
             case 0:
                 return self.say(key, Burn(self.draw(5_000)))
@@ -134,7 +134,7 @@ class Replay:
 
     def run(self) -> dict[str, object]:
         """Make all blocks; return what they come to."""
-        owners = [key.address for key in PEOPLE] + [claim_address(one) for one in OPERATORS]
+        owners = [key.address for key in PEOPLE] + [claim_address("main", one) for one in OPERATORS]
         for name, first in (("main", 1), ("other", 25)):
             bindings = tuple(
                 (gateway(number), owners[self.draw(len(owners))])

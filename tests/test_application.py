@@ -127,7 +127,7 @@ def merkle_root(leaves: list[bytes]) -> bytes:
 # --- any sequence of messages, against a model ---------------------------------------------------
 
 OPERATORS = [bytes([0xC0 + n]) * 20 for n in range(2)]
-CLAIMS = [claim_address(operator) for operator in OPERATORS]
+CLAIMS = [claim_address("main", operator) for operator in OPERATORS]
 SIGNERS = [ALICE, BOB, CAROL, THIEF, REPORTER]
 OWNERS = [ALICE.address, BOB.address, *CLAIMS, *CLAIMS, TREASURY]
 METRICS_OF = {

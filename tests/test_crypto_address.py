@@ -135,7 +135,7 @@ def test_addresses_are_what_the_protocol_says() -> None:
     assert address.hex() == "21fe31dfa154a261626bf854046fd2271b7bed4b"
     assert crypto.format_address(address) == "dii1y8lrrhap2j3xzcntlp2qgm7jyudhhm2tvxmg0e"
     assert crypto.contract_address(address, 1).hex() == "44c0e13526dbee8d313e87729ab48a47c542411f"
-    assert crypto.claim_address(address).hex() == "2f92609f374f34dd8d969a3e3eec542db670c5b8"
+    assert crypto.claim_address("main", address).hex() == "ab588c0b9e3e392c9082cc31aa87f49a1201cc40"
 
 
 @given(st.lists(st.tuples(ADDRESSES, st.integers(0, 2**63 - 1)), min_size=2, unique=True))
@@ -143,7 +143,8 @@ def test_accounts_of_different_kinds_or_origins_never_share_an_address(
     origins: list[tuple[bytes, int]],
 ) -> None:
     addresses = [crypto.contract_address(*origin) for origin in origins]
-    addresses += [crypto.claim_address(operator) for operator in {who for who, _ in origins}]
+    operators = {who for who, _ in origins}
+    addresses += [crypto.claim_address(scope, who) for scope in ("a", "ab") for who in operators]
     assert len(set(addresses)) == len(addresses)
 
 

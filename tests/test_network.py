@@ -450,7 +450,7 @@ def test_an_operator_called_like_an_account_of_the_network_gets_a_claim_account(
         own = network.home.address(name)
         network.ingest(load(str(registry), *FILES[1:]))
         network.run(epochs=1)
-        claim = claim_address(keyed_hash(network.home.network_key, "operator", name))
+        claim = claim_address("main", keyed_hash(network.home.network_key, "operator", name))
         assert network.receipt(listed["id"], 0).leaf.payee == claim
         assert network.home.address(name) == own
         assert len(set(network.accounts()["account"])) == len(network.accounts())
@@ -835,5 +835,5 @@ def test_names_and_keys_do_not_stand_on_the_chain(whole):
     for plain in ids:
         assert bytes.fromhex(plain) not in stored
     hashed = keyed_hash(whole.home.network_key, "operator", "north-iot")
-    assert claim_address(hashed) in stored
+    assert claim_address("main", hashed) in stored
     assert whole.home.network_key not in stored

@@ -73,7 +73,7 @@ def steps() -> Iterator[tuple[list[bytes], int | None]]:
         wires = [one(REPORTER, nonce + at, message) for at, message in enumerate(messages)]
         nonce += len(wires)
         yield wires, START + (epoch + 1) * EPOCH
-        yield [one(BOB, epoch, Transfer(claim_address(OPERATOR), 10**10))], None
+        yield [one(BOB, epoch, Transfer(claim_address("main", OPERATOR), 10**10))], None
     yield [one(THIEF, 0, Transfer(ALICE.address, 1)), b"no transaction"], None
     yield [], None
 

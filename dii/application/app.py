@@ -430,7 +430,7 @@ def write_genesis(state: State, genesis: Genesis) -> None:
         state.put(VALIDATORS, Validator(validator.power), bytes.fromhex(validator.public_key))
     for scope in genesis.scopes:
         reporters = tuple(parse_address(text) for text in scope.reporters)
-        state.put(SCOPES, Scope(reporters, tuple(scope.metrics), 0), scope.name)
+        state.put(SCOPES, Scope(reporters, tuple(scope.metrics), tuple(scope.usage), 0), scope.name)
     for position, stream in enumerate(genesis.streams):
         record = Stream(
             position, stream.scope, stream.rule.spec, stream.policy.spec, stream.rest, 0

@@ -1,4 +1,11 @@
-"""Whose a gateway is: bindings by reporters, hand-overs by owners, and claims of claim accounts."""
+"""Whose a gateway or an application is, and who may use a claim account.
+
+Of a scope's n >= 3f + 1 reporters f may lie. So f + 1 of them bind a hash for the first time or
+open a claim account: one of those is honest. Whoever is bound keeps what is theirs unless they
+hand it on, or 2f + 1 reporters name somebody else; then the governance's delay gives everybody
+time to object. A reporter that repeats what is decided already does no harm: reporters do not know
+in which order their messages arrive.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +14,105 @@ from dataclasses import replace
 from dii import crypto
 from dii.application import bank, gas
 from dii.application.context import Context
-from dii.application.messages import AssignGateway, Claim, RegisterGateways
-from dii.application.records import FORWARDS, GATEWAYS, SCOPES, Binding, Forward
+from dii.application.messages import AssignGateway, Claim, RegisterApplications, RegisterGateways
+from dii.application.naming import Kind, agree, enqueue, withdraw
+from dii.application.records import (
+    APPLICATIONS,
+    FORWARDS,
+    GATEWAYS,
+    SCOPES,
+    Binding,
+    Forward,
+    Lapse,
+    Scope,
+)
 from dii.application.settling import UNATTRIBUTED, epoch_status
 from dii.crypto import format_address
 from dii.errors import AlreadyBound, AlreadyClaimed, BadMessage, NotTheOwner, UnknownGateway
+from dii.ledger.state import Table
 
 
 def register_gateways(context: Context, message: RegisterGateways) -> bool:
-    """Bind gateways that have no owner yet, from the oldest epoch that is not settling."""
-    scope = context.scope_of_reporter(message.scope)
+    """Name the owners of gateways; see :func:`_register`."""
+    return _register(context, "gateway", GATEWAYS, message)
+
+
+def register_applications(context: Context, message: RegisterApplications) -> bool:
+    """Name the consumers of applications; see :func:`_register`."""
+    return _register(context, "application", APPLICATIONS, message)
+
+
+def _register(
+    context: Context,
+    kind: Kind,
+    table: Table[Binding],
+    message: RegisterGateways | RegisterApplications,
+) -> bool:
+    """Bind what has no owner from the oldest epoch that is not settling, and the rest later.
+
+    f + 1 reporters bind for the first time. 2f + 1 bind to another account, from the first epoch
+    that begins after the delay; what they decide last replaces what has not come into effect.
+    """
+    state, name = context.state, message.scope
+    scope = context.scope_of_reporter(name)
     context.meter.charge(gas.BINDING * len(message.bindings))
-    status = epoch_status(
-        context.state, context.chain, message.scope, scope.next_epoch, context.time
-    )
-    since = scope.next_epoch + (status == "settling")
-    for gateway, owner in message.bindings:
-        if gateway == UNATTRIBUTED:
-            raise BadMessage(kind="RegisterGateways", message="the zero hash is no gateway")
-        bound = context.state.get(GATEWAYS, gateway)
-        if bound is not None:
-            raise AlreadyBound(
-                gateway=gateway.hex(),
-                owner=format_address(bound.owners[-1][1]),
-                scope=bound.scope,
-            )
-        context.state.put(GATEWAYS, Binding(message.scope, ((since, owner),)), gateway)
-        context.emit("gateways", gateway, message.scope, owner, since)
+    undecided = []
+    for key, owner in message.bindings:
+        if key == UNATTRIBUTED:
+            raise BadMessage(kind=type(message).__name__, message=f"the zero hash is no {kind}")
+        bound = state.get(table, key)
+        if bound is not None and bound.scope != name:
+            last = format_address(bound.owners[-1][1])
+            raise AlreadyBound(kind=kind, hash=key.hex(), owner=last, scope=bound.scope)
+        if bound is not None and bound.owners[-1][1] == owner:
+            withdraw(state, kind, name, key, context.sender, context.time)
+            continue
+        needed = scope.liars + 1 if bound is None else 2 * scope.liars + 1
+        vote = context.sender, owner
+        if not agree(state, context.chain, context.time, kind, (name, scope), key, vote, needed):
+            undecided.append(key)
+        elif bound is None:
+            status = epoch_status(state, context.chain, name, scope.next_epoch, context.time)
+            since = scope.next_epoch + (status == "settling")
+            _bind(context, table, key, Binding(name, ((since, owner),)))
+        else:
+            since = max(context.epoch + 1, context.epoch_after(context.chain.report_window))
+            in_effect = [pair for pair in bound.owners if pair[0] <= context.epoch + 1]
+            if in_effect[-1][1] != owner:
+                in_effect.append((since, owner))
+            _bind(context, table, key, replace(bound, owners=_needed(scope, in_effect)))
+    if undecided:
+        lapse = Lapse(kind, name, context.sender, context.time, tuple(undecided))
+        enqueue(state, lapse)
     return context.spend_allowance(len(message.bindings))
 
 
+def _bind(context: Context, table: Table[Binding], key: bytes, binding: Binding) -> None:
+    context.state.put(table, binding, key)
+    if table is GATEWAYS:
+        since, owner = binding.owners[-1]
+        context.emit("gateways", key, binding.scope, owner, since)
+
+
+def _needed(scope: Scope, owners: list[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
+    """Return the last owner that an unsettled epoch may still need, and all after."""
+    first = max([at for at, _ in owners if at <= scope.next_epoch], default=0)
+    return tuple(pair for pair in owners if pair[0] >= first)
+
+
 def assign_gateway(context: Context, message: AssignGateway) -> bool:
-    """Hand a gateway on from the next epoch; until then its owner is paid."""
+    """Hand a gateway on from the next epoch; until then its owner is paid.
+
+    What reporters have decided for a later epoch stands: no owner can put it off.
+    """
     context.meter.charge(gas.BINDING)
     bound = context.state.get(GATEWAYS, message.gateway)
     if bound is None:
         raise UnknownGateway(gateway=message.gateway.hex())
-    owner = bank.resolve(context.state, bound.owners[-1][1])
+    since = context.epoch + 1
+    last = bound.owner(since)
+    assert last is not None, "a first binding acts no later than the next epoch"
+    owner = bank.resolve(context.state, last)
     if owner != context.sender:
         raise NotTheOwner(
             gateway=message.gateway.hex(),
@@ -52,31 +121,39 @@ def assign_gateway(context: Context, message: AssignGateway) -> bool:
         )
     scope = context.state.get(SCOPES, bound.scope)
     assert scope is not None
-    since = context.epoch + 1
-    owners = [pair for pair in bound.owners if pair[0] < since]
-    # The last owner that an unsettled epoch may still need, and all after.
-    first = max([at for at, _ in owners if at <= scope.next_epoch], default=0)
-    kept = tuple(pair for pair in owners if pair[0] >= first)
-    binding = replace(bound, owners=(*kept, (since, message.to)))
-    context.state.put(GATEWAYS, binding, message.gateway)
+    before = [pair for pair in bound.owners if pair[0] < since]
+    later = [pair for pair in bound.owners if pair[0] > since]
+    owners = _needed(scope, [*before, (since, message.to), *later])
+    context.state.put(GATEWAYS, replace(bound, owners=owners), message.gateway)
     context.emit("gateways", message.gateway, bound.scope, message.to, since)
     return False
 
 
 def claim(context: Context, message: Claim) -> bool:
-    """Open a claim account to a key: its money moves, and what still comes is forwarded."""
-    context.scope_of_reporter(message.scope)
-    if message.public_key.startswith(crypto.CLAIM_DOMAIN):  # forwarding is one step, to a key
-        raise BadMessage(kind="Claim", message="it names a claim account, not a key")
-    address = crypto.claim_address(message.operator)
-    forward = context.state.get(FORWARDS, address)
-    if forward is not None:
-        raise AlreadyClaimed(account=format_address(address), owner=format_address(forward.to))
-    owner = crypto.address_of(message.public_key)
+    """Open a claim account to the key that f + 1 reporters of its scope name.
+
+    Its money moves, and what still comes is forwarded.
+    """
+    state, name = context.state, message.scope
+    scope = context.scope_of_reporter(name)
     context.meter.charge(gas.BINDING)
-    context.state.put(FORWARDS, Forward(owner), address)
-    balance = bank.account(context.state, address).balance
-    if balance:
-        bank.debit(context.state, address, balance)
-        context.credit("claim", owner, balance, sender=address)
+    address = crypto.claim_address(name, message.operator)
+    owner = crypto.address_of(message.public_key)
+    forward = state.get(FORWARDS, address)
+    if forward is not None and forward.to != owner:
+        raise AlreadyClaimed(account=format_address(address), owner=format_address(forward.to))
+    if forward is None:
+        where, vote = (name, scope), (context.sender, owner)
+        if agree(
+            state, context.chain, context.time, "operator", where, message.operator, vote,
+            scope.liars + 1,
+        ):  # fmt: skip
+            state.put(FORWARDS, Forward(owner), address)
+            balance = bank.account(state, address).balance
+            if balance:
+                bank.debit(state, address, balance)
+                context.credit("claim", owner, balance, sender=address)
+        else:
+            undecided = (message.operator,)
+            enqueue(state, Lapse("operator", name, context.sender, context.time, undecided))
     return context.spend_allowance(1)

@@ -53,6 +53,11 @@ class Context:
         """The epoch in which the block's time lies; -1 before the first."""
         return max(-1, (self.time - self.chain.start) // self.chain.epoch_length)
 
+    def epoch_after(self, delay: int) -> int:
+        """Return the first epoch that begins no earlier than so many microseconds from now."""
+        since_start = self.time + delay - self.chain.start
+        return max(0, -(-since_start // self.chain.epoch_length))
+
     def scope_of_reporter(self, name: str) -> Scope:
         """Return a scope on which the sender reports.
 

@@ -12,13 +12,19 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from dii.application import bank
-from dii.application.bindings import assign_gateway, claim, register_gateways
+from dii.application.bindings import (
+    assign_gateway,
+    claim,
+    register_applications,
+    register_gateways,
+)
 from dii.application.context import Context
 from dii.application.messages import (
     AssignGateway,
     Burn,
     Claim,
     Message,
+    RegisterApplications,
     RegisterGateways,
     ReportChunk,
     ReportManifest,
@@ -55,7 +61,8 @@ HANDLERS: Final[dict[type[Message], Callable[[Context, Any], bool]]] = {
     Claim: claim,
     ReportManifest: report_manifest,
     ReportChunk: report_chunk,
+    RegisterApplications: register_applications,
 }
 
-DUTY: Final = (RegisterGateways, Claim, ReportManifest, ReportChunk)
+DUTY: Final = (RegisterGateways, RegisterApplications, Claim, ReportManifest, ReportChunk)
 """Messages that are free for those whose duty they are, when they succeed."""

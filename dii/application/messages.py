@@ -16,7 +16,7 @@ from dii.errors import BadTransaction, ShapeMismatch
 from dii.minting.receipts import GatewayHash
 
 MAX_BATCH: Final = 1024
-"""Gateways in one registration."""
+"""Bindings in one registration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +64,48 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ReportManifest:
-    """Announces a report: its epoch, rows, columns and the hashes of its chunks."""
+    """Announces a report: its epoch; rows, columns and hashes of chunks, of metrics and of usage.
+
+    A row of usage has a key of 40 bytes: application hash and the operator's account.
+    """
 
     scope: Name
     epoch: int
     rows: int
     columns: tuple[Name, ...]
     chunks: Annotated[tuple[Hash, ...], Bounds(0, MAX_CHUNKS)]
+    usage_rows: int = 0
+    usage: tuple[Name, ...] = ()
+    usage_chunks: Annotated[tuple[Hash, ...], Bounds(0, MAX_CHUNKS)] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ReportChunk:
-    """The next chunk of an announced report, in order."""
+    """The next chunk of an announced report, in order: metrics, then usage."""
 
     scope: Name
     epoch: int
     data: ChunkBytes
 
 
-Message = Transfer | Burn | RegisterGateways | AssignGateway | Claim | ReportManifest | ReportChunk
+@dataclass(frozen=True, slots=True)
+class RegisterApplications:
+    """A reporter binds application hashes to their consumers' accounts."""
+
+    scope: Name
+    bindings: Annotated[tuple[tuple[GatewayHash, Address], ...], Bounds(1, MAX_BATCH)]
+
+
+Message = (
+    Transfer
+    | Burn
+    | RegisterGateways
+    | AssignGateway
+    | Claim
+    | ReportManifest
+    | ReportChunk
+    | RegisterApplications
+)
 
 KINDS: Final[dict[int, type[Message]]] = {
     1: Transfer,
@@ -92,6 +115,7 @@ KINDS: Final[dict[int, type[Message]]] = {
     5: Claim,
     6: ReportManifest,
     7: ReportChunk,
+    8: RegisterApplications,
 }
 """Wire number of each kind; 16 to 31 are kept for contracts, 32 to 47 for governance."""
 

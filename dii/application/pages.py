@@ -1,7 +1,8 @@
-"""Columns of metrics as bytes: the chunks of reports and the pages of settled epochs.
+"""Columns of integers as bytes: the chunks of reports and the pages of settled epochs.
 
-A page is ``[gateways, [[width, values, mask], ...]]``: gateway hashes end to end, ascending, then
-one entry a column. ``values`` holds one big-endian integer of ``width`` bytes (1, 2, 4 or 8, the
+A page is ``[keys, [[width, values, mask], ...]]``: keys of one length end to end, ascending, then
+one entry a column. The key of a row of metrics is the gateway's hash; of a row of usage, the
+application's hash and the operator's account. ``values`` holds one big-endian integer of ``width`` bytes (1, 2, 4 or 8, the
 least that fits) a row, zero where absent; ``mask`` is null where every row is present, else one
 bit a row, set where the value is known. One value has one form, so a page can be hashed, and a
 page of a thousand rows decodes in two dozen C calls.
@@ -17,9 +18,12 @@ from typing import Annotated, Final
 from dii import codec
 from dii.codec import Bounds
 from dii.errors import BadReport, CodecError, MetricOutOfRange, ShapeMismatch
-from dii.telemetry.schema import METRICS
+from dii.telemetry.schema import Metric
 
 HASH: Final = 20
+"""Bytes of a gateway's hash: the key of a row of metrics."""
+USAGE_KEY: Final = 40
+"""Bytes of an application's hash and an operator's account: the key of a row of usage."""
 MAX_BYTES: Final = 1 << 16
 _FORMATS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
@@ -35,26 +39,26 @@ class _WireColumn:
 
 @dataclass(frozen=True, slots=True)
 class _WirePage:
-    gateways: bytes
+    keys: bytes
     columns: Annotated[tuple[_WireColumn, ...], Bounds(0, 64)]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of metrics: gateways ascending, one column a metric, None where unknown."""
+    """Rows of integers: keys ascending, one column a metric, None where unknown."""
 
-    gateways: list[bytes]
+    keys: list[bytes]
     columns: list[Column]
 
     @property
     def rows(self) -> int:
-        """Number of gateways."""
-        return len(self.gateways)
+        """Number of rows."""
+        return len(self.keys)
 
     def encode(self) -> bytes:
         """Return the page's one byte form."""
         columns = tuple(_encode_column(column) for column in self.columns)
-        return codec.dumps(_WirePage(b"".join(self.gateways), columns))
+        return codec.dumps(_WirePage(b"".join(self.keys), columns))
 
 
 def _encode_column(column: Sequence[int | None]) -> _WireColumn:
@@ -68,11 +72,28 @@ def _encode_column(column: Sequence[int | None]) -> _WireColumn:
     return _WireColumn(width, packed, bits.to_bytes((len(column) + 7) // 8, "big"))
 
 
-def decode(data: bytes) -> Page:
-    """Read a page that this node has checked before (no bounds of metrics are checked)."""
+def decode(data: bytes, key: int = HASH) -> Page:
+    """Read a page, with keys of that many bytes, that this node has checked before."""
     wire = codec.loads(_WirePage, data, MAX_BYTES)
-    gateways = [wire.gateways[at : at + HASH] for at in range(0, len(wire.gateways), HASH)]
-    return Page(gateways, [_decode_column(column, len(gateways)) for column in wire.columns])
+    keys = [wire.keys[at : at + key] for at in range(0, len(wire.keys), key)]
+    return Page(keys, [_decode_column(column, len(keys)) for column in wire.columns])
+
+
+def _keys_at(data: bytes) -> tuple[int, int]:
+    """Return where a checked page's keys begin, and their length: after two heads of CBOR."""
+    more = {0x58: 1, 0x59: 2, 0x5A: 4}.get(data[1], 0)
+    return 2 + more, int.from_bytes(data[2 : 2 + more]) if more else data[1] & 0x1F
+
+
+def first_key(data: bytes, key: int = HASH) -> bytes:
+    """Return a checked page's first key without reading the page."""
+    at, _ = _keys_at(data)
+    return data[at : at + key]
+
+
+def count_rows(data: bytes, key: int = HASH) -> int:
+    """Return how many rows a checked page has without reading it."""
+    return _keys_at(data)[1] // key
 
 
 def _decode_column(column: _WireColumn, rows: int) -> Column:
@@ -85,24 +106,28 @@ def _decode_column(column: _WireColumn, rows: int) -> Column:
     return values
 
 
-def check(data: bytes, names: Sequence[str], after: bytes, *, scope: str, epoch: int) -> Page:
+def check(
+    data: bytes, known: Sequence[Metric], after: bytes, key: int, *, scope: str, epoch: int
+) -> Page:
     """Read an untrusted chunk.
 
     Parameters
     ----------
     data
         At most ``MAX_BYTES``.
-    names
+    known
         The metrics that the columns must be.
     after
-        The last gateway of the chunk before; gateways must ascend beyond it.
+        The last key of the chunk before; keys must ascend beyond it.
+    key
+        Bytes of a key.
     scope, epoch
         For the errors.
 
     Raises
     ------
     BadReport
-        Not a page in its one form, or gateways out of order.
+        Not a page in its one form, or keys out of order.
     MetricOutOfRange
         A value beyond its metric's bound.
     """
@@ -111,33 +136,36 @@ def check(data: bytes, names: Sequence[str], after: bytes, *, scope: str, epoch:
         return BadReport(scope=scope, epoch=epoch, message=message)
 
     try:
-        page = decode(data)
+        page = decode(data, key)
     except (CodecError, ShapeMismatch, LookupError, ValueError, struct.error) as error:
         raise bad(f"not a page of metrics: {error}") from None
-    if not page.rows or len(page.gateways[-1]) != HASH:
-        raise bad(f"gateways of {HASH} bytes expected, at least one")
-    if len(page.columns) != len(names):
-        raise bad(f"{len(page.columns)} columns where {len(names)} are announced")
+    if not page.rows or len(page.keys[-1]) != key:
+        raise bad(f"keys of {key} bytes expected, at least one")
+    if len(page.columns) != len(known):
+        raise bad(f"{len(page.columns)} columns where {len(known)} are announced")
     if page.encode() != data:
         raise bad("not in its one form")
-    for gateway in page.gateways:
-        if gateway <= after:
-            raise bad(f"gateway {gateway.hex()} does not ascend")
-        after = gateway
-    for name, column in zip(names, page.columns):
-        maximum = METRICS[name].maximum
+    for one in page.keys:
+        if one <= after:
+            raise bad(f"key {one.hex()} does not ascend")
+        after = one
+    for metric, column in zip(known, page.columns):
         top = max((value for value in column if value is not None), default=0)
-        if top > maximum:
+        if top > metric.maximum:
             row = column.index(top)
-            raise MetricOutOfRange(metric=name, value=top, maximum=maximum, row=row)
+            raise MetricOutOfRange(metric=metric.name, value=top, maximum=metric.maximum, row=row)
     return page
 
 
-def paginate(page: Page) -> list[Page]:
+def rows_of_page(columns: int, key: int = HASH) -> int:
+    """Return how many rows fit into ``MAX_BYTES`` whatever their values are."""
+    return (MAX_BYTES - 1024) // (key + 9 * columns)
+
+
+def paginate(page: Page, key: int = HASH) -> list[Page]:
     """Divide rows into pages whose encoding stays within ``MAX_BYTES``."""
-    row_bytes = HASH + sum(9 for _ in page.columns)
-    step = (MAX_BYTES - 1024) // row_bytes
+    step = rows_of_page(len(page.columns), key)
     return [
-        Page(page.gateways[at : at + step], [column[at : at + step] for column in page.columns])
+        Page(page.keys[at : at + step], [column[at : at + step] for column in page.columns])
         for at in range(0, page.rows, step)
     ]

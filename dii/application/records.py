@@ -17,6 +17,8 @@ from dii.minting import Issuance, Spec
 ChunkBytes = Annotated[bytes, Bounds(0, MAX_BYTES)]
 MAX_CHUNKS: Final = 1 << 13
 """Chunks of one report: 2**20 rows of 8 metrics need about 900."""
+MAX_REPORTERS: Final = 64
+"""Of one scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +87,21 @@ class Scope:
     ----------
     reporters
         Addresses that may report.
-    metrics
-        What they give, in the order of ``METRICS``.
+    metrics, usage
+        What they give, in the order of ``METRICS`` and of ``USAGE``.
     next_epoch
         The oldest epoch that is not closed: the settling cursor's place.
     """
 
-    reporters: tuple[Address, ...]
+    reporters: Annotated[tuple[Address, ...], Bounds(1, MAX_REPORTERS)]
     metrics: tuple[Name, ...]
+    usage: tuple[Name, ...]
     next_epoch: int
+
+    @property
+    def liars(self) -> int:
+        """Return f: how many of the n >= 3f + 1 reporters may lie and decide nothing."""
+        return (len(self.reporters) - 1) // 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +118,12 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Whose a gateway is.
+    """Whose a gateway or an application is.
 
     Attributes
     ----------
     scope
-        The one scope in which the gateway is bound.
+        The one scope in which it is bound.
     owners
         (first epoch, account) in order of epochs; what no unsettled epoch needs is dropped.
     """
@@ -124,8 +132,37 @@ class Binding:
     owners: tuple[tuple[int, Address], ...]
 
     def owner(self, epoch: int) -> bytes | None:
-        """Return the account that owned the gateway in an epoch, or None before the first."""
+        """Return the account that owned it in an epoch, or None before the first."""
         return next((owner for since, owner in reversed(self.owners) if since <= epoch), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Whom reporters have named for a hash, while they are too few to decide.
+
+    ``votes`` are (reporter, account, time), one a reporter.
+    """
+
+    votes: tuple[tuple[Address, Address, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lapse:
+    """What one message left undecided: it lapses after ``report_window``."""
+
+    kind: Name
+    scope: Name
+    reporter: Address
+    time: int
+    hashes: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The numbers of the first entry of a queue and of the one after its last."""
+
+    first: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,35 +171,54 @@ class Report:
 
     Attributes
     ----------
-    rows, columns, chunks
-        As the manifest announced them; chunks are SHA-256 hashes.
+    columns, rows, chunks
+        Metrics as the manifest announced them; chunks are SHA-256 hashes.
+    usage, usage_rows, usage_chunks
+        The same of usage, whose chunks come after those of metrics.
     received, received_rows
-        How many chunks and rows are here.
+        How many chunks, and how many rows of the kind in work, are here.
     last
-        The last gateway so far: gateways ascend over the whole report.
+        The last key so far: keys ascend over all chunks of a kind.
     free
         Whether it is the reporter's first try, whose chunks cost nothing.
     """
 
-    rows: int
     columns: tuple[Name, ...]
+    rows: int
     chunks: Annotated[tuple[Hash, ...], Bounds(0, MAX_CHUNKS)]
+    usage: tuple[Name, ...]
+    usage_rows: int
+    usage_chunks: Annotated[tuple[Hash, ...], Bounds(0, MAX_CHUNKS)]
     received: int
     received_rows: int
     last: bytes
     free: bool
 
-    @property
-    def complete(self) -> bool:
-        """Whether every announced chunk is here."""
-        return self.received == len(self.chunks)
+    def counts(self, scope: Scope) -> bool:
+        """Return whether it is whole, and what the scope asks for."""
+        whole = self.received == len(self.chunks) + len(self.usage_chunks)
+        return whole and self.fits(scope)
+
+    def fits(self, scope: Scope) -> bool:
+        """Return whether it has the columns that the scope asks for."""
+        return (self.columns, self.usage) == (scope.metrics, scope.usage)
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Bytes of a report's chunk, or of a page of settled metrics (same format)."""
+    """Bytes of a report's chunk, or of a page of settled metrics or usage (same format)."""
 
     data: ChunkBytes
+
+
+@dataclass(frozen=True, slots=True)
+class EpochPages:
+    """What the pages of an epoch hold: names of columns, and how many pages there are."""
+
+    metrics: tuple[Name, ...]
+    pages: int
+    usage: tuple[Name, ...]
+    usage_pages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,43 +236,70 @@ class Minted:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """A stream as an epoch that settles found it; what is changed meanwhile counts from the next."""
+
+    name: Name
+    rule: Spec
+    policy: Spec
+    rest: Name | None
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """How far the settling of a scope's next epoch has come.
 
     Attributes
     ----------
     phase
-        ``medians``, ``weights`` or ``receipts``.
+        ``medians``, ``usage``, ``weights``, ``receipts`` or ``clear``.
+    reporters, plans
+        Whose reports count, and the scope's streams: both as they were at the start.
+    chunks
+        In ``medians`` and ``usage``: the number of the chunk in work, a reporter each.
+    last
+        There: the key up to which rows are merged.
     stream
-        Place of the stream in work among the scope's streams.
+        Place of the stream in work among the plans.
     page
-        The next page (or chunk, in ``medians``) to work on.
+        The next page to work on.
     pages
-        Pages of metrics there are.
+        Pages there are of what is in work.
     total_weight, nameless
         Sums of all weights and of those that name no gateway, complete after ``weights``.
     pool, dust, unminted, paid
         In ``receipts``: what may be minted; what the stream carried in; what nobody gets; what
         has been paid so far.
     count, edge
-        The receipts' tree: leaves so far and the hashes of its right edge.
+        The receipts' tree: leaves so far and the hashes of its right edge. Before: merged rows.
     rests
         (stream, amount) that earlier streams handed on in this epoch.
     """
 
     phase: Name
-    stream: int
-    page: int
-    pages: int
-    total_weight: int
-    nameless: int
-    pool: Amount
-    dust: Amount
-    unminted: Amount
-    paid: Amount
-    count: int
-    edge: tuple[Hash, ...]
-    rests: tuple[tuple[Name, Amount], ...]
+    reporters: tuple[Address, ...]
+    plans: tuple[Plan, ...]
+    chunks: tuple[int, ...] = ()
+    last: bytes = b""
+    stream: int = 0
+    page: int = 0
+    pages: int = 0
+    total_weight: int = 0
+    nameless: int = 0
+    pool: Amount = 0
+    dust: Amount = 0
+    unminted: Amount = 0
+    paid: Amount = 0
+    count: int = 0
+    edge: tuple[Hash, ...] = ()
+    rests: tuple[tuple[Name, Amount], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A scope whose turn it is."""
+
+    scope: Name
 
 
 CHAIN: Final = Table("chain", Chain)
@@ -231,26 +314,43 @@ VALIDATORS: Final = Table("validator", Validator)
 """(public key) -> power."""
 SCOPES: Final = Table("scope", Scope)
 """(name) -> scope."""
+COMING: Final = Table("coming", Scope)
+"""(name) -> the scope as it is to be once the epoch that settles is closed."""
 STREAMS: Final = Table("stream", Stream)
 """(name) -> stream."""
 GATEWAYS: Final = Table("gateway", Binding)
 """(gateway hash) -> binding."""
+APPLICATIONS: Final = Table("application", Binding)
+"""(application hash) -> binding to the account of its consumer."""
+NAMINGS: Final = Table("naming", Naming)
+"""(gateway, application or operator; scope; hash) -> whom reporters named so far."""
+LAPSES: Final = Table("lapse", Lapse)
+"""(number) -> what lapses, the oldest first."""
+QUEUE: Final = Table("queue", Queue)
+"""() -> the numbers that ``LAPSES`` has."""
 REPORTS: Final = Table("report", Report)
 """(scope, epoch, reporter) -> report."""
 CHUNKS: Final = Table("chunk", Chunk)
 """(scope, epoch, reporter, number) -> chunk."""
 PAGES: Final = Table("page", Chunk)
 """(scope, epoch, number) -> metrics of the last two settled epochs."""
+USAGE_PAGES: Final = Table("usage", Chunk)
+"""(scope, epoch, number) -> their usage."""
+EPOCH_PAGES: Final = Table("pages", EpochPages)
+"""(scope, epoch) -> what these pages hold."""
 DUTIES: Final = Table("duty", Duty)
 """(reporter, epoch) -> allowance used."""
 MINTED: Final = Table("minted", Minted)
 """(epoch) -> minted by all streams."""
 CURSORS: Final = Table("cursor", Cursor)
 """(scope) -> cursor, while an epoch of the scope is settling."""
+TURNS: Final = Table("turn", Turn)
+"""() -> the scope that settles first in the next block, where several do."""
 ISSUANCES: Final = Table("issuance", Issuance)
 """(stream, epoch) -> issuance, for good."""
 
 TABLES: Final = (
-    CHAIN, SUPPLY, ACCOUNTS, FORWARDS, VALIDATORS, SCOPES, STREAMS, GATEWAYS, REPORTS, CHUNKS,
-    PAGES, DUTIES, MINTED, CURSORS, ISSUANCES,
+    CHAIN, SUPPLY, ACCOUNTS, FORWARDS, VALIDATORS, SCOPES, COMING, STREAMS, GATEWAYS, APPLICATIONS,
+    NAMINGS, LAPSES, QUEUE, REPORTS, CHUNKS, PAGES, USAGE_PAGES, EPOCH_PAGES, DUTIES, MINTED,
+    CURSORS, TURNS, ISSUANCES,
 )  # fmt: skip

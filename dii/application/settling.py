@@ -1,11 +1,12 @@
 """Settling: a closed epoch's reports become metrics, weights, receipts and money.
 
-An epoch of a million gateways does not fit into one block, so settling is a cursor in the state
-that every block moves by at most ``settle_rows`` rows. Its phases are
+An epoch of a million gateways does not fit into one block, so settling is a cursor in the state.
+Its phases are
 
-1. *medians*: the reporters' chunks become pages of agreed metrics;
+1. *medians* and *usage*: the reporters' chunks become pages of agreed integers;
 2. *weights*, stream by stream: the sum of weights, hence the pool;
-3. *receipts*, stream by stream: amounts, the leaves of the receipts' tree, and the payees' credit.
+3. *receipts*, stream by stream: amounts, the leaves of the receipts' tree, and the payees' credit;
+4. *clear*: what nobody needs any more leaves the state, and the epoch is closed.
 
 Weights are computed again in phase 3 instead of being kept: a rule is a pure function of a page,
 and recomputing costs less than storing. What a stream may pay is minted into the stream's own
@@ -13,6 +14,12 @@ and recomputing costs less than storing. What a stream may pay is minted into th
 the dust. So money is conserved after every block, however an epoch falls into blocks.
 
 Epochs of a scope settle in order and wait for their reports; scopes do not wait for each other.
+A block does ``settle_rows`` rows of work, divided equally among the scopes that have some to do;
+where it does not suffice for all, the next block goes on with the next scope. Pages are not
+divided, so a block may do a page (of each reporter, in *medians*) more than that.
+
+Who reports what, and by which streams it is paid, is as it was when the epoch's settling began:
+changes by governance count from the next epoch.
 """
 
 from __future__ import annotations
@@ -21,11 +28,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from dii.application import bank, pages
+from dii.application import bank, naming, pages
+from dii.application.medians import PAGE_COST, Merge
 from dii.application.records import (
     CHUNKS,
+    COMING,
     CURSORS,
     DUTIES,
+    EPOCH_PAGES,
     GATEWAYS,
     ISSUANCES,
     MINTED,
@@ -33,11 +43,16 @@ from dii.application.records import (
     REPORTS,
     SCOPES,
     STREAMS,
+    TURNS,
+    USAGE_PAGES,
     Chain,
     Cursor,
+    EpochPages,
     Minted,
+    Plan,
     Scope,
     Stream,
+    Turn,
 )  # fmt: skip
 from dii.genesis import TREASURY
 from dii.ledger.log import LogBuilder
@@ -76,15 +91,23 @@ def epoch_status(state: State, chain: Chain, name: str, epoch: int, now: int) ->
 
 
 def settle(state: State, chain: Chain, now: int, emit: Emit) -> None:
-    """Move every scope's settling on, within one block's budget of rows."""
+    """Do one block's work: move every scope's settling on, and drop what has lapsed."""
+    naming.lapse(state, chain, now)
+    names = sorted(str(name) for (name,), _ in state.items(SCOPES))
+    turn = state.get(TURNS)
+    later = [name for name in names if turn is not None and name >= turn.scope]
+    steps = [_Step(state, chain, name, now, emit) for name in dict.fromkeys([*later, *names])]
+    busy = [step for step in steps if step.ready()]
     budget = chain.settle_rows
-    for (name,), _ in list(state.items(SCOPES)):
-        step = _Step(state, chain, str(name), now, emit)
-        while budget > 0:
-            rows = step.advance()
-            if not rows:
-                break
-            budget -= rows
+    while busy and budget > 0:
+        step = busy.pop(0)
+        part = max(1, budget // (len(busy) + 1))
+        cost = step.run(part)
+        budget -= cost
+        if cost >= part and step.ready():
+            busy.append(step)
+    if len(names) > 1 and busy:
+        state.put(TURNS, Turn(busy[0].name))
 
 
 @dataclass(slots=True)
@@ -96,57 +119,88 @@ class _Step:
     name: str
     now: int
     emit: Emit
-    streams: list[str] | None = None
 
-    def advance(self) -> int:
-        """Do one page of work; return the rows it cost, 0 where nothing is to be done."""
-        scope = self.state.get(SCOPES, self.name)
+    def run(self, budget: int) -> int:
+        """Work for about so many rows; return what it cost, less than asked for where all is done."""
+        spent = 0
+        while spent < budget:
+            cost = self._advance(budget - spent)
+            if not cost:
+                break
+            spent += cost
+        return spent
+
+    def ready(self) -> bool:
+        """Return whether an epoch is being settled, or can be from now on."""
+        return self.state.get(CURSORS, self.name) is not None or self._start()
+
+    def _advance(self, budget: int) -> int:
+        """Do one piece of work; return what it cost, in rows; 0 where nothing is to be done."""
+        if not self.ready():
+            return 0
+        scope, cursor = self.state.get(SCOPES, self.name), self.state.get(CURSORS, self.name)
         assert scope is not None
-        cursor = self.state.get(CURSORS, self.name)
-        if cursor is None:
-            return self._start(scope)
-        if cursor.phase == "medians":
-            return self._medians(scope, cursor)
-        if self.streams is None:  # once a block: looking for them costs more than a small page
-            self.streams = scope_streams(self.state, self.name)
-        if cursor.stream == len(self.streams):
-            return self._close(scope)
-        stream_name = self.streams[cursor.stream]
-        stream = self.state.get(STREAMS, stream_name)
+        assert cursor is not None
+        if cursor.phase in ("medians", "usage"):
+            return self._merge(scope, cursor, budget)
+        if cursor.phase == "clear":
+            return self._clear(scope, cursor, budget)
+        if cursor.stream == len(cursor.plans):
+            # Contracts' epoch hooks belong here: all is paid, pages can be looked up.
+            self._put(Cursor("clear", cursor.reporters, ()))
+            return 1
+        plan = cursor.plans[cursor.stream]
+        stream = self.state.get(STREAMS, plan.name)
         assert stream is not None
         if cursor.phase == "weights":
-            return self._weights(scope, cursor, stream_name, stream)
-        return self._receipts(scope, cursor, stream_name, stream)
+            return self._weights(scope, cursor, plan, stream)
+        return self._receipts(scope, cursor, plan, stream)
 
-    def _start(self, scope: Scope) -> int:
+    def _start(self) -> bool:
+        """Begin to settle the next epoch, if it has ended and enough of its reports are here."""
+        scope = self.state.get(SCOPES, self.name)
+        assert scope is not None
         epoch = scope.next_epoch
         end = epoch_end(self.chain, epoch)
         if self.now < end:
-            return 0
-        reports = [self.state.get(REPORTS, self.name, epoch, who) for who in scope.reporters]
-        complete = sum(report is not None and report.complete for report in reports)
-        liars = (len(scope.reporters) - 1) // 3
+            return False
+        whole = []
+        for reporter in scope.reporters:
+            report = self.state.get(REPORTS, self.name, epoch, reporter)
+            if report is not None and report.counts(scope):
+                whole.append(reporter)
         waited = self.now >= end + self.chain.report_window
-        if complete < (2 * liars + 1 if waited else len(scope.reporters)):
-            return 0
-        self._put(_phase("medians", 0, 0))
-        return 1
+        if len(whole) < (2 * scope.liars + 1 if waited else len(scope.reporters)):
+            return False
+        plans = []
+        for name in scope_streams(self.state, self.name):
+            stream = self.state.get(STREAMS, name)
+            assert stream is not None
+            plans.append(Plan(name, stream.rule, stream.policy, stream.rest))
+        self._put(Cursor("medians", tuple(whole), tuple(plans), chunks=(0,) * len(whole)))
+        return True
 
-    def _medians(self, scope: Scope, cursor: Cursor) -> int:
-        """One reporter's chunks are the pages (a lower median of one); chunk by chunk."""
-        epoch, (reporter,) = scope.next_epoch, scope.reporters
-        report = self.state.get(REPORTS, self.name, epoch, reporter)
-        assert report is not None
-        if cursor.page == len(report.chunks):
-            self.state.delete(REPORTS, self.name, epoch, reporter)
-            self._put(_phase("weights", 0, cursor.page))
-            return 1
-        chunk = self.state.get(CHUNKS, self.name, epoch, reporter, cursor.page)
-        assert chunk is not None
-        self.state.put(PAGES, chunk, self.name, epoch, cursor.page)
-        self.state.delete(CHUNKS, self.name, epoch, reporter, cursor.page)
-        self._put(replace(cursor, page=cursor.page + 1))
-        return pages.decode(chunk.data).rows
+    def _merge(self, scope: Scope, cursor: Cursor, budget: int) -> int:
+        """Make pages of metrics, then of usage, out of the reports."""
+        merge = Merge(self.state, self.name, scope, cursor, self.chain.max_rows)
+        merged, cost, done = merge.advance(budget)
+        where = self.name, scope.next_epoch
+        if not done:
+            self._put(merged)
+        elif cursor.phase == "medians":
+            self.state.put(
+                EPOCH_PAGES, EpochPages(scope.metrics, merged.pages, scope.usage, 0), *where
+            )
+            chunks = (0,) * len(cursor.reporters)
+            self._put(Cursor("usage", cursor.reporters, cursor.plans, chunks=chunks))
+        else:
+            kept = self.state.get(EPOCH_PAGES, *where)
+            assert kept is not None
+            self.state.put(EPOCH_PAGES, replace(kept, usage_pages=merged.pages), *where)
+            for reporter in cursor.reporters:
+                self.state.delete(REPORTS, *where, reporter)
+            self._put(Cursor("weights", cursor.reporters, cursor.plans, pages=kept.pages))
+        return max(1, cost)
 
     def _page(
         self, scope: Scope, number: int, rule: Rule
@@ -156,17 +210,17 @@ class _Step:
         page = pages.decode(chunk.data)
         return page, *weigh(rule, dict(zip(scope.metrics, page.columns)))
 
-    def _weights(self, scope: Scope, cursor: Cursor, name: str, stream: Stream) -> int:
-        rule = from_spec(stream.rule, RULES)
+    def _weights(self, scope: Scope, cursor: Cursor, plan: Plan, stream: Stream) -> int:
+        rule = from_spec(plan.rule, RULES)
         if cursor.page < cursor.pages:
             page, weights, _ = self._page(scope, cursor.page, rule)
             total = cursor.total_weight + sum(weights)
-            nameless = weights[0] if page.gateways[0] == UNATTRIBUTED else cursor.nameless
+            nameless = weights[0] if page.keys[0] == UNATTRIBUTED else cursor.nameless
             self._put(replace(cursor, page=cursor.page + 1, total_weight=total, nameless=nameless))
-            return page.rows
-        policy = from_spec(stream.policy, POLICIES)
+            return PAGE_COST + page.rows
+        policy = from_spec(plan.policy, POLICIES)
         pool = policy.pool(scope.next_epoch, cursor.total_weight, rule.scale)
-        pool += sum(amount for to, amount in cursor.rests if to == name)
+        pool += sum(amount for to, amount in cursor.rests if to == plan.name)
         pool = min(pool, self._mintable(scope))
         cursor = replace(cursor, phase="receipts", page=0, pool=pool, dust=stream.dust)
         if cursor.total_weight:
@@ -176,9 +230,9 @@ class _Step:
             )
             fresh = max(0, divided - stream.dust - cursor.unminted)
             self._mint(scope, fresh)
-            self.state.put(STREAMS, replace(stream, dust=stream.dust + fresh), name)
+            self.state.put(STREAMS, replace(stream, dust=stream.dust + fresh), plan.name)
         self._put(cursor)
-        return 1
+        return PAGE_COST
 
     def _mintable(self, scope: Scope) -> int:
         minted = self.state.get(MINTED, scope.next_epoch) or Minted(0)
@@ -189,19 +243,19 @@ class _Step:
         self.state.put(MINTED, Minted(minted.amount + amount), scope.next_epoch)
         bank.mint(self.state, amount)
 
-    def _receipts(self, scope: Scope, cursor: Cursor, name: str, stream: Stream) -> int:
+    def _receipts(self, scope: Scope, cursor: Cursor, plan: Plan, stream: Stream) -> int:
         if cursor.page == cursor.pages:
-            self._finish(scope, cursor, name, stream)
-            return 1
-        epoch, rule = scope.next_epoch, from_spec(stream.rule, RULES)
+            self._finish(scope, cursor, plan, stream)
+            return PAGE_COST
+        name, epoch, rule = plan.name, scope.next_epoch, from_spec(plan.rule, RULES)
         page, weights, reasons = self._page(scope, cursor.page, rule)
         divided, total = _due(rule, cursor), cursor.total_weight
         amounts = share(divided, weights, total) if total else [0] * page.rows
-        if page.gateways[0] == UNATTRIBUTED:
+        if page.keys[0] == UNATTRIBUTED:
             amounts[0], reasons[0] = 0, REASON_UNATTRIBUTED
         owed: dict[bytes, int] = {}
         leaves = []
-        rows = zip(page.gateways, weights, amounts, reasons, zip(*page.columns))
+        rows = zip(page.keys, weights, amounts, reasons, zip(*page.columns))
         for position, (gateway, weight, amount, reason, values) in enumerate(rows, cursor.count):
             payee = self._payee(gateway, epoch)
             owed[payee] = owed.get(payee, 0) + amount
@@ -225,30 +279,30 @@ class _Step:
                 edge=tree.edge,
             )
         )
-        return page.rows
+        return PAGE_COST + page.rows
 
     def _payee(self, gateway: bytes, epoch: int) -> bytes:
         binding = self.state.get(GATEWAYS, gateway)
         owner = binding.owner(epoch) if binding and binding.scope == self.name else None
         return TREASURY if owner is None else bank.resolve(self.state, owner)
 
-    def _finish(self, scope: Scope, cursor: Cursor, name: str, stream: Stream) -> None:
+    def _finish(self, scope: Scope, cursor: Cursor, plan: Plan, stream: Stream) -> None:
         """Record the stream's issuance, hand its rest on, and turn to the next stream."""
-        epoch, rests = scope.next_epoch, cursor.rests
-        divided = _due(from_spec(stream.rule, RULES), cursor)
-        rest = cursor.pool - max(0, divided - cursor.dust) if stream.rest is not None else 0
-        if stream.rest == "treasury":
+        name, epoch, rests = plan.name, scope.next_epoch, cursor.rests
+        divided = _due(from_spec(plan.rule, RULES), cursor)
+        rest = cursor.pool - max(0, divided - cursor.dust) if plan.rest is not None else 0
+        if plan.rest == "treasury":
             rest = min(rest, self._mintable(scope))  # another scope may have minted meanwhile
-        if rest and stream.rest == "treasury":
+        if rest and plan.rest == "treasury":
             self._mint(scope, rest)
             bank.credit(self.state, TREASURY, rest)
-        elif rest and stream.rest is not None:
-            rests = (*rests, (stream.rest, rest))
+        elif rest and plan.rest is not None:
+            rests = (*rests, (plan.rest, rest))
         tree = LogBuilder(cursor.count, cursor.edge)
         issuance = Issuance(
             scope=self.name,
-            rule=stream.rule,
-            policy=stream.policy,
+            rule=plan.rule,
+            policy=plan.policy,
             metrics=scope.metrics,
             total_weight=cursor.total_weight,
             pool=cursor.pool,
@@ -266,32 +320,57 @@ class _Step:
             cursor.paid, cursor.unminted, stream.dust, rest,
         )  # fmt: skip
         self.emit("epochs", row)
-        self._put(replace(_phase("weights", cursor.stream + 1, cursor.pages), rests=rests))
+        self._put(
+            Cursor(
+                "weights", cursor.reporters, cursor.plans,
+                stream=cursor.stream + 1, pages=cursor.pages, rests=rests,
+            )
+        )  # fmt: skip
 
-    def _close(self, scope: Scope) -> int:
+    def _clear(self, scope: Scope, cursor: Cursor, budget: int) -> int:
+        """Drop unfinished reports and the pages that are no longer kept; last, close the epoch."""
+        state, epoch = self.state, scope.next_epoch
+        left = next(state.items(REPORTS, self.name, epoch), None)
+        if left is not None:
+            key, report = left
+            least = max(0, report.received - budget)
+            for number in range(least, report.received):
+                state.delete(CHUNKS, *key, number)
+            if least:
+                state.put(REPORTS, replace(report, received=least), *key)
+            else:
+                state.delete(REPORTS, *key)
+            return report.received - least + 1
+        where = self.name, epoch - KEPT_EPOCHS
+        old = state.get(EPOCH_PAGES, *where) if epoch >= KEPT_EPOCHS else None
+        if old is None:
+            self._close(scope)
+            return 1
+        end = min(cursor.page + budget, old.pages + old.usage_pages)
+        for number in range(cursor.page, end):
+            if number < old.pages:
+                state.delete(PAGES, *where, number)
+            else:
+                state.delete(USAGE_PAGES, *where, number - old.pages)
+        if end == old.pages + old.usage_pages:
+            state.delete(EPOCH_PAGES, *where)
+        self._put(replace(cursor, page=end))
+        return end - cursor.page + 1
+
+    def _close(self, scope: Scope) -> None:
         epoch, state = scope.next_epoch, self.state
         state.delete(CURSORS, self.name)
+        scope = state.get(COMING, self.name) or scope
+        state.delete(COMING, self.name)
         state.put(SCOPES, replace(scope, next_epoch=epoch + 1), self.name)
-        number = 0
-        while state.get(PAGES, self.name, epoch - KEPT_EPOCHS, number) is not None:
-            state.delete(PAGES, self.name, epoch - KEPT_EPOCHS, number)
-            number += 1
-        for reporter in scope.reporters:
-            drop_report(state, self.name, epoch, reporter)
-            state.delete(DUTIES, reporter, epoch)
+        for (reporter, at), _ in list(state.items(DUTIES)):
+            if int(at) <= epoch:  # of an epoch that has ended nothing is left to be free
+                state.delete(DUTIES, reporter, at)
         if all(other.next_epoch > epoch for _, other in state.items(SCOPES)):
             state.delete(MINTED, epoch)
-        return 1
 
     def _put(self, cursor: Cursor) -> None:
         self.state.put(CURSORS, cursor, self.name)
-
-
-def _phase(name: str, stream: int, count: int) -> Cursor:
-    return Cursor(
-        phase=name, stream=stream, page=0, pages=count, total_weight=0, nameless=0, pool=0, dust=0,
-        unminted=0, paid=0, count=0, edge=(), rests=(),
-    )  # fmt: skip
 
 
 def _due(rule: Rule, cursor: Cursor) -> int:
@@ -305,6 +384,25 @@ def scope_streams(state: State, scope: str) -> list[str]:
         (item.position, str(name)) for (name,), item in state.items(STREAMS) if item.scope == scope
     ]
     return [name for _, name in sorted(streams)]
+
+
+def change_scope(
+    state: State,
+    name: str,
+    reporters: tuple[bytes, ...],
+    metrics: tuple[str, ...],
+    usage: tuple[str, ...],
+) -> None:
+    """Change who reports what of a scope, for all epochs that are not settling yet.
+
+    What a report says that a removed reporter has sent, or that has other columns, counts for
+    nothing from then on and leaves the state when its epoch is closed; a reporter may send another
+    for nothing. The last change that is made while an epoch settles is the one that acts after it.
+    """
+    scope = state.get(SCOPES, name)
+    assert scope is not None, "governance changes scopes that there are"
+    changed = Scope(reporters, metrics, usage, scope.next_epoch)
+    state.put(SCOPES if state.get(CURSORS, name) is None else COMING, changed, name)
 
 
 def drop_report(state: State, scope: str, epoch: int, reporter: bytes) -> None:

@@ -7,7 +7,6 @@ first use, since most of what imports this package never verifies or signs.
 """
 
 from dii.crypto.address import (
-    CLAIM_DOMAIN,
     address_of,
     claim_address,
     contract_address,
@@ -20,7 +19,6 @@ from dii.crypto.keys import SigningKey, load_key, public_key_of, save_key
 from dii.crypto.signature import accelerator, verify, verify_all
 
 __all__ = [
-    "CLAIM_DOMAIN",
     "SigningKey",
     "accelerator",
     "address_of",

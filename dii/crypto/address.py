@@ -2,9 +2,7 @@ r"""Hashes that name things: accounts, contracts, and what must not stand on a c
 
 An account's address is the first 20 bytes of a SHA-256. Accounts that have no key (contracts,
 and operators who have not yet claimed theirs) get theirs from hashes with a domain of their own,
-``"dii/contract/1\0"`` and ``"dii/claim/1\0"``. A public key is 32 bytes without one. What a claim
-account is named by has 32 bytes, too, so it can be given for a key, though nobody can sign with it
-(that takes 2**96 keys to find): whoever takes a key from somebody refuses what begins like it.
+``"dii/contract/1\0"`` and ``"dii/claim/1\0"``, and are longer than the 32 bytes of a public key.
 
 People see addresses as bech32m (BIP-350) with the prefix ``dii``: up to four wrong characters are
 always noticed, and nothing depends on capitals. Hexadecimal with a checksum in its capitals
@@ -24,7 +22,6 @@ from typing import Final
 from dii.errors import AddressInvalid, KeyInvalid
 
 PREFIX: Final = "dii"
-CLAIM_DOMAIN: Final = b"dii/claim/1\0"
 KINDS: Final = ("gateway", "application", "operator")
 """What has keyed hashes; none holds a zero byte, so a kind and an identifier never run together."""
 
@@ -49,9 +46,13 @@ def contract_address(deployer: bytes, nonce: int) -> bytes:
     return sha256(b"dii/contract/1\0" + deployer + nonce.to_bytes(8))[:20]
 
 
-def claim_address(operator_hash: bytes) -> bytes:
-    """Return the address of the account of an operator who is known by keyed hash only."""
-    return sha256(CLAIM_DOMAIN + operator_hash)[:20]
+def claim_address(scope: str, operator_hash: bytes) -> bytes:
+    """Return the address of the account of an operator who is known by keyed hash only.
+
+    The scope is part of it: reporters of another one cannot open it. A scope's name has no zero
+    byte.
+    """
+    return sha256(b"dii/claim/1\0" + scope.encode() + b"\0" + operator_hash)[:20]
 
 
 def keyed_hash(network_key: bytes, kind: str, identifier: str) -> bytes:

@@ -41,8 +41,7 @@ from dii.minting import Policy, Rule
 from dii.network import founding, views
 from dii.network import receipt as receipts
 from dii.network.feed import Feed, Traffic
-from dii.network.founding import SCOPE
-from dii.network.home import RESERVED, Home
+from dii.network.home import RESERVED, SCOPE, Home, reporter_names
 from dii.network.opened import TELEMETRY, Opened
 from dii.network.reporting import registrations, report
 from dii.telemetry.schema import METRICS
@@ -88,6 +87,7 @@ class Network(Opened):
         start: datetime | str | None = None,
         epoch_seconds: int = 86_400,
         gas_price: int = 1,
+        reporters: int = 1,
     ) -> Network:
         """Make a new network.
 
@@ -112,6 +112,9 @@ class Network(Opened):
             Length of an epoch.
         gas_price
             Smallest units a gas.
+        reporters
+            How many there are, at most 64; here all of them report the same. Of n, (n - 1) // 3
+            could lie and move nothing.
 
         Raises
         ------
@@ -131,10 +134,11 @@ class Network(Opened):
             start=start,
             epoch_seconds=epoch_seconds,
             gas_price=gas_price,
+            reporters=reporters,
         )
         folder = Path(home) if home is not None else None
         network = cls(Home.create(folder, seed), draft, readonly=False)
-        for who in ("validator", "reporter", *draft["allocations"]):
+        for who in ("validator", *reporter_names(reporters), *draft["allocations"]):
             network.home.key(who, create=True)
         # Last, since it makes the folder a home: what is interrupted before can be begun again.
         if first is None:
@@ -182,7 +186,7 @@ class Network(Opened):
             metrics=gives,
             balances=balances,
             validator=key("validator").public_key,
-            reporter=key("reporter").address,
+            reporters=[key(name).address for name in reporter_names(draft["reporters"])],
         )
         self.home.seal(genesis)
         self._genesis = genesis
@@ -215,7 +219,7 @@ class Network(Opened):
         MetricNotReported
             The stream's rule needs a metric that this data does not give.
         """
-        if self.sealed and self._begun(self.settled) is not None:
+        if self.sealed and any(self._begun(self.settled, name) for name in self._reporters()):
             self._run_epoch(self.settled)  # it is announced as it was known before
         feed = Feed(self._feed.telemetry + data if self._feed else data, traffic)
         if traffic is None and self._feed is not None:
@@ -250,7 +254,7 @@ class Network(Opened):
             for gateway, operator in operators.items()
             if operator is not None and self.state.get(GATEWAYS, hashed[gateway]) is None
         ]
-        self._submit("reporter", registrations(SCOPE, fresh))
+        self._send(dict.fromkeys(self._reporters(), registrations(SCOPE, fresh)))
 
     # --- epochs -------------------------------------------------------------------------------
 
@@ -288,17 +292,25 @@ class Network(Opened):
         hashed = self.home.gateway_hash
         self.home.remember("gateway", [(hashed(name), name, None) for name in seen if name])
         messages = report(SCOPE, epoch, table, scope.metrics, hashed)
-        begun = self._begun(epoch)
-        if begun is not None:  # an earlier session was interrupted while it reported
-            messages = messages[1 + begun.received :]
+        said = {}
+        for name in self._reporters():
+            begun = self._begun(epoch, name)  # an earlier session may have been interrupted
+            said[name] = messages[1 + begun.received :] if begun else messages
         end = self.genesis.start_time + (epoch + 1) * self.genesis.epoch_length
-        self._submit("reporter", messages, time=end)
+        self._send(said, time=end)
         if self.home.folder is not None and self._feed is not None:
             self._feed.save_lookback(self.home.folder / TELEMETRY)
 
-    def _begun(self, epoch: int) -> Report | None:
-        """Return what has arrived of an epoch's report, where that is less than all."""
-        return self.state.get(REPORTS, SCOPE, epoch, self.home.key("reporter").address)
+    def _reporters(self) -> list[str]:
+        """Return the names of the scope's reporters whose keys are here."""
+        scope = self.state.get(SCOPES, SCOPE)
+        assert scope is not None
+        names = reporter_names(len(self.genesis.scopes[0].reporters))
+        return [name for name in names if self.home.key(name).address in scope.reporters]
+
+    def _begun(self, epoch: int, reporter: str) -> Report | None:
+        """Return what has arrived of a reporter's report on an epoch that is not settled."""
+        return self.state.get(REPORTS, SCOPE, epoch, self.home.key(reporter).address)
 
     def metrics(self, epoch: int) -> pa.Table:
         """Compute an epoch's metrics from the telemetry, as its report carries them.
@@ -346,7 +358,7 @@ class Network(Opened):
         return self._submit(sender, [message])
 
     def claim(self, operator: str, key: str | bytes) -> str:
-        """As the reporter, open an operator's claim account to a key.
+        """As the reporters, open an operator's claim account to a key.
 
         Parameters
         ----------
@@ -363,14 +375,15 @@ class Network(Opened):
             The account forwards to a key already.
         """
         hashed = self.home.operator_hash(operator)
-        address = crypto.claim_address(hashed)
+        address = crypto.claim_address(SCOPE, hashed)
         if address not in self.home.names("account"):
             raise UnknownName(kind="operator", name=operator)
         forward = self.state.get(FORWARDS, address)
         if forward is not None:
             raise AlreadyClaimed(account=operator, owner=self.home.label(forward.to))
         public_key = self.home.key(key).public_key if isinstance(key, str) else key
-        done = self._submit("reporter", [Claim(SCOPE, hashed, public_key)])
+        message = Claim(SCOPE, hashed, public_key)
+        done = self._send({name: [message] for name in self._reporters()})
         owner = crypto.address_of(public_key)
         if owner not in self.home.names("account"):  # a key elsewhere takes over the name
             names = [(address, f"{operator} (claimed)", None), (owner, operator, None)]
@@ -378,18 +391,25 @@ class Network(Opened):
         return done
 
     def _submit(self, sender: str, messages: Sequence[Message], time: int | None = None) -> str:
+        """Send one account's messages; see :meth:`_send`."""
+        return self._send({sender: messages}, time)
+
+    def _send(self, said: Mapping[str, Sequence[Message]], time: int | None = None) -> str:
         """Sign messages, put them into blocks, and settle until nothing is left to do."""
         solo = self._solo
         if solo is None:
             if self._readonly:
                 raise Refused(kind="transaction", message="this network was opened to look only")
             raise NotSealed
-        if not messages and self.view.header is not None:
+        if not any(said.values()) and self.view.header is not None:
             return ""
-        key = self.home.key(sender)
-        nonce = account(self.state, key.address).nonce
-        wires = [self._sign(key, nonce + at, message) for at, message in enumerate(messages)]
-        waiting = dict(zip(wires, messages))
+        waiting: dict[bytes, Message] = {}
+        for sender, messages in said.items():
+            key = self.home.key(sender)
+            nonce = account(self.state, key.address).nonce
+            for at, message in enumerate(messages):
+                waiting[self._sign(key, nonce + at, message)] = message
+        last = next(reversed(waiting), b"")
         while waiting:
             placed, result = solo.produce(list(waiting), time)
             if not placed:
@@ -401,7 +421,7 @@ class Network(Opened):
                     solo.settle()  # what failed took its fee: a header must carry that, too
                     raise Refused(kind=kind, message=one.detail)
         solo.settle()
-        return crypto.sha256(wires[-1]).hex() if wires else ""
+        return crypto.sha256(last).hex() if last else ""
 
     def _sign(self, key: SigningKey, nonce: int, message: Message) -> bytes:
         value = to_value(message)

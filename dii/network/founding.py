@@ -13,15 +13,15 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from dii.application.records import MAX_REPORTERS
 from dii.crypto import format_address
 from dii.errors import GenesisError
 from dii.genesis import AccountSection, Genesis, SpecSection
 from dii.minting import Policy, Rule
-from dii.network.home import RESERVED, check_name
+from dii.network.home import RESERVED, SCOPE, check_name
 from dii.telemetry.schema import METRICS
 from dii.units import SECOND, Currency, from_microseconds, to_microseconds
 
-SCOPE: Final = "main"
 STREAM: Final = "main"
 
 
@@ -36,6 +36,7 @@ def draft(
     start: datetime | str | None,
     epoch_seconds: int,
     gas_price: int,
+    reporters: int,
 ) -> tuple[dict[str, Any], int | None]:
     """Return the draft of a genesis and its start; parameters as of ``Network.create``.
 
@@ -57,6 +58,7 @@ def draft(
         "name": name,
         "epoch_seconds": epoch_seconds,
         "gas_price": gas_price,
+        "reporters": reporters,
         "max_mint_per_epoch": policy.most,
         "laboratory": seed is not None,
         "currency": dataclasses.asdict(currency),
@@ -83,16 +85,17 @@ def genesis(
     metrics: Collection[str],
     balances: Mapping[bytes, int],
     validator: bytes,
-    reporter: bytes,
+    reporters: Iterable[bytes],
 ) -> Genesis:
     """Return the genesis that a draft makes with what it leaves open."""
     scope = {
         "name": SCOPE,
-        "reporters": [format_address(reporter)],
+        "reporters": [format_address(address) for address in reporters],
         "metrics": [name for name in METRICS if name in metrics],
     }
+    fixed = {name: value for name, value in draft.items() if name != "reporters"}
     return Genesis.make(
-        **draft,
+        **fixed,
         start=from_microseconds(start),
         accounts=[
             AccountSection(address=format_address(address), balance=balance)
@@ -106,14 +109,16 @@ def genesis(
 def _check(draft: Mapping[str, Any], balances: Iterable[int], start: int = 0) -> None:
     """Refuse what could never be sealed; keys and metrics are stood in for."""
     accounts = {number.to_bytes(20): balance for number, balance in enumerate(balances)}
-    validator, reporter = bytes(32), bytes(20)
+    reporters = [
+        number.to_bytes(20) for number in range(min(draft["reporters"], MAX_REPORTERS + 1))
+    ]
     genesis(
         draft,
         start=start,
         metrics=METRICS,
         balances=accounts,
-        validator=validator,
-        reporter=reporter,
+        validator=bytes(32),
+        reporters=reporters,
     )
 
 

@@ -27,6 +27,7 @@ from typing import Any, Final
 import tomli_w
 
 from dii import crypto
+from dii.application.records import MAX_REPORTERS
 from dii.crypto import SigningKey, format_address, keyed_hash, parse_address
 from dii.errors import BadName, HomeBroken, HomeExists, HomeMissing, KeyMissing, UnknownName
 from dii.files import write
@@ -44,8 +45,17 @@ PASSWORD_VARIABLE: Final = "DII_PASSWORD"  # noqa: S105 - a variable name
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names become file names, so they are plain."""
 
-RESERVED: Final = {"treasury", "validator", "reporter"}
-"""Accounts that every network has; people cannot take these names."""
+SCOPE: Final = "main"
+"""The one scope of networks that are founded here."""
+
+
+def reporter_names(count: int) -> list[str]:
+    """Return the names of so many reporters' keys: ``reporter``, ``reporter-2``, ..."""
+    return ["reporter", *(f"reporter-{number}" for number in range(2, count + 1))][:count]
+
+
+RESERVED: Final = {"treasury", "validator", *reporter_names(MAX_REPORTERS)}
+"""Accounts that networks have for themselves; people cannot take these names."""
 
 _NAMES_SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS names (kind TEXT, hash BLOB, name TEXT, detail TEXT,
@@ -235,13 +245,13 @@ class Home:
         Registries are written by strangers, so the network's own accounts are nobody's name there.
         """
         known = None if operator in RESERVED else self.find("account", operator)
-        return known or crypto.claim_address(self.operator_hash(operator))
+        return known or crypto.claim_address(SCOPE, self.operator_hash(operator))
 
     def is_claim(self, operator: str | None, address: bytes) -> bool:
         """Return whether an address is the claim account of an operator's name."""
         if operator is None:
             return False
-        return address == crypto.claim_address(self.operator_hash(operator))
+        return address == crypto.claim_address(SCOPE, self.operator_hash(operator))
 
     def remember(self, kind: str, rows: Iterable[tuple[bytes, str, dict[str, Any] | None]]) -> None:
         """Keep (hash, name, details) of accounts or gateways."""

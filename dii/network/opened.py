@@ -22,8 +22,8 @@ from dii.ledger.reader import Reader
 from dii.ledger.state import State, Table
 from dii.minting import Issuance
 from dii.network.feed import Feed
-from dii.network.founding import SCOPE, STREAM
-from dii.network.home import Home
+from dii.network.founding import STREAM
+from dii.network.home import SCOPE, Home, reporter_names
 from dii.units import Currency
 
 TELEMETRY: Final = "telemetry"
@@ -66,7 +66,8 @@ class Opened:
             # In a laboratory every key follows from the seed, even if its name was erased.
             laboratory = self.home.seed is not None
             self._solo = Solo(self._node, self.home.key("validator", create=laboratory))
-            self.home.key("reporter", create=laboratory)
+            for name in reporter_names(len(genesis.scopes[0].reporters)):
+                self.home.key(name, create=laboratory)
             last = self._node.header
             if last is not None and last.app_hash != self.state.committed_root:
                 self._solo.settle()  # an earlier session was interrupted while it settled

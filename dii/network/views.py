@@ -5,24 +5,30 @@ Amounts are integers of the smallest unit with the unit in the column name; time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
 
 from dii.application.bank import supply
-from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS
+from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS, SCOPES
 from dii.application.settling import UNATTRIBUTED
 from dii.crypto import format_address
 from dii.genesis import TREASURY
 from dii.minting import POLICIES, REASONS, RULES
 from dii.network.founding import STREAM
+from dii.network.home import SCOPE
 from dii.network.opened import Opened
 from dii.network.receipt import describe
 from dii.units import SECOND, format_time
 
 _AMOUNTS: Final = {"amount", "dust", "earned", "fee", "paid", "pool", "rest", "unminted"}
 """Columns of the index whose unit follows in the names that people see."""
+_OF_GATEWAY: Final = (
+    "FROM (SELECT stream, epoch FROM epochs) CROSS JOIN receipts USING (stream, epoch)"
+    " WHERE gateway = ?"
+)
+"""One search an epoch instead of a scan of all receipts."""
 
 
 def _labels(network: Opened, addresses: Sequence[bytes | None]) -> list[str | None]:
@@ -47,13 +53,20 @@ def _query(network: Opened, columns: str, rest: str, *parameters: object) -> pd.
     return pd.DataFrame(rows, columns=[f"{n}_{unit}" if n in _AMOUNTS else n for n in names])
 
 
-def accounts(network: Opened) -> pd.DataFrame:
-    """Return every account: name, address, kind, balance, and number of transactions sent."""
+def _where(conditions: Mapping[str, object], joined: str = " AND ") -> tuple[str, list[object]]:
+    """Return the clause of those conditions that have a value, and the values."""
+    given = {condition: value for condition, value in conditions.items() if value is not None}
+    return f"WHERE {joined.join(given)}" if given else "", list(given.values())
+
+
+def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
+    """Return every account, or one: name, address, kind, balance, number of transactions sent."""
     unit, state = network.currency.unit, network.state
     names = network.home.names("account")
     forwards = {key for (key,), _ in state.items(FORWARDS)}
     rows = []
-    for (address,), item in state.items(ACCOUNTS):
+    only = [] if account is None else [network.home.address(account)]
+    for (address,), item in state.items(ACCOUNTS, *only):
         assert isinstance(address, bytes)
         name = names.get(address)
         kind = "claim" if network.home.is_claim(name, address) else "key"
@@ -70,13 +83,19 @@ def accounts(network: Opened) -> pd.DataFrame:
     )
 
 
-def gateways(network: Opened) -> pd.DataFrame:
-    """Return every bound gateway: id, owner now, first epoch, and what it has earned."""
-    unit = network.currency.unit
+def gateways(network: Opened, operator: str | None = None) -> pd.DataFrame:
+    """Return every bound gateway, or an account's: id, owner now, and what it has earned."""
+    unit, index = network.currency.unit, network.view.index
     rows = [(key, item.owners[-1][1]) for (key,), item in network.state.items(GATEWAYS)]
-    earned = dict(
-        network.view.index.query("SELECT gateway, sum(amount) FROM receipts GROUP BY gateway")
-    )
+    if operator is None:
+        earned = dict(index.query("SELECT gateway, sum(amount) FROM receipts GROUP BY gateway"))
+    else:
+        address = network.home.address(operator)
+        rows = [(key, owner) for key, owner in rows if owner == address]
+        earned = {
+            key: sum(amount for (amount,) in index.query(f"SELECT amount {_OF_GATEWAY}", (key,)))
+            for key, _ in rows
+        }
     hashes = [key for key, _ in rows if isinstance(key, bytes)]
     table = pd.DataFrame(
         {
@@ -93,11 +112,16 @@ def gateways(network: Opened) -> pd.DataFrame:
 
 def epochs(network: Opened) -> pd.DataFrame:
     """Return every settled epoch by stream: gateways, weights, pool, paid, dust, rest."""
-    columns = (
-        "epoch, stream, gateways, total_weight, pool, paid, unminted, dust, rest, time AS settled,"
-        " height"
+    # What names no gateway has a receipt, too.
+    nameless = (
+        "(SELECT 1 FROM receipts WHERE receipts.stream = epochs.stream"
+        " AND receipts.epoch = epochs.epoch AND gateway = ?)"
     )
-    table = _query(network, columns, "FROM epochs ORDER BY epoch, stream")
+    columns = (
+        f"epoch, stream, gateways - EXISTS {nameless} AS gateways, total_weight, pool, paid,"
+        " unminted, dust, rest, time AS settled, height"
+    )
+    table = _query(network, columns, "FROM epochs ORDER BY epoch, stream", UNATTRIBUTED)
     table["settled"] = _times(table["settled"])
     length = network.genesis.epoch_length // SECOND
     starts = pd.Timestamp(network.genesis.start) + pd.to_timedelta(table["epoch"] * length, "s")
@@ -127,8 +151,7 @@ def issuance(network: Opened, epoch: int, stream: str = STREAM) -> pd.DataFrame:
 def earnings(network: Opened, gateway: bytes) -> pd.DataFrame:
     """Return what a gateway, given by its hash, was paid in each epoch, to whom, and why not."""
     columns = "epoch, stream, weight, amount, payee AS paid_to, reason AS note"
-    rest = "FROM receipts WHERE gateway = ? ORDER BY epoch, stream"
-    table = _query(network, columns, rest, gateway)
+    table = _query(network, columns, f"{_OF_GATEWAY} ORDER BY epoch, stream", gateway)
     table["paid_to"] = _labels(network, table["paid_to"].tolist())
     table["note"] = [REASONS[reason] for reason in table["note"]]
     return table
@@ -149,32 +172,59 @@ def operators(network: Opened) -> pd.DataFrame:
     return table
 
 
-def blocks(network: Opened) -> pd.DataFrame:
-    """Return every block: height, time, transactions, gas, hash and root after it."""
+def blocks(network: Opened, height: int | None = None, begins: str = "") -> pd.DataFrame:
+    """Return every block: height, time, transactions, gas, hash and root after it.
+
+    Parameters
+    ----------
+    height, begins
+        Only the one of this height; only those whose hash begins so.
+    """
     columns = "height, time, transactions, gas, hash, app_hash"
-    table = _query(network, columns, "FROM blocks ORDER BY height")
+    where = _where({"height = ?": height, "instr(hex(hash), ?) = 1": begins.upper() or None})
+    table = _query(network, columns, f"FROM blocks {where[0]} ORDER BY height", *where[1])
     table["time"] = _times(table["time"])
     for name in ("hash", "app_hash"):
         table[name] = [one.hex() for one in table[name]]
     return table
 
 
-def transactions(network: Opened) -> pd.DataFrame:
-    """Return every transaction: who, what, its code (0 is success), gas and fee."""
+def transactions(network: Opened, height: int | None = None, begins: str = "") -> pd.DataFrame:
+    """Return every transaction: who, what, its code (0 is success), gas and fee.
+
+    Parameters
+    ----------
+    height, begins
+        Only those of this block; only those whose id begins so.
+    """
     columns = "height, position, id, sender, nonce, kind, code, gas, fee, detail"
-    table = _query(network, columns, "FROM transactions ORDER BY height, position")
+    where = _where({"height = ?": height, "instr(hex(id), ?) = 1": begins.upper() or None})
+    rest = f"FROM transactions {where[0]} ORDER BY height, position"
+    table = _query(network, columns, rest, *where[1])
     table["id"] = [one.hex() for one in table["id"]]
     table["sender"] = _labels(network, table["sender"].tolist())
     return table
 
 
-def transfers(network: Opened) -> pd.DataFrame:
-    """Return every movement of money but issuance and fees."""
+def transfers(network: Opened, account: str | None = None) -> pd.DataFrame:
+    """Return every movement of money but issuance and fees; all, or an account's."""
     columns = "height, position, kind, sender, recipient, amount"
-    table = _query(network, columns, "FROM transfers ORDER BY height, position")
+    address = None if account is None else network.home.address(account)
+    where = _where({"sender = ?": address, "recipient = ?": address}, " OR ")
+    rest = f"FROM transfers {where[0]} ORDER BY height, position"
+    table = _query(network, columns, rest, *where[1])
     for name in ("sender", "recipient"):
         table[name] = _labels(network, table[name].tolist())
     return table
+
+
+def _reporters(network: Opened) -> str:
+    scope = network.state.get(SCOPES, SCOPE)
+    assert scope is not None
+    many = len(scope.reporters)
+    if many == 1:
+        return "trusted reporter (one)"
+    return f"{many}, of whom {scope.liars} may lie without effect"
 
 
 def summary(network: Opened) -> dict[str, str]:
@@ -191,7 +241,7 @@ def summary(network: Opened) -> dict[str, str]:
         f" {genesis.epoch_seconds:,} s from {format_time(genesis.start_time)}",
         "minted": network.currency.format(money.minted),
         "burned": network.currency.format(money.burned),
-        "reporters": "trusted reporter (one)",
+        "reporters": _reporters(network),
         "header": header.hash.hex(),
     }
     if stream:

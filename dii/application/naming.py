@@ -1,0 +1,88 @@
+"""Whom a hash belongs to, as several reporters say it one after another.
+
+Reporters name an account for a gateway, an application or an operator's key. What enough of them
+name alike is decided; until then the state keeps who named whom. That must not grow without end by
+namings that nobody else repeats, so each lapses after ``report_window``: a queue holds them in the
+order of time, and every block drops a few of the oldest. (Sorting them by time in the state
+itself would cost more the more there are; dropping them with an epoch would keep them for as long
+as their scope has an outage.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, Literal
+
+from dii.application.records import LAPSES, NAMINGS, QUEUE, Chain, Lapse, Naming, Queue, Scope
+from dii.ledger.state import State
+
+Kind = Literal["gateway", "application", "operator"]
+
+LAPSES_A_BLOCK: Final = 4
+"""Entries of the queue, each of at most ``MAX_BATCH`` hashes, that one block drops."""
+
+
+def agree(
+    state: State,
+    chain: Chain,
+    now: int,
+    kind: Kind,
+    scope: tuple[str, Scope],
+    hash_: bytes,
+    vote: tuple[bytes, bytes],
+    needed: int,
+) -> bool:
+    """Note (reporter, account); return whether so many reporters now name the same.
+
+    A reporter has one vote on each hash, the latest. Those of who no longer reports, or that have
+    lapsed, do not count. What is decided leaves nothing behind.
+    """
+    (name, record), (reporter, account) = scope, vote
+    naming = state.get(NAMINGS, kind, name, hash_)
+    votes = [
+        one
+        for one in (naming.votes if naming else ())
+        if one[0] != reporter and one[0] in record.reporters and now < one[2] + chain.report_window
+    ]
+    if 1 + sum(one[1] == account for one in votes) < needed:
+        state.put(NAMINGS, Naming((*votes, (reporter, account, now))), kind, name, hash_)
+        return False
+    if naming:
+        state.delete(NAMINGS, kind, name, hash_)
+    return True
+
+
+def withdraw(
+    state: State, kind: str, scope: str, hash_: bytes, reporter: bytes, until: int
+) -> None:
+    """Take back what a reporter has said of a hash up to a time."""
+    naming = state.get(NAMINGS, kind, scope, hash_)
+    if naming is None:
+        return
+    kept = tuple(vote for vote in naming.votes if vote[0] != reporter or vote[2] > until)
+    if kept:
+        state.put(NAMINGS, Naming(kept), kind, scope, hash_)
+    else:
+        state.delete(NAMINGS, kind, scope, hash_)
+
+
+def enqueue(state: State, lapse: Lapse) -> None:
+    """Have what is undecided lapse in its time."""
+    queue = state.get(QUEUE) or Queue(0, 0)
+    state.put(LAPSES, lapse, queue.end)
+    state.put(QUEUE, replace(queue, end=queue.end + 1))
+
+
+def lapse(state: State, chain: Chain, now: int) -> None:
+    """Drop the oldest namings whose time is over."""
+    queue = state.get(QUEUE) or Queue(0, 0)
+    for number in range(queue.first, min(queue.end, queue.first + LAPSES_A_BLOCK)):
+        old = state.get(LAPSES, number)
+        assert old is not None
+        if now < old.time + chain.report_window:
+            return
+        for hash_ in old.hashes:
+            # What the reporter has said since has an entry of its own.
+            withdraw(state, old.kind, old.scope, hash_, old.reporter, old.time)
+        state.delete(LAPSES, number)
+        state.put(QUEUE, Queue(number + 1, queue.end))
