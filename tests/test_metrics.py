@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,21 +20,24 @@ from hypothesis import strategies as st
 
 from dii.telemetry import metrics as module
 from dii.telemetry.load import load
-from dii.telemetry.metrics import COMPUTED, Lookback, metrics
-from dii.telemetry.schema import METRICS, SHAPLEY_UNIT, TABLES, UNATTRIBUTED
+from dii.telemetry.metrics import MAX_GAP, Epoch, Lookback, metrics
+from dii.telemetry.schema import METRICS, SHAPLEY_UNIT, TABLES, UNATTRIBUTED, USAGE, USAGE_GIVEN
 from dii.units import DAY, PPM, SECOND
 from tests.require import real_data
 
 START = 17_642 * DAY
 SLOT = 300 * SECOND
-ALL = frozenset(COMPUTED)
+ALL = frozenset({*METRICS, *USAGE_GIVEN})
 UNITS = ("uplink_units", "data_units", "downlink_units")
 ADDITIVE = ("receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "downlinks")
-ADDITIVE += ("foreign_frames", "excluded_frames", *UNITS)
+ADDITIVE += ("foreign_frames", "own_uplinks", "excluded_frames", *UNITS)
 _TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
 
 Row = Mapping[str, object]
 Result = dict[str, dict[str, int | None]]
+Usage = dict[tuple[str, str], dict[str, int | None]]
+Found = tuple[Result, Usage, dict[tuple[str, str], int]]
+"""Metrics by gateway, usage by application and operator, excluded frames by gateway and reason."""
 
 
 def table(name: str, rows: Iterable[Row] = ()) -> pa.Table:
@@ -51,7 +56,22 @@ def status(gateway: str, time: int, covers: int, frames: int | None = None) -> R
     return {"gateway": gateway, "time": START + time, "covers": covers, "frames": frames}
 
 
-def days(
+def rows_of(epoch: Epoch) -> Found:
+    """Return an epoch's rows by what they are about; every row stands once and in order."""
+    metrics_, usage = epoch.metrics.to_pylist(), epoch.usage.to_pylist()
+    excluded = epoch.excluded.to_pylist()
+    found = (
+        {row.pop("gateway"): row for row in metrics_},
+        {(row.pop("application"), row.pop("operator")): row for row in usage},
+        {(row["gateway"], row["reason"]): row["frames"] for row in excluded},
+    )
+    for rows, table_ in zip(found, (metrics_, usage, excluded)):
+        assert list(rows) == sorted(rows)
+        assert len(rows) == len(table_)
+    return found
+
+
+def epochs(
     receptions: Iterable[Row] = (),
     statuses: Iterable[Row] = (),
     *,
@@ -59,29 +79,37 @@ def days(
     rejects: Iterable[Row] = (),
     operators: Mapping[str, str] | None = None,
     gateways: Sequence[str] | None = None,
+    applications: Mapping[str, str] | None = None,
     lengths: Sequence[int] | None = None,
-) -> list[Result]:
+) -> list[Found]:
     """Compute epochs in order, each from all of the tables and the look-back of the one before."""
     start, lookback, found = START, None, []
     tables = table("receptions", receptions), table("statuses", statuses)
     for length in lengths or [DAY] * count:
-        result, lookback = metrics(
+        epoch = metrics(
             *tables,
             rejects=table("rejects", rejects),
             operators=operators or {},
             gateways=gateways,
+            applications=applications or {},
             start=start,
             length=length,
             gives=ALL,
             lookback=lookback,
         )
-        assert result.column_names == ["gateway", *COMPUTED]
-        assert result.schema.types == [pa.string()] + [pa.int64()] * len(COMPUTED)
-        rows = {row.pop("gateway"): row for row in result.to_pylist()}
-        assert list(rows) == sorted(rows)
-        found.append(rows)
+        lookback = epoch.lookback
+        assert epoch.metrics.column_names == ["gateway", *METRICS]
+        assert epoch.metrics.schema.types == [pa.string()] + [pa.int64()] * len(METRICS)
+        assert epoch.usage.column_names == ["application", "operator", *USAGE]
+        assert epoch.usage.schema.types == [pa.string()] * 2 + [pa.int64()] * len(USAGE)
+        found.append(rows_of(epoch))
         start += length
     return found
+
+
+def days(*tables: Iterable[Row], **about: Any) -> list[Result]:
+    """Return the metrics of epochs."""
+    return [found for found, _, _ in epochs(*tables, **about)]
 
 
 # --- the reference -----------------------------------------------------------------------------
@@ -109,7 +137,18 @@ def frames_of(receptions: Iterable[Row]) -> list[list[Row]]:
     return frames
 
 
-def count_frame(frame: list[Row], operators: Mapping[str, str], result: Result) -> None:
+def known(frame: Iterable[Row], column: str) -> Any:
+    """Return the greatest value of a column that is known, or None."""
+    return max((row[column] for row in frame if row[column] is not None), default=None)
+
+
+def is_delivered(frame: Iterable[Row]) -> bool:
+    return any(row["kind"] == "data" and row["delivered"] for row in frame)
+
+
+def count_frame(
+    frame: list[Row], operators: Mapping[str, str], consumer: str | None, result: Result
+) -> None:
     named = {row["gateway"] for row in frame if row["gateway"] is not None}
     unknown = [None] * sum(row["gateway"] is None for row in frame)
     players = defaultdict(list)
@@ -118,9 +157,7 @@ def count_frame(frame: list[Row], operators: Mapping[str, str], result: Result) 
         players[own].append(gateway)
     for number in range(len(unknown)):
         players["unknown", number].append(UNATTRIBUTED)
-    delivered = any(row["kind"] == "data" and row["delivered"] for row in frame)
-    airtimes = [row["airtime"] for row in frame if row["airtime"] is not None]
-    sizes = [row["size"] for row in frame if row["size"] is not None]
+    delivered, airtime, size = is_delivered(frame), known(frame, "airtime"), known(frame, "size")
     part = SHAPLEY_UNIT // len(players)
     for members in players.values():
         for gateway in members:
@@ -133,14 +170,52 @@ def count_frame(frame: list[Row], operators: Mapping[str, str], result: Result) 
                 each = part // len(members)
                 first = gateway == members[0]
                 counts["shapley_uplinks"] += part - each * (len(members) - 1) if first else each
-                if airtimes:
-                    add(counts, "uplink_units", -(-max(airtimes) // 10_000))
-                if sizes:
-                    add(counts, "data_units", max(1, -(-max(sizes) // 24)))
+                counts["own_uplinks"] += consumer is not None and operators.get(gateway) == consumer
+                if airtime is not None:
+                    add(counts, "uplink_units", -(-airtime // 10_000))
+                if size is not None:
+                    add(counts, "data_units", max(1, -(-size // 24)))
 
 
 def add(counts: dict[str, int | None], metric: str, units: int) -> None:
     counts[metric] = (counts[metric] or 0) + units
+
+
+def usage_of(
+    here: Sequence[list[Row]],
+    sent: Iterable[Row],
+    operators: Mapping[str, str],
+    latest: dict[tuple[str, str], tuple[int, int]],
+) -> Usage:
+    """Count by application and operator; ``latest`` has each device's last counter and time."""
+    usage: Usage = defaultdict(
+        lambda: {"delivered": 0, "uplink_units": None, "downlinks": 0, "lost": None}
+    )
+    carried = [f for f in here if is_delivered(f) and known(f, "application") is not None]
+    for frame in sorted(carried, key=lambda f: (f[0]["time"], known(f, "f_cnt") or 0)):
+        application, airtime = known(frame, "application"), known(frame, "airtime")
+        owners = {operators.get(row["gateway"], UNATTRIBUTED) for row in frame}
+        for owner in owners | {UNATTRIBUTED}:
+            counts = usage[application, owner]
+            counts["delivered"] += 1
+            if airtime is not None:
+                add(counts, "uplink_units", -(-airtime // 10_000))
+        device, number, time = known(frame, "device"), known(frame, "f_cnt"), frame[0]["time"]
+        if device is not None and number is not None:
+            since, before = latest.get((application, device), (time, number))
+            latest[application, device] = time, number
+            leap = number - before
+            gap = leap - 1 if 0 < leap <= MAX_GAP and time - since <= 7 * DAY else 0
+            add(usage[application, UNATTRIBUTED], "lost", gap)
+    for row in sent:
+        if row["application"] is not None:
+            for owner in {operators.get(row["gateway"], UNATTRIBUTED), UNATTRIBUTED}:
+                usage[row["application"], owner]["downlinks"] += 1
+    for (_, owner), counts in usage.items():
+        if not counts["delivered"]:
+            counts["uplink_units"] = 0
+            counts["lost"] = 0 if owner == UNATTRIBUTED else None
+    return dict(usage)
 
 
 def heard_slots(
@@ -176,18 +251,20 @@ def reference(
     rejects: Sequence[Row],
     operators: Mapping[str, str],
     gateways: Sequence[str],
+    applications: Mapping[str, str],
     lengths: Sequence[int],
-) -> Iterator[Result]:
+) -> Iterator[Found]:
     heard = [r for r in receptions if r["kind"] != "downlink" and r["time"] >= START]
     frames = frames_of(heard)
     ends = [START + sum(lengths[: number + 1]) for number in range(len(lengths))]
     starts = [end - length for end, length in zip(ends, lengths)]
-    known: set[object] = set()
+    watched: set[object] = set()
+    latest: dict[tuple[str, str], tuple[int, int]] = {}
     for start, end in zip(starts, ends):
         touching = [
             s for s in statuses if s["time"] >= start and s["time"] - max(s["covers"], 1) + 1 < end
         ]
-        known |= {s["gateway"] for s in touching}
+        watched |= {s["gateway"] for s in touching}
         here = [frame for frame in frames if start <= frame[0]["time"] < end]
         excluded = [
             r["gateway"]
@@ -198,11 +275,12 @@ def reference(
         sent = [r for r in receptions if r["kind"] == "downlink" and start <= r["time"] < end]
         seen |= {r["gateway"] or UNATTRIBUTED for frame in [*here, sent] for r in frame}
         seen |= {s["gateway"] for s in touching} | set(gateways) | set(excluded)
-        result: Result = {gateway: dict.fromkeys(COMPUTED, 0) for gateway in sorted(seen)}
+        result: Result = {gateway: dict.fromkeys(METRICS, 0) for gateway in sorted(seen)}
         for counts in result.values():
             counts.update(dict.fromkeys(UNITS))
         for frame in here:
-            count_frame(frame, operators, result)
+            consumer = applications.get(known(frame, "application"))
+            count_frame(frame, operators, consumer, result)
         for row in sent:
             counts = result[row["gateway"] or UNATTRIBUTED]
             counts["downlinks"] += 1
@@ -214,7 +292,7 @@ def reference(
                     counts[metric] = 0
             counts["excluded_frames"] = excluded.count(gateway)
             counts["connected_ppm"] = counts["online_ppm"] = None
-            if gateway in known:
+            if gateway in watched:
                 slots = heard_slots(heard, statuses, starts, gateway)
                 signs = [(r["time"], r["time"]) for r in heard if r["gateway"] == gateway]
                 signs += [
@@ -231,7 +309,8 @@ def reference(
                 online = [slot for slot in connected if not is_deaf(slots, slot)]
                 counts["connected_ppm"] = len(connected) * PPM // len(grid)
                 counts["online_ppm"] = len(online) * PPM // len(grid)
-        yield result
+        reasons = {(gateway, "simulated"): excluded.count(gateway) for gateway in excluded}
+        yield result, usage_of(here, sent, operators, latest), reasons
 
 
 # --- random networks ---------------------------------------------------------------------------
@@ -245,6 +324,7 @@ class Case:
         self.names = [f"{number:016X}" for number in draw.sample(range(99), draw.randint(1, 7))]
         self.operators = {name: draw.choice("PQR") for name in self.names if draw.random() < 0.6}
         self.gateways = draw.sample(self.names, draw.randint(0, len(self.names)))
+        self.applications = {"x": draw.choice("PQ"), "y": draw.choice("PRZ")}
         self.lengths = [
             draw.choice([SLOT, 7 * SECOND, 2 * SLOT + SECOND, 12 * SLOT, scale, scale])
             for _ in range(draw.randint(1, 5))
@@ -289,7 +369,7 @@ class Case:
             "kind": draw.choice(["data", "data", "data", "join", "downlink"]),
             "deduplication_id": draw.choice([None, None, None, "a", "D"]),
             "device": draw.choice(["D", "D", "E", None]),
-            "f_cnt": draw.choice([1, 1, 2, None]),
+            "f_cnt": draw.choice([1, 1, 2, 7, 9, 2 + MAX_GAP, None]),
             "payload_hash": draw.choice([1, 1, -2, None]),
         }
         time = self.moment()
@@ -299,6 +379,7 @@ class Case:
                     **of_frame,
                     "time": time + draw.choice([0, 0, 1]),
                     "gateway": draw.choice([*self.names, *self.names, None]),
+                    "application": draw.choice(["x", "x", "x", "y", None]),
                     "delivered": draw.choice([True, True, False, None]),
                     "foreign": draw.choice([True, False, False, None]),
                     "size": draw.choice([None, 0, 1, 24, 25, 222]),
@@ -306,27 +387,19 @@ class Case:
                 }
             time += draw.choice([0, 1, 20, 30, 30, 59, 60, 61]) * SECOND + draw.choice([-1, 0, 1])
 
-    def metrics(self) -> list[Result]:
-        return days(
-            self.receptions,
-            self.statuses,
-            rejects=self.rejects,
-            operators=self.operators,
-            gateways=self.gateways,
-            lengths=self.lengths,
-        )
+    def about(self) -> dict[str, Any]:
+        return {
+            "operators": self.operators,
+            "gateways": self.gateways,
+            "applications": self.applications,
+            "lengths": self.lengths,
+        }
 
-    def expected(self) -> list[Result]:
-        return list(
-            reference(
-                self.receptions,
-                self.statuses,
-                self.rejects,
-                self.operators,
-                self.gateways,
-                self.lengths,
-            )
-        )
+    def found(self) -> list[Found]:
+        return epochs(self.receptions, self.statuses, rejects=self.rejects, **self.about())
+
+    def expected(self) -> list[Found]:
+        return list(reference(self.receptions, self.statuses, self.rejects, **self.about()))
 
 
 @settings(max_examples=24)
@@ -336,14 +409,14 @@ def test_metrics_are_those_of_the_reference(seed: int, slice_rows: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "SLICE_ROWS", slice_rows)
         patch.setattr(module, "_BATCH", 3)
-        assert case.metrics() == case.expected()
+        assert case.found() == case.expected()
 
 
 @settings(max_examples=12)
 @given(seed=st.integers(0, 2**32))
 def test_weeks_of_silence_are_those_of_the_reference(seed: int) -> None:
     case = Case(seed, scale=5 * DAY, most=30)
-    assert case.metrics() == case.expected()
+    assert case.found() == case.expected()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -368,25 +441,31 @@ def test_silence_is_what_the_engine_makes_of_it_and_needs_no_engine(
         found = []
         for rejects in (case.rejects, [*case.rejects, waking]):
             opened.clear()
-            result, after = metrics(
+            epoch = metrics(
                 receptions,
                 statuses,
                 rejects=table("rejects", rejects),
                 operators=case.operators,
                 gateways=case.gateways,
+                applications=case.applications,
                 start=start,
                 length=length,
                 gives=ALL,
                 lookback=lookback,
             )
             silent += not opened
-            found.append((result.filter(pc.not_equal(result["gateway"], "Z")), after))
+            tables = {
+                name: part.filter(pc.not_equal(part["gateway"], "Z"))
+                for name in ("metrics", "excluded")
+                for part in [getattr(epoch, name)]
+            }
+            found.append(replace(epoch, **tables))
         assert opened
-        (quick, lookback), (slow, state) = found
+        quick, slow = found
         assert quick == slow
-        assert lookback == state
-        assert lookback.to_bytes() == state.to_bytes()
-        assert {row.pop("gateway"): row for row in quick.to_pylist()} == expected
+        assert quick.lookback.to_bytes() == slow.lookback.to_bytes()
+        assert rows_of(quick) == expected
+        lookback = quick.lookback
         start += length
     assert silent
 
@@ -395,15 +474,16 @@ def test_silence_is_what_the_engine_makes_of_it_and_needs_no_engine(
 @given(seed=st.integers(0, 2**32))
 def test_epochs_add_up_to_the_whole(seed: int) -> None:
     case = Case(seed, scale=3600 * SECOND, most=40)
-    parts = case.metrics()
+    parts = case.found()
     case.lengths = [sum(case.lengths)]
-    (whole,) = case.metrics()
-    for gateway, counts in whole.items():
-        for metric in ADDITIVE:
-            # Units are unknown, not 0, where nothing is known of any frame.
-            assert (counts[metric] or 0) == sum(
-                part[gateway][metric] or 0 for part in parts if gateway in part
-            )
+    (whole,) = case.found()
+    for place, names in enumerate((ADDITIVE, USAGE)):
+        for key, counts in whole[place].items():
+            for name in names:
+                # Units are unknown, not 0, where nothing is known of any frame.
+                assert (counts[name] or 0) == sum(
+                    part[place][key][name] or 0 for part in parts if key in part[place]
+                )
 
 
 # --- one claim at a time -----------------------------------------------------------------------
@@ -512,6 +592,70 @@ def test_simulated_frames_are_counted_as_excluded() -> None:
     assert only([], "excluded_frames", rejects=rejects) == {A: 1}
 
 
+OPERATORS = {A: "P", B: "P", C: "Q"}
+
+
+def x(gateway: str | None, time: int, f_cnt: int = 1, **more: object) -> Row:
+    """One reception of a delivered frame of application x."""
+    return hears(gateway, time, f_cnt=f_cnt, **{"application": "x", **more})
+
+
+def test_who_heard_an_uplink_delivered_it_and_the_application_had_it_once() -> None:
+    rows = [x(A, 0), x(B, 0), x(C, 0), x(C, 5, 2), x("D" * 16, 9, 3), x(None, 9, 4)]
+    rows += [x(A, 9, 5, delivered=None), x(A, 9, 6, kind="join"), hears(A, 9, f_cnt=7)]
+    ((_, usage, _),) = epochs(rows, operators=OPERATORS)
+    delivered = {key: counts["delivered"] for key, counts in usage.items()}
+    assert delivered == {("x", UNATTRIBUTED): 4, ("x", "P"): 1, ("x", "Q"): 2}
+
+
+def test_airtime_and_downlinks_are_used_of_the_operator_whose_gateway_it_was() -> None:
+    rows = [x(A, 0, airtime=10_001), x(B, 0), x(C, 0, 2), x(C, 0, 3, kind="downlink")]
+    rows += [x(None, 0, 4, kind="downlink"), x(C, 0, 5, kind="downlink")]
+    ((_, usage, _),) = epochs(rows, operators=OPERATORS)
+    assert usage == {
+        ("x", UNATTRIBUTED): {"delivered": 2, "uplink_units": 2, "downlinks": 3, "lost": 0},
+        ("x", "P"): {"delivered": 1, "uplink_units": 2, "downlinks": 0, "lost": None},
+        ("x", "Q"): {"delivered": 1, "uplink_units": None, "downlinks": 2, "lost": None},
+    }
+
+
+@pytest.mark.parametrize(
+    ("counters", "lost"),
+    [
+        ([3, 4, 7, 7, 9], 3),
+        ([5, 0, 2], 1),  # began anew: what went before is not known
+        ([1, 1 + MAX_GAP], MAX_GAP - 1),
+        ([1, 2 + MAX_GAP, 4 + MAX_GAP], 1),
+        ([8], 0),
+        ([None], None),
+    ],
+)
+@pytest.mark.parametrize("pause", [HOUR, 20 * HOUR])
+def test_lost_is_what_counters_leave_out_however_many_epochs_between(
+    counters: list[int], lost: int | None, pause: int
+) -> None:
+    rows = [x(A, pause * n, f_cnt, device=d) for n, f_cnt in enumerate(counters) for d in "EF"]
+    found = epochs(rows, count=5, operators=OPERATORS)
+    each = [usage["x", UNATTRIBUTED]["lost"] for _, usage, _ in found if usage]
+    assert (sum(each) if None not in each else None) == (None if lost is None else 2 * lost)
+
+
+def test_a_device_that_was_silent_for_more_than_a_week_begins_anew() -> None:
+    for pause, lost in ((7 * DAY, 4), (7 * DAY + 1, 0)):
+        for day in (0, 1):
+            rows = [x(A, day * DAY, 1), x(A, day * DAY + pause, 6)]
+            found = epochs(rows, count=10)
+            assert sum(usage["x", ""]["lost"] for _, usage, _ in found if usage) == lost
+
+
+def test_own_uplinks_are_those_of_applications_of_the_gateways_own_operator() -> None:
+    rows = [x(A, 0), x(A, 1), x(C, 0), x(B, 0, 2), x(B, 0, 3, application="y")]
+    rows += [x(A, 0, 4, delivered=False), x("D" * 16, 0), hears(A, 0, f_cnt=9)]
+    bound = {"x": "P", "y": "nobody's", "z": "Q"}
+    found = only(rows, "own_uplinks", operators=OPERATORS, applications=bound)
+    assert found == {A: 1, B: 1, C: 0, "D" * 16: 0}
+
+
 def test_uptime_is_absent_until_a_gateway_has_a_status_and_then_zero() -> None:
     heard = [hears(g, day * DAY) for g in (A, B) for day in range(3)]
     statuses = [status(A, DAY + 2 * SLOT, SLOT)]
@@ -581,34 +725,34 @@ def test_frames_in_statuses_are_heard_too() -> None:
 
 
 def test_only_metrics_that_the_sources_give_are_computed() -> None:
-    found, _ = metrics(
-        table("receptions", [hears(A, 0)]),
+    found = metrics(
+        table("receptions", [hears(A, 0, application="x")]),
         table("statuses"),
         operators={},
         gateways=[B],
         start=START,
         length=DAY,
-        gives=frozenset({"uplinks", "receptions"}),
+        gives=frozenset({"uplinks", "receptions", "own_uplinks", "usage.lost"}),
     )
-    assert found.column_names == ["gateway", "receptions", "uplinks"]
-    assert found.to_pylist() == [
+    assert found.metrics.to_pylist() == [
         {"gateway": A, "receptions": 1, "uplinks": 1},
         {"gateway": B, "receptions": 0, "uplinks": 0},
     ]
+    assert found.usage.to_pylist() == [{"application": "x", "operator": UNATTRIBUTED, "lost": 0}]
 
 
-def test_a_metric_that_is_not_computed_is_not_left_out_in_silence() -> None:
-    assert [name for name in METRICS if name in COMPUTED] == list(COMPUTED)
+def test_a_name_that_is_no_metric_is_not_left_out_in_silence() -> None:
     about = {"operators": {}, "gateways": [], "start": START, "length": DAY}
-    with pytest.raises(ValueError, match="own_uplinks"):
-        metrics(table("receptions"), table("statuses"), gives=frozenset({"own_uplinks"}), **about)
+    with pytest.raises(ValueError, match=r"usage\.paid"):
+        metrics(table("receptions"), table("statuses"), gives=frozenset({"usage.paid"}), **about)
 
 
 def test_the_look_back_survives_its_bytes_and_does_not_depend_on_the_order_of_rows() -> None:
-    rows = [hears(g, t * SECOND, f_cnt=t) for g in (A, B) for t in range(86_000, 86_460, 7)]
+    about = [(g, t, f"x{t % 2}") for g in (A, B) for t in range(86_000, 86_460, 7)]
+    rows = [hears(g, t * SECOND, f_cnt=t, application=x) for g, t, x in about]
     polls = [status(A, DAY - 1, DAY, 3), status(C, 5, 5)]
 
-    def after(receptions: list[Row], statuses: list[Row]) -> tuple[pa.Table, Lookback]:
+    def after(receptions: list[Row], statuses: list[Row]) -> Epoch:
         return metrics(
             table("receptions", receptions),
             table("statuses", statuses),
@@ -619,18 +763,17 @@ def test_the_look_back_survives_its_bytes_and_does_not_depend_on_the_order_of_ro
             gives=ALL,
         )
 
-    first, lookback = after(rows, polls)
-    assert (len(lookback.frames), len(lookback.known)) == (9, 2)
+    first, second = after(rows, polls), after(rows[::-1], polls[::-1])
+    lookback = first.lookback
+    assert (len(lookback.frames), len(lookback.known), len(lookback.counters)) == (9, 2, 2)
     assert Lookback.from_bytes(lookback.to_bytes()) == lookback
-    second, again = after(rows[::-1], polls[::-1])
     assert second == first
-    assert again == lookback
-    assert again.to_bytes() == lookback.to_bytes()
+    assert second.lookback.to_bytes() == lookback.to_bytes()
 
 
 def test_the_look_back_does_not_grow_with_what_was_heard() -> None:
     rows = [hears(A, t * MINUTE, f_cnt=t) for t in range(1440)]
-    _, lookback = metrics(
+    epoch = metrics(
         table("receptions", rows),
         table("statuses"),
         operators={},
@@ -639,13 +782,13 @@ def test_the_look_back_does_not_grow_with_what_was_heard() -> None:
         length=DAY,
         gives=ALL,
     )
-    assert sum(lookback.heard["frames"].to_pylist()) < module.ENOUGH + 5
+    assert sum(epoch.lookback.heard["frames"].to_pylist()) < module.ENOUGH + 5
 
 
 def test_epochs_go_forward_only() -> None:
     tables = table("receptions"), table("statuses")
     about = {"operators": {}, "gateways": [], "length": DAY, "gives": ALL}
-    _, lookback = metrics(*tables, start=START, **about)
+    lookback = metrics(*tables, start=START, **about).lookback
     with pytest.raises(ValueError, match="look-back ends"):
         metrics(*tables, start=START, lookback=lookback, **about)
 
@@ -672,14 +815,25 @@ def test_receptions_are_read_from_parquet_alike(tmp_path: Path) -> None:
 def test_a_hilltop_device_is_counted_once_however_many_gateways_hear_it() -> None:
     data = load(real_data("campusiot/saint_eynard_device33.ndjson.gz"))
     start = data.receptions["time"][0].as_py()
-    result, _ = metrics(
-        data.receptions,
+    place = data.receptions.schema.get_field_index("application")
+    named = pa.array(["hilltop"] * len(data.receptions))
+    epoch = metrics(
+        data.receptions.set_column(place, "application", named),
         data.statuses,
         operators={},
         gateways=None,
         start=start,
         length=data.receptions["time"][-1].as_py() + 1 - start,
-        gives=data.gives,
+        gives=data.gives | {"usage.delivered", "usage.uplink_units", "usage.lost"},
     )
-    assert sum(result["shapley_uplinks"].to_pylist()) == SHAPLEY_UNIT * 13_768
-    assert sum(result["uplinks"].to_pylist()) == 79_980
+    assert sum(epoch.metrics["shapley_uplinks"].to_pylist()) == SHAPLEY_UNIT * 13_768
+    assert sum(epoch.metrics["uplinks"].to_pylist()) == 79_980
+    (usage,) = epoch.usage.to_pylist()
+    counters = data.receptions["f_cnt"].to_pylist()
+    assert usage == {
+        "application": "hilltop",
+        "operator": UNATTRIBUTED,
+        "delivered": 13_768,
+        "uplink_units": 143_079,
+        "lost": max(counters) - min(counters) + 1 - 13_768,
+    }

@@ -18,7 +18,7 @@ from dii.telemetry import READERS, REASONS
 from dii.telemetry.fields import BOUNDS, canonical_gateway, payload_hash
 from dii.telemetry.load import Telemetry, load
 from dii.telemetry.readers import matrix
-from dii.telemetry.schema import GATEWAYS, METRICS, RECEPTIONS, REJECTS, TABLES
+from dii.telemetry.schema import GATEWAYS, METRICS, RECEPTIONS, REJECTS, TABLES, USAGE_GIVEN
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, Gateway, Reception, Reject
 from dii.units import format_time, from_microseconds
 from tests.require import ROOT, real_data
@@ -569,6 +569,14 @@ def test_a_metric_is_given_only_where_its_columns_are_known() -> None:
     assert gives(airtime=1) == heard
     assert gives(delivered=False) == delivered
     assert gives(delivered=True, airtime=1) == delivered | {"uplink_units"}
+    assert gives(delivered=True, size=0) == delivered | {"data_units"}
+    used = delivered | {"usage.delivered"}
+    assert gives(application="x", device="d", f_cnt=1) == heard
+    assert gives(application="x", delivered=False) == used
+    assert gives(application="x", delivered=True, device="d", f_cnt=1) == used | {"usage.lost"}
+    sent = heard | {"foreign_frames", "downlinks"}
+    assert gives(kind="downlink", foreign=False) == sent
+    assert gives(kind="downlink", foreign=False, application="x") == sent | {"usage.downlinks"}
     assert gives(covers=1) == {"connected_ppm"}
     assert gives(covers=1, frames=0) == {"connected_ppm", "online_ppm"}
 
@@ -578,13 +586,14 @@ def test_a_metric_is_given_only_where_its_columns_are_known() -> None:
 
 def test_readers_declare_metrics_that_there_are() -> None:
     assert len({reader.name for reader in READERS}) == len(READERS) == 15
-    assert frozenset().union(*(reader.gives for reader in READERS)) <= METRICS.keys()
+    names = {*METRICS, *USAGE_GIVEN}
+    assert frozenset().union(*(reader.gives for reader in READERS)) == names - {"own_uplinks"}
     given = {reader.name: reader.gives for reader in READERS}
     assert not given["ttn-registry"]
     for uplinks in ("things-stack-v3", "ttn-v2", "chirpstack-v3", "chirpstack-v4"):
         assert given[uplinks] == {
             "receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "uplink_units",
-            "data_units", "excluded_frames",
+            "data_units", "excluded_frames", "usage.delivered", "usage.uplink_units", "usage.lost",
         }  # fmt: skip
 
 
@@ -592,7 +601,7 @@ def test_the_matrix_is_what_readers_declare() -> None:
     rows = matrix()
     assert [row["reader"] for row in rows] == [reader.name for reader in READERS]
     for row, reader in zip(rows, READERS, strict=True):
-        assert {metric for metric in METRICS if row[metric]} == reader.gives
+        assert {name for name, given in row.items() if given is True} == reader.gives
         assert not row["own_uplinks"]
 
 
@@ -602,7 +611,7 @@ def test_the_page_of_formats_has_a_section_for_every_reader_and_agrees_with_the_
     assert sections == [reader.name for reader in READERS]
     for row in matrix():
         (line,) = re.findall(rf"^\| `{row['reader']}` \|.*\| (.*) \|$", text, re.MULTILINE)
-        assert re.findall(r"`(\w+)`", line) == [name for name in METRICS if row[name]]
+        assert re.findall(r"`([\w.]+)`", line) == [name for name in row if row[name] is True]
 
 
 def test_rows_are_those_of_the_schema() -> None:

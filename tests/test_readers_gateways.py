@@ -13,7 +13,7 @@ import pytest
 
 from dii.telemetry.airtime import time_on_air
 from dii.telemetry.load import Telemetry, load
-from dii.telemetry.metrics import COMPUTED, metrics
+from dii.telemetry.metrics import metrics
 from dii.units import DAY, SECOND, format_time
 from tests.require import real_data
 
@@ -37,17 +37,18 @@ def days(data: Telemetry, first: int, count: int) -> list[dict[str, Any]]:
     """The metrics of the one gateway on each of some days."""
     found, before = [], None
     for day in range(count):
-        table, before = metrics(
+        epoch = metrics(
             data.receptions,
             data.statuses,
             operators={},
             gateways=None,
             start=first + day * DAY,
             length=DAY,
-            gives=data.gives & frozenset(COMPUTED),
+            gives=data.gives,
             lookback=before,
         )
-        found += table.to_pylist()
+        before = epoch.lookback
+        found += epoch.metrics.to_pylist()
     return found
 
 

@@ -42,14 +42,14 @@ def split(uplinks: list[Uplink], operators: dict[str, str]) -> dict[str, int]:
         pa.Table.from_pylist(content, pa.schema([(c.name, TYPES[c.type]) for c in columns]))
         for content, columns in ((rows, RECEPTIONS), ([], STATUSES))
     )
-    table, _ = metrics(
+    table = metrics(
         *tables,
         operators=operators,
         gateways=None,
         start=START,
         length=DAY,
         gives=frozenset({"shapley_uplinks"}),
-    )
+    ).metrics
     return dict(zip(*(column.to_pylist() for column in table.columns)))
 
 

@@ -68,7 +68,7 @@ class Records:
 
     def metrics(self) -> pa.Table:
         """Return one row of metrics a gateway, as a report carries them."""
-        table, _ = metrics(
+        return metrics(
             self.receptions,
             self.statuses,
             operators=self.operators,
@@ -76,8 +76,7 @@ class Records:
             start=self.start,
             length=self.length,
             gives=self.gives,
-        )
-        return table
+        ).metrics
 
     def without_owners(self) -> Records:
         """Return the same with every operator as one gateway: each hears what any of its heard."""

@@ -21,8 +21,9 @@ import tomli_w
 from dii.errors import SourceMissing
 from dii.files import write
 from dii.telemetry.load import Telemetry
-from dii.telemetry.metrics import COMPUTED, WINDOW, Lookback, metrics
+from dii.telemetry.metrics import WINDOW, Epoch, Lookback, metrics
 from dii.telemetry.readers.base import UPLINK_METRICS
+from dii.telemetry.schema import METRICS, USAGE_GIVEN
 from dii.telemetry.synthetic import Population, populate
 from dii.telemetry.tables import Reject, to_table
 from dii.units import DAY
@@ -79,14 +80,25 @@ class Feed:
     telemetry: Telemetry
     traffic: Traffic | None = None
     lookback: tuple[int, Lookback] | None = None
+    _latest: tuple[tuple[object, ...], Epoch] | None = None
     _days: dict[int, pa.Table] = field(default_factory=dict)
     _population: Population | None = None
 
     @property
     def gives(self) -> frozenset[str]:
         """Metrics that the records give."""
+        return self._given & METRICS.keys() - {"own_uplinks"}
+
+    @property
+    def gives_usage(self) -> frozenset[str]:
+        """Names of ``USAGE`` that the records give."""
+        return frozenset(name for given, name in USAGE_GIVEN.items() if given in self._given)
+
+    @property
+    def _given(self) -> frozenset[str]:
+        """What the records tell where also the chain tells whose applications are whose."""
         given = self.telemetry.gives | (TRAFFIC_METRICS if self.traffic else frozenset())
-        return given & frozenset(COMPUTED)
+        return given | {"own_uplinks"} if "usage.delivered" in given else given
 
     @property
     def span(self) -> tuple[int, int] | None:
@@ -185,9 +197,20 @@ class Feed:
         return names
 
     def metrics(
-        self, epoch: int, origin: int, length: int, players: Callable[[int], Mapping[str, str]]
+        self, epoch: int, origin: int, length: int, operators: Callable[[int], Mapping[str, str]]
     ) -> pa.Table:
-        """Compute an epoch's metrics.
+        """Return an epoch's metrics; for the parameters see :meth:`epoch`."""
+        return self.epoch(epoch, origin, length, operators).metrics
+
+    def epoch(
+        self,
+        epoch: int,
+        origin: int,
+        length: int,
+        operators: Callable[[int], Mapping[str, str]],
+        applications: Callable[[int], Mapping[str, str]] | None = None,
+    ) -> Epoch:
+        """Compute an epoch's metrics, usage and exclusions; the latest is kept.
 
         Epochs in order cost one epoch each, since each leaves what the next must know of the
         time before. Any other is computed from the first on.
@@ -198,28 +221,36 @@ class Feed:
             Its number.
         origin, length
             Start of epoch 0 and length of each, microseconds.
-        players
+        operators
             Epoch to the operators of its gateways.
+        applications
+            Epoch to the consumers of its applications, named as operators are; None where whose
+            applications are whose is not known.
         """
+        asked = epoch, origin, length, operators(epoch), applications and applications(epoch)
+        if self._latest is not None and self._latest[0] == asked:
+            return self._latest[1]
         known = self.lookback or (-1, None)
         after, lookback = known if known[0] < epoch else (-1, None)
-        table: pa.Table = None
         for number in range(after + 1, epoch + 1):
             start = origin + number * length
-            table, lookback = metrics(
+            found = metrics(
                 self.receptions(start, start + length + WINDOW),
                 self.statuses(start, start + length),
                 rejects=self.rejects(),
-                operators=players(number),
+                operators=operators(number),
                 gateways=self.gateways,
                 start=start,
                 length=length,
-                gives=self.gives,
+                gives=self._given,
+                applications=applications and applications(number),
                 lookback=lookback,
             )
-        if lookback is not None and epoch > known[0]:
-            self.lookback = epoch, lookback
-        return table
+            lookback = found.lookback
+        if epoch > known[0]:
+            self.lookback = epoch, found.lookback
+        self._latest = asked, found
+        return found
 
     def save_lookback(self, folder: Path) -> None:
         """Keep what the last epoch leaves for the next; it could be computed again."""

@@ -20,7 +20,17 @@ networks), and it must not be paid for. ``uplinks``, ``sole_uplinks``, ``shapley
 ``uplink_units`` and ``data_units`` count delivered frames; ``receptions`` counts all, and
 ``foreign_frames`` those of which some reception says that they are of another network. A data unit
 is 24 bytes of payload, and an empty frame is one, too: an acknowledgement is not free (Helium's
-HIP-4, 2020). Of sizes and airtimes that receptions of a frame disagree on, the greatest holds.
+HIP-4, 2020). Of what receptions of a frame disagree on (size, airtime, application, device and
+counter), the greatest holds.
+
+**Usage** is of an application, by operator. An operator *delivered* each delivered frame that a
+gateway of its own heard, whoever else did: what a consumer owes one operator then depends on that
+operator alone. First come, first paid was rejected: servers give all receptions of a frame one
+time, so that ids would decide. The row without an operator (``UNATTRIBUTED``) is the application
+as a whole, each frame once: who pays several operators divides by it. Only there stands what was
+*lost*, the counters missing between one frame of a device and its next, however many epochs apart;
+frames that nobody heard are nobody's. A counter that does not rise, or leaps by more than
+``MAX_GAP``, began anew, and so does a device after 7 days of silence: of these nothing is known.
 
 **Signs of life** go by the time of each reception and status. The epoch's slots of 5 minutes begin
 with the epoch; a last, shorter one counts as one. A slot is *connected* when a reception lies in
@@ -48,7 +58,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import duckdb
@@ -57,7 +67,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from dii.telemetry.schema import METRICS, SHAPLEY_UNIT, UNATTRIBUTED
+from dii.telemetry.schema import METRICS, SHAPLEY_UNIT, UNATTRIBUTED, USAGE, USAGE_GIVEN
 from dii.units import DAY, PPM, SECOND
 
 WINDOW: Final = 60 * SECOND
@@ -68,10 +78,12 @@ DATA_UNIT: Final = 24
 """Bytes of payload in one of ``data_units``."""
 ENOUGH: Final = 141
 """Frames in 7 days from which 20 mean intervals (7 days / 140 at most) are within 24 h."""
+MEMORY: Final = 7 * DAY
+"""How long what a gateway heard, and a device's counter, is of use."""
+MAX_GAP: Final = 16_384
+"""Greatest leap of a frame counter within a session (LoRaWAN 1.0.3 regional parameters)."""
 EXCLUSIONS: Final = ("simulated",)
 """Reasons of rejects that are frames set aside, not records that cannot be read."""
-COMPUTED: Final = tuple(name for name in METRICS if name != "own_uplinks")
-"""The metrics that are computed here: whose application it is stands in no table."""
 SLICE_ROWS: Final = 500_000
 """Receptions worked on at a time, about; no result depends on it."""
 
@@ -80,11 +92,17 @@ _FRAMES: Final = pa.schema({"name": _TEXT, "number": _INT, "body": _INT, "begun"
 _HEARD: Final = pa.schema({"gateway": _TEXT, "since": _INT, "until": _INT, "frames": _INT})
 _KNOWN: Final = pa.schema({"gateway": _TEXT})
 _WALKED: Final = pa.schema({"entry": pa.int32(), "frame": pa.int32(), "begun": _INT})
+_COUNTERS: Final = pa.schema({"application": _TEXT, "device": _TEXT, "f_cnt": _INT, "time": _INT})
 _OPERATORS: Final = pa.schema({"gateway": _TEXT, "operator": _TEXT})
+_CONSUMERS: Final = pa.schema({"application": _TEXT, "operator": _TEXT})
+_USAGE: Final = pa.schema({"application": _TEXT, "operator": _TEXT, **dict.fromkeys(USAGE, _INT)})
+_EXCLUDED: Final = pa.schema({"gateway": _TEXT, "reason": _TEXT, "frames": _INT})
+_OWN: Final = pa.schema({"gate": pa.int32(), "own_uplinks": _INT})
+_USED: Final = pa.schema({"application": _TEXT, "owner": pa.int32(), **dict.fromkeys(USAGE, _INT)})
 _REJECTS: Final = pa.schema({"reason": _TEXT, "gateway": _TEXT, "time": _INT})
 _COLUMNS: Final = [
     *("time", "gateway", "kind", "deduplication_id", "device", "f_cnt", "payload_hash"),
-    *("size", "airtime", "delivered", "foreign"),
+    *("size", "airtime", "delivered", "foreign", "application"),
 ]
 _BATCH: Final = 1 << 17
 """Rows of a batch: the grain of cutting by time and of the engine's parallel reading."""
@@ -108,18 +126,28 @@ class Lookback:
         frame (``since``, ``until``) and how many ``frames``.
     known
         Every ``gateway`` that ever had a status.
+    counters
+        Of each ``device`` of an ``application`` that was delivered in the last 7 days, its latest
+        counter (``f_cnt``) and ``time``.
     """
 
     end: int
     frames: pa.Table
     heard: pa.Table
     known: pa.Table
+    counters: pa.Table
+
+    @classmethod
+    def empty(cls, end: int) -> Lookback:
+        """Return that nothing is known."""
+        return cls(end, *(one.empty_table() for one in (_FRAMES, _HEARD, _KNOWN, _COUNTERS)))
 
     def to_bytes(self) -> bytes:
         """Return a form to keep: compressed Arrow streams, the same for equal states."""
         sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression="zstd")
-        for table in (pa.table({"end": [self.end]}), self.frames, self.heard, self.known):
+        end = pa.table({"end": [self.end]})
+        for table in (end, self.frames, self.heard, self.known, self.counters):
             with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
                 stream.write_table(table.combine_chunks())
         return bytes(sink.getvalue())
@@ -128,8 +156,41 @@ class Lookback:
     def from_bytes(cls, data: bytes) -> Lookback:
         """Read what ``to_bytes`` wrote."""
         source = pa.BufferReader(data)
-        end, *tables = (pa.ipc.open_stream(source).read_all() for _ in range(4))
+        end, *tables = (pa.ipc.open_stream(source).read_all() for _ in range(5))
         return cls(end["end"][0].as_py(), *tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What the records of an epoch come to.
+
+    Attributes
+    ----------
+    metrics
+        A row a ``gateway``, in the order of ids (the registered ones and every one with a
+        reception, status or excluded frame in the epoch), with a column of nullable int64 per
+        metric in the order of ``METRICS``.
+
+        Counts are 0 where nothing was heard. ``connected_ppm`` and ``online_ppm`` are null for a
+        gateway that never had a status: nobody watched it. ``uplink_units`` sums the frames whose
+        airtime is known, and is null if there are uplinks but none of known airtime; so do
+        ``downlink_units``, and ``data_units`` with sizes. The row ``UNATTRIBUTED``, there if a
+        reception or downlink names no gateway, counts each as a receiver or sender.
+    usage
+        A row an ``application`` and ``operator`` with any, in the order of names, and a column of
+        nullable int64 per name of ``USAGE``. The operator ``UNATTRIBUTED`` stands for the whole
+        application; ``lost`` is null in all other rows, and where no counter is known. Gateways
+        without an operator count for the whole only.
+    excluded
+        The excluded ``frames`` by ``gateway`` and ``reason``: what ``excluded_frames`` sums up.
+    lookback
+        What the next epoch needs to know.
+    """
+
+    metrics: pa.Table
+    usage: pa.Table
+    excluded: pa.Table
+    lookback: Lookback
 
 
 def metrics(
@@ -141,10 +202,11 @@ def metrics(
     start: int,
     length: int,
     gives: frozenset[str],
+    applications: Mapping[str, str] | None = None,
     rejects: pa.Table | None = None,
     lookback: Lookback | None = None,
-) -> tuple[pa.Table, Lookback]:
-    """Compute the metrics of one epoch, [start, start + length).
+) -> Epoch:
+    """Compute the metrics and the usage of one epoch, [start, start + length).
 
     Parameters
     ----------
@@ -161,27 +223,17 @@ def metrics(
     start, length
         Microseconds since 1970; microseconds.
     gives
-        Names of the metrics that the sources give, of ``COMPUTED``; the others are left out.
+        Names of the metrics and the usage that the sources give; the others are left out.
+    applications
+        Application to the operator whose own it is, as valid in this epoch. Without it, whose
+        applications are whose is not known, and ``own_uplinks`` is left out.
     lookback
         What the epoch before returned; without it nothing is known of the time before.
-
-    Returns
-    -------
-    tuple
-        A table sorted by ``gateway`` (the registered ones and every one with a reception, status
-        or excluded frame in the epoch), with a column of nullable int64 per metric in the order
-        of ``METRICS``; and the look-back for the next epoch.
-
-        Counts are 0 where nothing was heard. ``connected_ppm`` and ``online_ppm`` are null for a
-        gateway that never had a status: nobody watched it. ``uplink_units`` sums the frames whose
-        airtime is known, and is null if there are uplinks but none of known airtime; so do
-        ``downlink_units``, and ``data_units`` with sizes. The row ``UNATTRIBUTED``, there if a
-        reception or downlink names no gateway, counts each as a receiver or sender.
 
     Raises
     ------
     ValueError
-        ``lookback`` ends after ``start``, or a metric of ``gives`` is not computed here.
+        ``lookback`` ends after ``start``, or ``gives`` names something else.
 
     Notes
     -----
@@ -192,15 +244,25 @@ def metrics(
     Operators are exact for up to 16 operators per uplink.
     """
     end = start + length
-    before = lookback or Lookback(start, *(s.empty_table() for s in (_FRAMES, _HEARD, _KNOWN)))
+    before = lookback or Lookback.empty(start)
     if before.end > start:
         raise ValueError(f"the look-back ends at {before.end}, after the epoch's start, {start}")
-    if missing := gives.difference(COMPUTED):
-        raise ValueError(f"not computed here: {', '.join(sorted(missing))}")
+    if unknown := gives.difference(METRICS, USAGE_GIVEN):
+        raise ValueError(f"neither metrics nor usage: {', '.join(sorted(unknown))}")
+    if applications is None:
+        gives -= {"own_uplinks"}
+    columns = ["gateway", *(name for name in METRICS if name in gives)]
+    uses = [
+        "application",
+        "operator",
+        *(USAGE_GIVEN[name] for name in USAGE_GIVEN if name in gives),
+    ]
+    carries = not gives.isdisjoint({"own_uplinks", *USAGE_GIVEN})
     cut = _cutter(receptions)
     rows, named = _survey(cut(start, end, ["gateway"]))
     if not (rows or _has_status(statuses, start, end) or _has_excluded(rejects, start, end)):
-        return _silence(before, gateways, end, gives)
+        quiet = _silence(before, gateways, end)
+        return replace(quiet, metrics=quiet.metrics.select(columns), usage=quiet.usage.select(uses))
     _, named_later = _survey(cut(end, end + WINDOW, ["gateway"]))
     if not isinstance(operators, Mapping):
         operators = dict(zip(*(operators[name].to_pylist() for name in _OPERATORS.names)))
@@ -213,11 +275,13 @@ def metrics(
             statuses=statuses,
             rejects=_REJECTS.empty_table() if rejects is None else rejects,
             operators=_rows(_OPERATORS, operators.items()),
+            consumers=_rows(_CONSUMERS, (applications or {}).items()),
             named=_rows(_KNOWN, ((name,) for name in named.union(gateways or ()))),
             named_later=_rows(_KNOWN, ((name,) for name in named_later)),
             known_before=before.known,
         )
-        frames, heard, counts, sent, lives = before.frames, before.heard, [], [], []
+        frames, heard, counters = before.frames, before.heard, before.counters
+        counts, sent, lives, own, used = [], [], [], [_OWN.empty_table()], [_USED.empty_table()]
         engine.give(heard_before=heard)
         engine.make("watched", "excluded", "known", "gates")
         # Deafness takes 24 h: within a day, only what was heard before it can make deaf.
@@ -227,7 +291,7 @@ def metrics(
                 stop = min(begin + step, night)
                 engine.params |= {"begin": begin, "stop": stop}
                 entries = _entries(cut(begin, stop + WINDOW, _COLUMNS), receptions.schema)
-                engine.give(receptions=entries, begun_before=frames)
+                engine.give(receptions=entries, begun_before=frames, counters_before=counters)
                 engine.make("identified", "keys")
                 engine.give(walked=_walk(engine.ask("repeated")))
                 engine.make("heard", "parts", "frames")
@@ -235,18 +299,23 @@ def metrics(
                 sent.append(engine.ask("sent"))
                 slots.append(engine.ask("slots"))
                 frames = engine.ask("begun")
+                if carries:
+                    engine.make("carried", "counted")
+                    own.append(engine.ask("own"))
+                    used.append(engine.ask("used"))
+                    counters = engine.ask("counters")
             engine.params |= {"begin": day, "stop": night}
             engine.give(heard_before=heard, slots=pa.concat_tables(slots))
             lives.append(engine.ask("lives"))
             heard = engine.ask("recent")
-        engine.give(
-            counts=pa.concat_tables(counts),
-            sent=pa.concat_tables(sent),
-            lives=pa.concat_tables(lives),
+        found = {"counts": counts, "sent": sent, "lives": lives, "own": own, "used": used}
+        engine.give(**{name: pa.concat_tables(tables) for name, tables in found.items()})
+        return Epoch(
+            engine.ask("metrics").select(columns),
+            engine.ask("usage").select(uses),
+            engine.ask("excluded"),
+            Lookback(end, frames, heard, engine.ask("known"), counters),
         )
-        after = Lookback(end, frames, heard, engine.ask("known"))
-        table = engine.ask("metrics")
-        return table.select(["gateway", *(name for name in COMPUTED if name in gives)]), after
 
 
 # --- an epoch without the engine ---------------------------------------------------------------
@@ -268,24 +337,25 @@ def _has_excluded(rejects: pa.Table | None, start: int, end: int) -> bool:
     return bool(pc.any(pc.and_(pc.and_(within, reason), rejects["gateway"].is_valid())).as_py())
 
 
-def _silence(
-    before: Lookback, gateways: Sequence[str] | None, end: int, gives: frozenset[str]
-) -> tuple[pa.Table, Lookback]:
+def _silence(before: Lookback, gateways: Sequence[str] | None, end: int) -> Epoch:
     """Return what the plan makes of an epoch without receptions, statuses and excluded frames.
 
-    Frames begun before a short epoch can still be heard after it. What else is known stays as it
-    is: a gateway's past counts back from its last frame, not from now.
+    Frames begun before a short epoch can still be heard after it. What else is known of gateways
+    stays as it is: a gateway's past counts back from its last frame, not from now.
     """
     names = pa.array(sorted(set(gateways or ())), _TEXT)
     zero = pa.repeat(pa.scalar(0), len(names))
     watched = pc.is_in(names, before.known["gateway"].combine_chunks())
     uptime = pc.if_else(watched, zero, pa.scalar(None, _INT))
-    columns = {name: uptime if name.endswith("_ppm") else zero for name in COMPUTED}
-    table = pa.table(
-        {"gateway": names} | {name: columns[name] for name in COMPUTED if name in gives}
-    )
+    counts = {name: uptime if name.endswith("_ppm") else zero for name in METRICS}
     begun = before.frames.filter(pc.greater_equal(before.frames["begun"], end - WINDOW))
-    return table, Lookback(end, begun, before.heard, before.known)
+    recent = pc.greater_equal(before.counters["time"], end - MEMORY)
+    return Epoch(
+        pa.table({"gateway": names} | counts),
+        _USAGE.empty_table(),
+        _EXCLUDED.empty_table(),
+        Lookback(end, begun, before.heard, before.known, before.counters.filter(recent)),
+    )
 
 
 # --- the plan ----------------------------------------------------------------------------------
@@ -322,17 +392,20 @@ WHERE time >= $start AND time - GREATEST(covers, 1) + 1 < $end""",
     "known": """
 SELECT gateway FROM known_before UNION SELECT gateway FROM watched ORDER BY gateway""",
     "excluded": f"""
-SELECT gateway, COUNT(*) AS frames
+SELECT gateway, reason, COUNT(*) AS frames
 FROM rejects
 WHERE gateway IS NOT NULL AND time >= $start AND time < $end
   AND reason IN ({", ".join(map(repr, EXCLUSIONS))})
-GROUP BY gateway""",
-    # Numbers in the order of ids stand for gateways, and an operator's lowest for the player.
+GROUP BY gateway, reason
+ORDER BY gateway, reason""",
+    # Numbers in the order of ids stand for gateways, and an operator's lowest for the operator.
     # Listed gateways get a row in any case.
     "gates": """
-SELECT n.gateway, n.gate, n.listed,
+SELECT n.gateway, n.gate, n.listed, o.operator,
        CASE WHEN o.operator IS NULL THEN n.gate
-            ELSE MIN(n.gate) OVER (PARTITION BY o.operator) END AS player
+            ELSE MIN(n.gate) OVER (PARTITION BY o.operator) END AS player,
+       CASE WHEN o.operator IS NULL THEN 0
+            ELSE MIN(n.gate) OVER (PARTITION BY o.operator) END AS owner
 FROM (SELECT gateway, MAX(listed) AS listed,
              CAST(ROW_NUMBER() OVER (ORDER BY gateway) AS INTEGER) AS gate
       FROM (SELECT gateway, 1 AS listed FROM named
@@ -372,12 +445,12 @@ WHERE k.ended > k.begun + {WINDOW}
 ORDER BY k.frame, h.time, h.entry""",
     # Who heard the frames that are begun in the slice. Unknown receivers get numbers below 0.
     "heard": f"""
-SELECT k.frame, h.gate, h.player, h.delivered, h.stranger, h.airtime, h.size
+SELECT k.frame, h.entry, h.gate, h.player, h.delivered, h.stranger, h.airtime, h.size
 FROM identified h
 JOIN keys k ON {_SAME}
 WHERE k.ended <= k.begun + {WINDOW} AND k.begun >= $begin AND k.begun < $stop
 UNION ALL
-SELECT w.frame, h.gate, h.player, h.delivered, h.stranger, h.airtime, h.size
+SELECT w.frame, h.entry, h.gate, h.player, h.delivered, h.stranger, h.airtime, h.size
 FROM identified h
 JOIN walked w ON h.entry = w.entry
 WHERE w.begun >= $begin AND w.begun < $stop""",
@@ -440,6 +513,73 @@ FROM receptions r
 LEFT JOIN gates g ON r.gateway = g.gateway
 WHERE r.kind = 'downlink' AND r.time >= $begin AND r.time < $stop
 GROUP BY COALESCE(g.gate, 0)""",
+    # Delivered frames of applications, and the counters of their devices one after another.
+    "carried": """
+SELECT h.frame, f.units, MIN(r.time) AS time,
+       MAX(r.application) AS application, MAX(r.device) AS device, MAX(r.f_cnt) AS f_cnt
+FROM heard h
+JOIN frames f ON h.frame = f.frame
+JOIN receptions r ON h.entry = r.entry
+WHERE f.delivered = 1
+GROUP BY h.frame, f.units
+HAVING MAX(r.application) IS NOT NULL""",
+    "counted": """
+SELECT application, device, f_cnt, time,
+       LAG(f_cnt) OVER (PARTITION BY application, device ORDER BY time, f_cnt) AS before,
+       LAG(time) OVER (PARTITION BY application, device ORDER BY time, f_cnt) AS since,
+       LEAD(time) OVER (PARTITION BY application, device ORDER BY time, f_cnt) AS later
+FROM (SELECT application, device, f_cnt, time FROM carried
+      WHERE device IS NOT NULL AND f_cnt IS NOT NULL
+      UNION ALL
+      SELECT application, device, f_cnt, time FROM counters_before) a""",
+    "counters": f"""
+SELECT application, device, f_cnt, time
+FROM counted
+WHERE later IS NULL AND time >= $stop - {MEMORY}
+ORDER BY application, device""",
+    # Owner 0 is the application as a whole.
+    "used": f"""
+SELECT application, owner,
+       CAST(SUM(delivered) AS BIGINT) AS delivered,
+       CAST(SUM(uplink_units) AS BIGINT) AS uplink_units,
+       CAST(SUM(downlinks) AS BIGINT) AS downlinks,
+       CAST(SUM(lost) AS BIGINT) AS lost
+FROM (SELECT c.application, o.owner, 1 AS delivered, c.units AS uplink_units, 0 AS downlinks,
+             CAST(NULL AS BIGINT) AS lost
+      FROM carried c
+      JOIN (SELECT frame, 0 AS owner FROM carried
+            UNION
+            SELECT h.frame, g.owner
+            FROM heard h
+            JOIN gates g ON h.gate = g.gate) o ON c.frame = o.frame
+      UNION ALL
+      SELECT r.application, o.owner, 0 AS delivered, CAST(NULL AS BIGINT) AS uplink_units,
+             1 AS downlinks, CAST(NULL AS BIGINT) AS lost
+      FROM receptions r
+      JOIN (SELECT gateway, owner FROM gates WHERE owner > 0) o ON r.gateway = o.gateway
+      WHERE r.kind = 'downlink' AND r.time >= $begin AND r.time < $stop
+      UNION ALL
+      SELECT application, 0 AS owner, 0 AS delivered, CAST(NULL AS BIGINT) AS uplink_units,
+             1 AS downlinks, CAST(NULL AS BIGINT) AS lost
+      FROM receptions
+      WHERE kind = 'downlink' AND time >= $begin AND time < $stop
+      UNION ALL
+      SELECT application, 0 AS owner, 0 AS delivered, CAST(NULL AS BIGINT) AS uplink_units,
+             0 AS downlinks,
+             CASE WHEN f_cnt > before AND f_cnt <= before + {MAX_GAP} AND time <= since + {MEMORY}
+                  THEN f_cnt - before - 1 ELSE 0 END AS lost
+      FROM counted
+      WHERE time >= $begin) u
+WHERE application IS NOT NULL
+GROUP BY application, owner""",
+    "own": """
+SELECT h.gate, COUNT(DISTINCT h.frame) AS own_uplinks
+FROM carried c
+JOIN consumers b ON c.application = b.application
+JOIN heard h ON c.frame = h.frame
+JOIN gates g ON h.gate = g.gate
+WHERE g.operator = b.operator
+GROUP BY h.gate""",
     # What each gateway heard, by slot.
     "slots": f"""
 SELECT gate, {_slot("time")} AS slot, MIN(time) AS since, MAX(time) AS until,
@@ -497,7 +637,7 @@ FROM (SELECT g.gateway, s.since, s.until, s.frames,
                   JOIN gates g ON h.gateway = g.gateway) a) s
       JOIN gates g ON s.gate = g.gate
       WHERE COALESCE(s.later, 0) < {ENOUGH}) b
-WHERE since >= final - {7 * DAY}
+WHERE since >= final - {MEMORY}
 ORDER BY gateway, since""",
     "metrics": f"""
 SELECT g.gateway,
@@ -512,6 +652,7 @@ SELECT g.gateway,
        CASE WHEN c.uplinks > 0 THEN c.data_units ELSE 0 END AS data_units,
        COALESCE(s.downlinks, 0) AS downlinks,
        COALESCE(c.foreign_frames, 0) AS foreign_frames,
+       COALESCE(w.own_uplinks, 0) AS own_uplinks,
        COALESCE(e.frames, 0) AS excluded_frames
 FROM (SELECT gateway, gate, listed FROM gates
       UNION ALL SELECT '{UNATTRIBUTED}' AS gateway, 0 AS gate, 0 AS listed) g
@@ -532,9 +673,27 @@ LEFT JOIN (SELECT gate, SUM(connected) AS connected, SUM(online) AS online
            FROM lives
            GROUP BY gate) l ON g.gate = l.gate
 LEFT JOIN known k ON g.gateway = k.gateway
-LEFT JOIN excluded e ON g.gateway = e.gateway
+LEFT JOIN (SELECT gate, CAST(SUM(own_uplinks) AS BIGINT) AS own_uplinks
+           FROM own
+           GROUP BY gate) w ON g.gate = w.gate
+LEFT JOIN (SELECT gateway, CAST(SUM(frames) AS BIGINT) AS frames
+           FROM excluded
+           GROUP BY gateway) e ON g.gateway = e.gateway
 WHERE g.listed = 1 OR c.gate IS NOT NULL OR s.gate IS NOT NULL
 ORDER BY g.gateway""",
+    "usage": f"""
+SELECT u.application, COALESCE(g.operator, '{UNATTRIBUTED}') AS operator, u.delivered,
+       CASE WHEN u.delivered > 0 THEN u.uplink_units ELSE 0 END AS uplink_units, u.downlinks,
+       CASE WHEN u.owner = 0 AND u.delivered = 0 THEN 0 ELSE u.lost END AS lost
+FROM (SELECT application, owner,
+             CAST(SUM(delivered) AS BIGINT) AS delivered,
+             CAST(SUM(uplink_units) AS BIGINT) AS uplink_units,
+             CAST(SUM(downlinks) AS BIGINT) AS downlinks,
+             CAST(SUM(lost) AS BIGINT) AS lost
+      FROM used
+      GROUP BY application, owner) u
+LEFT JOIN gates g ON u.owner = g.gate
+ORDER BY u.application, COALESCE(g.operator, '{UNATTRIBUTED}')""",
 }
 """The statements by the name of the table that each makes; ``$names`` are parameters."""
 

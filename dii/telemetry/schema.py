@@ -96,12 +96,13 @@ SHAPLEY_UNIT: Final = 720_720
 """Least common multiple of 1..16: one uplink divides exactly among up to 16 ways."""
 
 UNATTRIBUTED: Final = ""
-"""The gateway id of the one row that stands for all receptions that name no gateway."""
+"""The gateway id of the one row that stands for all receptions that name no gateway, and the
+operator of the row of usage that stands for an application as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """An integer per gateway and epoch.
+    """An integer per gateway and epoch, or per application, operator and epoch.
 
     Attributes
     ----------
@@ -139,3 +140,20 @@ METRICS: Final = {
     )
 }
 """Every metric there is, in the order in which tables and receipts show them."""
+
+USAGE: Final = {
+    metric.name: metric
+    for metric in (
+        Metric("delivered", _COUNT, "uplinks of the application delivered"),
+        Metric("uplink_units", _COUNT, "10 ms of their airtime, rounded up per frame"),
+        Metric("downlinks", _COUNT, "frames sent for the application"),
+        Metric("lost", _COUNT, "uplinks missing between frame counters; of the application only"),
+    )
+}
+"""All that is counted of an application's use of an operator, in the order of tables and reports.
+
+Where sources say what they give, these are called ``usage.delivered`` and so on (``USAGE_GIVEN``).
+"""
+
+USAGE_GIVEN: Final = {f"usage.{name}": name for name in USAGE}
+"""The names of usage among those of metrics that a source gives."""

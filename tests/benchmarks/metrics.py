@@ -24,6 +24,8 @@ from tests.benchmarks.report import show
 
 START = 17_642 * DAY
 GATEWAYS, OPERATORS, DEVICES = 5_000, 3_000, 100_000
+APPLICATIONS = 2_000
+PEER = "a plain count and sum"
 PIECE = 1_000_000
 """Uplinks generated at a time."""
 
@@ -36,6 +38,7 @@ def write(path: Path, receptions: int) -> None:
     """Write receptions in the order of time, in pieces of the day."""
     random = np.random.default_rng(7)
     devices = pa.array([f"{0x70B3D57ED0000000 + number:016X}" for number in range(DEVICES)])
+    applications = pa.array([f"application-{number}" for number in range(APPLICATIONS)])
     gateways = pa.array([name(number) for number in range(GATEWAYS)])
     counters = np.zeros(DEVICES, np.int64)
     pieces = -(-receptions // PIECE // 2)
@@ -61,6 +64,7 @@ def write(path: Path, receptions: int) -> None:
                 "kind": pa.array(["data"]).take(pa.array(np.zeros(len(uplink), np.int8))),
                 "deduplication_id": pa.nulls(len(uplink), pa.string()),
                 "device": devices.take(pa.array(device[uplink])),
+                "application": applications.take(pa.array(device[uplink] % APPLICATIONS)),
                 "f_cnt": counter[uplink],
                 "payload_hash": random.integers(-(2**63), 2**63 - 1, uplinks)[uplink],
                 "size": random.integers(0, 222, uplinks)[uplink],
@@ -80,7 +84,8 @@ def measure(path: Path, what: str) -> None:
     import duckdb
     import pyarrow.dataset as pads
 
-    from dii.telemetry.metrics import COMPUTED, metrics
+    from dii.telemetry.metrics import metrics
+    from dii.telemetry.schema import METRICS, USAGE_GIVEN
 
     rows = pq.ParquetFile(path).metadata.num_rows
     hours = [START + 3600 * SECOND * hour for hour in range(1, 25)]
@@ -94,17 +99,17 @@ def measure(path: Path, what: str) -> None:
         }
     )
     begin = time.perf_counter()
-    if what == "metrics":
-        table, _ = metrics(
+    if what != PEER:
+        epoch = metrics(
             pads.dataset(path),
             statuses,
             operators={gateway: str(number % OPERATORS) for number, gateway in enumerate(names)},
             gateways=names,
             start=START,
             length=DAY,
-            gives=frozenset(COMPUTED),
+            gives=frozenset(METRICS) | (USAGE_GIVEN.keys() if what == "with usage" else set()),
         )
-        assert len(table) == GATEWAYS
+        assert len(epoch.metrics) == GATEWAYS
     else:
         count = f"SELECT gateway, COUNT(*), SUM(airtime) FROM '{path}' GROUP BY gateway"
         assert len(duckdb.connect().execute(count).fetchall()) == GATEWAYS
@@ -119,7 +124,7 @@ def main(*numbers: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "receptions.parquet"
             write(path, receptions)
-            for what in ("metrics", "a plain count and sum"):
+            for what in ("metrics", "with usage", PEER):
                 command = [sys.executable, "-m", __spec__.name, "--measure", str(path), what]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 count, seconds, memory = (float(word) for word in done.stdout.split())

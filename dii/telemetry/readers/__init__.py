@@ -19,7 +19,7 @@ from dii.telemetry.readers.plain import Gateways, Receptions, Statuses
 from dii.telemetry.readers.registry import Mapper, Registry
 from dii.telemetry.readers.things_stack import ThingsStack
 from dii.telemetry.readers.ttn_v2 import NocCounters, NocStatuses, TtnV2
-from dii.telemetry.schema import METRICS
+from dii.telemetry.schema import METRICS, USAGE_GIVEN
 from dii.telemetry.source import Source
 
 READERS: Final[tuple[Reader, ...]] = (
@@ -42,9 +42,10 @@ READERS: Final[tuple[Reader, ...]] = (
 
 
 def matrix() -> list[dict[str, str | bool]]:
-    """Return what each format can give at most: a row for each reader, a column for each metric."""
+    """Return what each format gives at most: a row a reader, a column a metric or usage."""
+    names = (*METRICS, *USAGE_GIVEN)
     return [
-        {"reader": reader.name} | {metric: metric in reader.gives for metric in METRICS}
+        {"reader": reader.name} | {name: name in reader.gives for name in names}
         for reader in READERS
     ]
 

@@ -33,9 +33,12 @@ UPLINK_METRICS: Final = frozenset(
         "uplink_units",
         "data_units",
         "excluded_frames",
+        "usage.delivered",
+        "usage.uplink_units",
+        "usage.lost",
     }
 )
-"""Metrics of uplinks as applications get them.
+"""Metrics and usage of uplinks as applications get them.
 
 No uptime: between two frames a gateway may have been away, or there was nothing to hear. And no
 deafness, which is silence on every network: applications see the frames of their own only.
@@ -44,8 +47,8 @@ LOG_METRICS: Final = frozenset({"receptions", "foreign_frames", "excluded_frames
 """Metrics of what a gateway hears: frames of all networks, and nobody knows what became of them."""
 DOWNLINK_METRICS: Final = frozenset({"downlink_units", "downlinks"})
 """Metrics of what gateways send."""
-RECEPTION_METRICS: Final = UPLINK_METRICS | LOG_METRICS | DOWNLINK_METRICS
-"""Every metric of the table of receptions.
+RECEPTION_METRICS: Final = UPLINK_METRICS | LOG_METRICS | DOWNLINK_METRICS | {"usage.downlinks"}
+"""Everything that the table of receptions tells.
 
 No source gives ``own_uplinks``: whose applications are whose stands in none.
 """
@@ -58,6 +61,10 @@ NEEDED: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "downlink_units": ("receptions", frozenset({"airtime"})),
     "foreign_frames": ("receptions", frozenset({"foreign"})),
     "online_ppm": ("statuses", frozenset({"frames"})),
+    "usage.delivered": ("receptions", frozenset({"application", "delivered"})),
+    "usage.uplink_units": ("receptions", frozenset({"application", "delivered", "airtime"})),
+    "usage.downlinks": ("receptions", frozenset({"application"})),
+    "usage.lost": ("receptions", frozenset({"application", "delivered", "device", "f_cnt"})),
 }
 """Metrics that cannot be told from a source that knows nothing of some column."""
 

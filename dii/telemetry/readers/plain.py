@@ -149,7 +149,8 @@ class Receptions(_Plain):
         """Return the metrics of the rows; a table without any downlink knows of none."""
         kinds = rows.table("receptions")["kind"]
         known = super().given(rows)
-        return known if pc.any(pc.equal(kinds, "downlink")).as_py() else known - DOWNLINK_METRICS
+        sent = pc.any(pc.equal(kinds, "downlink")).as_py()
+        return known if sent else known - DOWNLINK_METRICS - {"usage.downlinks"}
 
 
 class Statuses(_Plain):
