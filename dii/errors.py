@@ -420,6 +420,13 @@ class BadMessage(TransactionError):
 # --- contracts ---------------------------------------------------------------------------------
 
 
+class BadSource(DiiError):
+    """A text that is not in the language of contracts; ``numbers["faults"]`` has all that is wrong.
+
+    Shown as :func:`dii.contracts.faults.render` does, with lines of the source and carets.
+    """
+
+
 class ContractError(TransactionError):
     """A contract, or a call of one, that cannot stand."""
 
