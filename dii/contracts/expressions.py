@@ -1,0 +1,461 @@
+"""Checking and compiling expressions: one walk finds the type, the gas, the faults, the closure.
+
+A fault is collected, not raised, and what it leaves has the type None, which fits everywhere, so
+that one mistake is reported once. Nothing here trusts the tree: it may come from a transaction,
+made by hand, and only its shape has been checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from dii import codec
+from dii.contracts import gas, host
+from dii.contracts import operations as do
+from dii.contracts import tree as t
+from dii.contracts.faults import Fault, render
+from dii.contracts.tree import ListOf, MapOf, Plain, Type
+from dii.contracts.values import ADDRESS, BOOL, BYTES, INT, LEAST, MOST, STR, form, spell
+from dii.contracts.vm import Compiled, Frame, Run
+from dii.errors import BadProgram
+
+Typed: TypeAlias = tuple[Run, Type | None]
+
+NOTHING: Final = Plain("nothing")
+"""What a function without a result gives."""
+MAX_FAULTS: Final = 50
+BUILTINS: Final = frozenset(
+    {"len", "min", "max", "abs", "range", "sorted", "sum", "str", "get", "remove", "sha256"}
+)
+
+
+def _never(_: Frame) -> Any:
+    raise AssertionError("a contract with faults does not run")
+
+
+class Expressions:
+    """What is known while a contract is walked through."""
+
+    def __init__(self, contract: t.Contract) -> None:
+        self.faults: list[Fault] = []
+        self.variables: dict[str, Type] = {}
+        self.functions: dict[str, t.Function] = {}
+        self.compiled: dict[str, Compiled] = {}
+        self.read: dict[str, set[str]] = {name: set() for name in host.RECORDS}
+        self.contract = contract
+        self.enter(None)
+        self.kinds: dict[type[t.Node], Callable[[Any, Type | None], Typed]] = {
+            t.Int: self._int,
+            t.Bool: lambda node, _: (_constant(node.value), BOOL),
+            t.Str: self._str,
+            t.Bytes: lambda node, _: (_constant(node.value), BYTES),
+            t.AddressOf: self._address,
+            t.Name: self._name,
+            t.Unary: self._unary,
+            t.Binary: self._binary,
+            t.Logic: self._logic,
+            t.Compare: self._compare,
+            t.Choose: self._choose,
+            t.Index: self._index,
+            t.Field: self._field,
+            t.Call: self._call,
+            t.List: self._list,
+        }
+        self.builtins: dict[str, Callable[[t.Call], Typed]] = {
+            "len": self._len,
+            "min": self._least,
+            "max": self._least,
+            "abs": lambda call: (do.absolute(*self.arguments(call, INT)), INT),
+            "sorted": self._sorted,
+            "sum": lambda call: (do.total(*self.arguments(call, ListOf(INT))), INT),
+            "str": self._decimal,
+            "get": self._get,
+            "remove": self._remove,
+            "sha256": self._sha256,
+            "emit": self._emit,
+        }
+
+    def enter(self, function: t.Function | None) -> None:
+        """Begin a function: nothing is known of its locals."""
+        self.function = function
+        self.locals: dict[str, tuple[int, Type | None]] = {}
+        self.sure: set[str] = set()
+        self.cost = self.depth = self.deepest = self.loops = 0
+        self.ended = self.effects = False
+
+    def fault(self, node: t.Node, message: str, hint: str = "") -> Typed:
+        """Note a fault, and return what stands for the faulty expression."""
+        if node.at is None and self.function is not None:
+            message = f"in {self.function.name[:64]!r}: {message}"
+        self.faults.append(Fault(message, hint, node.at))
+        if len(self.faults) >= MAX_FAULTS:
+            self.finish()
+        return _never, None
+
+    def finish(self) -> None:
+        """Raise if there are faults."""
+        if self.faults:
+            raise BadProgram(message=render(self.faults), faults=tuple(self.faults))
+
+    def effect(self, node: t.Node, what: str) -> None:
+        """Note that something changes, which a view must not do."""
+        self.effects = True
+        if self.function is not None and "view" in self.function.marks:
+            self.fault(node, f"a view only reads, and this {what}", "@external instead of @view")
+
+    def expression(self, node: t.Expression, want: Type | None = None) -> Typed:
+        """Compile an expression that has a value; ``want`` tells the type of an empty list."""
+        run, kind = self.evaluate(node, want)
+        return self.fault(node, "this gives no value") if kind == NOTHING else (run, kind)
+
+    def evaluate(self, node: t.Expression, want: Type | None = None) -> Typed:
+        """Compile an expression, or a call that gives nothing."""
+        frames = 2 if type(node) in (t.Call, t.Compare, t.List) else 1
+        self.depth += frames
+        self.deepest = max(self.deepest, self.depth)
+        self.cost += gas.NODE
+        typed = self.kinds[type(node)](node, want)
+        self.depth -= frames
+        return typed
+
+    def typed(self, node: t.Expression, kind: Type | None) -> Run:
+        """Compile an expression that must be of a type."""
+        run, found = self.expression(node, kind)
+        if kind is not None and found is not None and found != kind:
+            hint = "a comparison, such as x != 0" if kind == BOOL else ""
+            self.fault(node, f"{spell(kind)} is expected, and this is {spell(found)}", hint)
+        return run
+
+    def arguments(self, call: t.Call, *kinds: Type | None) -> list[Run]:
+        """Compile the arguments of a call with these types."""
+        if len(call.arguments) != len(kinds):
+            count = f"{len(kinds)} argument{'s' * (len(kinds) != 1)}"
+            self.fault(call, f"{call.function} takes {count}, not {len(call.arguments)}")
+            return [_never] * len(kinds)
+        return [self.typed(node, kind) for node, kind in zip(call.arguments, kinds)]
+
+    # --- values and names ----------------------------------------------------------------------
+
+    def _int(self, node: t.Int, _: Type | None) -> Typed:
+        if not LEAST <= node.value <= MOST:
+            return self.fault(node, "an int has at most 256 bits", "a number below 2**255")
+        return _constant(node.value), INT
+
+    def _str(self, node: t.Str, _: Type | None) -> Typed:
+        try:
+            node.value.encode()
+        except UnicodeEncodeError:
+            return self.fault(node, "a text may not have half of a surrogate pair")
+        return _constant(node.value), STR
+
+    def _address(self, node: t.AddressOf, _: Type | None) -> Typed:
+        if len(node.value) != 20:
+            return self.fault(node, "an address has 20 bytes")
+        return _constant(node.value), ADDRESS
+
+    def _list(self, node: t.List, want: Type | None) -> Typed:
+        if not node.items:
+            if isinstance(want, ListOf):
+                return _constant(()), want
+            return self.fault(node, "of what is this empty list?", "xs: list[int] = []")
+        self.cost += gas.SIZED + len(node.items) // 4
+        item = want.item if isinstance(want, ListOf) else None
+        first, kind = self.expression(node.items[0], item)
+        runs = [first, *(self.typed(one, kind) for one in node.items[1:])]
+        if kind is not None and kind not in PLAIN:
+            return self.fault(node, f"a list has plain items, not {spell(kind)}")
+        return do.build(runs), ListOf(kind) if isinstance(kind, Plain) else None
+
+    def _name(self, node: t.Name, _: Type | None) -> Typed:
+        name = node.id
+        if name in self.locals:
+            slot, kind = self.locals[name]
+            if name not in self.sure:
+                self.fault(
+                    node, f"{name!r} may have no value here", f"{name} = … on every way here"
+                )
+            return (lambda frame: frame[slot]), kind
+        if name in self.variables:
+            kind = self.variables[name]
+            if isinstance(kind, MapOf):
+                hint = f"{name}[key], get({name}, key, default) or key in {name}"
+                return self.fault(node, "a map is no value of its own", hint)
+            self.cost += gas.READ
+            return do.variable(codec.encode((name,)), form(kind)), kind
+        if name in host.VARIABLES:
+            return do.VARIABLES[name], host.VARIABLES[name]
+        if name in self.functions or name in RESERVED:
+            return self.fault(node, f"{name!r} is no value", f"{name}(…)")
+        return self.fault(node, f"nothing here is called {name[:64]!r}")
+
+    def map(self, node: t.Expression) -> MapOf | None:
+        """Return the type of a map of the state, if a node names one."""
+        kind = self.variables.get(node.id) if isinstance(node, t.Name) else None
+        return kind if isinstance(kind, MapOf) else None
+
+    def place(self, base: t.Expression, key: t.Expression, kind: MapOf) -> Run:
+        """Compile the storage key of an entry."""
+        assert isinstance(base, t.Name)
+        self.cost += gas.SIZED
+        self.depth += 1  # of the closure around the key
+        run = self.typed(key, kind.key)
+        self.depth -= 1
+        return do.place(b"\x82" + codec.encode(base.id), run, form(kind.key))
+
+    # --- operators -----------------------------------------------------------------------------
+
+    def _unary(self, node: t.Unary, _: Type | None) -> Typed:
+        if node.op == "not":
+            run = self.typed(node.operand, BOOL)
+            return (lambda frame: not run(frame)), BOOL
+        if node.op == "-":
+            if isinstance(node.operand, t.Int):
+                return self.fault(node, "a negative number is one constant", "-1")
+            return do.negate(self.typed(node.operand, INT)), INT
+        return self.fault(node, f"there is no operator {node.op[:8]!r}")
+
+    def _binary(self, node: t.Binary, want: Type | None) -> Typed:
+        left = self.expression(node.left, want)
+        return self.binary(node, node.op, left, self.expression(node.right, left[1]))
+
+    def binary(self, node: t.Node, op: str, left: Typed, right: Typed) -> Typed:
+        """Combine two compiled sides."""
+        kind = left[1] or right[1]
+        if op not in do.ARITHMETIC:
+            return self.fault(node, f"there is no operator {op[:8]!r}", "+, -, *, // or %")
+        if kind is None:
+            return _never, None
+        if right[1] not in (kind, None) or not (
+            kind == INT or (op == "+" and (kind in (STR, BYTES) or isinstance(kind, ListOf)))
+        ):
+            sides = f"{spell(kind)} {op} {spell(right[1] or kind)}"
+            return self.fault(node, f"there is no {sides}", "two ints, or + of two of one type")
+        if kind == INT:
+            self.cost += gas.DIVIDE if op in ("//", "%") else 0
+            return do.arithmetic(op, left[0], right[0]), INT
+        self.cost += gas.SIZED
+        return do.join(left[0], right[0], 8 if isinstance(kind, ListOf) else 1), kind
+
+    def _logic(self, node: t.Logic, _: Type | None) -> Typed:
+        left, right = self.typed(node.left, BOOL), self.typed(node.right, BOOL)
+        if node.op == "and":
+            return (lambda frame: left(frame) and right(frame)), BOOL
+        if node.op == "or":
+            return (lambda frame: left(frame) or right(frame)), BOOL
+        return self.fault(node, f"there is no operator {node.op[:8]!r}")
+
+    def _compare(self, node: t.Compare, _: Type | None) -> Typed:
+        if node.op in ("in", "not in"):
+            run = self._in(node)
+            return (run if node.op == "in" else lambda frame: not run(frame)), BOOL
+        if node.op not in do.ORDER:
+            return self.fault(node, f"there is no comparison {node.op[:8]!r}")
+        left, kind = self.expression(node.left)
+        right = self.typed(node.right, kind)
+        if kind is None:
+            return _never, BOOL
+        if kind not in (INT, STR, BYTES) and node.op not in ("==", "!="):
+            return self.fault(node, f"two {spell(kind)} have no order", "== or !=")
+        if not (kind in PLAIN or isinstance(kind, ListOf)):
+            return self.fault(node, f"records of {spell(kind)} cannot be compared", ".reported")
+        weigh = form(kind).weigh
+        self.cost += gas.SIZED if weigh else 0
+        return do.compare(node.op, left, right, weigh), BOOL
+
+    def _in(self, node: t.Compare) -> Run:
+        table = self.map(node.right)
+        if table is not None:
+            self.cost += gas.READ
+            where = self.place(node.right, node.left, table)
+            return lambda frame: frame[0].read(where(frame)) is not None
+        self.cost += gas.SIZED
+        item, kind = self.expression(node.left)
+        if kind is not None and kind not in PLAIN:
+            return self.fault(node.left, f"no list holds {spell(kind)}")[0]
+        wanted = ListOf(kind) if isinstance(kind, Plain) else None
+        items = self.typed(node.right, wanted)
+        return do.member(item, items, form(wanted).weigh or _small) if wanted else _never
+
+    def _choose(self, node: t.Choose, want: Type | None) -> Typed:
+        test = self.typed(node.test, BOOL)
+        then, kind = self.expression(node.then, want)
+        other = self.typed(node.other, kind)
+        return (lambda frame: then(frame) if test(frame) else other(frame)), kind
+
+    def _index(self, node: t.Index, _: Type | None) -> Typed:
+        table = self.map(node.base)
+        if table is not None:
+            self.cost += gas.READ
+            return do.entry(
+                self.place(node.base, node.index, table), form(table.value)
+            ), table.value
+        base, kind = self.expression(node.base)
+        run = do.element(base, self.typed(node.index, INT))
+        if kind is None:
+            return _never, None
+        if isinstance(kind, ListOf):
+            return run, kind.item
+        if kind == BYTES:
+            return run, INT
+        return self.fault(node, f"{spell(kind)} has no index")
+
+    def _field(self, node: t.Field, _: Type | None) -> Typed:
+        base, kind = self.expression(node.base)
+        if kind is None:
+            return _never, None
+        name = kind.name if isinstance(kind, Plain) else ""
+        if node.name not in host.RECORDS.get(name, ()) and not (
+            node.name == "reported" and name in host.RECORDS
+        ):
+            known = ", ".join(sorted({"reported", *host.RECORDS.get(name, ())}))
+            hint = f"one of {known}" if name in host.RECORDS else ""
+            return self.fault(node, f"{spell(kind)} has no field {node.name[:64]!r}", hint)
+        if node.name != "reported":
+            self.read[name].add(node.name)
+        return do.field(base, node.name), BOOL if node.name == "reported" else INT
+
+    # --- calls ---------------------------------------------------------------------------------
+
+    def _call(self, node: t.Call, _: Type | None) -> Typed:
+        name = node.function
+        if name in self.functions:
+            return self._helper(node, self.functions[name])
+        if name in self.builtins:
+            return self.builtins[name](node)
+        if name in host.FUNCTIONS:
+            signature = host.FUNCTIONS[name]
+            self.cost += signature.cost
+            runs = self.arguments(node, *signature.parameters)
+            if signature.effect:
+                self.effect(node, "pays")
+            pairs = zip(runs, signature.parameters)
+            run = do.HOST[name](*[do.short(run) if kind == BYTES else run for run, kind in pairs])
+            return run, signature.returns or NOTHING
+        if name == "range":
+            return self.fault(node, "range stands in a for only", "for i in range(n):")
+        return self.fault(node, f"there is no function {name[:64]!r}")
+
+    def _helper(self, node: t.Call, function: t.Function) -> Typed:
+        kinds = [one.type for one in function.parameters]
+        runs = self.arguments(node, *kinds)
+        result = function.returns or NOTHING
+        if function.name == "init" or not {"on_epoch", "payable"}.isdisjoint(function.marks):
+            return self.fault(
+                node, f"{function.name} is called from outside only", "a helper of both"
+            )
+        compiled = self.compiled.get(function.name)
+        if compiled is None:  # it has a fault of its own
+            return _never, result
+        if compiled.effects:
+            self.effect(node, f"calls {function.name}, which does not")
+        self.cost += gas.CALL + compiled.cost
+        self.deepest = max(self.deepest, self.depth + compiled.frames)
+        return do.helper(runs, compiled), result
+
+    def _len(self, call: t.Call) -> Typed:
+        (run,), kind = self._one(call)
+        if kind not in (STR, BYTES, None) and not isinstance(kind, ListOf):
+            return self.fault(call, f"{spell(kind)} has no length")
+        return (lambda frame: len(run(frame))), INT
+
+    def _one(self, call: t.Call) -> tuple[list[Run], Type | None]:
+        """Compile the one argument of a call, whatever its type."""
+        if len(call.arguments) != 1:
+            return self.arguments(call, None), None
+        run, kind = self.expression(call.arguments[0])
+        return [run], kind
+
+    def _least(self, call: t.Call) -> Typed:
+        runs = [self.typed(node, INT) for node in call.arguments]
+        function = min if call.function == "min" else max
+        if len(runs) != 2:
+            return self.fault(call, f"{call.function} takes two ints", f"{call.function}(a, b)")
+        left, right = runs
+        return (lambda frame: function(left(frame), right(frame))), INT
+
+    def _sorted(self, call: t.Call) -> Typed:
+        (run,), kind = self._one(call)
+        if kind is None:
+            return _never, None
+        if kind not in (ListOf(INT), ListOf(STR), ListOf(BYTES)):
+            return self.fault(
+                call, f"{spell(kind)} cannot be sorted", "a list of int, str or bytes"
+            )
+        self.cost += gas.SIZED
+        return do.in_order(run, form(kind).weigh or _small), kind
+
+    def _decimal(self, call: t.Call) -> Typed:
+        self.cost += gas.TEXT
+        (run,) = self.arguments(call, INT)
+        return (lambda frame: str(run(frame))), STR
+
+    def _sha256(self, call: t.Call) -> Typed:
+        self.cost += gas.SHA256
+        (run,) = self.arguments(call, BYTES)
+        return do.sized(do.digest, run, len, gas.HASH), BYTES
+
+    def _get(self, call: t.Call) -> Typed:
+        base, key, default = call.arguments if len(call.arguments) == 3 else (call,) * 3
+        table = self.map(base)
+        if table is None:
+            return self.fault(call, "get takes a map, a key and a default", "get(m, k, 0)")
+        self.cost += gas.READ
+        where, entry = self.place(base, key, table), form(table.value)
+        return do.entry_or(where, self.typed(default, table.value), entry), table.value
+
+    def _remove(self, call: t.Call) -> Typed:
+        base, key = call.arguments if len(call.arguments) == 2 else (call,) * 2
+        table = self.map(base)
+        if table is None:
+            return self.fault(call, "remove takes a map and a key", "remove(m, k)")
+        self.cost += gas.WRITE
+        self.effect(call, "removes an entry")
+        return do.remove(self.place(base, key, table)), NOTHING
+
+    def _emit(self, call: t.Call) -> Typed:
+        self.effect(call, "emits an event")
+        self.cost += gas.EMIT
+        event, *nodes = call.arguments or (t.Bool(value=False),)
+        if not isinstance(event, t.Str) or not proper(event.value):
+            return self.fault(call, "an event has a name", 'emit("paid", to, amount)')
+        pairs = [self.expression(node) for node in nodes]
+        for node, (_, kind) in zip(nodes, pairs):
+            if kind is not None and kind not in PLAIN:
+                self.fault(node, f"an event has plain values, not {spell(kind)}")
+        if self.faults:
+            return _never, NOTHING
+        weights = [form(kind).weigh or _small for _, kind in pairs if kind is not None]
+        return do.emit(event.value, [run for run, _ in pairs], weights), NOTHING
+
+
+def _small(_: Any) -> int:
+    return gas.ITEM
+
+
+def _constant(value: object) -> Run:
+    return lambda _: value
+
+
+PLAIN: Final = (INT, BOOL, STR, BYTES, ADDRESS)
+RESERVED: Final = (
+    BUILTINS
+    | {"int", "bool", "bytes", "Address", "list", "map", "emit", "init"}
+    | {"external", "payable", "view", "on_epoch"}
+    | {*host.VARIABLES, *host.FUNCTIONS}
+)
+"""Names that mean something already. ``init`` is a function's alone."""
+_KEYWORDS: Final = (
+    "False None True and as assert async await break class continue def del elif else except "
+    "finally for from global if import in is lambda nonlocal not or pass raise return try while "
+    "with yield"
+)
+KEYWORDS: Final = frozenset(_KEYWORDS.split())
+"""Python's, written out: another version's list would judge trees differently."""
+_NAME: Final = re.compile("(?!__)[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+def proper(name: str) -> bool:
+    """Tell whether a name could stand in a source."""
+    return _NAME.fullmatch(name) is not None and name not in KEYWORDS

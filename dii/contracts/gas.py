@@ -1,0 +1,71 @@
+"""What a contract's operations cost: the schedule of gas, version 1.
+
+A gas is about 90 ns of work on the machine that the benchmarks name, as in
+:mod:`dii.application.gas`. Every operation is charged before it works, by the size of what it
+touches; what is written into the state is charged by what it takes there for good. The constants
+follow from ``python -m tests.benchmarks contracts``, which prints nanoseconds per gas for each
+operation at several sizes. They are protocol: a change is a new version.
+
+The fixed part of straight-line code is summed when a contract is compiled and charged where a
+block of statements begins, both sides of ``and``, ``or`` and ``a if t else b`` included. Charging
+node by node was rejected: it doubles the time of cheap operations and tells nobody more.
+
+Memory is bounded apart from gas, since copying is quick: :data:`ROOM`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+VERSION: Final = 1
+
+NODE: Final = 1
+"""Any expression or statement; what follows comes on top."""
+CALL: Final = 5
+"""Entering a helper."""
+TURN: Final = 1
+"""A turn of a loop."""
+DIVIDE: Final = 1
+"""``//`` and ``%``."""
+TEXT: Final = 5
+"""``str`` of an integer."""
+SIZED: Final = 4
+"""What the operations on values of any size cost at least, before their size counts."""
+SHA256: Final = 6
+READ: Final = 12
+"""Looking a key up in the state."""
+WRITE: Final = 200
+"""Changing a key of the state, up to the root that commits to it."""
+STORED: Final = 2
+"""A byte of the state or of an event: kept for good by every node."""
+PAY: Final = 2_000
+"""A payment; it may open an account, which is never deleted."""
+EMIT: Final = 100
+"""An event in the index."""
+RECORD: Final = 40
+"""Looking up metrics, usage or an owner."""
+
+# Bytes that one gas pays for. An item of a list counts as ITEM bytes, and its own size on top.
+ITEM: Final = 32
+COPY: Final = 512
+COMPARE: Final = 256
+HASH: Final = 128
+SORT: Final = 256
+"""Times the logarithm of the number of items."""
+CODE: Final = 32
+"""Reading from and writing to storage."""
+
+ROOM: Final = 1 << 24
+"""Bytes that one call may make, whatever its gas; an item of a list is 8."""
+MAX_STORED: Final = 1 << 16
+"""Bytes of one stored value."""
+MAX_KEY: Final = 256
+"""Bytes of a map's key."""
+
+COMPILE_BYTE: Final = 20
+"""Checking and compiling a byte of a tree."""
+
+
+def compile_gas(size: int) -> int:
+    """Return the gas of compiling a tree of so many bytes."""
+    return COMPILE_BYTE * size

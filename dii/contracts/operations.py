@@ -1,0 +1,361 @@
+"""What compiled expressions do: closures over closures, made for the types at hand.
+
+A closure takes a frame and returns a value; its static gas was charged with its block. What
+depends on a value's size is charged here, before the work. Types hold, since the compiler proved
+them; what depends on values (bounds, zero, missing entries) reverts.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, Final
+
+from dii.contracts import gas
+from dii.contracts.values import LEAST, MOST, Form
+from dii.contracts.vm import Compiled, Frame, Run
+from dii.errors import Reverted
+
+Weigh = Callable[[Any], int]
+
+ARITHMETIC: Final[dict[str, Callable[[int, int], int]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "//": operator.floordiv,
+    "%": operator.mod,
+}
+ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def _overflow() -> Reverted:
+    return Reverted(message="an int has at most 256 bits")
+
+
+def arithmetic(op: str, left: Run, right: Run) -> Run:
+    """Return ``left op right`` of two ints."""
+    function, divides = ARITHMETIC[op], op in ("//", "%")
+
+    def calculate(frame: Frame) -> int:
+        number, by = left(frame), right(frame)
+        if divides and not by:
+            raise Reverted(message="division by zero")
+        number = function(number, by)
+        if LEAST <= number <= MOST:
+            return number
+        raise _overflow()
+
+    return calculate
+
+
+def negate(operand: Run) -> Run:
+    """Return ``-operand``."""
+
+    def run(frame: Frame) -> int:
+        number: int = -operand(frame)
+        if number <= MOST:
+            return number
+        raise _overflow()
+
+    return run
+
+
+def absolute(operand: Run) -> Run:
+    """Return ``abs(operand)``."""
+
+    def run(frame: Frame) -> int:
+        number: int = abs(operand(frame))
+        if number <= MOST:
+            return number
+        raise _overflow()
+
+    return run
+
+
+def join(left: Run, right: Run, item: int) -> Run:
+    """Return ``left + right`` of two values with items of so many bytes."""
+
+    def run(frame: Frame) -> Any:
+        first, second = left(frame), right(frame)
+        frame[0].make(item * (len(first) + len(second)))
+        return first + second
+
+    return run
+
+
+def compare(op: str, left: Run, right: Run, weigh: Weigh | None) -> Run:
+    """Return ``left op right``, charged by the lesser weight."""
+    function = ORDER[op]
+    if weigh is None:
+        return lambda frame: function(left(frame), right(frame))
+
+    def run(frame: Frame) -> bool:
+        first, second = left(frame), right(frame)
+        frame[0].take(min(weigh(first), weigh(second)) // gas.COMPARE)
+        return function(first, second)
+
+    return run
+
+
+def member(item: Run, items: Run, weigh: Weigh) -> Run:
+    """Return ``item in items`` of a list."""
+
+    def run(frame: Frame) -> bool:
+        one, many = item(frame), items(frame)
+        frame[0].take(weigh(many) // gas.COMPARE)
+        return one in many
+
+    return run
+
+
+def element(base: Run, index: Run) -> Run:
+    """Return ``base[index]`` of a list or bytes."""
+
+    def run(frame: Frame) -> Any:
+        items, at = base(frame), index(frame)
+        if -len(items) <= at < len(items):
+            return items[at]
+        raise Reverted(message=f"there is no index {at}: the length is {len(items)}")
+
+    return run
+
+
+def field(record: Run, name: str) -> Run:
+    """Return ``record.name``; of what was not reported all counts are 0."""
+    if name == "reported":
+        return lambda frame: record(frame) is not None
+
+    def run(frame: Frame) -> int:
+        known = record(frame)
+        return 0 if known is None else known.get(name, 0)
+
+    return run
+
+
+def sized(function: Callable[[Any], Any], operand: Run, weigh: Weigh, per_gas: int) -> Run:
+    """Return a function of one value that goes through all of it."""
+
+    def run(frame: Frame) -> Any:
+        value = operand(frame)
+        frame[0].take(weigh(value) // per_gas)
+        return function(value)
+
+    return run
+
+
+def digest(data: bytes) -> bytes:
+    """Return the SHA-256 of bytes."""
+    return sha256(data).digest()
+
+
+def total(operand: Run) -> Run:
+    """Return ``sum(operand)``; only the sum itself has to fit."""
+
+    def run(frame: Frame) -> int:
+        items = operand(frame)
+        frame[0].take(gas.ITEM * len(items) // gas.COMPARE)
+        number = sum(items)
+        if LEAST <= number <= MOST:
+            return number
+        raise _overflow()
+
+    return run
+
+
+def in_order(operand: Run, weigh: Weigh) -> Run:
+    """Return ``sorted(operand)``."""
+
+    def run(frame: Frame) -> tuple[Any, ...]:
+        machine, items = frame[0], operand(frame)
+        machine.make(8 * len(items))
+        machine.take(weigh(items) * len(items).bit_length() // gas.SORT)
+        return tuple(sorted(items))
+
+    return run
+
+
+def build(items: list[Run]) -> Run:
+    """Return ``[a, b, …]``."""
+
+    def run(frame: Frame) -> tuple[Any, ...]:
+        frame[0].make(8 * len(items))
+        return tuple([item(frame) for item in items])
+
+    return run
+
+
+def helper(arguments: list[Run], compiled: Compiled) -> Run:
+    """Return what a function of the contract gives; its gas was charged with the call."""
+    body, blank = compiled.run, compiled.blank
+
+    def run(frame: Frame) -> Any:
+        inner = [frame[0]]
+        for argument in arguments:
+            inner.append(argument(frame))  # noqa: PERF401 - a comprehension is a frame
+        inner += blank
+        done = body(inner)
+        return None if done is None else done[0]
+
+    return run
+
+
+def check(test: Run, message: str) -> Run:
+    """Revert unless the test holds."""
+    message = message or "an assertion does not hold"
+
+    def run(frame: Frame) -> None:
+        if not test(frame):
+            raise Reverted(message=message)
+
+    return run
+
+
+# --- storage -----------------------------------------------------------------------------------
+
+
+def place(prefix: bytes, key: Run, form: Form) -> Run:
+    """Return the storage key of a map's entry."""
+    if form.zero == bytes(20):  # an address, the usual key, has one length and so one head
+        prefix += b"\x54"
+        return lambda frame: prefix + key(frame)
+    dump = form.key
+    return lambda frame: prefix + dump(frame[0], key(frame))
+
+
+def entry(where: Run, form: Form) -> Run:
+    """Return the map's entry there; one that is missing reverts."""
+    load = form.load
+
+    def run(frame: Frame) -> Any:
+        machine = frame[0]
+        raw = machine.read(where(frame))
+        if raw is None:
+            raise Reverted(message="the map has no such entry")
+        return load(machine, raw)
+
+    return run
+
+
+def entry_or(where: Run, default: Run, form: Form) -> Run:
+    """Return the map's entry there, or a default."""
+    load = form.load
+
+    def run(frame: Frame) -> Any:
+        machine, key, other = frame[0], where(frame), default(frame)
+        raw = machine.read(key)
+        return other if raw is None else load(machine, raw)
+
+    return run
+
+
+def variable(key: bytes, form: Form) -> Run:
+    """Return a state variable."""
+    zero, load = form.zero, form.load
+
+    def run(frame: Frame) -> Any:
+        machine = frame[0]
+        raw = machine.read(key)
+        return zero if raw is None else load(machine, raw)
+
+    return run
+
+
+def store(where: Run, value: Run, form: Form) -> Run:
+    """Write a value; it is evaluated before its place, as in Python."""
+    dump = form.dump
+
+    def run(frame: Frame) -> None:
+        machine, made = frame[0], value(frame)
+        machine.write(where(frame), dump(machine, made))
+
+    return run
+
+
+def remove(where: Run) -> Run:
+    """Remove the map's entry there, if there is one."""
+
+    def run(frame: Frame) -> None:
+        frame[0].write(where(frame), None)
+
+    return run
+
+
+# --- the host ----------------------------------------------------------------------------------
+
+
+def pay(to: Run, amount: Run) -> Run:
+    """Pay from the contract's balance."""
+
+    def run(frame: Frame) -> None:
+        host, payee, money = frame[0].host, to(frame), amount(frame)
+        if not 0 < money <= host.balance():
+            message = f"cannot pay {money}: it must be above 0 and at most {host.balance()}"
+            raise Reverted(message=message)
+        host.pay(payee, money)
+
+    return run
+
+
+def emit(event: str, values: list[Run], weights: list[Weigh]) -> Run:
+    """Emit an event; ``weights`` are of its values, a constant where their size is one."""
+
+    def run(frame: Frame) -> None:
+        machine = frame[0]
+        items = tuple([value(frame) for value in values])
+        size = sum([weigh(item) for weigh, item in zip(weights, items)])
+        if size > gas.MAX_STORED:
+            raise Reverted(message=f"an event has at most {gas.MAX_STORED:,} bytes")
+        machine.take(gas.STORED * size)
+        machine.host.emit(event, items)
+
+    return run
+
+
+def short(value: Run) -> Run:
+    """Return bytes that the host looks something up by."""
+
+    def run(frame: Frame) -> Any:
+        name = value(frame)
+        if len(name) <= gas.MAX_KEY:
+            return name
+        raise Reverted(message=f"an id has at most {gas.MAX_KEY} bytes")
+
+    return run
+
+
+def _owner(gateway: Run) -> Run:
+    def run(frame: Frame) -> bytes:
+        owner: bytes | None = frame[0].host.operator(gateway(frame))
+        if owner is None:
+            raise Reverted(message="nobody owns this gateway: ask bound(gateway) first")
+        return owner
+
+    return run
+
+
+HOST: Final[dict[str, Callable[..., Run]]] = {
+    "pay": pay,
+    "operator": _owner,
+    "bound": lambda gateway: lambda f: f[0].host.operator(gateway(f)) is not None,
+    "metrics": lambda gateway, epoch: lambda f: f[0].host.metrics(gateway(f), epoch(f)),
+    "usage": lambda application, operator, epoch: (
+        lambda f: f[0].host.usage(application(f), operator(f), epoch(f))
+    ),
+}
+VARIABLES: Final[dict[str, Run]] = {
+    "sender": lambda f: f[0].host.sender,
+    "value": lambda f: f[0].host.value,
+    "self_address": lambda f: f[0].host.self_address,
+    "balance": lambda f: f[0].host.balance(),
+    "height": lambda f: f[0].host.height,
+    "time": lambda f: f[0].host.time,
+    "epoch": lambda f: f[0].host.epoch,
+}

@@ -1,0 +1,188 @@
+"""Types of the language, and their values: in Python, on the wire, in the state.
+
+In Python a value is an int, bool, str, bytes (an address too) or a tuple of one of these. On the
+wire (arguments, storage) it is the same in the codec of the ledger, but an int, which may have 256
+bits, is its two's complement in the fewest bytes. A type's :class:`Form` knows all of its values;
+forms that read or write a size unknown to the compiler charge the machine for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dii import codec
+from dii.codec import Value
+from dii.contracts import gas
+from dii.contracts.tree import ListOf, Plain, Type
+from dii.contracts.vm import Machine
+from dii.errors import Reverted
+
+INT, BOOL, STR, BYTES, ADDRESS = map(Plain, ("int", "bool", "str", "bytes", "Address"))
+LEAST, MOST = -(2**255), 2**255 - 1
+"""Bounds of an int."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How values of a type look.
+
+    Attributes
+    ----------
+    zero
+        What a state variable begins as.
+    pack, unpack
+        To the wire and, from strangers, back; ValueError says what does not fit.
+    dump, load
+        To storage and back, charged.
+    key
+        The bytes of a map's key, charged.
+    weigh
+        Bytes that a value stands for; None where that is a small constant.
+    """
+
+    zero: Any
+    pack: Callable[[Any], Value]
+    unpack: Callable[[Value], Any]
+    dump: Callable[[Machine, Any], bytes]
+    load: Callable[[Machine, bytes], Any]
+    key: Callable[[Machine, Any], bytes]
+    weigh: Callable[[Any], int] | None = None
+
+
+def spell(kind: Type) -> str:
+    """Return a type as it is written."""
+    if isinstance(kind, Plain):
+        return kind.name
+    if isinstance(kind, ListOf):
+        return f"list[{kind.item.name}]"
+    return f"map[{kind.key.name}, {spell(kind.value)}]"
+
+
+def form(kind: Type) -> Form:
+    """Return the form of a type; any will do for one that is a fault already."""
+    if isinstance(kind, ListOf):
+        return _LISTS.get(kind.item.name, _LISTS["int"])
+    return _FORMS.get(kind.name, _FORMS["int"]) if isinstance(kind, Plain) else _FORMS["int"]
+
+
+def _pack_int(value: Any) -> bytes:
+    if type(value) is not int or not LEAST <= value <= MOST:
+        raise ValueError("an int of at most 256 bits is expected")
+    return value.to_bytes((value + (value < 0)).bit_length() // 8 + 1, "big", signed=True)
+
+
+def _unpack_int(wire: Value) -> int:
+    if type(wire) is bytes and 1 <= len(wire) <= 32:
+        value = int.from_bytes(wire, "big", signed=True)
+        if len(wire) == (value + (value < 0)).bit_length() // 8 + 1:
+            return value
+    raise ValueError("an int in its fewest bytes, at most 32, is expected")
+
+
+_HEADS: Final = tuple(codec.encode(bytes(size))[: 1 + (size > 23)] for size in range(33))
+
+
+def _dump_int(_: Machine, value: int) -> bytes:
+    size = (value + (value < 0)).bit_length() // 8 + 1
+    return _HEADS[size] + value.to_bytes(size, "big", signed=True)
+
+
+def _load_int(_: Machine, raw: bytes) -> int:
+    return int.from_bytes(raw[1 if len(raw) < 25 else 2 :], "big", signed=True)
+
+
+def _exactly(kind: type) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if type(value) is not kind:
+            raise ValueError(f"{kind.__name__} is expected")
+        return value
+
+    return check
+
+
+def _address(value: Any) -> Any:
+    if type(value) is not bytes or len(value) != 20:
+        raise ValueError("an address of 20 bytes is expected")
+    return value
+
+
+def _small(pack: Callable[[Any], Value], unpack: Callable[[Value], Any], zero: Any) -> Form:
+    """Return the form of a type whose values all have about one size."""
+
+    def dump(_: Machine, value: Any) -> bytes:
+        return codec.encode(value)
+
+    return Form(zero, pack, unpack, dump, lambda _, raw: codec.decode(raw), dump)
+
+
+def _large(kind: type, zero: str | bytes) -> Form:
+    """Return the form of text or bytes."""
+
+    def dump(machine: Machine, value: str | bytes) -> bytes:
+        return _dump(machine, value, len(value))
+
+    def load(machine: Machine, raw: bytes) -> Any:
+        machine.make(len(raw))
+        return codec.decode(raw)
+
+    def key(machine: Machine, value: str | bytes) -> bytes:
+        if len(value) > gas.MAX_KEY:
+            raise Reverted(message=f"a key has at most {gas.MAX_KEY} characters or bytes")
+        machine.take(len(value) // gas.CODE)
+        return codec.encode(value)
+
+    return Form(zero, _exactly(kind), _exactly(kind), dump, load, key, len)
+
+
+def _list(item: Form) -> Form:
+    """Return the form of a list."""
+    weigh_item, is_int = item.weigh, item.pack is _pack_int
+
+    def weigh(value: tuple[Any, ...]) -> int:
+        size = gas.ITEM * len(value)
+        return size + sum(map(weigh_item, value)) if weigh_item else size
+
+    def each(convert: Callable[[Any], Any], kind: tuple[type, ...]) -> Callable[[Any], Any]:
+        def convert_all(items: Any) -> Any:
+            if type(items) not in kind:
+                raise ValueError("a list is expected")
+            return tuple([convert(one) for one in items])
+
+        return convert_all
+
+    def dump(machine: Machine, value: tuple[Any, ...]) -> bytes:
+        return _dump(machine, tuple(map(_pack_int, value)) if is_int else value, weigh(value))
+
+    def load(machine: Machine, raw: bytes) -> Any:
+        count = raw[0] & 31
+        if count > 23:
+            count = int.from_bytes(raw[1 : 1 + (1 << count - 24)], "big")
+        machine.make(len(raw) + 2 * gas.ITEM * count)
+        machine.take(gas.ITEM * count // gas.CODE)
+        value = codec.decode(raw)
+        return tuple(map(_unpack_int, value)) if is_int else value
+
+    pack, unpack = each(item.pack, (tuple, list)), each(item.unpack, (tuple,))
+    return Form((), pack, unpack, dump, load, dump, weigh)
+
+
+def _dump(machine: Machine, value: Value, weight: int) -> bytes:
+    if weight > gas.MAX_STORED:
+        raise Reverted(message=f"a stored value has at most {gas.MAX_STORED:,} bytes")
+    machine.make(weight)
+    machine.take(weight // gas.CODE)
+    raw = codec.encode(value)
+    machine.take(gas.STORED * len(raw))
+    return raw
+
+
+_FORMS: Final = {
+    "int": Form(0, _pack_int, _unpack_int, _dump_int, _load_int, _dump_int),
+    "bool": _small(_exactly(bool), _exactly(bool), zero=False),
+    "Address": _small(_address, _address, bytes(20)),
+    "str": _large(str, ""),
+    "bytes": _large(bytes, b""),
+}
+_LISTS: Final = {name: _list(item) for name, item in _FORMS.items()}

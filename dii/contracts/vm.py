@@ -1,0 +1,226 @@
+"""Running a compiled contract: gas and memory of one call, its values, and room on the stack.
+
+A :class:`Machine` is one call's meter and its way to the host; compiled code finds it in the first
+slot of every frame. State variables are read from and written to the host at once: a cache of
+them here would have to know of reverts, and the host's journal does already.
+
+The compiler admits only contracts that need at most :data:`MAX_FRAMES` frames of Python. A caller
+that is too deep itself gets its call run on a thread, whose stack begins empty, so that no verdict
+depends on where the call came from. A thread for each call was rejected (it takes ten times as
+long as a transfer of tokens), a lasting one too (two switches between threads a call).
+
+Whatever is raised here and is no :class:`~dii.errors.TransactionError` is a defect: it propagates
+and stops the node, since another node might not have met it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
+
+from dii.codec import Value
+from dii.contracts import gas
+from dii.contracts.tree import Contract, Function
+from dii.errors import BadCall, OutOfGas, Reverted, TransactionError
+
+if TYPE_CHECKING:
+    from dii.contracts.host import Host
+
+MAX_FRAMES: Final = 360
+"""Frames of Python in which compiled code may nest; its leaves and the host have 40 more."""
+SHALLOW: Final = 200
+"""Frames of a caller below which there is room for a contract under the usual limit of 1,000."""
+STACK: Final = 1 << 24
+"""Bytes of a thread's own stack."""
+
+Frame: TypeAlias = list[Any]
+"""A function's variables: its machine, its arguments, its locals."""
+Run: TypeAlias = Callable[[Frame], Any]
+"""A compiled node. Statements return None, or a signal: see :mod:`dii.contracts.compiler`."""
+T = TypeVar("T")
+
+
+class Machine:
+    """Counts one call's gas and memory."""
+
+    __slots__ = ("gas", "host", "limit", "read", "room", "write")
+
+    def __init__(self, host: Host, limit: int) -> None:
+        self.host, self.limit, self.gas, self.room = host, limit, limit, gas.ROOM
+        self.read, self.write = host.read, host.write
+
+    @property
+    def used(self) -> int:
+        """Gas used so far; all of it once it did not suffice."""
+        return self.limit - max(0, self.gas)
+
+    def take(self, amount: int) -> None:
+        """Charge gas."""
+        self.gas -= amount
+        if self.gas < 0:
+            self.exhausted()
+
+    def exhausted(self) -> NoReturn:
+        """Stop for want of gas."""
+        raise OutOfGas(needed=self.limit - self.gas, limit=self.limit)
+
+    def make(self, size: int) -> None:
+        """Charge for bytes that are about to be made."""
+        self.room -= size
+        if self.room < 0:
+            raise Reverted(message=f"a call may make {gas.ROOM:,} bytes")
+        self.take(size // gas.COPY)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a call gave, and the gas it used."""
+
+    value: Any
+    gas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A function ready to run: what entering costs, its body, and its empty locals.
+
+    ``effects`` tells whether it changes anything, ``frames`` how deep it nests.
+    """
+
+    cost: int
+    run: Run
+    blank: tuple[None, ...]
+    readers: tuple[Callable[[Value], Any], ...]
+    effects: bool
+    frames: int
+
+
+def door(function: Function) -> str:
+    """Return who may call a function: ``init``, ``on_epoch``, ``external``, or nobody outside."""
+    if function.name == "init":
+        return "init"
+    if "on_epoch" in function.marks:
+        return "on_epoch"
+    return "external" if function.marks else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A contract that passed every check.
+
+    Attributes
+    ----------
+    contract, functions
+        Its tree; its functions by name, with marks, parameters, result and doc.
+    hooks
+        Names of its ``on_epoch`` functions, in order.
+    metrics_read, usage_read
+        Names of the fields that it reads of records of metrics and of usage.
+    """
+
+    contract: Contract
+    functions: Mapping[str, Function]
+    hooks: tuple[str, ...]
+    metrics_read: frozenset[str]
+    usage_read: frozenset[str]
+    compiled: Mapping[str, Compiled]
+
+    def check_arguments(self, function: str, arguments: Sequence[Value]) -> tuple[Any, ...]:
+        """Return the values that arguments on the wire stand for.
+
+        Raises
+        ------
+        BadCall
+            There is no such function, or they do not fit its parameters.
+        """
+        compiled = self.compiled.get(function)
+        if compiled is None:
+            raise BadCall(function=function, message="the contract has no such function")
+        readers = compiled.readers
+        if len(arguments) != len(readers):
+            message = f"it takes {len(readers)} arguments, not {len(arguments)}"
+            raise BadCall(function=function, message=message)
+        try:
+            return tuple([read(item) for read, item in zip(readers, arguments)])
+        except ValueError as error:
+            raise BadCall(function=function, message=str(error)) from None
+
+    def run(
+        self,
+        function: str,
+        arguments: Sequence[Value],
+        host: Host,
+        gas_limit: int,
+        *,
+        by: str = "external",
+    ) -> Result:
+        """Call a function.
+
+        Parameters
+        ----------
+        function, arguments
+            What to call, with its arguments as they come on the wire.
+        host
+            The contract's world; its journal takes back the writes of a call that fails.
+        gas_limit
+            Gas that it may use.
+        by
+            The :func:`door` that the caller has: ``external``, ``init`` or ``on_epoch``.
+
+        Raises
+        ------
+        BadCall
+            It may not be called so; no gas was used.
+        Reverted, OutOfGas
+            It failed, or the host refused with an error of its own; ``numbers["gas"]`` has the gas
+            used.
+        """
+        values = self.check_arguments(function, arguments)
+        signature, compiled = self.functions[function], self.compiled[function]
+        if door(signature) != by:
+            raise BadCall(function=function, message=f"it cannot be called by {by or 'anybody'}")
+        if host.value and "payable" not in signature.marks:
+            raise BadCall(function=function, message="it takes no money")
+        machine = Machine(host, gas_limit)
+
+        def call() -> Any:
+            machine.take(compiled.cost)
+            done = compiled.run([machine, *values, *compiled.blank])
+            return None if done is None else done[0]
+
+        try:
+            value = with_room(call)
+        except TransactionError as error:
+            error.numbers["gas"] = machine.used
+            raise
+        return Result(value, machine.used)
+
+
+def with_room(call: Callable[[], T]) -> T:
+    """Call on this stack if it is shallow, else on a thread with a stack of its own."""
+    try:
+        sys._getframe(SHALLOW)
+    except ValueError:
+        return call()
+    done: list[T] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            done.append(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller
+            failed.append(error)
+
+    before = threading.stack_size(STACK)
+    try:
+        thread = threading.Thread(target=work, name="contract")
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    thread.join()
+    if failed:
+        raise failed[0]
+    return done[0]
