@@ -126,10 +126,9 @@ def show_block(
 ) -> None:
     """Show a block's header and transactions."""
     with dii.Network.open(home, readonly=True) as network:
-        blocks, transactions = network.blocks(), network.transactions()
         by_height = block.isdecimal() and len(block) < 16
-        known = blocks["height"].astype(str) == block if by_height else _begins(blocks, block)
-        height = _only(blocks[known], "block", block)["height"]
+        known = network.blocks(int(block)) if by_height else network.blocks(begins=_begun(block))
+        height = _only(known, "block", block)["height"]
         found = _block(network, height)
         header = {
             "height": height,
@@ -142,7 +141,7 @@ def show_block(
             "signatures": len(found.commits),
             "bytes": sum(map(len, found.transactions)),
         }
-        inside = transactions[transactions["height"] == height]
+        inside = network.transactions(height)
         _answer(network, as_json, header, transactions=(inside, PEOPLE[Table.TRANSACTIONS]))
 
 
@@ -157,8 +156,7 @@ def show_tx(
     from dii.ledger import transaction  # noqa: PLC0415
 
     with dii.Network.open(home, readonly=True) as network:
-        transactions = network.transactions()
-        row = _only(transactions[_begins(transactions, tx, "id")], "transaction", tx)
+        row = _only(network.transactions(begins=_begun(tx)), "transaction", tx)
         wire = _block(network, row["height"]).transactions[row["position"]]
         row["bytes"] = len(wire)
         message = screen.plain(from_value(transaction.decode(wire).message))
@@ -178,33 +176,30 @@ def show_account(
     with dii.Network.open(home, readonly=True) as network:
         address = network.home.address(account)
         label, text = network.home.label(address), format_address(address)
-        accounts, gateways, transfers = network.accounts(), network.gateways(), network.transfers()
-        known = accounts[accounts["address"] == text]
+        known = network.accounts(text)
         unused = {"account": label, "address": text, "kind": "unused", "transactions": 0}
         unused[f"balance_{network.currency.unit}"] = 0
-        gateways = gateways[gateways["operator"] == label]
-        transfers = transfers[(transfers["sender"] == label) | (transfers["recipient"] == label)]
         _answer(
             network,
             as_json,
             _only(known, "account", account) if len(known) else unused,
-            gateways=(gateways, PEOPLE[Table.GATEWAYS]),
-            transfers=(transfers, PEOPLE[Table.TRANSFERS]),
+            gateways=(network.gateways(text), PEOPLE[Table.GATEWAYS]),
+            transfers=(network.transfers(text), PEOPLE[Table.TRANSFERS]),
         )
 
 
 @show.command("gateway")
 def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Show a gateway: its operator, and what it earned in each epoch."""
+    from dii.application.records import GATEWAYS  # noqa: PLC0415
     from dii.network.views import earnings  # noqa: PLC0415
 
     with dii.Network.open(home, readonly=True) as network:
         hashed = network.home.gateway(gateway)
-        gateways = network.gateways()
-        owner = gateways[gateways["hash"] == hashed.hex()]["operator"]
+        binding = network.state.get(GATEWAYS, hashed)
         found = {
             "gateway": network.home.names("gateway").get(hashed, hashed.hex()),
-            "operator": owner.iloc[0] if len(owner) else None,
+            "operator": network.home.label(binding.owners[-1][1]) if binding else None,
             "hash": hashed,
         }
         earned = earnings(network, hashed)
@@ -249,9 +244,9 @@ def _block(network: Network, height: int) -> Block:
     return codec.loads(Block, raw)
 
 
-def _begins(frame: pd.DataFrame, text: str, column: str = "hash") -> pd.Series[Any]:
-    """Return which hashes begin with a text of at least four digits."""
-    return frame[column].str.startswith(text.lower()) & (len(text) >= 4)
+def _begun(text: str) -> str:
+    """Return the beginning of a hash; too short a one begins none."""
+    return text if len(text) >= 4 else "none"
 
 
 def _only(found: pd.DataFrame, kind: str, name: str) -> dict[str, Any]:

@@ -70,6 +70,6 @@ def claim(
 
 def _done(network: dii.Network, transaction: str, text: str, as_json: bool) -> None:
     """Print what became of a message: nothing is printed as done that is not in a block."""
-    height = int(network.transactions().query("id == @transaction")["height"].iloc[0])
+    height = int(network.transactions(begins=transaction)["height"].iloc[-1])
     document = {"transaction": transaction, "height": height}
     screen.answer(as_json, document, f"{text}: transaction {transaction} in block {height}")
