@@ -440,13 +440,64 @@ def test_receipts_verify_against_the_last_header_whatever_happened_before(net):
         assert net.receipt(gateway, 1).verify(net.header())
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED))
+@pytest.mark.parametrize("reporters", [2, 4])
+def test_several_reporters_who_agree_pay_what_one_pays(data, whole, reporters):
+    with create(reporters=reporters) as network:
+        network.ingest(data)
+        network.run(epochs=2)
+        for epoch in range(2):
+            assert network.issuance(epoch).equals(whole.issuance(epoch))
+            assert network.receipt(network.issuance(epoch).gateway[0], epoch).verify(
+                network.header()
+            )
+        assert network.summary()["reporters"].startswith(f"{reporters}, of whom ")
+        claimed = network.home.operator_address("north-iot")
+        held = network.state.get(ACCOUNTS, claimed).balance
+        assert held > 0
+        network.claim("north-iot", "bob")
+        assert network.state.get(ACCOUNTS, claimed).balance == 0
+        assert network.verify().app_hash == network.state.committed_root
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 5, 8])
+def test_several_reporters_that_are_interrupted_at_any_block_go_on_where_they_were(
+    tmp_path, data, whole, monkeypatch, blocks
+):
+    home, left, original = tmp_path / "home", blocks, Solo.produce
+    create(home, reporters=4).close()
+
+    def produce(solo: Solo, wires: Sequence[bytes] = (), time: int | None = None) -> object:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return original(solo, wires[:3], time)
+
+    monkeypatch.setattr(Solo, "produce", produce)
+    with suppress(KeyboardInterrupt), Network.open(home) as network:
+        network.ingest(data)
+        network.run(epochs=1)
+    monkeypatch.undo()
+    with Network.open(home) as network:
+        network.ingest(data)
+        network.run(epochs=1 - network.settled)
+        assert network.issuance(0).equals(whole.issuance(0))
+
+
+@pytest.mark.parametrize("reporters", [0, 65])
+def test_a_scope_has_1_to_64_reporters(reporters):
+    with pytest.raises(GenesisError, match="reporters"):
+        create(reporters=reporters)
+
+
+@pytest.mark.parametrize("name", ["reporter", "reporter-2", "treasury", "validator"])
 def test_an_operator_called_like_an_account_of_the_network_gets_a_claim_account(tmp_path, name):
     """Registries are written by strangers: a name in one must not stand for the treasury."""
     registry = tmp_path / "registry.json"
     listed = {"id": "eui-58a0cbfffe080c9c", "owner": name}
     registry.write_text(json.dumps({listed["id"]: listed}))
-    with create() as network:
+    assert name in RESERVED
+    with create(reporters=2) as network:
         own = network.home.address(name)
         network.ingest(load(str(registry), *FILES[1:]))
         network.run(epochs=1)

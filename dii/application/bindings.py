@@ -77,10 +77,12 @@ def _register(
             _bind(context, table, key, Binding(name, ((since, owner),)))
         else:
             since = max(context.epoch + 1, context.epoch_after(context.chain.report_window))
-            in_effect = [pair for pair in bound.owners if pair[0] <= context.epoch + 1]
-            if in_effect[-1][1] != owner:
-                in_effect.append((since, owner))
-            _bind(context, table, key, replace(bound, owners=_needed(scope, in_effect)))
+            stays = [
+                (at, one) for at, one in bound.owners if at <= context.epoch + 1 and at < since
+            ]
+            if not stays or stays[-1][1] != owner:
+                stays.append((since, owner))
+            _bind(context, table, key, replace(bound, owners=_needed(scope, stays)))
     if undecided:
         lapse = Lapse(kind, name, context.sender, context.time, tuple(undecided))
         enqueue(state, lapse)

@@ -1,0 +1,67 @@
+"""Looking up what a settled epoch says of one gateway, or of an application's use of an operator.
+
+Contracts ask for one row at a time. Pages lie in the order of keys, so a binary search over the
+pages' first keys, which are read without decoding, finds the page, and another one finds the row.
+Decoded pages are remembered by their bytes: a state that is reverted cannot make them wrong.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from functools import lru_cache
+
+from dii.application import pages
+from dii.application.records import EPOCH_PAGES, PAGES, USAGE_PAGES, Chunk
+from dii.ledger.state import State, Table
+
+_decoded = lru_cache(maxsize=16)(pages.decode)
+
+
+def is_kept(state: State, scope: str, epoch: int) -> bool:
+    """Return whether the metrics of an epoch are in the state: agreed on, and not too old."""
+    return epoch >= 0 and state.get(EPOCH_PAGES, scope, epoch) is not None
+
+
+def lookup_metrics(
+    state: State, scope: str, epoch: int, gateway: bytes
+) -> dict[str, int | None] | None:
+    """Return a gateway's metrics in an epoch, by name, or None where nobody reported it.
+
+    None, too, where the epoch is not kept; see :func:`is_kept`.
+    """
+    found = state.get(EPOCH_PAGES, scope, epoch) if epoch >= 0 else None
+    if found is None:
+        return None
+    values = _row(state, PAGES, found.pages, (scope, epoch), gateway)
+    return None if values is None else dict(zip(found.metrics, values))
+
+
+def lookup_usage(
+    state: State, scope: str, epoch: int, application: bytes, operator: bytes
+) -> dict[str, int | None] | None:
+    """Return an application's use of an operator (an account) in an epoch, or None."""
+    found = state.get(EPOCH_PAGES, scope, epoch) if epoch >= 0 else None
+    if found is None:
+        return None
+    key = application + operator
+    values = _row(state, USAGE_PAGES, found.usage_pages, (scope, epoch), key)
+    return None if values is None else dict(zip(found.usage, values))
+
+
+def _row(
+    state: State, table: Table[Chunk], count: int, where: tuple[str, int], key: bytes
+) -> list[int | None] | None:
+    def data(number: int) -> bytes:
+        chunk = state.get(table, *where, number)
+        assert chunk is not None
+        return chunk.data
+
+    firsts = range(count)
+    number = bisect_right(firsts, key, key=lambda n: pages.first_key(data(n), len(key))) - 1
+    if number < 0:
+        return None
+    page = _decoded(data(number), len(key))
+    row = bisect_left(page.keys, key)
+    if row == page.rows or page.keys[row] != key:
+        return None
+    return [column[row] for column in page.columns]
