@@ -479,7 +479,7 @@ def test_a_run_interrupted_while_it_keeps_its_telemetry_goes_on_to_the_same_head
 
 
 def test_synth_makes_the_sample_again(tmp_path: Path) -> None:
-    written = read("synth", tmp_path / "made")["files"]
+    written = read("synth", "-o", tmp_path / "made")["files"]
     for path in SAMPLE:
         assert (tmp_path / "made" / path.name).read_bytes() == path.read_bytes()
         assert written[path.name] == path.stat().st_size

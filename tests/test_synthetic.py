@@ -6,17 +6,22 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dii.telemetry import synthetic
 from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.load import load
+from dii.telemetry.synthetic import _files
+from dii.telemetry.synthetic._traffic import nearest
 from dii.telemetry.tables import SCHEMAS
 from dii.units import DAY, SECOND
 from tests.require import ROOT, real_data
@@ -36,9 +41,21 @@ def days(registry) -> list[pd.DataFrame]:
     return [population.day(START + number * DAY).to_pandas() for number in range(3)]
 
 
+@dataclass
+class Content:
+    """What the sample's files say."""
+
+    registry: pa.Table
+    receptions: pa.Table
+    statuses: pa.Table
+    roles: dict[str, str]
+
+
 @pytest.fixture(scope="module")
-def content() -> synthetic.Sample:
-    return synthetic.sample()
+def content() -> Content:
+    registry, (piece,) = synthetic.generate(synthetic.SIZES["sample"])
+    roles = {role: gateway for role, (gateway,) in piece.roles.items()}
+    return Content(registry, piece.receptions, piece.statuses, roles)
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +72,48 @@ def frames(day: pd.DataFrame) -> pd.Series:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_network_of_ttns_size_meets_every_published_figure(seed):
-    figures = synthetic.calibration(synthetic.network(5_803, seed))
-    assert len(figures) == 30
-    assert [figure for figure in figures if not figure.holds] == []
+def test_a_network_of_ttns_size_meets_every_figure_published_of_it(seed):
+    gateways = synthetic.network(5_803, seed)
+    figures = synthetic.calibration(gateways, synthetic.populate(gateways, seed))
+    assert Counter(figure.kind for figure in figures) == {
+        "TTN": 31, "TTN, n = 1": 4, "proxy": 9, "formula": 2
+    }  # fmt: skip
+    assert [figure for figure in figures if figure.bound and not figure.holds] == []
+    assert {f.kind for f in figures if f.bound} == {"TTN", "formula"}
+    packets = [figure for figure in figures if figure.name.startswith("packets")]
+    assert len(packets) == 6
+    assert max(abs(figure.deviation) for figure in packets) < 0.15
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0.01, 1e6), st.floats(-0.5, 0.5), st.sampled_from(["number", "share", "limit"]))
+def test_figures_hold_within_ten_percent_three_points_or_a_limit(published, off, unit):
+    generated = published + (off if unit == "share" else off * published)
+    figure = synthetic.Figure("x", "TTN", "somebody", unit, published, generated)
+    margin = {"number": abs(off) - 0.1, "share": abs(off) - 0.03, "limit": off}[unit]
+    assume(abs(margin) > 1e-6)
+    assert figure.holds is (margin < 0)
 
 
 def test_the_real_registry_meets_the_figures_published_of_it(registry):
     """The yardstick itself counts in the real registry what was published of it."""
     assert [f for f in synthetic.calibration(registry) if not f.holds] == []
+
+
+def test_the_nearest_are_those_that_comparing_all_with_all_finds():
+    rng = np.random.default_rng(1)
+    towns = rng.random((12, 2)) * (40, 300) + (20, -150)
+    places = towns[rng.integers(0, 12, 1_500)] + rng.normal(0, 0.2, (1_500, 2))
+    places[:20] = places[20]  # several at one point
+    near, apart = nearest(places[:, 0], places[:, 1], 10)
+    phi, theta = np.radians(places).T
+    points = np.stack([np.cos(phi) * np.cos(theta), np.cos(phi) * np.sin(theta), np.sin(phi)])
+    chords = np.sqrt(((points[:, :, None] - points[:, None, :]) ** 2).sum(axis=0))
+    np.fill_diagonal(chords, np.inf)
+    np.testing.assert_allclose(apart, 6_371 * np.sort(chords, axis=1)[:, :10], atol=1e-3)
+    of_found = 6_371 * np.take_along_axis(chords, near, axis=1)
+    np.testing.assert_allclose(of_found, apart, atol=1e-3)
+    assert all(len(set(row)) == 10 for row in near.tolist())
 
 
 @settings(max_examples=25, deadline=None)
@@ -205,6 +255,167 @@ def test_another_seed_gives_other_traffic(registry):
     assert not one.equals(two)
 
 
+# --- districts ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def parts() -> list[synthetic.Population]:
+    return list(synthetic.districts(synthetic.network(3_000, 7), 7, 0.5, 1.0, 100))
+
+
+def test_a_network_of_one_district_is_the_network_itself(registry):
+    (district,) = synthetic.districts(registry, 3)
+    assert district.day(START).equals(synthetic.populate(registry, 3).day(START))
+
+
+def test_districts_are_small_and_share_nothing(parts):
+    assert all(50 <= len(part.gateways) <= 100 for part in parts)
+    for column in ("gateways", "devices"):
+        names = [name for part in parts for name in getattr(part, column).to_pylist()]
+        assert len(names) == len(set(names))
+    applications = [set(part.applications.to_pylist()) for part in parts]
+    assert len(set().union(*applications)) == sum(map(len, applications))
+
+
+def test_districts_together_have_the_active_gateways_and_their_traffic(parts):
+    gateways = synthetic.network(3_000, 7)
+    whole = synthetic.populate(gateways, 7)
+    together = pa.concat_arrays([part.gateways for part in parts])
+    assert set(together.to_pylist()) == set(whole.gateways.to_pylist())
+    days = pa.concat_tables(part.day(START) for part in parts)
+    packets = days["gateway"].to_pandas().value_counts()
+    for share, published in ((0.5, 6), (0.75, 33), (0.9, 173), (0.95, 442)):
+        assert np.quantile(packets, share) == pytest.approx(published, rel=0.15)
+
+
+def test_most_gateways_have_their_nearest_in_their_own_district(parts):
+    place = synthetic.network(3_000, 7).to_pandas().set_index("gateway")[["latitude", "longitude"]]
+    frames = [place.loc[part.gateways.to_pylist()].assign(part=k) for k, part in enumerate(parts)]
+    placed = pd.concat(frames).dropna()
+    near, _ = nearest(placed["latitude"].to_numpy(), placed["longitude"].to_numpy(), 1)
+    part = placed["part"].to_numpy()
+    assert (part == part[near[:, 0]]).mean() > 0.85
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def by_time(table: pa.Table) -> pd.DataFrame:
+    """Order receptions or statuses so that they can be compared."""
+    columns = [
+        name
+        for name in ("time", "gateway", "device", "f_cnt", "rssi")
+        if name in table.schema.names
+    ]
+    return table.to_pandas().sort_values(columns, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def small() -> synthetic.Size:
+    """Of the shape of the large ones: several districts and days."""
+    return replace(synthetic.SIZES["million"], gateways=900, days=2, top=0.99, district=64)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, small) -> tuple[Path, Counter]:
+    folder = tmp_path_factory.mktemp("small")
+    return folder, synthetic.write(folder, small, seed=5)
+
+
+@pytest.fixture(scope="module")
+def small_pieces(small) -> list[synthetic.Piece]:
+    return list(synthetic.generate(small, seed=5)[1])
+
+
+@pytest.fixture(scope="module")
+def small_loaded(written):
+    return load(*sorted(written[0].iterdir()))
+
+
+def test_a_day_of_a_district_is_a_file(written, small_pieces):
+    names = {path.name for path in written[0].iterdir()}
+    districts = range(len(small_pieces) // 2)
+    assert len(districts) >= 3
+    assert names == {"registry.json"} | {f"statuses-{k:02d}.csv" for k in districts} | {
+        f"uplinks-2018-04-{day}-{k:02d}.jsonl" for k in districts for day in (21, 22)
+    }
+
+
+def test_reading_the_files_gives_the_generated_receptions(small_pieces, small_loaded):
+    expected = pa.concat_tables(piece.receptions for piece in small_pieces)
+    assert len(expected) > 10_000
+    pd.testing.assert_frame_equal(by_time(small_loaded.receptions), by_time(expected))
+
+
+def test_reading_the_polls_gives_the_generated_statuses(small_pieces, small_loaded):
+    """A first poll covers a moment; and nothing is known of what its counter counted."""
+    expected = by_time(pa.concat_tables(piece.statuses for piece in small_pieces))
+    first = ~expected["gateway"].duplicated()
+    expected.loc[first, "covers"] = 1
+    known = expected["frames"].notna() & ~first
+    found = by_time(small_loaded.statuses)
+    pd.testing.assert_frame_equal(found.drop(columns="frames"), expected.drop(columns="frames"))
+    assert (found["frames"].notna() == known).all()
+    assert (found["frames"][known] == expected["frames"][known]).all()
+
+
+def test_what_is_malformed_is_rejected_for_its_reason_and_nothing_else_is(written, small_loaded):
+    assert small_loaded.rejects["reason"].value_counts().to_dict() == written[1]
+    assert {"simulated", "bad_json", "bad_time", "bad_field", "same_reception"} < set(written[1])
+    assert {"duplicate_gateway", "placeholder_coordinates"} < set(written[1])
+
+
+def test_reading_the_registry_gives_the_generated_one(written, small):
+    expected = synthetic.generate(small, seed=5)[0].to_pandas()
+    found = load(written[0] / "registry.json").gateways.to_pandas()
+    pd.testing.assert_frame_equal(
+        *(rows.sort_values("gateway", ignore_index=True) for rows in (found, expected))
+    )
+
+
+def test_counters_never_run_backwards_and_stand_still_while_deaf(written, small_pieces):
+    for number, path in enumerate(sorted(written[0].glob("statuses-*.csv"))):
+        polls = pd.read_csv(path)
+        step = polls.groupby("device_id")["rx_ok"].diff().dropna()
+        assert step.min() == 0
+        pieces = [piece for piece in small_pieces if piece.district == number]
+        for gateway in pieces[0].roles["deaf"]:
+            mine = polls[polls["device_id"] == f"eui-{gateway.lower()}"]["rx_ok"]
+            assert len(mine) == 48
+            assert mine.iloc[12] == mine.iloc[-1]
+
+
+def test_nobody_hears_anything_while_out_and_the_roles_are_for_good(small_pieces):
+    hour = DAY // 24
+    for days in zip(small_pieces[::2], small_pieces[1::2]):
+        assert days[0].roles == days[1].roles
+        (gateway,) = days[0].roles["out"]
+        polls, heard = (
+            pa.concat_tables(getattr(day, name) for day in days).to_pandas()
+            for name in ("statuses", "receptions")
+        )
+        polls = polls[polls["gateway"] == gateway]["time"].to_numpy()
+        heard = heard[heard["gateway"] == gateway]["time"].to_numpy()
+        (gap,) = np.flatnonzero(np.diff(polls) > hour)
+        begin, end = polls[gap], polls[gap + 1] - hour
+        assert end - begin == (48 - len(polls)) * hour >= 10 * hour
+        assert len(heard)
+        assert not ((heard > begin) & (heard < end)).any()
+
+
+def test_registries_of_many_gateways_are_cut_into_documents(tmp_path, monkeypatch):
+    monkeypatch.setattr(_files, "_REGISTRY_PIECE", 40)
+    size = replace(synthetic.SIZES["million"], gateways=100, days=1, top=0.5)
+    synthetic.write(tmp_path, size)
+    names = [path.name for path in sorted(tmp_path.glob("registry*"))]
+    assert names == ["registry-00.json", "registry-01.json", "registry-02.json"]
+    found = load(tmp_path / "registry-*.json").gateways.to_pandas()
+    expected = synthetic.generate(size)[0].to_pandas()
+    pd.testing.assert_frame_equal(
+        *(rows.sort_values("gateway", ignore_index=True) for rows in (found, expected))
+    )
+
+
 # --- sample ------------------------------------------------------------------------------------
 
 
@@ -212,7 +423,7 @@ def test_one_command_makes_the_sample_again_byte_for_byte(tmp_path):
     for hash_seed in ("0", "random"):
         folder = tmp_path / hash_seed
         subprocess.run(
-            [sys.executable, "-c", "from dii.cli import main; main()", "synth", str(folder)],
+            [sys.executable, "-c", "from dii.cli import main; main()", "synth", "-o", str(folder)],
             check=True,
             cwd=ROOT,
             env=os.environ | {"PYTHONHASHSEED": hash_seed},
@@ -223,26 +434,14 @@ def test_one_command_makes_the_sample_again_byte_for_byte(tmp_path):
 
 
 def test_another_seed_makes_another_sample(content):
-    assert not synthetic.sample(8).receptions.equals(content.receptions)
+    _, (piece,) = synthetic.generate(synthetic.SIZES["sample"], seed=8)
+    assert not piece.receptions.equals(content.receptions)
 
 
-def test_reading_the_sample_gives_the_generated_receptions(content, loaded):
-    columns = ["time", "gateway", "device", "f_cnt", "rssi"]
-    expected, found = (
-        table.select(SCHEMAS["receptions"].names)
-        .to_pandas()
-        .sort_values(columns, ignore_index=True)
-        for table in (content.receptions, loaded.receptions)
-    )
-    pd.testing.assert_frame_equal(found, expected)
-
-
-def test_reading_the_sample_gives_the_generated_statuses(content, loaded):
-    expected, found = (
-        table.to_pandas().sort_values(["time", "gateway"], ignore_index=True)
-        for table in (content.statuses, loaded.statuses)
-    )
-    pd.testing.assert_frame_equal(found, expected)
+def test_reading_the_sample_gives_the_generated_receptions_and_statuses(content, loaded):
+    for table in ("receptions", "statuses"):
+        found, expected = (by_time(getattr(one, table)) for one in (loaded, content))
+        pd.testing.assert_frame_equal(found, expected)
 
 
 def test_reading_the_sample_gives_the_generated_registry(content, loaded):

@@ -3,7 +3,7 @@
 Each verb is a thin function over :class:`dii.Network`, so whatever can be done here can be done in
 a notebook, and gives the same. Verbs stand in modules by theme: ``build`` makes networks and lets
 them run, ``look`` shows them, ``check`` explains and proves, ``send`` signs, ``keys`` keeps keys,
-``lab`` compares rules; ``options`` says how verbs end, ``screen`` what they print, ``demo`` tells
+``lab`` compares rules, ``synth`` generates networks; ``options`` says how verbs end, ``screen`` what they print, ``demo`` tells
 the whole story once.
 
 Only what every call needs is imported before the verb runs; engines and tables load within it, so
@@ -23,6 +23,7 @@ from dii.cli import build, check, look, send
 from dii.cli.keys import keys
 from dii.cli.lab import lab
 from dii.cli.options import Verbs
+from dii.cli.synth import synth
 
 __all__ = ["app", "main"]
 
@@ -67,7 +68,7 @@ app.command("assign")(send.assign)
 app.command("claim")(send.claim)
 app.add_typer(keys, name="keys")
 app.add_typer(lab, name="lab")
-app.command("synth")(build.synth)
+app.command("synth")(synth)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Verbs that make a network and let it run: ``init``, ``load``, ``run``, ``synth``."""
+"""Verbs that make a network and let it run: ``init``, ``load``, ``run``."""
 
 from __future__ import annotations
 
@@ -310,22 +310,3 @@ def _traffic(network: Network | None, data: Telemetry, epochs: int | None) -> Tr
     if data.span or feed or not len(data.gateways):
         return None
     return dii.Traffic.after(data.gateways, days=epochs or TRAFFIC_DAYS)
-
-
-# --- synth ---------------------------------------------------------------------------------------
-
-
-def synth(
-    folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")],
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
-    gateways: Annotated[int, typer.Option(min=2, help="How many.")] = 48,
-    days: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
-    as_json: Json = False,
-) -> None:
-    """Generate a small network's files, such as the sample in data/."""
-    from dii.telemetry.synthetic import write_sample  # noqa: PLC0415
-
-    write_sample(folder, seed, gateways, days)
-    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    shown = {name: f"{size:,} bytes" for name, size in files.items()}
-    screen.answer(as_json, {"folder": str(folder), "files": files}, shown)

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from dii.telemetry.synthetic._traffic import (
-    BUSIEST,
-    QUANTILES,
+    Flags,
     Floats,
     Ints,
     bell,
@@ -31,8 +30,6 @@ from dii.telemetry.synthetic._traffic import (
 )
 from dii.telemetry.tables import SCHEMAS
 from dii.units import SECOND
-
-Flags = npt.NDArray[np.bool_]
 
 SNAPSHOT: Final = 1_524_222_036 * SECOND
 """2018-04-20T11:00:36Z: the latest ``last_seen`` of the published registry."""
@@ -79,9 +76,9 @@ WORLD: Final = (
 )
 """The ten countries with most gateways, as counted; the others stand for what is left."""
 
-_UNKNOWN_COUNTRY, _OUTDOOR, _INDOOR = 1_106, 1_429, 3_238
+UNKNOWN_COUNTRY, OUTDOOR, INDOOR = 1_106, 1_429, 3_238
 _NO_OWNER, _NO_OWNER_LIVE = 0.2245, 0.0961
-_OWNERS, _LARGEST = 2_980, 57
+OWNERS = 2_980
 _OWN_ONE, _OWN_TWO, _OWN_THREE = 0.771, 0.143, 0.041
 _LIVE_BY_PLACEMENT: Final = {"outdoor": 0.692, "indoor": 0.5185, None: 0.271}
 """Share seen within five minutes."""
@@ -91,7 +88,7 @@ _SEEN_SHARE: Final = (0.0, 0.492, 0.5128, 0.5235, 0.5714, 0.6728, 0.9149)
 """Share seen within so many seconds (``_SEEN``); the others have no ``last_seen``."""
 _LOCATED: Final = 0.943
 """Share that states a usable place, of those that state a country."""
-_MEDIAN_KM: Final = 2.87
+MEDIAN_KM: Final = 2.87
 """To the nearest other live gateway."""
 _PAIRED_LIVE, _PAIRED_QUIET = 0.066, 0.13
 """Share of live, and of other, gateways that stand within 300 m of another by intent."""
@@ -140,12 +137,12 @@ def network(
         As ``schema.GATEWAYS`` says; operators' gateways stand near each other.
     """
     rng = generator(seed, 0)
-    known = gateways - round(gateways * _UNKNOWN_COUNTRY / PUBLISHED)
+    known = gateways - round(gateways * UNKNOWN_COUNTRY / PUBLISHED)
     parts = apportion(known, [region.gateways for region in regions])
     region = np.repeat(np.arange(-1, len(regions)), [gateways - known, *parts])
     placement = np.empty(gateways, object)
     order = shuffled(rng, gateways)
-    outdoor, indoor = (round(gateways * part / PUBLISHED) for part in (_OUTDOOR, _INDOOR))
+    outdoor, indoor = (round(gateways * part / PUBLISHED) for part in (OUTDOOR, INDOOR))
     placement[order[:outdoor]] = "outdoor"
     placement[order[outdoor : outdoor + indoor]] = "indoor"
 
@@ -216,7 +213,7 @@ def _places(
     # Some stand beside another: the first of a random order beside the last.
     seen, spread = live[placed], 1.0
     # Networks larger than the published one fill the same land.
-    aim = _MEDIAN_KM * min(1.0, (PUBLISHED / len(region)) ** 0.5)
+    aim = MEDIAN_KM * min(1.0, (PUBLISHED / len(region)) ** 0.5)
     quiet = _beside(rng, np.flatnonzero(~seen), _PAIRED_QUIET)
     pairs = np.concatenate((_beside(rng, np.flatnonzero(seen), _PAIRED_LIVE), quiet))
     distance, bearing = 0.28 * rng.random(len(pairs)) ** 2, 2 * np.pi * rng.random(len(pairs))
@@ -253,7 +250,7 @@ def owner_sizes(owned: int, gateways: int) -> Ints:
     Shares of owners with one, two and three are as published; beyond four, the sizes of the
     others fall with a power of their rank that gives the largest of the published network.
     """
-    owners = max(1, min(owned, round(gateways * _OWNERS / PUBLISHED)))
+    owners = max(1, min(owned, round(gateways * OWNERS / PUBLISHED)))
     large, *few = apportion(
         owners, (1.0 - _OWN_ONE - _OWN_TWO - _OWN_THREE, _OWN_THREE, _OWN_TWO, _OWN_ONE)
     ).tolist()
@@ -290,92 +287,3 @@ def _identifiers(rng: np.random.Generator, count: int) -> list[str]:
         else f"{_EUI_PREFIXES[prefix[k]]}{(number[k] * 40_503 + 977) & 0xFFFFFF:06X}"
         for k in range(count)
     ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A published figure and the same measured on generated data.
-
-    Attributes
-    ----------
-    name
-        What is counted, with its unit.
-    kind
-        ``TTN``, or ``proxy`` where The Things Network published nothing.
-    published, generated
-        The two values; a published count is scaled to the size of the generated network.
-    share
-        Whether it is a share (compared in points) or a number (compared relatively).
-    """
-
-    name: str
-    kind: Literal["TTN", "proxy"]
-    published: float
-    generated: float
-    share: bool
-
-    @property
-    def holds(self) -> bool:
-        """Within 3 points for shares, 10 % for other numbers."""
-        if self.share:
-            return abs(self.generated - self.published) <= 0.03
-        return abs(self.generated - self.published) <= 0.1 * self.published
-
-
-def calibration(registry: pa.Table, receptions: pa.Table | None = None) -> list[Figure]:
-    """Compare a generated registry, and a generated day, with what was published.
-
-    Parameters
-    ----------
-    registry
-        As ``schema.GATEWAYS`` says, of the world.
-    receptions
-        One day of the registry's traffic; without it only the registry's rows are returned.
-    """
-    scale = registry.num_rows / PUBLISHED
-    table = registry.to_pandas()
-    country, placement, owned = table["country"], table["placement"], table["operator"]
-    age = (table["last_seen"].max() - table["last_seen"]) / SECOND
-    live = age <= 3_600
-    sizes = owned.value_counts().to_numpy()
-    places = table.loc[live, ["latitude", "longitude"]].dropna().drop_duplicates().to_numpy()
-    _, apart = nearest(places[:, 0], places[:, 1], 1)
-    counts = [
-        *(
-            (f"gateways in {r.country}", r.gateways, (country == r.country).sum())
-            for r in WORLD[:10]
-        ),
-        ("gateways without a country", _UNKNOWN_COUNTRY, country.isna().sum()),
-        ("gateways indoors", _INDOOR, (placement == "indoor").sum()),
-        ("gateways outdoors", _OUTDOOR, (placement == "outdoor").sum()),
-        ("gateways of unknown placement", PUBLISHED - _INDOOR - _OUTDOOR, placement.isna().sum()),
-        ("owners", _OWNERS, len(sizes)),
-        ("gateways of the largest owner", _LARGEST, sizes[0]),
-    ]
-    shares = [
-        ("seen within 60 s", 0.49, (age <= 60).mean()),
-        ("seen within 1 h", 0.52, (age <= 3_600).mean()),
-        ("seen within 1 day", 0.57, (age <= _DAY).mean()),
-        ("seen within 7 days", 0.67, (age <= 7 * _DAY).mean()),
-        ("seen within 30 days", 0.915, (age <= 30 * _DAY).mean()),
-        ("outdoors: seen within 5 min", 0.69, (age[placement == "outdoor"] <= 300).mean()),
-        ("indoors: seen within 5 min", 0.52, (age[placement == "indoor"] <= 300).mean()),
-        ("owners of one gateway", 0.77, (sizes == 1).mean()),
-        ("owners of at most three", 0.955, (sizes <= 3).mean()),
-        ("held by the top 10 % of owners", 0.32, sizes[: len(sizes) // 10].sum() / sizes.sum()),
-        ("gateways without owner", 0.225, owned.isna().mean()),
-        ("live gateways without owner", 0.095, owned[live].isna().mean()),
-        ("live gateways within 300 m of another", 0.14, (apart < 0.3).mean()),
-    ]
-    median = float(np.median(apart))
-    rows = [
-        Figure(name, "TTN", scale * said, float(found), share=False) for name, said, found in counts
-    ]
-    rows += [Figure(name, "TTN", said, float(found), share=True) for name, said, found in shares]
-    rows.append(Figure("km to the nearest live gateway", "TTN", _MEDIAN_KM, median, share=False))
-    if receptions is not None:
-        packets = receptions["gateway"].to_pandas().value_counts().to_numpy()
-        for part, said in (*QUANTILES, (1.0, BUSIEST)):
-            name = f"packets per active gateway and day, p{100 * part:g}"
-            rows.append(Figure(name, "proxy", said, float(np.quantile(packets, part)), share=False))
-    return rows

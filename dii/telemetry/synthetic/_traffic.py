@@ -11,7 +11,7 @@ each gateway accepts the strongest of these until they fill ``_SHARED`` of its l
 devices' rates are solved for, so that what a gateway hears of its own and of its neighbours'
 devices is its level exactly. A day is drawn from (seed, day) alone: a device's packets up to a
 midnight have a closed form, so frame counters go on from day to day without playing the days
-between. Networks of more active gateways than ``DISTRICT`` fall into districts of neighbours, each
+between. Networks of more active gateways than ``DISTRICT`` may fall into districts of neighbours, each
 with devices and draws of its own, so that a million gateways need no more memory than one district;
 a frame is not heard across their borders.
 
@@ -37,6 +37,7 @@ from dii.units import DAY, SECOND
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 QUANTILES: Final = ((0.5, 6), (0.75, 33), (0.9, 173), (0.95, 442), (0.99, 1_941))
 """Packets per active gateway and day by share of gateways (Helium, 60,240 hotspots, one day)."""
@@ -64,7 +65,7 @@ _FLOOR_SF7, _FLOOR_STEP = -7.5, 2.5
 """SNR in dB below which a frame is lost (SX1276 data sheet); each SF more gains 2.5 dB."""
 _ADR_MARGIN: Final = 8.0
 """dB that adaptive data rate keeps above the floor."""
-_FAIR_USE: Final = 30 * SECOND
+FAIR_USE: Final = 30 * SECOND
 """Uplink airtime of a device and day that the community's fair use allows."""
 
 _SITES: Final = np.array([(0.55, 0.8, 12.0), (0.35, 3.0, 4.0), (0.10, 6.0, -9.0)])
@@ -334,16 +335,20 @@ def populate(
 
 
 def districts(
-    gateways: pa.Table, seed: int = 7, active: float = 0.5, top: float = 1.0
+    gateways: pa.Table,
+    seed: int = 7,
+    active: float = 0.5,
+    top: float = 1.0,
+    most: int = DISTRICT,
 ) -> Iterator[Population]:
     """Place devices as :func:`populate` does, one district after another.
 
-    A network of no more than ``DISTRICT`` active gateways is one district, and the same population.
+    A network of no more than ``most`` active gateways is one district, and the same population.
     Levels are dealt to districts by their rank, so that all together keep the quantiles.
     """
     rng = generator(seed, _POPULATION)
     table = _active(gateways, rng, active)
-    parts = blocks(*_places(table), DISTRICT)
+    parts = blocks(*_places(table), most)
     if len(parts) == 1:
         yield _populate(table, rng, (seed,), levels(len(table), top))
         return
@@ -480,7 +485,7 @@ def _data_rate(rng: np.random.Generator, rate: Floats, signal: Floats) -> tuple[
     wanted = np.clip(steps, 0, 5).astype(np.int64)
     # The factor: a busy day, and rates that are still to be raised for what gets lost.
     spent = 1.5 * (1.0 + _PACE_CHANGE) * rate * _airtimes()[:, size]
-    allowed = (spent <= _FAIR_USE).sum(axis=0) - 1
+    allowed = (spent <= FAIR_USE).sum(axis=0) - 1
     sf = 7 + np.minimum(wanted, np.maximum(allowed, 0))
     closer = _NOISE + _FLOOR_SF7 - _FLOOR_STEP * (sf - 7) + _ADR_MARGIN
     signal[:, 0] = np.where(wanted > allowed, np.maximum(signal[:, 0], closer), signal[:, 0])
