@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 with_uv = [ "$(UV)" != no ] && [ -x $(BIN)/uv ] && $(BIN)/uv pip install --quiet --python $(1) $(2)
 install = { $(call with_uv,$(1),$(2)); } || $(1)/bin/python -m pip install --quiet $(2)
 
-.PHONY: help demo test lint interpreters bench peers lines lab notebooks tui constraints
+.PHONY: help demo test lint interpreters bench soak peers lines lab notebooks tui constraints
 .DELETE_ON_ERROR:
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make lab           JupyterLab on notebooks/"
 	@echo "make tui           the live dashboard"
 	@echo "make bench         the numbers that matter, beside their peers (make peers first)"
+	@echo "make soak          crashes, kills and flipped bits by the hundred: a quarter of an hour"
 	@echo "make lint          ruff and mypy only"
 	@echo "make lines         source lines of dii and tui"
 	@echo "make notebooks     runs notebooks/ again and saves them as the tests compare them"
@@ -45,6 +46,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(PY) -m tests.benchmarks
+
+soak: $(VENV)/.dev
+	@$(PY) -m tests.soak
 
 lines:
 	@"$(PYTHON)" tests/lines.py dii tui

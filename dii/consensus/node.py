@@ -130,9 +130,13 @@ class Node:
             result = _execute(self.app, block)
             with uninterrupted():
                 diff = encode_diff(self.app.commit())
-                pieces = self._snapshot(len(diff), result.app_hash)
-                height = block.header.height
-                self.store.append(height, codec.dumps(block), diff, result.app_hash, *pieces)
+                try:
+                    pieces = self._snapshot(len(diff), result.app_hash)
+                    height = block.header.height
+                    self.store.append(height, codec.dumps(block), diff, result.app_hash, *pieces)
+                except BaseException:
+                    self.store.close()  # the application is ahead of it: nothing may follow
+                    raise
                 self.header = block.header
                 self._index(block, result)
         return result
@@ -155,7 +159,6 @@ class Node:
         if piece.manifest:
             self._pieces = None
             if self._surplus:
-                self.store.close()  # the application is a block ahead of it
                 message = f"{self._surplus} more held than minted after block {piece.height}"
                 raise InvariantBroken(height=self.height, message=message)
         return piece
@@ -177,9 +180,8 @@ class Node:
     def close(self) -> None:
         """Write what is buffered, end a snapshot that is under way, and release the files."""
         try:
-            # Not after a block that could not be written. A session of few blocks, and then
-            # another, would never end a snapshot.
-            if self._pieces is not None and self.store.height == self.height:
+            # Else sessions of few blocks each would never end one.
+            if self._pieces is not None and not self.store.closed:
                 self.store.keep(map(self._audited, self._pieces))
         finally:
             self.index.close()

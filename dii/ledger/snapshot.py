@@ -35,6 +35,7 @@ CHUNK: Final = 1 << 20
 """Bytes of a chunk at most; a pair that is larger has a chunk of its own."""
 MAX_CHUNK: Final = CHUNK + codec.MAX_SIZE
 MAX_CHUNKS: Final = 1 << 12
+MAX_SIZE: Final = MAX_CHUNKS * CHUNK
 ROW: Final = 200
 """Bytes of a diff that take as long as opening one more row."""
 LEAST: Final = 1 << 22
@@ -64,8 +65,8 @@ class Manifest:
 
     height: int
     root: Hash
-    pairs: Annotated[int, Bounds(1, MAX_CHUNKS * CHUNK)]
-    size: Annotated[int, Bounds(1, MAX_CHUNKS * CHUNK)]
+    pairs: Annotated[int, Bounds(0, MAX_SIZE)]
+    size: Annotated[int, Bounds(0, MAX_SIZE)]
     chunks: Annotated[tuple[Hash, ...], Bounds(1, MAX_CHUNKS)]
 
 

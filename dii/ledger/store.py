@@ -70,6 +70,11 @@ class Store:
     readonly
         Look only: needs no lock and takes none.
 
+    Attributes
+    ----------
+    closed
+        By the owner, or because something could not be written.
+
     Raises
     ------
     StoreLocked
@@ -84,6 +89,7 @@ class Store:
 
     def __init__(self, path: Path | None, genesis_hash: bytes, *, readonly: bool = False) -> None:
         self.path = path
+        self.closed = False
         self._genesis = genesis_hash
         self._lock: IO[bytes] | None = None
         self._writer: sqlite3.Connection | None = None
@@ -241,18 +247,20 @@ class Store:
     # --- reading ---------------------------------------------------------------------------
 
     def block(self, height: int) -> bytes | None:
-        """Return the bytes of a block, or None where there is none.
+        """Return the bytes of a block, or None before the first and after the last.
 
         Raises
         ------
         BlockDamaged
-            They are not those that were written.
+            They are missing, or not those that were written.
         """
         with self._reading(height):
             query = "SELECT sums, block FROM blocks WHERE height = ?"
             row = self._db.execute(query, (height,)).fetchone()
-        if row is None:
+        if row is None and not self.base <= height <= self.height:
             return None
+        if row is None:
+            raise BlockDamaged(file=self.path, height=height, message="missing")
         self._compare(height, row[0], 32, row[1])
         return bytes(row[1])
 
@@ -331,6 +339,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file and release the lock."""
+        self.closed = True
         if hasattr(self, "_db"):
             self._db.close()
         if self._writer is not None:

@@ -1,0 +1,13 @@
+"""Run soaks by name, each followed by how often, or all of them."""
+
+import importlib
+import sys
+
+NAMES = {"crashes": 300, "flips": 3_000}
+
+if __name__ == "__main__":
+    words = sys.argv[1:] or list(NAMES)
+    for at, name in enumerate(words):
+        if not name.isdigit():
+            times = words[at + 1] if words[at + 1 :] and words[at + 1].isdigit() else NAMES[name]
+            importlib.import_module(f"tests.soak.{name}").main(int(times))

@@ -1,0 +1,94 @@
+"""A chain whose every block follows from its height, and a check that a home holds it.
+
+Thresholds are lowered so that a snapshot of several chunks is always under way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from pathlib import Path
+
+import dii.consensus.node
+import dii.ledger.index
+import dii.ledger.snapshot
+from dii.application.messages import Burn, Transfer
+from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node, verify
+from dii.consensus.solo import Solo
+from dii.ledger.reader import Reader
+from dii.ledger.store import Store
+from tests.chains import ALICE, BOB, CAROL, VALIDATOR, genesis, sign
+
+GENESIS = genesis()
+FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where files live that no power cut is meant to meet: a process's end asks nothing of a disk."""
+CHANGES = {
+    dii.consensus.node: {"LEAST": 1_500, "WEIGHT": 1},
+    dii.ledger.snapshot: {"CHUNK": 600},
+    dii.ledger.index: {"_BUFFER": 25},
+}
+"""What is smaller here, by module."""
+
+
+def shrink() -> None:
+    """Lower the thresholds in this process."""
+    for module, names in CHANGES.items():
+        for name, value in names.items():
+            assert hasattr(module, name)
+            setattr(module, name, value)
+
+
+def wires(height: int) -> list[bytes]:
+    """Return the transactions of the block at a height."""
+    fresh = hashlib.sha256(b"%d" % height).digest()[:20]
+    messages = ((ALICE, Transfer(fresh, height)), (BOB, Burn(1)), (CAROL, Transfer(fresh, 1)))
+    return [sign(GENESIS.hash, key, height - 1, message) for key, message in messages]
+
+
+def produce(node: Node) -> None:
+    """Add the next block."""
+    placed, _ = Solo(node, VALIDATOR).produce(wires(node.height + 1))
+    assert len(placed) == 3
+
+
+class Undisturbed:
+    """The same chain in memory, as long as somebody has asked for."""
+
+    def __init__(self) -> None:
+        self.node = Node(GENESIS)
+        self.rows = list(self.node.store.blocks(0))
+        self.pairs = [self.node.state.pairs()]
+
+    def reach(self, height: int) -> None:
+        """Go on to a height."""
+        while self.node.height < height:
+            produce(self.node)
+            self.rows += self.node.store.blocks(self.node.height)
+            self.pairs.append(self.node.state.pairs())
+
+    def compare(self, node: Node | Reader, first: int = 0) -> None:
+        """Check that a node or reader knows exactly what stands in this chain up to its height."""
+        self.reach(node.height)
+        assert node.store.height == node.height
+        assert list(node.store.blocks(first)) == self.rows[first : node.height + 1]
+        assert node.state.pairs() == self.pairs[node.height]
+        assert node.state.committed_root == self.rows[node.height][2]
+        (blocks,) = node.index.query("SELECT count(*) FROM blocks")
+        (transactions,) = node.index.query("SELECT count(*) FROM transactions")
+        if isinstance(node, Node):
+            assert (*blocks, *transactions) == (node.height, 3 * node.height)
+
+    def check(self, home: Path, acknowledged: int) -> int:
+        """Open what a crash left, go on for a block, verify; return the height that was found."""
+        with closing(Node(GENESIS, home)) as node:
+            found = node.height
+            assert found >= acknowledged, (found, acknowledged)
+            self.compare(node)
+            produce(node)
+            self.compare(node, found)
+        with closing(Reader(home / CHAIN_FILE, home / INDEX_FILE, GENESIS.hash)) as reader:
+            assert reader.height == found + 1
+            self.compare(reader, found)
+        with closing(Store(home / CHAIN_FILE, GENESIS.hash, readonly=True)) as store:
+            assert verify(GENESIS, store).height == found + 1
+        return found
