@@ -457,6 +457,34 @@ class BadCall(ContractError):
     template = "{function}: {message}"
 
 
+class UnknownContract(ContractError):
+    """No contract at an address."""
+
+    code = 26
+    template = "there is no contract at {address}"
+
+
+class NoSuchMetric(ContractError):
+    """A contract that reads what nobody reports."""
+
+    code = 27
+    template = "it reads {metric}, which scope {scope!r} does not report ({given})"
+
+
+class HookBudgetFull(ContractError):
+    """Every unit of gas that may run by itself each epoch is reserved already."""
+
+    code = 28
+    template = "scope {scope!r} has {left} gas an epoch left to reserve, and it needs {needed}"
+
+
+class PurseTooSmall(ContractError):
+    """A purse that cannot pay for one epoch."""
+
+    code = 29
+    template = "the purse holds {purse}, and an epoch of its @on_epoch functions costs {fee}"
+
+
 # --- minting -----------------------------------------------------------------------------------
 
 

@@ -156,6 +156,10 @@ class Limits(_Part):
     max_rows: Annotated[int, Field(ge=1, le=1 << 20)] = 1 << 20
     max_bindings: _Count = 1 << 16
     pending: Annotated[int, Field(ge=1, le=1024)] = 16
+    hook_gas: _Count = 10_000_000
+    """Of what contracts do by themselves, in a block."""
+    hook_budget: _Count = 50_000_000
+    """Of the same, in all that a scope's contracts may reserve for each epoch."""
 
 
 class Genesis(_Part):

@@ -219,6 +219,10 @@ class Chain:
         address = who.address if isinstance(who, SigningKey) else who
         return account(self.app.state, address).balance
 
+    def nonce(self, who: SigningKey) -> int:
+        """Return the number of transactions that an account has sent."""
+        return account(self.app.state, who.address).nonce
+
     def issuance(self, epoch: int, name: str = "main") -> Issuance:
         """Return a stream's issuance in an epoch."""
         found = self.app.state.get(ISSUANCES, name, epoch)

@@ -25,6 +25,7 @@ from dii.application.messages import Message, ReportChunk, from_value
 from dii.application.records import (
     ACCOUNTS,
     CHAIN,
+    CONTRACTS,
     SCOPES,
     STREAMS,
     SUPPLY,
@@ -225,7 +226,7 @@ class Application:
         ]
         if block.fees:
             bank.credit(self.state, TREASURY, block.fees)
-        settle(self.state, chain, time, block.emit)
+        settle(self.state, chain, height, time, block.emit)
         self._check_conservation(height)
         app_hash = self.state.root()
         self._finalized = height, list(wires)
@@ -354,7 +355,7 @@ class Application:
         meter = gas.Meter(tx.gas_limit)
         meter.charge(gas.intrinsic(len(tx.wire)))
         rows: list[tuple[str, tuple[object, ...]]] = []
-        context = Context(state, chain, block.time, tx.sender, meter, position, rows)
+        context = Context(state, chain, block.height, block.time, tx.sender, meter, position, rows)
         mark = state.mark()
         if held:
             state.put(ACCOUNTS, Account(account.balance - held, tx.nonce), tx.sender)
@@ -383,13 +384,17 @@ class Application:
         return TxResult(0, "", meter.used, fee)
 
     def _check_conservation(self, height: int) -> None:
-        """Compare minted - burned with the sum of all changes of balances and carried dust.
+        """Compare minted - burned with the sum of all changes of balances, purses and carried dust.
 
         Counts the changed records themselves, not what the handlers say that they moved.
         """
         moved = sum(
             (after.balance if after else 0) - (before.balance if before else 0)
             for before, after in self.state.touched(ACCOUNTS)
+        )
+        moved += sum(
+            (after.purse if after else 0) - (before.purse if before else 0)
+            for before, after in self.state.touched(CONTRACTS)
         )
         moved += sum(
             (after.dust if after else 0) - (before.dust if before else 0)
@@ -421,6 +426,8 @@ def write_genesis(state: State, genesis: Genesis) -> None:
         max_rows=limits.max_rows,
         max_bindings=limits.max_bindings,
         pending=limits.pending,
+        hook_gas=limits.hook_gas,
+        hook_budget=limits.hook_budget,
     )
     state.put(CHAIN, chain)
     for account in genesis.accounts:
@@ -439,6 +446,7 @@ def write_genesis(state: State, genesis: Genesis) -> None:
 
 
 def total_money(state: State) -> int:
-    """Return the sum of all balances and carried dust; equals minted - burned, always."""
+    """Return the sum of all balances, purses and carried dust; equals minted - burned, always."""
     held = sum(account.balance for _, account in state.items(ACCOUNTS))
+    held += sum(contract.purse for _, contract in state.items(CONTRACTS))
     return held + sum(stream.dust for _, stream in state.items(STREAMS))

@@ -18,6 +18,11 @@ from dii.errors import UnknownReporter, UnknownScope
 from dii.ledger.state import State
 
 
+def epoch_at(chain: Chain, time: int) -> int:
+    """Return the epoch in which a time lies; -1 before the first."""
+    return max(-1, (time - chain.start) // chain.epoch_length)
+
+
 @dataclass(slots=True)
 class Context:
     """What a handler may see and use.
@@ -26,8 +31,8 @@ class Context:
     ----------
     state, chain
         The state with its journal; the chain's parameters.
-    time
-        The block's, microseconds since 1970.
+    height, time
+        The block's; time in microseconds since 1970.
     sender, meter
         Who asks, and the gas that is left.
     position
@@ -38,6 +43,7 @@ class Context:
 
     state: State
     chain: Chain
+    height: int
     time: int
     sender: bytes
     meter: gas.Meter
@@ -51,7 +57,7 @@ class Context:
     @property
     def epoch(self) -> int:
         """The epoch in which the block's time lies; -1 before the first."""
-        return max(-1, (self.time - self.chain.start) // self.chain.epoch_length)
+        return epoch_at(self.chain, self.time)
 
     def epoch_after(self, delay: int) -> int:
         """Return the first epoch that begins no earlier than so many microseconds from now."""

@@ -19,15 +19,19 @@ from dii.application.bindings import (
     register_gateways,
 )
 from dii.application.context import Context
+from dii.application.contracts import call, deploy, refuse_contract, top_up
 from dii.application.messages import (
     AssignGateway,
     Burn,
+    Call,
     Claim,
+    Deploy,
     Message,
     RegisterApplications,
     RegisterGateways,
     ReportChunk,
     ReportManifest,
+    TopUp,
     Transfer,
 )
 from dii.application.reports import report_chunk, report_manifest
@@ -39,7 +43,9 @@ def transfer(context: Context, message: Transfer) -> bool:
     if not message.amount:
         raise BadMessage(kind="Transfer", message="an amount of zero moves nothing")
     bank.debit(context.state, context.sender, message.amount)
-    context.credit("transfer", bank.resolve(context.state, message.to), message.amount)
+    to = bank.resolve(context.state, message.to)
+    refuse_contract(context.state, to)
+    context.credit("transfer", to, message.amount)
     return False
 
 
@@ -62,6 +68,9 @@ HANDLERS: Final[dict[type[Message], Callable[[Context, Any], bool]]] = {
     ReportManifest: report_manifest,
     ReportChunk: report_chunk,
     RegisterApplications: register_applications,
+    Deploy: deploy,
+    Call: call,
+    TopUp: top_up,
 }
 
 DUTY: Final = (RegisterGateways, RegisterApplications, Claim, ReportManifest, ReportChunk)

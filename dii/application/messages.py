@@ -12,9 +12,12 @@ from typing import Annotated, Final
 from dii import codec
 from dii.application.records import MAX_CHUNKS, ChunkBytes
 from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey, Value
+from dii.contracts.tree import MAX_BYTES as MAX_CODE
 from dii.errors import BadTransaction, ShapeMismatch
 from dii.minting.receipts import GatewayHash
 
+MAX_ARGUMENTS: Final = 1 << 14
+"""Bytes of a call's arguments."""
 MAX_BATCH: Final = 1024
 """Bindings in one registration."""
 
@@ -96,6 +99,50 @@ class RegisterApplications:
     bindings: Annotated[tuple[tuple[GatewayHash, Address], ...], Bounds(1, MAX_BATCH)]
 
 
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """Put a contract on the chain.
+
+    Attributes
+    ----------
+    scope
+        Whose metrics it reads.
+    code
+        Its tree.
+    arguments
+        Of ``init``: a canonical array.
+    value
+        Money for ``init``.
+    hook_gas, purse
+        Gas for its ``@on_epoch`` functions each epoch, and the money that pays for it.
+    """
+
+    scope: Name
+    code: Annotated[bytes, Bounds(1, MAX_CODE)]
+    arguments: Annotated[bytes, Bounds(1, MAX_ARGUMENTS)]
+    value: Amount
+    hook_gas: int
+    purse: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a function of a contract with a canonical array of arguments, and money."""
+
+    contract: Address
+    function: Name
+    arguments: Annotated[bytes, Bounds(1, MAX_ARGUMENTS)]
+    value: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class TopUp:
+    """Put money into a contract's purse."""
+
+    contract: Address
+    amount: Amount
+
+
 Message = (
     Transfer
     | Burn
@@ -105,6 +152,9 @@ Message = (
     | ReportManifest
     | ReportChunk
     | RegisterApplications
+    | Deploy
+    | Call
+    | TopUp
 )
 
 KINDS: Final[dict[int, type[Message]]] = {
@@ -116,6 +166,9 @@ KINDS: Final[dict[int, type[Message]]] = {
     6: ReportManifest,
     7: ReportChunk,
     8: RegisterApplications,
+    16: Deploy,
+    17: Call,
+    18: TopUp,
 }
 """Wire number of each kind; 16 to 31 are kept for contracts, 32 to 47 for governance."""
 

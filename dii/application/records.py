@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from dii.application.pages import MAX_BYTES
 from dii.codec import Address, Amount, Bounds, Hash, Name
+from dii.contracts.tree import MAX_BYTES as MAX_CODE
 from dii.ledger.state import Table
 from dii.minting import Issuance, Spec
 
@@ -47,6 +48,8 @@ class Chain:
     max_rows: int
     max_bindings: int
     pending: int
+    hook_gas: int
+    hook_budget: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +255,13 @@ class Cursor:
     Attributes
     ----------
     phase
-        ``medians``, ``usage``, ``weights``, ``receipts`` or ``clear``.
+        ``medians``, ``usage``, ``weights``, ``receipts``, ``hooks`` or ``clear``.
     reporters, plans
         Whose reports count, and the scope's streams: both as they were at the start.
     chunks
         In ``medians`` and ``usage``: the number of the chunk in work, a reporter each.
     last
-        There: the key up to which rows are merged.
+        There: the key up to which rows are merged. In ``hooks``: the last contract that has run.
     stream
         Place of the stream in work among the plans.
     page
@@ -300,6 +303,63 @@ class Turn:
     """A scope whose turn it is."""
 
     scope: Name
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A contract's tree, as :mod:`dii.contracts.tree` encodes it."""
+
+    tree: Annotated[bytes, Bounds(0, MAX_CODE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A contract on the chain; its balance is that of the account at its address.
+
+    Attributes
+    ----------
+    scope
+        Whose metrics it reads, and after whose settling its hooks run.
+    deployer
+        Who gets what is left of the purse.
+    code
+        SHA-256 of its tree.
+    hook_gas
+        Gas reserved for its hooks each epoch; 0 where it has none.
+    since, until
+        First and last epoch of its hooks.
+    purse
+        What pays for them.
+    """
+
+    scope: Name
+    deployer: Address
+    code: Hash
+    hook_gas: int
+    since: int
+    until: int
+    purse: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A stored value of a contract."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Gas that a contract has reserved for each epoch, while it is awake."""
+
+    gas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Gas that all contracts of a scope have reserved for each epoch."""
+
+    gas: int
 
 
 CHAIN: Final = Table("chain", Chain)
@@ -348,9 +408,19 @@ TURNS: Final = Table("turn", Turn)
 """() -> the scope that settles first in the next block, where several do."""
 ISSUANCES: Final = Table("issuance", Issuance)
 """(stream, epoch) -> issuance, for good."""
+CODES: Final = Table("code", Code)
+"""(SHA-256 of the tree) -> code."""
+CONTRACTS: Final = Table("contract", Contract)
+"""(address) -> contract."""
+STORAGE: Final = Table("storage", Cell)
+"""(contract, key) -> value; the key is the canonical array of the variable's name, and a map's key."""
+HOOKS: Final = Table("hook", Hook)
+"""(scope, contract) -> reservation, while it is awake."""
+RESERVED: Final = Table("reserved", Reserved)
+"""(scope) -> sum of its reservations."""
 
 TABLES: Final = (
     CHAIN, SUPPLY, ACCOUNTS, FORWARDS, VALIDATORS, SCOPES, COMING, STREAMS, GATEWAYS, APPLICATIONS,
     NAMINGS, LAPSES, QUEUE, REPORTS, CHUNKS, PAGES, USAGE_PAGES, EPOCH_PAGES, DUTIES, MINTED,
-    CURSORS, TURNS, ISSUANCES,
+    CURSORS, TURNS, ISSUANCES, CODES, CONTRACTS, STORAGE, HOOKS, RESERVED,
 )  # fmt: skip

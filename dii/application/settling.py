@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from dii.application import bank, naming, pages
+from dii.application.contracts import Hooks
 from dii.application.medians import PAGE_COST, Merge
 from dii.application.records import (
     CHUNKS,
@@ -90,13 +91,15 @@ def epoch_status(state: State, chain: Chain, name: str, epoch: int, now: int) ->
     return "reporting"
 
 
-def settle(state: State, chain: Chain, now: int, emit: Emit) -> None:
+def settle(state: State, chain: Chain, height: int, now: int, emit: Emit) -> None:
     """Do one block's work: move every scope's settling on, and drop what has lapsed."""
     naming.lapse(state, chain, now)
     names = sorted(str(name) for (name,), _ in state.items(SCOPES))
     turn = state.get(TURNS)
     later = [name for name in names if turn is not None and name >= turn.scope]
-    steps = [_Step(state, chain, name, now, emit) for name in dict.fromkeys([*later, *names])]
+    steps = [
+        _Step(state, chain, name, height, now, emit) for name in dict.fromkeys([*later, *names])
+    ]
     busy = [step for step in steps if step.ready()]
     budget = chain.settle_rows
     while busy and budget > 0:
@@ -117,6 +120,7 @@ class _Step:
     state: State
     chain: Chain
     name: str
+    height: int
     now: int
     emit: Emit
 
@@ -146,9 +150,7 @@ class _Step:
         if cursor.phase == "clear":
             return self._clear(scope, cursor, budget)
         if cursor.stream == len(cursor.plans):
-            # Contracts' epoch hooks belong here: all is paid, pages can be looked up.
-            self._put(Cursor("clear", cursor.reporters, ()))
-            return 1
+            return self._hooks(scope, cursor, budget)
         plan = cursor.plans[cursor.stream]
         stream = self.state.get(STREAMS, plan.name)
         assert stream is not None
@@ -326,6 +328,23 @@ class _Step:
                 stream=cursor.stream + 1, pages=cursor.pages, rests=rests,
             )
         )  # fmt: skip
+
+    def _hooks(self, scope: Scope, cursor: Cursor, budget: int) -> int:
+        """Let contracts do what they promised for the epoch: all is paid, pages can be looked up.
+
+        A block's gas for this, ``hook_gas``, stands beside ``settle_rows``: so much of the one is
+        used up as of the other.
+        """
+        rows, most = self.chain.settle_rows, self.chain.hook_gas
+        hooks = Hooks(
+            self.state, self.chain, self.name, scope.next_epoch, self.height, self.now, self.emit
+        )
+        after, used = hooks.run(cursor.last, max(1, budget * most // rows))
+        if after is None:
+            self._put(Cursor("clear", cursor.reporters, ()))
+        else:
+            self._put(replace(cursor, phase="hooks", last=after))
+        return 1 + used * rows // most
 
     def _clear(self, scope: Scope, cursor: Cursor, budget: int) -> int:
         """Drop unfinished reports and the pages that are no longer kept; last, close the epoch."""

@@ -37,6 +37,9 @@ TABLES: Final = {
     "epochs": "height INTEGER, scope TEXT, epoch INTEGER, stream TEXT, time INTEGER,"
     " gateways INTEGER, total_weight INTEGER, pool INTEGER, paid INTEGER, unminted INTEGER,"
     " dust INTEGER, rest INTEGER",
+    "contracts": "height INTEGER, position INTEGER, contract BLOB, deployer BLOB, scope TEXT,"
+    " code BLOB",
+    "events": "height INTEGER, position INTEGER, contract BLOB, event TEXT, details TEXT",
     "gateways": "height INTEGER, gateway BLOB, scope TEXT, owner BLOB, epoch INTEGER",
 }
 """Every table and its columns. Amounts are of the smallest unit; times microseconds since 1970."""

@@ -1,0 +1,403 @@
+"""Contracts on the chain: deployment, calls, and what runs by itself when an epoch has settled.
+
+A contract's money is the balance of an account that nobody has the key to; its variables are
+records of the state, so they are proven like anything else. Its code is a tree, kept once however
+often it is deployed. Compiled programs are kept in memory only, and every call pays for its
+compilation, since a node that has just started must do it.
+
+Hooks run in the settling of the contract's scope, within the gas that was reserved when the
+contract was deployed. That gas is paid from a *purse* apart from the balance, each epoch, used or
+not: what is promised to an epoch cannot be crowded out by others, and holding it costs something.
+A purse that cannot pay puts the contract to sleep; the epochs it sleeps through are lost to it.
+What is left of a purse goes back to the deployer.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from dii import codec, crypto
+from dii.application import bank, gas
+from dii.application.context import Context, epoch_at
+from dii.application.lookup import lookup_metrics, lookup_usage
+from dii.application.messages import Call, Deploy, TopUp
+from dii.application.records import (
+    CODES,
+    CONTRACTS,
+    GATEWAYS,
+    HOOKS,
+    RESERVED,
+    SCOPES,
+    STORAGE,
+    Cell,
+    Chain,
+    Code,
+    Contract,
+    Hook,
+    Reserved,
+)
+from dii.contracts import compiler, tree
+from dii.contracts import gas as contract_gas
+from dii.contracts.vm import Program
+from dii.crypto import format_address
+from dii.errors import (
+    BadMessage,
+    CodecError,
+    HookBudgetFull,
+    NoSuchMetric,
+    PurseTooSmall,
+    TransactionError,
+    UnknownContract,
+    UnknownScope,
+)
+from dii.genesis import TREASURY
+from dii.ledger.state import State
+from dii.units import SECOND
+
+Emit = Callable[[str, tuple[object, ...]], None]
+"""Takes (index table, row)."""
+
+BY_ITSELF: Final = -1
+"""Position in its block of what no transaction caused."""
+LOAD_BYTE: Final = 1
+"""Gas of a byte of the tree at every call: the node may have to compile it."""
+NO_ARGUMENTS: Final = codec.encode(())
+UNTIL: Final = codec.encode(("until",))
+"""Where a contract stores the last epoch of its hooks."""
+
+
+@functools.lru_cache(maxsize=128)
+def program(code: bytes) -> Program:
+    """Return a tree's program.
+
+    Raises
+    ------
+    BadContract, BadProgram
+        The bytes are no tree, or break the rules of the language.
+    """
+    return compiler.compile(tree.decode(code))
+
+
+@dataclass(slots=True)
+class ChainHost:
+    """What a running contract sees of the chain and may do to it; see :mod:`dii.contracts.host`."""
+
+    state: State
+    scope: str
+    self_address: bytes
+    sender: bytes
+    value: int
+    height: int
+    time: int
+    epoch: int
+    position: int
+    put_row: Emit
+
+    def balance(self) -> int:
+        """Return the contract's balance."""
+        return bank.account(self.state, self.self_address).balance
+
+    def read(self, key: bytes) -> bytes | None:
+        """Return a stored value."""
+        cell = self.state.get(STORAGE, self.self_address, key)
+        return None if cell is None else cell.data
+
+    def write(self, key: bytes, value: bytes | None) -> None:
+        """Store a value, or delete it."""
+        if value is None:
+            self.state.delete(STORAGE, self.self_address, key)
+        else:
+            self.state.put(STORAGE, Cell(value), self.self_address, key)
+
+    def pay(self, to: bytes, amount: int) -> None:
+        """Pay from the contract's balance; a contract takes money with a call only."""
+        to = bank.resolve(self.state, to)
+        refuse_contract(self.state, to)
+        bank.debit(self.state, self.self_address, amount)
+        bank.credit(self.state, to, amount)
+        self.put_row("transfers", (self.position, "contract", self.self_address, to, amount))
+
+    def emit(self, event: str, values: tuple[int | bool | str | bytes, ...]) -> None:
+        """Note an event for the index."""
+        self.put_row("events", (self.position, self.self_address, event, shown(values)))
+
+    def operator(self, gateway: bytes) -> bytes | None:
+        """Return whose a gateway is in the current epoch."""
+        binding = self.state.get(GATEWAYS, gateway)
+        owner = binding.owner(self.epoch) if binding and binding.scope == self.scope else None
+        return None if owner is None else bank.resolve(self.state, owner)
+
+    def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:
+        """Return a gateway's metrics of one of the last two settled epochs."""
+        return _known(lookup_metrics(self.state, self.scope, epoch, gateway))
+
+    def usage(self, application: bytes, operator: bytes, epoch: int) -> Mapping[str, int] | None:
+        """Return what an application used of an operator's in one of these epochs."""
+        return _known(lookup_usage(self.state, self.scope, epoch, application, operator))
+
+
+def _known(found: Mapping[str, int | None] | None) -> Mapping[str, int] | None:
+    """Return a row for the language, which has no *unknown*: 0 stands for it."""
+    return None if found is None else {name: value or 0 for name, value in found.items()}
+
+
+def shown(values: tuple[int | bool | str | bytes, ...]) -> str:
+    """Return an event's values as the index keeps them: JSON, bytes as ``0x…``."""
+    return json.dumps([f"0x{one.hex()}" if isinstance(one, bytes) else one for one in values])
+
+
+def refuse_contract(state: State, to: bytes) -> None:
+    """Refuse to pay a contract past its functions: it could never say whose money that was.
+
+    What a gateway earns may go to one, as its owner.
+
+    Raises
+    ------
+    BadMessage
+        ``to`` is a contract.
+    """
+    if state.get(CONTRACTS, to) is not None:
+        name = format_address(to)
+        raise BadMessage(kind="Transfer", message=f"{name} is a contract; call what takes money")
+
+
+# --- messages ------------------------------------------------------------------------------------
+
+
+def deploy(context: Context, message: Deploy) -> bool:
+    """Put a contract on the chain and run its ``init``; its address follows from the nonce."""
+    state, sender = context.state, context.sender
+    scope = state.get(SCOPES, message.scope)
+    if scope is None:
+        raise UnknownScope(scope=message.scope)
+    context.meter.charge(contract_gas.compile_gas(len(message.code)) + gas.NEW_ACCOUNT)
+    found = program(message.code)
+    _check_reads(message.scope, scope.metrics, found.metrics_read)
+    _check_reads(message.scope, scope.usage, found.usage_read)
+    digest = crypto.sha256(message.code)
+    if state.get(CODES, digest) is None:
+        context.meter.charge(contract_gas.STORED * len(message.code))
+        state.put(CODES, Code(message.code), digest)
+    address = crypto.contract_address(sender, bank.account(state, sender).nonce)
+    contract = Contract(message.scope, sender, digest, message.hook_gas, 0, 0, 0)
+    state.put(CONTRACTS, contract, address)
+    bank.debit(state, sender, message.value + message.purse)
+    bank.credit(state, address, message.value)
+    context.emit("transfers", context.position, "deploy", sender, address, message.value)
+    context.emit("contracts", context.position, address, sender, message.scope, digest)
+    if "init" in found.functions:
+        _run(context, address, contract, "init", message.arguments, message.value, door="init")
+    elif message.value or message.arguments != NO_ARGUMENTS:
+        raise BadMessage(kind="Deploy", message="without an init there is nothing to give it")
+    if bool(found.hooks) != bool(message.hook_gas):
+        what = "an @on_epoch function needs gas reserved for it, and nothing else does"
+        raise BadMessage(kind="Deploy", message=what)
+    if found.hooks:
+        stored = state.get(STORAGE, address, UNTIL)
+        until = int.from_bytes(codec.decode(stored.data), signed=True) if stored else 0
+        since = max(0, context.epoch)
+        if not since <= until < 2**63:
+            what = f"until is {until} after init; it should be {since}, the epoch now, or later"
+            raise BadMessage(kind="Deploy", message=what)
+        _wake(context, address, replace(contract, since=since, until=until, purse=message.purse))
+    elif message.purse:
+        raise BadMessage(kind="Deploy", message="a purse pays for @on_epoch, and there is none")
+    return False
+
+
+def call(context: Context, message: Call) -> bool:
+    """Call a function of a contract, with money where it takes any."""
+    state, address = context.state, message.contract
+    contract = _contract(state, address)
+    if message.value:
+        bank.debit(state, context.sender, message.value)
+        bank.credit(state, address, message.value)
+        context.emit("transfers", context.position, "call", context.sender, address, message.value)
+    _run(context, address, contract, message.function, message.arguments, message.value)
+    return False
+
+
+def top_up(context: Context, message: TopUp) -> bool:
+    """Put money into a contract's purse; it wakes if it slept and there is room for it."""
+    address, contract = message.contract, _contract(context.state, message.contract)
+    if not message.amount or not contract.hook_gas or contract.until < context.epoch:
+        what = "nothing would run of it: it has no @on_epoch function, or its last epoch is over"
+        raise BadMessage(kind="TopUp", message=what)
+    bank.debit(context.state, context.sender, message.amount)
+    context.emit("transfers", context.position, "top up", context.sender, address, message.amount)
+    contract = replace(contract, purse=contract.purse + message.amount)
+    if context.state.get(HOOKS, contract.scope, address) is None:
+        _wake(context, address, replace(contract, since=max(0, context.epoch)))
+        context.emit("events", context.position, address, "awake", shown((context.epoch,)))
+    else:
+        context.state.put(CONTRACTS, contract, address)
+    return False
+
+
+def _contract(state: State, address: bytes) -> Contract:
+    contract = state.get(CONTRACTS, address)
+    if contract is None:
+        raise UnknownContract(address=format_address(address))
+    return contract
+
+
+def _check_reads(scope: str, given: tuple[str, ...], read: frozenset[str]) -> None:
+    for name in sorted(read.difference(given)):
+        raise NoSuchMetric(metric=name, scope=scope, given=", ".join(given) or "nothing of it")
+
+
+def _code(state: State, contract: Contract) -> bytes:
+    code = state.get(CODES, contract.code)
+    assert code is not None, "a contract's code is never deleted"
+    return code.tree
+
+
+def _run(
+    context: Context,
+    address: bytes,
+    contract: Contract,
+    function: str,
+    arguments: bytes,
+    value: int,
+    *,
+    door: str = "external",
+) -> None:
+    """Run a function for a transaction, within what is left of its gas."""
+    code, meter = _code(context.state, contract), context.meter
+    meter.charge(LOAD_BYTE * len(code))
+    host = ChainHost(
+        context.state, contract.scope, address, context.sender, value,
+        context.height, context.time // SECOND, context.epoch, context.position,
+        lambda table, row: context.emit(table, *row),
+    )  # fmt: skip
+    try:
+        wire = codec.decode(arguments)
+    except CodecError as error:
+        raise BadMessage(kind="Call", message=f"its arguments: {error}") from None
+    if type(wire) is not tuple:
+        raise BadMessage(kind="Call", message="its arguments are no array")
+    try:
+        result = program(code).run(function, wire, host, meter.limit - meter.used, by=door)
+    except TransactionError as error:
+        meter.charge(int(str(error.numbers.get("gas", 0))))
+        raise
+    meter.charge(result.gas)
+
+
+def _wake(context: Context, address: bytes, contract: Contract) -> None:
+    """Reserve the gas of a contract's hooks."""
+    state, chain, scope = context.state, context.chain, contract.scope
+    fee = contract.hook_gas * chain.gas_price
+    if contract.purse < fee:
+        raise PurseTooSmall(purse=contract.purse, fee=fee)
+    reserved = (state.get(RESERVED, scope) or Reserved(0)).gas
+    if reserved + contract.hook_gas > chain.hook_budget:
+        left = chain.hook_budget - reserved
+        raise HookBudgetFull(scope=scope, needed=contract.hook_gas, left=left)
+    state.put(RESERVED, Reserved(reserved + contract.hook_gas), scope)
+    state.put(HOOKS, Hook(contract.hook_gas), scope, address)
+    state.put(CONTRACTS, contract, address)
+
+
+# --- hooks ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Hooks:
+    """Runs the hooks of one scope's settled epoch within one block.
+
+    ``height`` and ``now`` are the block's; ``emit`` takes rows for the index.
+    """
+
+    state: State
+    chain: Chain
+    scope: str
+    epoch: int
+    height: int
+    now: int
+    emit: Emit
+
+    def run(self, after: bytes, budget: int) -> tuple[bytes | None, int]:
+        """Run hooks in the order of addresses.
+
+        Parameters
+        ----------
+        after
+            The last contract whose turn it was; empty at first.
+        budget
+            Gas; a hook begins while any is left.
+
+        Returns
+        -------
+        after, gas
+            Where to go on, None where all have run; and the gas that was reserved for those.
+        """
+        spent = 0
+        for (_, address), hook in self.state.items(HOOKS, self.scope):
+            assert isinstance(address, bytes)
+            if address <= after:
+                continue
+            if spent >= budget:
+                return after, spent
+            contract = _contract(self.state, address)
+            if contract.since <= self.epoch:
+                spent += hook.gas
+                self._epoch(address, contract)
+            after = address
+        return None, spent
+
+    def _epoch(self, address: bytes, contract: Contract) -> None:
+        """Pay for an epoch of a contract and run it; put it to rest where that is due."""
+        fee = contract.hook_gas * self.chain.gas_price
+        if contract.purse < fee:
+            self._rest(address, contract, "asleep")
+            return
+        contract = replace(contract, purse=contract.purse - fee)
+        bank.credit(self.state, TREASURY, fee)
+        self.state.put(CONTRACTS, contract, address)
+        code = _code(self.state, contract)
+        left = contract.hook_gas - LOAD_BYTE * len(code)
+        for name in program(code).hooks:
+            left -= self._hook(address, contract, name, max(0, left))
+        if self.epoch >= contract.until:
+            self._rest(address, contract, "ended")
+
+    def _hook(self, address: bytes, contract: Contract, name: str, limit: int) -> int:
+        """Run one function; return the gas it used. What fails is undone and noted."""
+        rows: list[tuple[str, tuple[object, ...]]] = []
+        host = ChainHost(
+            self.state, contract.scope, address, address, 0, self.height, self.now // SECOND,
+            epoch_at(self.chain, self.now), BY_ITSELF, lambda table, row: rows.append((table, row)),
+        )  # fmt: skip
+        mark = self.state.mark()
+        epoch = self.epoch.to_bytes(self.epoch.bit_length() // 8 + 1)
+        try:
+            run = program(_code(self.state, contract)).run
+            used = run(name, (epoch,), host, limit, by="on_epoch").gas
+        except TransactionError as error:
+            self.state.revert(mark)
+            self._event(address, "failed", self.epoch, str(error))
+            return int(str(error.numbers.get("gas", 0)))
+        for table, row in rows:
+            self.emit(table, row)
+        return used
+
+    def _rest(self, address: bytes, contract: Contract, event: str) -> None:
+        """Free a contract's reservation and give its purse back."""
+        reserved = self.state.get(RESERVED, self.scope)
+        assert reserved is not None
+        self.state.put(RESERVED, Reserved(reserved.gas - contract.hook_gas), self.scope)
+        self.state.delete(HOOKS, self.scope, address)
+        self.state.put(CONTRACTS, replace(contract, purse=0), address)
+        self._event(address, event, self.epoch)
+        if contract.purse:
+            to = bank.resolve(self.state, contract.deployer)
+            bank.credit(self.state, to, contract.purse)
+            self.emit("transfers", (BY_ITSELF, "purse", address, to, contract.purse))
+
+    def _event(self, address: bytes, event: str, *values: int | str) -> None:
+        self.emit("events", (BY_ITSELF, address, event, shown(values)))

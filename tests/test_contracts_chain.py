@@ -1,0 +1,285 @@
+"""Contracts on the chain: deployment, calls, hooks, purses, and who pays for all of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dii import codec
+from dii.application import total_money
+from dii.application.bank import supply
+from dii.application.messages import AssignGateway, Call, Deploy, TopUp, Transfer
+from dii.application.records import CODES, CONTRACTS, HOOKS, RESERVED, STORAGE
+from dii.contracts import tree
+from dii.contracts.frontend import parse
+from dii.crypto import SigningKey, contract_address
+from dii.errors import (
+    BadContract,
+    BadMessage,
+    BadProgram,
+    HookBudgetFull,
+    InsufficientFunds,
+    NoSuchMetric,
+    OutOfGas,
+    PurseTooSmall,
+    Reverted,
+    UnknownContract,
+)
+from tests.chains import ALICE, BOB, EPOCH, OPENING, START, THIEF, Chain, gateway
+
+PAYS = '''
+"""Pays someone one unit for each epoch in which gateway 1 was online."""
+until: int
+to: Address
+paid: int
+
+@payable
+def init(to_: Address, until_: int):
+    to = to_
+    until = until_
+
+@on_epoch
+def each(settled: int):
+    m = metrics(GATEWAY, settled)
+    if m.reported and m.online_ppm > 5:
+        pay(to, 1)
+        paid += 1
+        emit("paid", settled, m.online_ppm)
+
+@view
+def count() -> int:
+    return paid
+'''.replace("GATEWAY", repr(gateway(1)))
+
+BANK = '''
+"""Keeps deposits apart."""
+held: map[Address, int]
+
+@payable
+def put():
+    held[sender] = get(held, sender, 0) + value
+
+@external
+def take(amount: int):
+    assert get(held, sender, 0) >= amount, "not yours"
+    held[sender] -= amount
+    pay(sender, amount)
+
+@external
+def spin(n: int) -> int:
+    total = 0
+    for i in range(n):
+        total += i
+    return total
+'''
+
+HOOK_GAS = 20_000
+
+
+def compiled(source: str) -> bytes:
+    """Return a source's tree."""
+    return tree.encode(parse(source))
+
+
+def wire(*values: int | bytes | str | bool) -> bytes:
+    """Return arguments as a transaction carries them."""
+    return codec.encode(
+        tuple(
+            one.to_bytes((one + (one < 0)).bit_length() // 8 + 1, signed=True)
+            if type(one) is int
+            else one
+            for one in values
+        )
+    )
+
+
+def stored(chain: Chain, address: bytes, name: str) -> int:
+    """Return an int that a contract has stored."""
+    cell = chain.app.state.get(STORAGE, address, codec.encode((name,)))
+    return int.from_bytes(codec.decode(cell.data), signed=True) if cell else 0
+
+
+def deploy(
+    chain: Chain, who: SigningKey, source: str, *arguments: int | bytes, **how: int
+) -> bytes:
+    """Deploy a contract that must not fail; return its address."""
+    nonce = chain.nonce(who)
+    message = Deploy(
+        "main", compiled(source), wire(*arguments),
+        how.get("value", 0), how.get("hook_gas", 0), how.get("purse", 0),
+    )  # fmt: skip
+    (result,) = chain.do(who, message)
+    assert result.code == 0, result.detail
+    return contract_address(who.address, nonce)
+
+
+def pays(chain: Chain, until: int = 3, purse: int = 10 * HOOK_GAS) -> bytes:
+    """Deploy the contract that pays bob."""
+    arguments = (BOB.address, until)
+    return deploy(chain, ALICE, PAYS, *arguments, value=100, hook_gas=HOOK_GAS, purse=purse)
+
+
+def conserved(chain: Chain) -> bool:
+    money = supply(chain.app.state)
+    return total_money(chain.app.state) == money.minted - money.burned
+
+
+def events(chain: Chain, address: bytes) -> list[tuple[str, list[object]]]:
+    """Return what a contract told, and what was told of it."""
+    rows = [row for block in chain.blocks for row in block.rows.get("events", [])]
+    return [(str(row[2]), json.loads(str(row[3]))) for row in rows if row[1] == address]
+
+
+def test_a_hook_runs_when_its_epoch_has_settled_and_ends_with_its_last():
+    chain = Chain()
+    address = pays(chain, until=2)
+    bob, alice = chain.balance(BOB), chain.balance(ALICE)
+    for epoch, online in enumerate((9, 5, 1_000_000, 9)):
+        chain.settle(epoch, {gateway(1): (online,)})
+        assert conserved(chain)
+    assert stored(chain, address, "paid") == 2
+    assert chain.balance(BOB) == bob + 2
+    assert events(chain, address) == [("paid", [0, 9]), ("paid", [2, 1_000_000]), ("ended", [2])]
+    assert chain.app.state.get(RESERVED, "main").gas == 0
+    assert chain.app.state.get(HOOKS, "main", address) is None
+    # Three epochs were paid for, used or not; the rest of the purse came back.
+    assert chain.balance(ALICE) == alice + 7 * HOOK_GAS
+    assert chain.app.state.get(CONTRACTS, address).purse == 0
+
+
+def test_an_empty_purse_puts_a_contract_to_sleep_and_a_top_up_wakes_it():
+    chain = Chain()
+    address = pays(chain, until=9, purse=HOOK_GAS + 1)
+    chain.settle(0, {gateway(1): (9,)})
+    alice = chain.balance(ALICE)
+    chain.settle(1, {gateway(1): (9,)})
+    assert chain.balance(ALICE) == alice + 1
+    chain.settle(2, {gateway(1): (9,)})
+    (result,) = chain.do(THIEF, TopUp(address, HOOK_GAS - 1))
+    assert result.code == PurseTooSmall.code
+    (result,) = chain.do(THIEF, TopUp(address, 5 * HOOK_GAS))
+    assert result.code == 0, result.detail
+    chain.settle(3, {gateway(1): (9,)})
+    kinds = [kind for kind, _ in events(chain, address)]
+    assert kinds == ["paid", "asleep", "awake", "paid"]
+    assert conserved(chain)
+
+
+def test_a_failing_hook_changes_nothing_and_says_why():
+    chain = Chain()
+    address = pays(chain)
+    chain.settle(0, {gateway(1): (9,)})
+    for epoch in range(1, 3):
+        with_money = chain.balance(address)
+        assert with_money
+        chain.settle(epoch, {gateway(1): (9,)})
+    source = PAYS.replace("pay(to, 1)", "pay(to, 1_000)")
+    poor = deploy(
+        chain, ALICE, source, BOB.address, 9, value=1, hook_gas=HOOK_GAS, purse=9 * HOOK_GAS
+    )
+    chain.settle(3, {gateway(1): (9,)})
+    (event,) = events(chain, poor)
+    assert event[0] == "failed"
+    assert stored(chain, poor, "paid") == 0
+    assert chain.balance(poor) == 1
+
+
+def test_what_hooks_may_reserve_cannot_be_squatted_beyond_the_budget():
+    chain = Chain(limits={"hook_budget": 3 * HOOK_GAS - 1})
+    first, second = pays(chain, until=0), pays(chain)
+    message = Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, HOOK_GAS, 9 * HOOK_GAS)
+    (result,) = chain.do(ALICE, message)
+    assert result.code == HookBudgetFull.code
+    assert contract_address(ALICE.address, chain.nonce(ALICE) - 1) != second
+    chain.settle(0, {gateway(1): (9,)})  # the first ends and frees its place
+    assert chain.app.state.get(HOOKS, "main", first) is None
+    (result,) = chain.do(ALICE, message)
+    assert result.code == 0, result.detail
+
+
+def test_many_hooks_take_several_blocks_and_none_twice():
+    chain = Chain(limits={"hook_gas": 2 * HOOK_GAS})
+    addresses = [pays(chain, until=5) for _ in range(9)]
+    bob = chain.balance(BOB)
+    before = chain.app.height
+    chain.settle(0, {gateway(1): (9,)})
+    assert chain.app.height - before > 5
+    assert chain.balance(BOB) == bob + 9
+    assert all(stored(chain, address, "paid") == 1 for address in addresses)
+
+
+def test_calls_move_money_and_a_revert_moves_only_the_fee():
+    chain = Chain()
+    address = deploy(chain, ALICE, BANK)
+    results = chain.do(BOB, Call(address, "put", wire(), 50))
+    assert results[0].code == 0, results[0].detail
+    (result,) = chain.do(THIEF, Call(address, "take", wire(50), 0))
+    assert result.code == Reverted.code
+    assert "not yours" in result.detail
+    assert chain.balance(THIEF) == OPENING - result.fee
+    assert chain.balance(address) == 50
+    before = chain.balance(BOB)
+    (result,) = chain.do(BOB, Call(address, "take", wire(50), 0))
+    assert chain.balance(BOB) == before + 50 - result.fee
+    (result,) = chain.do(BOB, Call(address, "take", wire(1), 0))
+    assert result.code == Reverted.code
+    assert conserved(chain)
+
+
+def test_a_call_beyond_its_gas_pays_all_of_it_and_does_nothing():
+    chain = Chain()
+    address = deploy(chain, ALICE, BANK)
+    (result,) = chain.block(
+        chain.sign(BOB, Call(address, "spin", wire(10**9), 0), gas_limit=50_000)
+    ).results
+    assert (result.code, result.gas) == (OutOfGas.code, 50_000)
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (Call(bytes(20), "put", wire(), 0), UnknownContract),
+        (TopUp(bytes(20), 5), UnknownContract),
+        (Deploy("main", b"\x80", wire(), 0, 0, 0), BadContract),
+        (Deploy("main", compiled(BANK), wire(), 5, 0, 0), BadMessage),
+        (Deploy("main", compiled(BANK), wire(), 0, 5, 0), BadMessage),
+        (Deploy("main", compiled(BANK), wire(), 0, 0, 5), BadMessage),
+        (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, 0, 0), BadMessage),
+        (Deploy("main", compiled(PAYS), wire(BOB.address, -1), 0, 9, 9_000), BadMessage),
+        (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, 900, 899), PurseTooSmall),
+        (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 2 * OPENING, 9, 9), InsufficientFunds),
+        (
+            Deploy("main", compiled(PAYS.replace("online_ppm", "uplinks")), wire(), 0, 9, 9),
+            NoSuchMetric,
+        ),
+        (
+            Deploy(
+                "main", tree.encode(tree.Contract("", (), (tree.Function("f", (), (), None, "", ()),))),
+                wire(), 0, 0, 0,
+            ),
+            BadProgram,
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_stand_leaves_nothing(message: object, error: type[Exception]):
+    chain = Chain()
+    (result,) = chain.do(ALICE, message)
+    assert result.code == error.code, result.detail
+    for table in (CONTRACTS, CODES, STORAGE, HOOKS):
+        assert not list(chain.app.state.items(table))
+    assert conserved(chain)
+
+
+def test_a_contract_takes_money_by_calls_only_but_may_own_a_gateway():
+    chain = Chain()
+    chain.register((1, ALICE.address))
+    address = deploy(chain, ALICE, BANK)
+    (result,) = chain.do(BOB, Transfer(address, 5))
+    assert result.code == BadMessage.code
+    (result,) = chain.do(ALICE, AssignGateway(gateway(1), address))
+    assert result.code == 0
+    chain.settle(0, {gateway(1): (9,)})
+    chain.settle(1, {gateway(1): (9,)})
+    assert chain.balance(address) == 1_000
+    assert chain.time > START + 2 * EPOCH
