@@ -17,7 +17,15 @@ import pytest
 import tomli_w
 
 from dii import Network, files, load, minting
-from dii.application.records import ACCOUNTS, GATEWAYS, ISSUANCES, REPORTS
+from dii.application.lookup import lookup_metrics, lookup_usage
+from dii.application.records import (
+    ACCOUNTS,
+    APPLICATIONS,
+    GATEWAYS,
+    ISSUANCES,
+    REPORTS,
+    SCOPES,
+)
 from dii.codec import dumps
 from dii.consensus.solo import Solo
 from dii.crypto import SigningKey, claim_address, keyed_hash
@@ -484,6 +492,39 @@ def test_several_reporters_that_are_interrupted_at_any_block_go_on_where_they_we
         assert network.issuance(0).equals(whole.issuance(0))
 
 
+def test_the_chain_knows_what_applications_used_of_operators(whole):
+    epoch = whole.settled - 1
+    table = whole.usage(epoch).to_pylist()
+    assert len({row["application"] for row in table}) > 1
+    columns = whole.state.get(SCOPES, "main").usage
+    assert "delivered" in columns
+    assert any(row["delivered"] for row in table)
+    for row in table:
+        application = whole.home.hash("application", row["application"])
+        operator = bytes.fromhex(row["operator"]) or bytes(20)
+        found = lookup_usage(whole.state, "main", epoch, application, operator)
+        assert found == {name: row[name] for name in columns}
+    for row in whole.metrics(epoch).to_pylist():
+        gateway = whole.home.hash("gateway", row["gateway"]) if row["gateway"] else bytes(20)
+        found = lookup_metrics(whole.state, "main", epoch, gateway)
+        assert found == {name: row[name] for name in whole.genesis.scopes[0].metrics}
+
+
+def test_an_application_is_bound_to_its_consumer_and_its_own_uplinks_are_known(data):
+    with create(reporters=4) as network:
+        network.ingest(data)
+        network.run(epochs=1)
+        assert "own_uplinks" not in network.metrics(1).column_names
+        busiest = max(network.usage(0).to_pylist(), key=lambda row: row["delivered"])
+        network.register_application(busiest["application"], "bob")
+        hashed = network.home.hash("application", busiest["application"])
+        bound = network.state.get(APPLICATIONS, hashed)
+        assert bound.owner(1) == network.home.address("bob")
+        assert "own_uplinks" in network.metrics(1).column_names
+        network.run(epochs=1)
+        assert network.settled == 2
+
+
 @pytest.mark.parametrize("reporters", [0, 65])
 def test_a_scope_has_1_to_64_reporters(reporters):
     with pytest.raises(GenesisError, match="reporters"):
@@ -574,7 +615,7 @@ def test_a_report_that_was_interrupted_is_finished_before_more_data_come(
         network.ingest(data)
         assert network.settled == 1
         assert len(late(network)) > 0
-        reported = {network.home.gateway_hash(name) for name in expected["gateway"].to_pylist()}
+        reported = {network.home.hash("gateway", name) for name in expected["gateway"].to_pylist()}
         receipts = network.view.index.query("SELECT gateway FROM receipts WHERE epoch = 0")
         assert {gateway for (gateway,) in receipts} - {bytes(20)} <= reported
         network.run()
@@ -878,10 +919,12 @@ def test_names_and_keys_do_not_stand_on_the_chain(whole):
     """Keyed hashes only: without the network key a name cannot be linked to its account."""
     names = [name for name in whole.home.names("account").values() if "-" in name]
     ids = [name for name in whole.home.names("gateway").values() if len(name) == 16]
-    stored = b"".join(block + diff for _, block, diff in whole.view.store.blocks(0))
+    applications = list(whole.home.names("application").values())
+    stored = b"".join(diff + block for _, diff, _, block in whole.view.store.blocks())
     assert names
     assert ids
-    for name in (*names, *ids):
+    assert applications
+    for name in (*names, *ids, *applications):
         assert name.encode() not in stored
     for plain in ids:
         assert bytes.fromhex(plain) not in stored

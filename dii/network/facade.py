@@ -7,7 +7,7 @@ into reports and wishes into signed transactions, and shows what the chain made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +20,22 @@ from dii.application.messages import (
     Burn,
     Claim,
     Message,
+    RegisterApplications,
+    RegisterGateways,
     ReportChunk,
     Transfer,
     to_value,
 )
 from dii.application.pages import MAX_BYTES
-from dii.application.records import FORWARDS, GATEWAYS, REPORTS, SCOPES, Report
+from dii.application.records import (
+    APPLICATIONS,
+    FORWARDS,
+    GATEWAYS,
+    REPORTS,
+    SCOPES,
+    Binding,
+    Report,
+)
 from dii.consensus.node import Verified, verify
 from dii.crypto import SigningKey
 from dii.errors import (
@@ -37,6 +47,7 @@ from dii.errors import (
     UnknownName,
 )
 from dii.ledger import transaction
+from dii.ledger.state import Table
 from dii.minting import Policy, Rule
 from dii.network import founding, views
 from dii.network import receipt as receipts
@@ -44,7 +55,7 @@ from dii.network.feed import Feed, Traffic
 from dii.network.home import RESERVED, SCOPE, Home, reporter_names
 from dii.network.opened import TELEMETRY, Opened
 from dii.network.reporting import registrations, report
-from dii.telemetry.schema import METRICS
+from dii.telemetry.schema import METRICS, UNATTRIBUTED, USAGE
 from dii.units import SECOND, Currency
 
 if TYPE_CHECKING:
@@ -52,6 +63,7 @@ if TYPE_CHECKING:
 
     from dii.minting.laboratory import Comparison, Records
     from dii.telemetry.load import Telemetry
+    from dii.telemetry.metrics import Epoch
 
 VALID_FOR = 1_000
 """Blocks for which a transaction signed here stays valid."""
@@ -144,7 +156,7 @@ class Network(Opened):
         if first is None:
             network.home.keep_draft(draft)
         else:
-            network._seal(first, frozenset(METRICS))
+            network._seal(first, METRICS, USAGE)
             network._submit("reporter", [])  # a first block, so that there is a header
         return network
 
@@ -171,7 +183,7 @@ class Network(Opened):
             opened.close()
             raise
 
-    def _seal(self, first_time: int, gives: frozenset[str]) -> None:
+    def _seal(self, first_time: int, metrics: Collection[str], usage: Collection[str]) -> None:
         """Fix the genesis: its start is the beginning of the epoch of the first record."""
         assert self._draft is not None
         draft, key = dict(self._draft), self.home.key
@@ -183,7 +195,8 @@ class Network(Opened):
         genesis = founding.genesis(
             draft,
             start=first_time // length * length,
-            metrics=gives,
+            metrics=metrics,
+            usage=usage,
             balances=balances,
             validator=key("validator").public_key,
             reporters=[key(name).address for name in reporter_names(draft["reporters"])],
@@ -229,7 +242,7 @@ class Network(Opened):
         if not self.sealed:
             if feed.span is None:
                 raise NotSealed
-            self._seal(feed.span[0], feed.gives)
+            self._seal(feed.span[0], feed.gives, feed.gives_usage)
         start = self.genesis.start_time
         closed = start + self.settled * self.genesis.epoch_length
         self._feed = feed.admit(start, closed, self._feed)
@@ -244,7 +257,7 @@ class Network(Opened):
         addresses = {name: self.home.operator_address(name) for name in named}
         shown = {name: f"{name} (operator)" if name in RESERVED else name for name in named}
         self.home.remember("account", [(addresses[name], shown[name], None) for name in named])
-        hashed = {gateway: self.home.gateway_hash(gateway) for gateway in operators}
+        hashed = {gateway: self.home.hash("gateway", gateway) for gateway in operators}
         rows = feed.telemetry.gateways.to_pylist()
         self.home.remember(
             "gateway", [(hashed[row["gateway"]], row["gateway"], row) for row in rows]
@@ -254,7 +267,7 @@ class Network(Opened):
             for gateway, operator in operators.items()
             if operator is not None and self.state.get(GATEWAYS, hashed[gateway]) is None
         ]
-        self._send(dict.fromkeys(self._reporters(), registrations(SCOPE, fresh)))
+        self._send(dict.fromkeys(self._reporters(), registrations(RegisterGateways, SCOPE, fresh)))
 
     # --- epochs -------------------------------------------------------------------------------
 
@@ -284,14 +297,18 @@ class Network(Opened):
         return self
 
     def _run_epoch(self, epoch: int) -> None:
-        table = self.metrics(epoch)
+        found = self._epoch(epoch)
         scope = self.state.get(SCOPES, SCOPE)
         assert scope is not None
         registered = set(self._feed.gateways) if self._feed else set()
-        seen = [name for name in table["gateway"].to_pylist() if name not in registered]
-        hashed = self.home.gateway_hash
-        self.home.remember("gateway", [(hashed(name), name, None) for name in seen if name])
-        messages = report(SCOPE, epoch, table, scope.metrics, hashed)
+        seen = {
+            "gateway": set(found.metrics["gateway"].to_pylist()) - registered - {UNATTRIBUTED},
+            "application": set(found.usage["application"].to_pylist()),
+        }
+        for kind, names in seen.items():
+            named = [(self.home.hash(kind, name), name, None) for name in sorted(names)]
+            self.home.remember(kind, named)
+        messages = report(SCOPE, scope, epoch, found, self.home.hash)
         said = {}
         for name in self._reporters():
             begun = self._begun(epoch, name)  # an earlier session may have been interrupted
@@ -320,20 +337,48 @@ class Network(Opened):
         pyarrow.Table
             One row a gateway: ``gateway`` and the metrics that the telemetry gives.
         """
+        return self._epoch(epoch).metrics
+
+    def usage(self, epoch: int) -> pa.Table:
+        """Compute what applications used of operators in an epoch, as its report carries it.
+
+        Returns
+        -------
+        pyarrow.Table
+            One row an ``application`` and ``operator`` (account in hex; empty: the whole
+            application), and the counts that the telemetry gives.
+        """
+        return self._epoch(epoch).usage
+
+    def _epoch(self, epoch: int) -> Epoch:
         if self._feed is None:
             raise NotSealed
         genesis = self.genesis
-        return self._feed.metrics(epoch, genesis.start_time, genesis.epoch_length, self._players)
+        known = self._consumers if next(self.state.items(APPLICATIONS), None) else None
+        return self._feed.epoch(
+            epoch, genesis.start_time, genesis.epoch_length, self._players, known
+        )
 
     def _players(self, epoch: int) -> dict[str, str]:
         """Return the owner's account of each bound gateway in an epoch, as the chain has it."""
-        players = {}
-        for name in self._feed.gateways if self._feed else ():
-            binding = self.state.get(GATEWAYS, self.home.gateway_hash(name))
+        gateways = self._feed.gateways if self._feed else ()
+        names = {self.home.hash("gateway", name): name for name in gateways}
+        return self._owners(GATEWAYS, names, epoch)
+
+    def _consumers(self, epoch: int) -> dict[str, str]:
+        """Return the consumer's account of each bound application in an epoch."""
+        return self._owners(APPLICATIONS, self.home.names("application"), epoch)
+
+    def _owners(
+        self, table: Table[Binding], names: Mapping[bytes, str], epoch: int
+    ) -> dict[str, str]:
+        owners = {}
+        for hashed, name in names.items():
+            binding = self.state.get(table, hashed)
             owner = binding.owner(epoch) if binding else None
             if owner is not None:
-                players[name] = resolve(self.state, owner).hex()
-        return players
+                owners[name] = resolve(self.state, owner).hex()
+        return owners
 
     # --- messages -----------------------------------------------------------------------------
 
@@ -356,6 +401,16 @@ class Network(Opened):
         """Hand a gateway on to another account, from the next epoch."""
         message = AssignGateway(self.home.gateway(gateway), self.home.address(recipient))
         return self._submit(sender, [message])
+
+    def register_application(self, application: str, consumer: str) -> str:
+        """As the reporters, bind an application to the account of who uses it.
+
+        From then on ``own_uplinks`` are known: those of an operator's own applications.
+        """
+        bound = (self.home.hash("application", application), self.home.address(consumer))
+        self.home.remember("application", [(bound[0], application, None)])
+        messages = registrations(RegisterApplications, SCOPE, [bound])
+        return self._send(dict.fromkeys(self._reporters(), messages))
 
     def claim(self, operator: str, key: str | bytes) -> str:
         """As the reporters, open an operator's claim account to a key.

@@ -19,7 +19,7 @@ from dii.errors import GenesisError
 from dii.genesis import AccountSection, Genesis, SpecSection
 from dii.minting import Policy, Rule
 from dii.network.home import RESERVED, SCOPE, check_name
-from dii.telemetry.schema import METRICS
+from dii.telemetry.schema import METRICS, USAGE
 from dii.units import SECOND, Currency, from_microseconds, to_microseconds
 
 STREAM: Final = "main"
@@ -83,6 +83,7 @@ def genesis(
     *,
     start: int,
     metrics: Collection[str],
+    usage: Collection[str],
     balances: Mapping[bytes, int],
     validator: bytes,
     reporters: Iterable[bytes],
@@ -92,6 +93,7 @@ def genesis(
         "name": SCOPE,
         "reporters": [format_address(address) for address in reporters],
         "metrics": [name for name in METRICS if name in metrics],
+        "usage": [name for name in USAGE if name in usage],
     }
     fixed = {name: value for name, value in draft.items() if name != "reporters"}
     return Genesis.make(
@@ -116,6 +118,7 @@ def _check(draft: Mapping[str, Any], balances: Iterable[int], start: int = 0) ->
         draft,
         start=start,
         metrics=METRICS,
+        usage=USAGE,
         balances=accounts,
         validator=bytes(32),
         reporters=reporters,

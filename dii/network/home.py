@@ -231,9 +231,9 @@ class Home:
 
     # --- names --------------------------------------------------------------------------------
 
-    def gateway_hash(self, gateway: str) -> bytes:
-        """Return the keyed hash by which the chain knows a gateway."""
-        return keyed_hash(self.network_key, "gateway", gateway)
+    def hash(self, kind: str, name: str) -> bytes:
+        """Return the keyed hash by which the chain knows a gateway or an application."""
+        return keyed_hash(self.network_key, kind, name)
 
     def operator_hash(self, operator: str) -> bytes:
         """Return the keyed hash from which an operator's claim account follows."""
