@@ -80,6 +80,7 @@ def epochs(
     operators: Mapping[str, str] | None = None,
     gateways: Sequence[str] | None = None,
     applications: Mapping[str, str] | None = None,
+    players: Mapping[str, str] | None = None,
     lengths: Sequence[int] | None = None,
 ) -> list[Found]:
     """Compute epochs in order, each from all of the tables and the look-back of the one before."""
@@ -92,6 +93,7 @@ def epochs(
             operators=operators or {},
             gateways=gateways,
             applications=applications or {},
+            players=players,
             start=start,
             length=length,
             gives=ALL,
@@ -147,13 +149,17 @@ def is_delivered(frame: Iterable[Row]) -> bool:
 
 
 def count_frame(
-    frame: list[Row], operators: Mapping[str, str], consumer: str | None, result: Result
+    frame: list[Row],
+    operators: Mapping[str, str],
+    players_of: Mapping[str, str],
+    consumer: str | None,
+    result: Result,
 ) -> None:
     named = {row["gateway"] for row in frame if row["gateway"] is not None}
     unknown = [None] * sum(row["gateway"] is None for row in frame)
     players = defaultdict(list)
     for gateway in sorted(named):
-        own = ("operator", operators[gateway]) if gateway in operators else ("gateway", gateway)
+        own = ("player", players_of[gateway]) if gateway in players_of else ("gateway", gateway)
         players[own].append(gateway)
     for number in range(len(unknown)):
         players["unknown", number].append(UNATTRIBUTED)
@@ -252,6 +258,7 @@ def reference(
     operators: Mapping[str, str],
     gateways: Sequence[str],
     applications: Mapping[str, str],
+    players: Mapping[str, str] | None,
     lengths: Sequence[int],
 ) -> Iterator[Found]:
     heard = [r for r in receptions if r["kind"] != "downlink" and r["time"] >= START]
@@ -280,7 +287,8 @@ def reference(
             counts.update(dict.fromkeys(UNITS))
         for frame in here:
             consumer = applications.get(known(frame, "application"))
-            count_frame(frame, operators, consumer, result)
+            together = operators if players is None else players
+            count_frame(frame, operators, together, consumer, result)
         for row in sent:
             counts = result[row["gateway"] or UNATTRIBUTED]
             counts["downlinks"] += 1
@@ -325,6 +333,9 @@ class Case:
         self.operators = {name: draw.choice("PQR") for name in self.names if draw.random() < 0.6}
         self.gateways = draw.sample(self.names, draw.randint(0, len(self.names)))
         self.applications = {"x": draw.choice("PQ"), "y": draw.choice("PRZ")}
+        self.players = {one: draw.choice("12") for one in self.names if draw.random() < 0.6}
+        if draw.random() < 0.5:
+            self.players = None
         self.lengths = [
             draw.choice([SLOT, 7 * SECOND, 2 * SLOT + SECOND, 12 * SLOT, scale, scale])
             for _ in range(draw.randint(1, 5))
@@ -392,6 +403,7 @@ class Case:
             "operators": self.operators,
             "gateways": self.gateways,
             "applications": self.applications,
+            "players": self.players,
             "lengths": self.lengths,
         }
 
@@ -448,6 +460,7 @@ def test_silence_is_what_the_engine_makes_of_it_and_needs_no_engine(
                 operators=case.operators,
                 gateways=case.gateways,
                 applications=case.applications,
+                players=case.players,
                 start=start,
                 length=length,
                 gives=ALL,

@@ -24,7 +24,9 @@ Uplink = tuple[list[str], int, bool]
 """The gateways that heard it, receivers that nobody knows, and whether it was delivered."""
 
 
-def split(uplinks: list[Uplink], operators: dict[str, str]) -> dict[str, int]:
+def split(
+    uplinks: list[Uplink], operators: dict[str, str], players: dict[str, str] | None = None
+) -> dict[str, int]:
     """Return each gateway's ``shapley_uplinks``."""
     rows = [
         {
@@ -45,6 +47,7 @@ def split(uplinks: list[Uplink], operators: dict[str, str]) -> dict[str, int]:
     table = metrics(
         *tables,
         operators=operators,
+        players=players,
         gateways=None,
         start=START,
         length=DAY,

@@ -24,6 +24,7 @@ from dii.telemetry.load import Telemetry
 from dii.telemetry.metrics import WINDOW, Epoch, Lookback, metrics
 from dii.telemetry.readers.base import UPLINK_METRICS
 from dii.telemetry.schema import METRICS, USAGE_GIVEN
+from dii.telemetry.sites import players
 from dii.telemetry.synthetic import Population, populate
 from dii.telemetry.tables import Reject, to_table
 from dii.units import DAY
@@ -209,6 +210,7 @@ class Feed:
         length: int,
         operators: Callable[[int], Mapping[str, str]],
         applications: Callable[[int], Mapping[str, str]] | None = None,
+        site_radius_m: int = 0,
     ) -> Epoch:
         """Compute an epoch's metrics, usage and exclusions; the latest is kept.
 
@@ -226,19 +228,23 @@ class Feed:
         applications
             Epoch to the consumers of its applications, named as operators are; None where whose
             applications are whose is not known.
+        site_radius_m
+            Metres within which gateways are of one player; 0 where their places do not matter.
         """
-        asked = epoch, origin, length, operators(epoch), applications and applications(epoch)
+        bound = operators(epoch), applications and applications(epoch)
+        asked = epoch, origin, length, site_radius_m, *bound
         if self._latest is not None and self._latest[0] == asked:
             return self._latest[1]
         known = self.lookback or (-1, None)
         after, lookback = known if known[0] < epoch else (-1, None)
         for number in range(after + 1, epoch + 1):
-            start = origin + number * length
+            start, owners = origin + number * length, operators(number)
             found = metrics(
                 self.receptions(start, start + length + WINDOW),
                 self.statuses(start, start + length),
                 rejects=self.rejects(),
-                operators=operators(number),
+                operators=owners,
+                players=players(owners, self._places, site_radius_m) if site_radius_m else None,
                 gateways=self.gateways,
                 start=start,
                 length=length,
@@ -251,6 +257,12 @@ class Feed:
             self.lookback = epoch, found.lookback
         self._latest = asked, found
         return found
+
+    @property
+    def _places(self) -> dict[str, tuple[float, float]]:
+        columns = (self.telemetry.gateways[name] for name in ("gateway", "latitude", "longitude"))
+        rows = zip(*(column.to_pylist() for column in columns))
+        return {gateway: (north, east) for gateway, north, east in rows if north is not None}
 
     def save_lookback(self, folder: Path) -> None:
         """Keep what the last epoch leaves for the next; it could be computed again."""

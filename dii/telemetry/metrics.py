@@ -203,6 +203,7 @@ def metrics(
     start: int,
     length: int,
     gives: frozenset[str],
+    players: Mapping[str, str] | None = None,
     applications: Mapping[str, str] | None = None,
     rejects: pa.Table | None = None,
     lookback: Lookback | None = None,
@@ -225,6 +226,8 @@ def metrics(
         Microseconds since 1970; microseconds.
     gives
         Names of the metrics and the usage that the sources give; the others are left out.
+    players
+        Gateway to player of ``shapley_uplinks``, where these are not operators (see ``sites``).
     applications
         Application to the operator whose own it is, as valid in this epoch. Without it, whose
         applications are whose is not known, and ``own_uplinks`` is left out.
@@ -240,9 +243,9 @@ def metrics(
     -----
     ``shapley_uplinks`` is the Shapley value of the game in which a coalition is worth the
     delivered uplinks that at least one of its members heard (an uplink is divided equally among
-    the k operators that heard it): floor(720720 / k) to an operator; of this floor(720720 / (k m))
-    to each of its m gateways that heard the uplink, and what remains to the lowest gateway id.
-    Operators are exact for up to 16 operators per uplink.
+    the k players that heard it): floor(720720 / k) to a player; of this floor(720720 / (k m)) to
+    each of its m gateways that heard the uplink, and what remains to the lowest gateway id.
+    Players are exact for up to 16 players per uplink.
     """
     end = start + length
     before = lookback or Lookback.empty(start)
@@ -275,7 +278,8 @@ def metrics(
         engine.give(
             statuses=statuses,
             rejects=_REJECTS.empty_table() if rejects is None else rejects,
-            operators=_rows(_OPERATORS, operators.items()),
+            operators=(owned := _rows(_OPERATORS, operators.items())),
+            players=owned if players is None else _rows(_OPERATORS, players.items()),
             named=_rows(_KNOWN, ((name,) for name in named.union(gateways or ()))),
             named_later=_rows(_KNOWN, ((name,) for name in named_later)),
             known_before=before.known,
@@ -409,8 +413,8 @@ ORDER BY gateway, reason""",
     # Listed gateways get a row in any case.
     "gates": """
 SELECT n.gateway, n.gate, n.listed, o.operator,
-       CASE WHEN o.operator IS NULL THEN n.gate
-            ELSE MIN(n.gate) OVER (PARTITION BY o.operator) END AS player,
+       CASE WHEN p.operator IS NULL THEN n.gate
+            ELSE MIN(n.gate) OVER (PARTITION BY p.operator) END AS player,
        CASE WHEN o.operator IS NULL THEN 0
             ELSE MIN(n.gate) OVER (PARTITION BY o.operator) END AS owner
 FROM (SELECT gateway, MAX(listed) AS listed,
@@ -421,7 +425,8 @@ FROM (SELECT gateway, MAX(listed) AS listed,
             UNION ALL SELECT gateway, 0 AS listed FROM named_later
             UNION ALL SELECT gateway, 0 AS listed FROM heard_before) a
       GROUP BY gateway) n
-LEFT JOIN operators o ON n.gateway = o.gateway""",
+LEFT JOIN operators o ON n.gateway = o.gateway
+LEFT JOIN players p ON n.gateway = p.gateway""",
     # What identifies a frame apart from its time: the server's id; or device, counter and hash,
     # where the time stands in for what is not known.
     "identified": """
@@ -473,7 +478,7 @@ FROM (SELECT name, number, body, begun FROM begun_before
 WHERE begun >= $stop - {WINDOW} AND begun < $stop
 GROUP BY name, number, body
 ORDER BY name, number, body""",
-    # An operator's part in a frame; mostly one gateway's.
+    # A player's part in a frame; mostly one gateway's.
     "parts": """
 SELECT frame, player, MIN(gate) AS low, MAX(gate) AS high,
        MAX(delivered) AS delivered, MAX(stranger) AS stranger,
