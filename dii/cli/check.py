@@ -18,17 +18,18 @@ import dii
 from dii.cli import screen
 from dii.cli.options import DEFAULT_HOME, Epoch, Gateway, Home, Json, Stream, command
 from dii.crypto import format_address
-from dii.errors import ProofInvalid
+from dii.errors import NoReceipt, ProofInvalid
 from dii.units import format_time
 
 if TYPE_CHECKING:
     from dii import Network
+    from dii.ledger.block import Header
     from dii.ledger.proof import Proof
     from dii.minting import Issuance, ReceiptLeaf
-    from dii.network.receipt import ReceiptProof
+    from dii.network.receipt import NoReceiptProof, ReceiptProof
 
 
-HASHED: Final = frozenset({"account", "forward", "gateway"})
+HASHED: Final = frozenset({"account", "application", "forward", "gateway"})
 """State tables whose keys are one address or hash: of these, absence can be checked."""
 
 
@@ -113,25 +114,33 @@ def make(
     with dii.Network.open(home, readonly=True) as network:
         header = network.header()
         content = _prove(network, kind, name, epoch, stream).to_json()
+    present = content["value"] is not None and "neighbours" not in content
     text = json.dumps(content, indent=1) + "\n"
     if output is None:
         typer.echo(text, nl=False)
         return
     output.write_text(text)
     if as_json:
-        screen.json_out({"file": str(output), "height": header.height, "header": header.hash})
+        where = {"height": header.height, "header": header.hash}
+        screen.json_out({"file": str(output), "present": present} | where)
         return
-    screen.say(f"{output} proves it under header {header.height}; whoever trusts that checks it by")
+    what = "it" if present else "that there is none"
+    line = f"{output} proves {what} under header {header.height}; whoever trusts that checks it by"
+    screen.say(line)
     screen.say(command(None, "proof", "check", str(output), "--header", header.hash.hex()))
 
 
 def _prove(
     network: Network, kind: Kind, name: str, epoch: int | None, stream: str
-) -> Proof | ReceiptProof:
+) -> Proof | ReceiptProof | NoReceiptProof:
     from dii.application.records import ACCOUNTS, GATEWAYS  # noqa: PLC0415
+    from dii.network.receipt import no_receipt  # noqa: PLC0415
 
     if epoch is not None:
-        return network.receipt(name, epoch, stream).proof
+        try:
+            return network.receipt(name, epoch, stream).proof
+        except NoReceipt:
+            return no_receipt(network, name, epoch, stream)
     if kind is Kind.ACCOUNT:
         return network.prove(ACCOUNTS, network.home.address(name))
     return network.prove(GATEWAYS, network.home.gateway(name))
@@ -144,8 +153,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check a proof against a header hash, and against nothing else; needs no home."""
-    from dii.ledger.proof import MAX_BYTES, Proof, read_json  # noqa: PLC0415
-    from dii.network.receipt import ReceiptProof  # noqa: PLC0415
+    from dii.ledger.proof import MAX_BYTES  # noqa: PLC0415
 
     try:
         trusted = bytes.fromhex(header)
@@ -158,30 +166,64 @@ def check(
     else:
         with file.open("rb") as source:
             data = source.read(MAX_BYTES + 1)
-    content = read_json(data)
-    if isinstance(content, dict) and content.get("kind") == "receipt":
-        receipt_proof = ReceiptProof.from_json(content)
-        proven, under = _receipt_proven(receipt_proof, trusted), receipt_proof.issuance.header
-    else:
-        record_proof = Proof.from_json(content)
-        proven, under = _record_proven(record_proof, trusted), record_proof.header
+    found, under = proven(data, trusted)
     where = {"height": under.height, "time": format_time(under.time), "chain": under.chain}
     if as_json:
-        screen.json_out({"holds": True, "proven": proven, "header": where | {"hash": trusted}})
+        screen.json_out({"holds": True, "proven": found, "header": where | {"hash": trusted}})
         return
     screen.say(f"the proof holds under header {header}", "green")
     screen.say("amounts are of the smallest unit", "dim")
-    screen.facts(screen.plain(_flat(proven | where)))
+    screen.facts(screen.plain(_flat(found | where)))
+
+
+def proven(data: bytes, trusted: bytes) -> tuple[dict[str, Any], Header]:
+    """Return what a proof file's bytes prove under a header hash, and the header.
+
+    Raises
+    ------
+    ProofInvalid
+        Some step does not hold, or this is no proof file.
+    """
+    from dii.ledger.proof import Proof, read_json  # noqa: PLC0415
+    from dii.network.receipt import (  # noqa: PLC0415
+        NO_RECEIPT,
+        RECEIPT,
+        NoReceiptProof,
+        ReceiptProof,
+    )
+
+    content = read_json(data)
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if kind == RECEIPT:
+        receipt_proof = ReceiptProof.from_json(content)
+        return _receipt_proven(receipt_proof, trusted), receipt_proof.issuance.header
+    if kind == NO_RECEIPT:
+        absence = NoReceiptProof.from_json(content)
+        return _absence_proven(absence, trusted), absence.issuance.header
+    record_proof = Proof.from_json(content)
+    return _record_proven(record_proof, trusted), record_proof.header
 
 
 def _receipt_proven(found: ReceiptProof, trusted: bytes) -> dict[str, Any]:
     """Check a receipt's proof; return what it proves."""
     leaf, issuance = found.verify(trusted)
-    table, *parts = _parts(found.issuance.key)
+    names = {"kind": "receipt", "gateway": leaf.gateway, **_issued(found.issuance.key)}
+    return names | _explained(leaf, issuance)
+
+
+def _absence_proven(found: NoReceiptProof, trusted: bytes) -> dict[str, Any]:
+    """Check the proof that a gateway has no receipt; return what it proves."""
+    issuance = found.verify(trusted)
+    names = {"kind": "receipt", "gateway": found.gateway, **_issued(found.issuance.key)}
+    return names | {"present": False, "receipts": issuance.count}
+
+
+def _issued(key: bytes) -> dict[str, Any]:
+    """Return what an issuance is of."""
+    table, *parts = _parts(key)
     if table != "issuance" or len(parts) != 2:
         raise ProofInvalid(message="the record that it leads to is no issuance")
-    names = {"kind": "receipt", "gateway": leaf.gateway, "stream": parts[0], "epoch": parts[1]}
-    return names | _explained(leaf, issuance)
+    return {"stream": parts[0], "epoch": parts[1]}
 
 
 def _record_proven(found: Proof, trusted: bytes) -> dict[str, Any]:

@@ -2,6 +2,10 @@
 
 A proof carries its header. Whoever trusts the header's hash, from a friend, a newspaper or a
 light client, needs nothing else: hash the header, read the state root in it, walk the tree.
+
+The file is JSON that a page of code in any language can check (``docs/proofs.md``). It is read
+strictly: no other fields, only lower-case hex, so that nobody can write into a proof what its
+checker passes over and its reader believes.
 """
 
 from __future__ import annotations
@@ -18,6 +22,9 @@ from dii.ledger.tree import TreeProof, verify_absence, verify_inclusion
 FORMAT: Final = "dii/proof/1"
 MAX_BYTES: Final = 1 << 20
 """Bytes of a proof file; one of a million receipts has about 10 KB."""
+RECORD: Final = "record"
+FIELDS: Final = {"format", "kind", "header", "header_hash", "key", "value", "siblings", "other"}
+"""Of every kind; those that go beyond a record have more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class Proof:
         """Return the proof as JSON values, bytes in hex."""
         return {
             "format": FORMAT,
+            "kind": RECORD,
             "header": codec.dumps(self.header).hex(),
             "header_hash": self.header.hash.hex(),
             "key": self.key.hex(),
@@ -73,8 +81,15 @@ class Proof:
         }
 
     @classmethod
-    def from_json(cls, content: Any) -> Proof:
+    def from_json(cls, content: Any, kind: str = RECORD, *more: str) -> Proof:
         """Read a proof back.
+
+        Parameters
+        ----------
+        content
+            What was JSON.
+        kind, *more
+            Of a proof that begins with this one, and the fields that it has beside.
 
         Raises
         ------
@@ -82,24 +97,44 @@ class Proof:
             Not a proof file of this format, or it says of its header what is not so.
         """
         try:
-            if content["format"] != FORMAT:
-                raise ProofInvalid(message=f"format {content['format']!r} is not {FORMAT}")
+            if (content["format"], content["kind"]) != (FORMAT, kind):
+                raise ProofInvalid(message=f"{FORMAT}, {kind} is expected")
+            if content.keys() != FIELDS | set(more):
+                raise ProofInvalid(message="its fields are not those of its kind")
             value, other = content["value"], content["other"]
-            siblings = tuple(bytes.fromhex(text) for text in content["siblings"])
-            found = None if other is None else (bytes.fromhex(other[0]), bytes.fromhex(other[1]))
-            header = codec.loads(Header, bytes.fromhex(content["header"]))
+            siblings = unhex_all(content["siblings"])
+            found = None
+            if other is not None:
+                path, value_hash = unhex_all(other)
+                found = path, value_hash
+            header = codec.loads(Header, unhex(content["header"]))
             if content["header_hash"] != header.hash.hex():
                 raise ProofInvalid(message="its header is not the one whose hash it names")
             return cls(
                 header,
-                bytes.fromhex(content["key"]),
-                None if value is None else bytes.fromhex(value),
+                unhex(content["key"]),
+                None if value is None else unhex(value),
                 TreeProof(siblings, found),
             )
         except ProofInvalid:
             raise
-        except (KeyError, TypeError, ValueError, IndexError, DiiError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, DiiError) as error:
             raise ProofInvalid(message=f"not a proof file ({error!r})") from None
+
+
+def unhex(text: str) -> bytes:
+    """Read bytes from the one way to write them in hex; ValueError for any other."""
+    data = bytes.fromhex(text)
+    if data.hex() != text:
+        raise ValueError(f"{text[:64]!r} is not lower-case hex")
+    return data
+
+
+def unhex_all(texts: list[str]) -> tuple[bytes, ...]:
+    """Read a list of bytes in hex; TypeError for what is none."""
+    if type(texts) is not list:
+        raise TypeError("a list is expected")
+    return tuple(map(unhex, texts))
 
 
 def read_json(data: bytes) -> Any:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import html
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from textwrap import TextWrapper
-from typing import Any
+from typing import Any, Final
 
 from dii import codec, crypto
 from dii.application.records import ISSUANCES
 from dii.errors import DiiError, NoReceipt, ProofInvalid
 from dii.ledger import log
 from dii.ledger.block import Header
-from dii.ledger.proof import Proof
+from dii.ledger.proof import Proof, unhex, unhex_all
 from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf, Spec
 from dii.minting.spec import Versioned, from_spec
 from dii.network.founding import STREAM
 from dii.network.opened import Opened
 from dii.units import Currency
+
+RECEIPT: Final = "receipt"
+NO_RECEIPT: Final = "no receipt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,8 @@ class ReceiptProof:
         ProofInvalid
             Some step does not hold.
         """
-        self.issuance.verify(header_hash)
-        if self.issuance.value is None:
-            raise ProofInvalid(message="it proves that nothing was issued")
+        issuance = issuance_of(self.issuance, header_hash)
         try:
-            issuance = codec.loads(Issuance, self.issuance.value)
             leaf = codec.loads(ReceiptLeaf, self.leaf)
         except DiiError as error:
             raise ProofInvalid(message=f"it does not hold a receipt: {error}") from None
@@ -63,25 +64,105 @@ class ReceiptProof:
 
     def to_json(self) -> dict[str, Any]:
         """Return the proof as JSON values, bytes in hex."""
-        receipt = {
-            "leaf": self.leaf.hex(),
-            "index": self.index,
-            "path": [sibling.hex() for sibling in self.path],
-        }
-        return {"kind": "receipt", "receipt": receipt, **self.issuance.to_json()}
+        return self.issuance.to_json() | {"kind": RECEIPT, "receipt": self.place()}
+
+    def place(self) -> dict[str, Any]:
+        """Return the receipt and its place among the others as JSON values."""
+        path = [sibling.hex() for sibling in self.path]
+        return {"leaf": self.leaf.hex(), "index": self.index, "path": path}
 
     @classmethod
     def from_json(cls, content: Any) -> ReceiptProof:
         """Read a proof back; ProofInvalid where it is none."""
-        issuance = Proof.from_json(content)
+        issuance = Proof.from_json(content, RECEIPT, "receipt")
+        return cls.at(content["receipt"], issuance)
+
+    @classmethod
+    def at(cls, place: Any, issuance: Proof) -> ReceiptProof:
+        """Read a receipt's place back; ProofInvalid where it is none."""
         try:
-            receipt, index = content["receipt"], content["receipt"]["index"]
-            if content["kind"] != "receipt" or type(index) is not int:
+            index, path = place["index"], unhex_all(place["path"])
+            if place.keys() != {"leaf", "index", "path"} or type(index) is not int:
                 raise ProofInvalid(message="a receipt and its place among the others expected")
-            path = tuple(bytes.fromhex(text) for text in receipt["path"])
-            return cls(bytes.fromhex(receipt["leaf"]), index, path, issuance)
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(unhex(place["leaf"]), index, path, issuance)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ProofInvalid(message=f"not a receipt's proof ({error!r})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class NoReceiptProof:
+    """That a gateway has no receipt: in its place two others stand side by side.
+
+    Receipts stand in the order of gateway hashes, and an issuance says how many there are; so the
+    two neighbours, or the first or the last alone, leave no room between them.
+
+    Attributes
+    ----------
+    gateway
+        Hash of the gateway.
+    neighbours
+        The receipts before and after its place, as far as there are any.
+    issuance
+        Proof of the state entry that holds the root of all receipts.
+    """
+
+    gateway: bytes
+    neighbours: tuple[ReceiptProof, ...]
+    issuance: Proof
+
+    def verify(self, header_hash: bytes) -> Issuance:
+        """Check everything up to a trusted header hash; return the issuance without it.
+
+        Raises
+        ------
+        ProofInvalid
+            Some step does not hold.
+        """
+        issuance = issuance_of(self.issuance, header_hash)
+        before, after = [-1], [issuance.count]
+        for one in self.neighbours:
+            leaf, _ = one.verify(header_hash)
+            if leaf.gateway == self.gateway or one.issuance != self.issuance:
+                raise ProofInvalid(message="the gateway has a receipt, or this is of another epoch")
+            (before if leaf.gateway < self.gateway else after).append(one.index)
+        if max(before) + 1 != min(after) or len(self.gateway) != 20:
+            raise ProofInvalid(message="there is room for the receipt")
+        return issuance
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the proof as JSON values, bytes in hex."""
+        places = [one.place() for one in self.neighbours]
+        more = {"kind": NO_RECEIPT, "gateway": self.gateway.hex(), "neighbours": places}
+        return self.issuance.to_json() | more
+
+    @classmethod
+    def from_json(cls, content: Any) -> NoReceiptProof:
+        """Read a proof back; ProofInvalid where it is none."""
+        issuance = Proof.from_json(content, NO_RECEIPT, "gateway", "neighbours")
+        try:
+            places, gateway = content["neighbours"], unhex(content["gateway"])
+        except (TypeError, ValueError) as error:
+            raise ProofInvalid(message=f"no gateway's hash ({error!r})") from None
+        if type(places) is not list or len(places) > 2:
+            raise ProofInvalid(message="at most two neighbours expected")
+        return cls(gateway, tuple(ReceiptProof.at(place, issuance) for place in places), issuance)
+
+
+def issuance_of(proof: Proof, header_hash: bytes) -> Issuance:
+    """Check the proof of an issuance's record, and return the issuance.
+
+    Raises
+    ------
+    ProofInvalid
+        Some step does not hold, or it proves something else.
+    """
+    proof.verify(header_hash)
+    if proof.value is None:
+        raise ProofInvalid(message="it proves that nothing was issued")
+    try:
+        return codec.loads(Issuance, proof.value)
+    except DiiError as error:
+        raise ProofInvalid(message=f"it does not hold an issuance: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -212,22 +293,40 @@ def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> 
     """
     issuance = network.issued(epoch, stream)
     hashed = network.home.gateway(gateway)
-    where = "FROM receipts WHERE epoch = ? AND stream = ?"
-    found = network.view.index.query(
-        f"SELECT position {where} AND gateway = ?", (epoch, stream, hashed)
-    )
-    if not found:
+    gateways, leaves = _receipts(network, epoch, stream)
+    index = bisect_left(gateways, hashed)
+    if hashed not in gateways[index : index + 1]:
         raise NoReceipt(gateway=gateway, epoch=epoch, stream=stream)
-    (index,) = found[0]
-    rows = network.view.index.query(f"SELECT leaf {where} ORDER BY position", (epoch, stream))
-    leaves = [leaf for (leaf,) in rows]
-    data = leaves[index]
-    leaf = codec.loads(ReceiptLeaf, data)
-    path = log.prove(leaves, index)
-    proof = ReceiptProof(data, index, path, network.prove(ISSUANCES, stream, epoch))
+    leaf = codec.loads(ReceiptLeaf, leaves[index])
+    issued = network.prove(ISSUANCES, stream, epoch)
+    proof = ReceiptProof(leaves[index], index, log.prove(leaves, index), issued)
     name = network.home.names("gateway").get(hashed, hashed.hex())
     operator = network.home.label(leaf.payee)
     return Receipt(name, operator, stream, epoch, leaf, issuance, network.currency, proof)
+
+
+def no_receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> NoReceiptProof:
+    """Return the proof that a gateway has no receipt, which does not hold where it has one.
+
+    Raises
+    ------
+    NotYetSettled, UnknownName
+        Nothing was issued yet, or no gateway goes by this name.
+    """
+    network.issued(epoch, stream)
+    hashed = network.home.gateway(gateway)
+    gateways, leaves = _receipts(network, epoch, stream)
+    place, issued = bisect_left(gateways, hashed), network.prove(ISSUANCES, stream, epoch)
+    around = range(max(place - 1, 0), min(place + 1, len(leaves)))
+    neighbours = [ReceiptProof(leaves[at], at, log.prove(leaves, at), issued) for at in around]
+    return NoReceiptProof(hashed, tuple(neighbours), issued)
+
+
+def _receipts(network: Opened, epoch: int, stream: str) -> tuple[list[bytes], list[bytes]]:
+    """Return the gateways and leaves of an issuance's receipts, in their order."""
+    query = "SELECT gateway, leaf FROM receipts WHERE epoch = ? AND stream = ? ORDER BY position"
+    rows = network.view.index.query(query, (epoch, stream))
+    return [gateway for gateway, _ in rows], [leaf for _, leaf in rows]
 
 
 def describe(

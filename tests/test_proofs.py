@@ -1,0 +1,331 @@
+"""Proofs that travel: each kind holds elsewhere, nothing forged does, and two checkers agree."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from dii import Network, codec, load, minting
+from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS, ISSUANCES, SUPPLY, TABLES
+from dii.cli import app, check
+from dii.cli.screen import plain
+from dii.crypto import format_address
+from dii.errors import ProofInvalid
+from dii.ledger import log
+from dii.ledger.block import Header
+from dii.ledger.proof import Proof
+from dii.ledger.state import State
+from dii.minting import Issuance, ReceiptLeaf, Spec
+from dii.network.receipt import NoReceiptProof, ReceiptProof, no_receipt
+from tests.require import ROOT
+
+CHECKER = ROOT / "docs" / "check_proof.py"
+PAGE = runpy.run_path(str(CHECKER))
+"""The page of Python that anybody can check proofs with, read once."""
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    """A network with two epochs settled, in one of which uplinks name no gateway."""
+    names = ("registry.json", "uplinks.jsonl", "statuses.csv")
+    with Network.create("ttn", seed=7, allocations={"bob": "500 TTC"}) as opened:
+        opened.ingest(load(*(ROOT / "data" / name for name in names)))
+        opened.run(epochs=2)
+        yield opened
+
+
+def between(network: Network, epoch: int, place: float) -> str:
+    """Return the hash of no gateway, between the receipts of an epoch: 0 lies before all."""
+    hashes = [leaf.gateway for leaf in leaves(network, epoch)]
+    if place == 1:
+        return (b"\xff" * 20).hex()
+    return (int.from_bytes(hashes[int(place * len(hashes))]) + 1).to_bytes(20).hex()
+
+
+def leaves(network: Network, epoch: int) -> list[ReceiptLeaf]:
+    query = "SELECT leaf FROM receipts WHERE epoch = ? ORDER BY position"
+    return [codec.loads(ReceiptLeaf, leaf) for (leaf,) in network.view.index.query(query, (epoch,))]
+
+
+def receipt_at(network: Network, place: int) -> Any:
+    return network.receipt(leaves(network, 1)[place].gateway.hex(), 1).proof
+
+
+MADE: dict[str, Callable[[Network], Any]] = {
+    "account": lambda net: net.prove(ACCOUNTS, net.home.address("bob")),
+    "no account": lambda net: net.prove(ACCOUNTS, bytes(range(20))),
+    "no forward": lambda net: net.prove(FORWARDS, net.home.address("bob")),
+    "gateway": lambda net: net.prove(GATEWAYS, leaves(net, 1)[7].gateway),
+    "no gateway": lambda net: net.prove(GATEWAYS, bytes(range(20))),
+    "issuance": lambda net: net.prove(ISSUANCES, "main", 1),
+    "supply": lambda net: net.prove(SUPPLY),
+    "receipt": lambda net: receipt_at(net, 20),
+    "first receipt": lambda net: receipt_at(net, 0),
+    "last receipt": lambda net: receipt_at(net, -1),
+    "no receipt": lambda net: no_receipt(net, between(net, 1, 0.5), 1),
+    "no receipt at the beginning": lambda net: no_receipt(net, between(net, 1, 0), 1),
+    "no receipt at the end": lambda net: no_receipt(net, between(net, 1, 1), 1),
+}
+"""One of every kind of proof."""
+
+
+@pytest.fixture(scope="module")
+def files(network: Network) -> dict[str, str]:
+    """What ``dii proof make`` writes, by kind."""
+    return {
+        kind: json.dumps(make(network).to_json(), indent=1) + "\n" for kind, make in MADE.items()
+    }
+
+
+def ours(data: bytes, header: bytes) -> dict[str, Any] | None:
+    """Return what ``dii proof check`` says is proven, or None."""
+    try:
+        return dict(plain(check.proven(data, header)[0]))
+    except ProofInvalid:
+        return None
+
+
+def theirs(data: bytes, header: bytes) -> dict[str, Any] | None:
+    """Return what the page of Python says is proven, or None."""
+    try:
+        proven: dict[str, Any] = PAGE["check"](data, header)
+    except Exception:  # noqa: BLE001 - as its main does
+        return None
+    return proven
+
+
+def agreed(data: bytes, header: bytes) -> bool:
+    """Return the verdict of both."""
+    verdict = theirs(data, header) is not None
+    assert (ours(data, header) is not None) is verdict
+    return verdict
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_every_kind_of_proof_holds_elsewhere_with_nothing_of_ours(
+    kind: str, network: Network, files: dict[str, str], tmp_path: Path
+) -> None:
+    path, header = tmp_path / "a.proof", network.header().hash
+    path.write_text(files[kind])
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", CHECKER, path, header.hex()],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    printed, proven = json.loads(run.stdout), ours(files[kind].encode(), header)
+    assert proven is not None
+    assert printed["holds"] is True
+    assert (printed["chain"], printed["height"]) == (network.genesis.hash.hex(), network.height)
+    # Every value that both print is the same, and they print the same things.
+    renamed = {"dust_before": "carried", "root": None, "dust_after": None, "key": None}
+    for name, value in printed.items():
+        ours_ = renamed.get(name, name)
+        if ours_ in proven and name not in {"rule", "policy", "owners"}:
+            assert proven[ours_] == value, name
+    said = {"present", "balance", "owners", "amount", "weight", "payee", "metrics", "receipts"}
+    if proven["kind"] == "receipt" and "amount" in proven:
+        said -= {"present"}
+    assert said & proven.keys() == said & printed.keys() - ({"metrics"} & {proven["kind"]})
+    assert ("no " in kind) is (printed.get("present") is False)
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_the_page_refuses_in_one_line_what_was_changed(
+    kind: str, network: Network, files: dict[str, str], tmp_path: Path
+) -> None:
+    path, header = tmp_path / "a.proof", network.header().hash.hex()
+    middle = files[kind].index('"key"') + 20
+    path.write_text(files[kind][:middle] + files[kind][middle:].swapcase())
+    for file, hash_ in ((path, header), (tmp_path / "none", header), (path, ""), (path, "x")):
+        run = subprocess.run(
+            [sys.executable, "-I", "-S", CHECKER, file, hash_], capture_output=True, text=True
+        )
+        assert (run.returncode, run.stdout) == (1, "")
+        assert run.stderr.startswith("NOT PROVEN: ")
+        assert run.stderr.count("\n") == 1
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(list(MADE)), st.data())
+def test_no_byte_of_a_proof_can_be_changed(
+    network: Network, files: dict[str, str], kind: str, data: st.DataObject
+) -> None:
+    header, whole = network.header().hash, files[kind].encode()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != whole[at]))
+    changed = whole[:at] + bytes([byte]) + whole[at + 1 :]
+    # A space more or less is no change: the two files are one JSON document.
+    if agreed(changed, header):
+        assert json.loads(changed) == json.loads(whole)
+        assert bytes([byte, whole[at]]).isspace()
+
+
+def ways(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to everything in a JSON document."""
+    if isinstance(content, dict | list):
+        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            yield (*path, key)
+            yield from ways(value, (*path, key))
+
+
+SOMETHING = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 2**70), st.floats(), st.text(max_size=3),
+    st.binary(max_size=33).map(bytes.hex), st.lists(st.none(), max_size=1),
+    st.dictionaries(st.sampled_from(["leaf", "key"]), st.none(), max_size=1),
+)  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(list(MADE)), st.sampled_from(list(MADE)), st.data())
+def test_no_field_of_a_proof_can_be_changed_left_out_or_added(
+    network: Network, files: dict[str, str], kind: str, donor: str, data: st.DataObject
+) -> None:
+    header, whole, other = network.header().hash, files[kind], json.loads(files[donor])
+    content = json.loads(whole)
+    *way, last = data.draw(st.sampled_from(list(ways(content))))
+    inner: Any = content
+    for step in way:
+        inner, other = inner[step], other[step] if donor == kind else other
+    match data.draw(st.sampled_from(["change", "drop", "add", "repeat", "transplant"])):
+        case "change":
+            inner[last] = data.draw(SOMETHING)
+        case "drop":
+            del inner[last]
+        case "add" if isinstance(inner, dict):
+            inner[data.draw(st.text(max_size=5))] = data.draw(SOMETHING)
+        case "repeat" if isinstance(inner, list):
+            inner.insert(last, inner[last])
+        case _ if last in other if isinstance(other, dict) else False:
+            inner[last] = other[last]
+    changed = json.dumps(content).encode()
+    if agreed(changed, header):
+        assert json.dumps(content) == json.dumps(json.loads(whole))
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_a_proof_holds_under_its_own_header_only(
+    kind: str, network: Network, files: dict[str, str]
+) -> None:
+    data, header = files[kind].encode(), network.header()
+    assert agreed(data, header.hash)
+    assert not agreed(data, header.previous)
+    assert not agreed(data, bytes(32))
+
+
+def test_the_page_knows_the_fields_of_the_records() -> None:
+    records = {table.name: table.record for table in TABLES} | {"receipt": ReceiptLeaf}
+    for name, names in PAGE["RECORDS"].items():
+        assert names.split() == [field.name for field in fields(records[name])], name
+        amounts = {field.name for field in fields(records[name]) if field.type == "Amount"}
+        assert amounts == PAGE["AMOUNTS"] & set(names.split()), name
+
+
+@given(st.binary(min_size=20, max_size=20))
+def test_the_page_writes_addresses_as_we_do(address: bytes) -> None:
+    assert PAGE["address"](address) == format_address(address)
+
+
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**64), 2**64 - 1), st.binary(), st.text()),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=9,
+)
+
+
+@given(values)
+def test_the_page_reads_what_the_codec_writes(value: Any) -> None:
+    def frozen(value: Any) -> Any:
+        return tuple(map(frozen, value)) if isinstance(value, list) else value
+
+    assert PAGE["decode"](codec.encode(frozen(value))) == value
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=12))
+def test_the_page_reads_nothing_that_the_codec_refuses(data: bytes) -> None:
+    def verdict(read: Callable[[bytes], Any]) -> bool:
+        try:
+            read(data)
+        except Exception:  # noqa: BLE001 - each has its own
+            return False
+        return True
+
+    assert verdict(PAGE["decode"]) is verdict(codec.decode)
+
+
+# --- the absence of a receipt --------------------------------------------------------------------
+
+HASH = st.binary(min_size=20, max_size=20)
+
+
+def issued(gateways: list[bytes]) -> tuple[list[ReceiptProof], Proof, bytes]:
+    """Return the receipts of some gateways, the proof of their issuance, and its header's hash."""
+    leaves = [codec.dumps(ReceiptLeaf(one, bytes(20), 1, 1, 0, ())) for one in gateways]
+    spec = Spec("Uptime", 1, ())
+    issuance = Issuance(
+        "main", spec, spec, (), 1, 1, 0, 0, 1, 0, 0, len(leaves), log.root_of(leaves)
+    )
+    state = State()
+    state.put(ISSUANCES, issuance, "main", 3)
+    state.put(SUPPLY, codec.loads(SUPPLY.record, codec.encode((b"\1", b""))))
+    state.commit()
+    zero = bytes(32)
+    header = Header(1, zero, 1, 1, zero, state.committed_root, zero, zero, bytes(20))
+    key = ISSUANCES.key("main", 3)
+    proof = Proof(header, key, state.get_bytes(key), state.prove_key(key))
+    receipts = [
+        ReceiptProof(leaf, at, log.prove(leaves, at), proof) for at, leaf in enumerate(leaves)
+    ]
+    return receipts, proof, header.hash
+
+
+@settings(max_examples=50)
+@given(st.sets(HASH, max_size=4), st.data())
+def test_a_gateway_has_no_receipt_exactly_if_neighbours_can_be_found_that_prove_it(
+    others: set[bytes], data: st.DataObject
+) -> None:
+    gateways = sorted(others)
+    gateway = data.draw(st.one_of(HASH, st.sampled_from(gateways or [bytes(20)])))
+    receipts, proof, header = issued(gateways)
+    pairs = [(), *((one,) for one in receipts), *((a, b) for a in receipts for b in receipts)]
+    absent = [NoReceiptProof(gateway, pair, proof) for pair in pairs]
+    held = [agreed(json.dumps(one.to_json()).encode(), header) for one in absent]
+    assert any(held) is (gateway not in gateways)
+
+
+def test_neighbours_of_another_epoch_prove_nothing(network: Network) -> None:
+    header, gateway = network.header().hash, between(network, 1, 0.5)
+    one, other = (no_receipt(network, gateway, epoch) for epoch in (1, 0))
+    one.verify(header)
+    mixed = dataclasses.replace(one, neighbours=(one.neighbours[0], other.neighbours[1]))
+    with pytest.raises(ProofInvalid):
+        mixed.verify(header)
+
+
+def test_absence_is_what_make_makes_where_there_is_no_receipt(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Network.create(seed=7, home=home, rule=minting.Uptime()) as network:
+        network.ingest(load(ROOT / "data" / "registry.json", ROOT / "data" / "statuses.csv"))
+        network.run(epochs=1)
+        header, most = network.header().hash, leaves(network, 0)[0].gateway
+    first = (int.from_bytes(most) - 1).to_bytes(20).hex()
+    path = tmp_path / "a.proof"
+    words = ["proof", "make", "receipt", first, "--epoch", "0", "-o", path, "--home", home]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert "that there is none" in result.stdout
+    proven = ours(path.read_bytes(), header)
+    assert proven is not None
+    assert (proven["gateway"], proven["present"]) == (first, False)
+    assert len(json.loads(path.read_text())["neighbours"]) == 1
