@@ -174,7 +174,10 @@ class _Compiler(Expressions):
             self.fault(function, f"{function.name} may end without a result", hint)
         if self.deepest > MAX_FRAMES:
             self.fault(function, f"{function.name} nests too deep, with all that it calls")
+        hook = "on_epoch" if "on_epoch" in function.marks else ""
         return Compiled(
+            "init" if function.name == "init" else hook or ("external" if function.marks else ""),
+            "payable" in function.marks,
             cost + len(self.locals) // 8,
             run,
             (None,) * (len(self.locals) - len(function.parameters)),

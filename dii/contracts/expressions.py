@@ -234,7 +234,7 @@ class Expressions:
             return self.fault(node, f"there is no {sides}", "two ints, or + of two of one type")
         if kind == INT:
             self.cost += gas.DIVIDE if op in ("//", "%") else 0
-            return do.arithmetic(op, left[0], right[0]), INT
+            return do.ARITHMETIC[op](left[0], right[0]), INT
         self.cost += gas.SIZED
         return do.join(left[0], right[0], 8 if isinstance(kind, ListOf) else 1), kind
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -19,13 +20,6 @@ from dii.errors import Reverted
 
 Weigh = Callable[[Any], int]
 
-ARITHMETIC: Final[dict[str, Callable[[int, int], int]]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "//": operator.floordiv,
-    "%": operator.mod,
-}
 ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -40,20 +34,57 @@ def _overflow() -> Reverted:
     return Reverted(message="an int has at most 256 bits")
 
 
-def arithmetic(op: str, left: Run, right: Run) -> Run:
-    """Return ``left op right`` of two ints."""
-    function, divides = ARITHMETIC[op], op in ("//", "%")
-
-    def calculate(frame: Frame) -> int:
-        number, by = left(frame), right(frame)
-        if divides and not by:
-            raise Reverted(message="division by zero")
-        number = function(number, by)
+def _add(left: Run, right: Run) -> Run:
+    def run(frame: Frame) -> int:
+        number: int = left(frame) + right(frame)
         if LEAST <= number <= MOST:
             return number
         raise _overflow()
 
-    return calculate
+    return run
+
+
+def _subtract(left: Run, right: Run) -> Run:
+    def run(frame: Frame) -> int:
+        number: int = left(frame) - right(frame)
+        if LEAST <= number <= MOST:
+            return number
+        raise _overflow()
+
+    return run
+
+
+def _multiply(left: Run, right: Run) -> Run:
+    def run(frame: Frame) -> int:
+        number: int = left(frame) * right(frame)
+        if LEAST <= number <= MOST:
+            return number
+        raise _overflow()
+
+    return run
+
+
+def _divide(function: Callable[[int, int], int], left: Run, right: Run) -> Run:
+    def run(frame: Frame) -> int:
+        number, by = left(frame), right(frame)
+        if not by:
+            raise Reverted(message="division by zero")
+        number = function(number, by)
+        if number <= MOST:
+            return number
+        raise _overflow()
+
+    return run
+
+
+ARITHMETIC: Final[dict[str, Callable[[Run, Run], Run]]] = {
+    "+": _add,
+    "-": _subtract,
+    "*": _multiply,
+    "//": partial(_divide, operator.floordiv),
+    "%": partial(_divide, operator.mod),
+}
+"""Of ints. The three that are everywhere have their operator written out: a third quicker."""
 
 
 def negate(operand: Run) -> Run:
@@ -91,11 +122,21 @@ def join(left: Run, right: Run, item: int) -> Run:
     return run
 
 
+QUICK: Final[dict[str, Callable[[Run, Run], Run]]] = {
+    "==": lambda a, b: lambda f: a(f) == b(f),
+    "!=": lambda a, b: lambda f: a(f) != b(f),
+    "<": lambda a, b: lambda f: a(f) < b(f),
+    "<=": lambda a, b: lambda f: a(f) <= b(f),
+    ">": lambda a, b: lambda f: a(f) > b(f),
+    ">=": lambda a, b: lambda f: a(f) >= b(f),
+}
+
+
 def compare(op: str, left: Run, right: Run, weigh: Weigh | None) -> Run:
     """Return ``left op right``, charged by the lesser weight."""
     function = ORDER[op]
     if weigh is None:
-        return lambda frame: function(left(frame), right(frame))
+        return QUICK[op](left, right)
 
     def run(frame: Frame) -> bool:
         first, second = left(frame), right(frame)

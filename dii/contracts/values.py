@@ -70,12 +70,12 @@ def form(kind: Type) -> Form:
 def _pack_int(value: Any) -> bytes:
     if type(value) is not int or not LEAST <= value <= MOST:
         raise ValueError("an int of at most 256 bits is expected")
-    return value.to_bytes((value + (value < 0)).bit_length() // 8 + 1, "big", signed=True)
+    return value.to_bytes((value + (value < 0)).bit_length() // 8 + 1, signed=True)
 
 
 def _unpack_int(wire: Value) -> int:
     if type(wire) is bytes and 1 <= len(wire) <= 32:
-        value = int.from_bytes(wire, "big", signed=True)
+        value = int.from_bytes(wire) if wire[0] < 0x80 else int.from_bytes(wire, signed=True)
         if len(wire) == (value + (value < 0)).bit_length() // 8 + 1:
             return value
     raise ValueError("an int in its fewest bytes, at most 32, is expected")
@@ -85,12 +85,16 @@ _HEADS: Final = tuple(codec.encode(bytes(size))[: 1 + (size > 23)] for size in r
 
 
 def _dump_int(_: Machine, value: int) -> bytes:
-    size = (value + (value < 0)).bit_length() // 8 + 1
-    return _HEADS[size] + value.to_bytes(size, "big", signed=True)
+    if value >= 0:  # the sign's bit is among the bytes and clear; keyword arguments take time
+        size = value.bit_length() // 8 + 1
+        return _HEADS[size] + value.to_bytes(size)
+    raw = _pack_int(value)
+    return _HEADS[len(raw)] + raw
 
 
 def _load_int(_: Machine, raw: bytes) -> int:
-    return int.from_bytes(raw[1 if len(raw) < 25 else 2 :], "big", signed=True)
+    raw = raw[1:] if len(raw) < 25 else raw[2:]
+    return int.from_bytes(raw) if raw[0] < 0x80 else int.from_bytes(raw, signed=True)
 
 
 def _exactly(kind: type) -> Callable[[Any], Any]:
@@ -158,7 +162,7 @@ def _list(item: Form) -> Form:
     def load(machine: Machine, raw: bytes) -> Any:
         count = raw[0] & 31
         if count > 23:
-            count = int.from_bytes(raw[1 : 1 + (1 << count - 24)], "big")
+            count = int.from_bytes(raw[1 : 1 + (1 << count - 24)])
         machine.make(len(raw) + 2 * gas.ITEM * count)
         machine.take(gas.ITEM * count // gas.CODE)
         value = codec.decode(raw)

@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from dii.codec import Value
 from dii.contracts import gas
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_FRAMES: Final = 360
 """Frames of Python in which compiled code may nest; its leaves and the host have 40 more."""
+LIGHT: Final = 60
+"""Frames that are there for whoever calls at all; looking would take longer than a transfer."""
 SHALLOW: Final = 200
 """Frames of a caller below which there is room for a contract under the usual limit of 1,000."""
 STACK: Final = 1 << 24
@@ -75,8 +77,7 @@ class Machine:
         self.take(size // gas.COPY)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What a call gave, and the gas it used."""
 
     value: Any
@@ -85,26 +86,28 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A function ready to run: what entering costs, its body, and its empty locals.
+    """A function ready to run.
 
-    ``effects`` tells whether it changes anything, ``frames`` how deep it nests.
+    Attributes
+    ----------
+    door
+        Who may call it: ``external``, ``init``, ``on_epoch``, or nobody outside.
+    payable
+        Whether it takes money.
+    cost, run, blank, readers
+        What entering costs, its body, its empty locals, what reads its arguments.
+    effects, frames
+        Whether it changes anything; how many frames of Python it nests.
     """
 
+    door: str
+    payable: bool
     cost: int
     run: Run
     blank: tuple[None, ...]
     readers: tuple[Callable[[Value], Any], ...]
     effects: bool
     frames: int
-
-
-def door(function: Function) -> str:
-    """Return who may call a function: ``init``, ``on_epoch``, ``external``, or nobody outside."""
-    if function.name == "init":
-        return "init"
-    if "on_epoch" in function.marks:
-        return "on_epoch"
-    return "external" if function.marks else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ class Program:
         gas_limit
             Gas that it may use.
         by
-            The :func:`door` that the caller has: ``external``, ``init`` or ``on_epoch``.
+            The door that the caller has: ``external``, ``init`` or ``on_epoch``.
 
         Raises
         ------
@@ -179,24 +182,23 @@ class Program:
             used.
         """
         values = self.check_arguments(function, arguments)
-        signature, compiled = self.functions[function], self.compiled[function]
-        if door(signature) != by:
-            raise BadCall(function=function, message=f"it cannot be called by {by or 'anybody'}")
-        if host.value and "payable" not in signature.marks:
+        compiled = self.compiled[function]
+        if compiled.door != by:
+            raise BadCall(function=function, message=f"its door is not {by!r}")
+        if host.value and not compiled.payable:
             raise BadCall(function=function, message="it takes no money")
         machine = Machine(host, gas_limit)
-
-        def call() -> Any:
-            machine.take(compiled.cost)
-            done = compiled.run([machine, *values, *compiled.blank])
-            return None if done is None else done[0]
-
+        frame = [machine, *values, *compiled.blank]
         try:
-            value = with_room(call)
+            machine.take(compiled.cost)
+            if compiled.frames <= LIGHT:
+                done = compiled.run(frame)
+            else:
+                done = with_room(lambda: compiled.run(frame))
         except TransactionError as error:
             error.numbers["gas"] = machine.used
             raise
-        return Result(value, machine.used)
+        return Result(done and done[0], gas_limit - machine.gas)
 
 
 def with_room(call: Callable[[], T]) -> T:

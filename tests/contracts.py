@@ -1,0 +1,101 @@
+"""A world for contracts under test: in memory, with a journal for nothing but reverts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dii import codec
+from dii.contracts import tree as t
+from dii.contracts.values import form
+from dii.contracts.vm import Program, Result
+from dii.errors import InsufficientFunds, TransactionError
+
+ALICE, BOB, SELF = b"a" * 20, b"b" * 20, b"s" * 20
+
+
+@dataclass
+class World:
+    """A host over dictionaries; a call through :meth:`call` that fails leaves it as it was."""
+
+    sender: bytes = ALICE
+    value: int = 0
+    self_address: bytes = SELF
+    height: int = 7
+    time: int = 1_524_268_800
+    epoch: int = 3
+    money: int = 0
+    storage: dict[bytes, bytes] = field(default_factory=dict)
+    paid: list[tuple[bytes, int]] = field(default_factory=list)
+    events: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+    owners: dict[bytes, bytes] = field(default_factory=dict)
+    measured: dict[tuple[Any, ...], Mapping[str, int]] = field(default_factory=dict)
+    refuses: frozenset[bytes] = frozenset()
+    deepest: int = 0
+
+    def balance(self) -> int:
+        return self.money
+
+    def read(self, key: bytes, /) -> bytes | None:
+        return self.storage.get(key)
+
+    def write(self, key: bytes, value: bytes | None, /) -> None:
+        if value is None:
+            self.storage.pop(key, None)
+        else:
+            self.storage[key] = value
+
+    def pay(self, to: bytes, amount: int) -> None:
+        if to in self.refuses:
+            raise InsufficientFunds(account="a contract", balance=0, needed=amount)
+        self.money -= amount
+        self.paid.append((to, amount))
+
+    def emit(self, event: str, values: tuple[int | bool | str | bytes, ...]) -> None:
+        self.events.append((event, values))
+
+    def operator(self, gateway: bytes) -> bytes | None:
+        return self.owners.get(gateway)
+
+    def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:
+        return self.measured.get((gateway, epoch))
+
+    def usage(self, application: bytes, operator: bytes, epoch: int) -> Mapping[str, int] | None:
+        return self.measured.get((application, operator, epoch))
+
+    def call(
+        self, program: Program, function: str, *values: Any, gas: int = 10**6, by: str = "external"
+    ) -> Result:
+        """Call with Python values; what fails is taken back."""
+        before = self.money, dict(self.storage), list(self.paid), list(self.events)
+        self.money += self.value
+        try:
+            return program.run(function, wire(program, function, values), self, gas, by=by)
+        except TransactionError:
+            self.money, self.storage, self.paid, self.events = before
+            raise
+
+
+def wire(program: Program, function: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    kinds = [one.type for one in program.functions[function].parameters]
+    return tuple(form(kind).pack(value) for kind, value in zip(kinds, values, strict=True))
+
+
+def state_of(program: Program, world: World) -> dict[str, Any]:
+    """Return the state variables, maps as dictionaries."""
+    found: dict[str, Any] = {
+        one.name: {} if isinstance(one.type, t.MapOf) else form(one.type).zero
+        for one in program.contract.variables
+    }
+    kinds = {one.name: one.type for one in program.contract.variables}
+    for raw, stored in world.storage.items():
+        name, *key = codec.decode(raw)
+        kind = kinds[name]
+        if isinstance(kind, t.MapOf):
+            found[name][form(kind.key).unpack(key[0])] = form(kind.value).unpack(
+                codec.decode(stored)
+            )
+        else:
+            found[name] = form(kind).unpack(codec.decode(stored))
+    return found
