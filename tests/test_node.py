@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dii import codec
+from dii.application import Application
 from dii.application.messages import Burn, Claim, RegisterGateways, Transfer
 from dii.application.records import ACCOUNTS, SCOPES
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node, verify
@@ -268,6 +269,60 @@ def test_rebuilding_gives_the_same_tables_also_while_rows_are_buffered(tmp_path,
         assert contents(node) == contents(whole)
         node.rebuild()
         assert contents(node) == contents(whole)
+
+
+def test_readers_see_the_old_index_until_the_new_one_is_whole(home, whole, monkeypatch):
+    expected = tables(whole.index)
+    seen = []
+    with opened(home) as node:
+        once = node._catch_up
+
+        def look(app: Application) -> None:
+            once(app)
+            with closing(Index(home / INDEX_FILE, readonly=True)) as other:
+                seen.append((tables(node.index), tables(other), tables(reader.index)))
+
+        with closing(Reader(home / CHAIN_FILE, home / INDEX_FILE, GENESIS.hash)) as reader:
+            node.index.db.execute("DELETE FROM transfers")
+            node.index.db.commit()
+            old = tables(reader.index)
+            assert old != expected
+            monkeypatch.setattr(node, "_catch_up", look)
+            node.rebuild()
+            assert seen[0] == (expected, old, old)
+            assert tables(reader.index) == expected
+
+
+def test_a_rebuilding_that_is_interrupted_leaves_everything_as_it_was(home, whole, monkeypatch):
+    with opened(home) as node:
+        left = iter(range(5))
+
+        def interrupted(height: int, rows: object) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            Index.put(node.index, height, rows)
+
+        monkeypatch.setattr(node.index, "put", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            node.rebuild()
+        monkeypatch.undo()
+        assert contents(node) == contents(whole)
+        Solo(node, VALIDATOR).produce()
+        assert node.height == len(STEPS) + 1
+    check(home)
+
+
+def test_a_reader_goes_over_to_the_index_that_replaced_a_damaged_one(home, whole):
+    with closing(Reader(home / CHAIN_FILE, home / INDEX_FILE, GENESIS.hash)) as reader:
+        (home / INDEX_FILE).rename(home / "old")
+        reader.refresh()
+        (home / INDEX_FILE).write_bytes(b"no database" * 1_000)
+        with opened(home):
+            reader.refresh()
+            assert tables(reader.index) == tables(whole.index)
+            (count,) = reader.index.query("SELECT count(*) FROM pragma_database_list")
+            (name,) = reader.index.query("SELECT file FROM pragma_database_list")
+            assert (count, Path(name[0]).name) == ((1,), INDEX_FILE)
 
 
 def test_rows_that_could_not_be_written_are_written_later(tmp_path, whole):

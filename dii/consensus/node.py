@@ -102,7 +102,7 @@ class Node:
         if store.base <= self.index.height <= store.height:
             self.app.restore(self.index.height, state_at(store, self.index.height))
             try:
-                self.catch_up()
+                self._catch_up(self.app)
             except IndexMissing:  # a power cut may leave rows that contradict each other
                 self.rebuild()
         else:
@@ -114,12 +114,12 @@ class Node:
         self._debt = store.diff_bytes(newest + 1) + ROW * (store.height - newest)
         self._size = store.chunk_bytes(newest)
 
-    def catch_up(self) -> None:
+    def _catch_up(self, app: Application) -> None:
         """Execute the stored blocks that follow, and index them."""
-        for height, diff, _, raw in self.store.blocks(self.app.height + 1):
+        for height, diff, _, raw in self.store.blocks(app.height + 1):
             block = codec.loads(Block, raw)
-            result = _execute(self.app, block)
-            if encode_diff(self.app.commit()) != diff:
+            result = _execute(app, block)
+            if encode_diff(app.commit()) != diff:
                 raise BlockInvalid(height=height, message="executing it gives another state")
             self._index(block, result)
         self.index.flush()
@@ -171,11 +171,16 @@ class Node:
         self.index.put(header.height, {**result.rows, "blocks": [row]})
 
     def rebuild(self) -> None:
-        """Make the index again by executing every block; others read the old one meanwhile."""
+        """Make the index again by executing every block; others read the old one meanwhile.
+
+        What fails or is interrupted leaves the node and the old index as they were.
+        """
         base = self.store.base
+        app = Application(self.genesis)
+        app.restore(base, state_at(self.store, base))
         with self.index.remaking(base):
-            self.app.restore(base, state_at(self.store, base))
-            self.catch_up()
+            self._catch_up(app)
+        self.app = app
 
     def close(self) -> None:
         """Write what is buffered, end a snapshot that is under way, and release the files."""

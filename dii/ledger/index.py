@@ -109,8 +109,13 @@ class Index:
                 self._replace()
                 self._begin(height)
             self.height = self._reached = height
-            with self.db:
-                yield
+            try:
+                with self.db:
+                    yield
+            except BaseException:
+                self._forget()
+                self.height = self._reached = self._progress()
+                raise
 
     def _begin(self, height: int) -> None:
         self.db.execute("BEGIN IMMEDIATE")
