@@ -49,10 +49,10 @@ def _function(node: t.Function) -> Iterator[str]:
 
 def _doc(doc: str, indent: str) -> str:
     """Write a docstring on lines of its own if they read as the same, else on one with escapes."""
-    lines = doc.split("\n")
-    if len(lines) > 1 and inspect.cleandoc("\n".join([*lines, indent])) == doc:
-        shown = [lines[0], *(line and indent + line for line in lines[1:]), indent]
-        return '"""' + "\n".join(map(_escape, shown)) + '"""'
+    first, *more = doc.split("\n")
+    lines = [first, *(line and indent + line for line in more), indent]
+    if more and inspect.cleandoc("\n".join(lines)) == doc:
+        return '"""' + "\n".join(map(_escape, lines)) + '"""'
     return f'"""{_escape(doc)}"""' if doc else ""
 
 
