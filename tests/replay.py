@@ -18,6 +18,7 @@ from dii.application.messages import (
     Burn,
     Claim,
     Message,
+    RegisterApplications,
     RegisterGateways,
     Transfer,
 )
@@ -44,6 +45,7 @@ from tests.chains import (
     EPOCH,
     GAS,
     REPORTER,
+    REPORTERS,
     START,
     THIEF,
     VALIDATOR,
@@ -61,6 +63,8 @@ METRICS = {
     "main": ("online_ppm", "shapley_uplinks", "uplink_units"),
     "other": ("online_ppm", "data_units"),
 }
+USAGE = {"main": ("delivered", "lost"), "other": ()}
+REPORTERS_OF = {"main": REPORTERS[:4], "other": (REPORTER,)}
 OPERATORS = [hashlib.sha256(b"operator %d" % number).digest()[:20] for number in range(3)]
 PEOPLE = (ALICE, BOB, CAROL, THIEF)
 
@@ -76,10 +80,13 @@ def the_genesis() -> Genesis:
         stream("presence", policy=FixedEmission(100), scope="other", rest="treasury"),
     ]
     return genesis(
-        scopes=[scope(name, metrics) for name, metrics in METRICS.items()],
+        scopes=[
+            scope(name, metrics, REPORTERS_OF[name], USAGE[name])
+            for name, metrics in METRICS.items()
+        ],
         streams=streams,
         max_mint_per_epoch=30_000,
-        limits={"settle_rows": 60, "max_bindings": 50},
+        limits={"settle_rows": 60, "max_bindings": 100},
     )
 
 
@@ -106,7 +113,9 @@ class Replay:
     def talk(self) -> bytes:
         """Return what somebody says."""
         key, other = PEOPLE[self.draw(4)], PEOPLE[self.draw(4)]
-        address = [other.address, claim_address("main", OPERATORS[self.draw(3)]), bytes(20)][self.draw(3)]
+        address = [other.address, claim_address("main", OPERATORS[self.draw(3)]), bytes(20)][
+            self.draw(3)
+        ]
         match self.draw(10):
             case 0:
                 return self.say(key, Burn(self.draw(5_000)))
@@ -122,15 +131,37 @@ class Replay:
                 return self.say(key, Transfer(address, self.draw(10**6)))
 
     def report(self, name: str, epoch: int) -> list[bytes]:
-        """Return an epoch's report; now and then a value is unknown."""
-        rows = {
+        """Return what a scope's reporters say of an epoch; now and then a value is unknown.
+
+        One of several lies, and in every third epoch another stays away.
+        """
+        said = []
+        truth = self.rows(name)
+        for number, key in enumerate(REPORTERS_OF[name]):
+            if number == 1 and epoch % 3 == 2:
+                continue
+            rows = self.rows(name) if number == 3 else truth
+            used = {b"used" * 5 + one: row for one, row in rows.items()} if USAGE[name] else {}
+            messages = report(
+                epoch, rows, scope=name, metrics=METRICS[name], chunk_rows=9 - 4 * (number == 2),
+                usage={one: row[: len(USAGE[name])] for one, row in used.items()},
+                usage_columns=USAGE[name],
+            )  # fmt: skip
+            said += [self.say(key, message) for message in messages]
+        return said
+
+    def rows(self, name: str) -> dict[bytes, list[int | None]]:
+        """Draw the metrics of an epoch."""
+        return {
             gateway(number): [
                 None if self.draw(20) == 0 else self.draw(10**6) for _ in METRICS[name]
             ]
             for number in range(self.draw(2), GATEWAYS)
         }
-        messages = report(epoch, rows, scope=name, metrics=METRICS[name], chunk_rows=9)
-        return [self.say(REPORTER, message) for message in messages]
+
+    def all_say(self, name: str, message: Message) -> list[bytes]:
+        """Return one message by all reporters of a scope."""
+        return [self.say(key, message) for key in REPORTERS_OF[name]]
 
     def run(self) -> dict[str, object]:
         """Make all blocks; return what they come to."""
@@ -140,7 +171,10 @@ class Replay:
                 (gateway(number), owners[self.draw(len(owners))])
                 for number in range(first, first + 15)
             )
-            self.solo.produce([self.say(REPORTER, RegisterGateways(name, bindings))])
+            self.solo.produce(self.all_say(name, RegisterGateways(name, bindings)))
+            self.solo.produce(self.all_say(name, RegisterApplications(name, bindings)))
+        alone = tuple((gateway(number), ALICE.address) for number in (1, 2, 24))
+        self.solo.produce([self.say(REPORTERS[3], RegisterGateways("main", alone))])
         deep: codec.Value = ()
         for _ in range(codec.MAX_DEPTH - 4):
             deep = (deep,)
@@ -153,8 +187,12 @@ class Replay:
             self.solo.produce(self.report("other", epoch))
             if epoch < len(OPERATORS):
                 owner = PEOPLE[epoch].public_key
-                self.solo.produce([self.say(REPORTER, Claim("main", OPERATORS[epoch], owner))])
+                self.solo.produce(self.all_say("main", Claim("main", OPERATORS[epoch], owner)))
+            again = RegisterGateways("main", ((gateway(1 + epoch), PEOPLE[epoch % 4].address),))
+            self.solo.produce(self.all_say("main", again))
             self.solo.settle()
+        self.solo.produce((), START + (EPOCHS + 1) * EPOCH)  # for what waits for a quorum
+        self.solo.settle()
         header = self.node.header
         assert header is not None
         tables = {name: self.node.index.query(f"SELECT * FROM {name}") for name in TABLES}
