@@ -10,7 +10,8 @@ Shapes tie values to frozen dataclasses. The fields' annotations are the wire fo
 an unsigned integer below 2**64, :data:`Amount` money as minimal big-endian bytes, :data:`Address`
 20 bytes, :data:`Hash` 32 bytes, ``tuple[X, ...]`` an array, a dataclass an array of its fields,
 ``X | None`` null or X. ``Annotated[bytes, Bounds(a, b)]`` bounds a length; text, bytes and arrays
-without bounds hold at most ``MAX_LENGTH`` items.
+without bounds hold at most ``MAX_LENGTH`` items. ``Annotated[X | Y, Kinds(((1, X), (2, Y)))]`` is
+an array that begins with the number of its kind.
 """
 
 from __future__ import annotations
@@ -207,6 +208,13 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Kinds:
+    """The numbers by which a union's dataclasses travel: ``[number, field, ...]``."""
+
+    numbered: tuple[tuple[int, type], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Money:
     """Marks an int that travels as minimal big-endian bytes."""
 
@@ -313,6 +321,8 @@ def _convert(hint: Any, where: str) -> _Shape:
     if origin is Annotated:
         if isinstance(arguments[1], _Money):
             return _amount(where)
+        if isinstance(arguments[1], Kinds):
+            return _union(arguments[1].numbered, where)
         return _bounded(arguments[0], arguments[1], where)
     if origin is types.UnionType or origin is typing.Union:
         (inner,) = (_convert(item, where) for item in arguments if item is not types.NoneType)
@@ -383,6 +393,25 @@ def _fixed_tuple(converts: list[_Convert], where: str) -> _Convert:
         return tuple([convert(item) for convert, item in zip(converts, value)])
 
     return convert_items
+
+
+def _union(numbered: tuple[tuple[int, type], ...], where: str) -> _Shape:
+    kinds = dict(numbered)
+    numbers = {kind: number for number, kind in numbered}
+
+    def pack_kind(record: Any) -> Value:
+        number = numbers.get(type(record))
+        if number is None:
+            raise ShapeMismatch(shape=where, message=f"{type(record).__name__} is no kind of it")
+        return (number, *pack(record))
+
+    def unpack_kind(value: Value) -> Any:
+        number = value[0] if type(value) is tuple and value else None
+        if type(number) is not int or number not in kinds:
+            raise ShapeMismatch(shape=where, message="an array that begins with a known number")
+        return unpack(kinds[number], value[1:])
+
+    return _Shape(pack_kind, unpack_kind)
 
 
 def _amount(where: str) -> _Shape:

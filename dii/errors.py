@@ -171,6 +171,24 @@ class InvariantBroken(LedgerError):
     template = "block {height} does not conserve: {message}; nothing was committed"
 
 
+class UpgradeNeeded(LedgerError):
+    """The chain has decided on something that this release lacks; the node stops before it."""
+
+    template = (
+        "block {height} needs {what}, which this release of dii does not have: install one that"
+        " does, then start again; nothing was committed"
+    )
+
+
+class NoQuorum(LedgerError):
+    """Whoever would sign alone has too little voting power."""
+
+    template = (
+        "the keys here have {held} of {total} voting power, and a block needs more than two thirds:"
+        " it takes the keys of other validators"
+    )
+
+
 class ProofInvalid(LedgerError):
     """A proof that does not lead to the trusted hash."""
 
@@ -417,6 +435,48 @@ class BadMessage(TransactionError):
     template = "{kind}: {message}"
 
 
+class NeverFits(TransactionError):
+    """A transaction that may use more gas than a whole block has."""
+
+    code = 40
+    template = "a gas limit of {limit} fits into no block, which has {block}; lower it"
+
+
+# --- governance --------------------------------------------------------------------------------
+
+
+class GovernanceError(TransactionError):
+    """A proposal or a vote that cannot stand."""
+
+
+class NotValidator(GovernanceError):
+    """Only validators govern."""
+
+    code = 41
+    template = "{sender} is no validator; only validators propose and vote"
+
+
+class UnknownProposal(GovernanceError):
+    """No proposal of this number."""
+
+    code = 42
+    template = "there is no proposal {number}"
+
+
+class ProposalClosed(GovernanceError):
+    """A vote that comes too late."""
+
+    code = 43
+    template = "proposal {number} is {status}: votes on it no longer count"
+
+
+class BadAction(GovernanceError):
+    """An action that nobody can carry out, as it is or as the chain stands."""
+
+    code = 44
+    template = "{action}: {message}"
+
+
 # --- contracts ---------------------------------------------------------------------------------
 
 
@@ -516,6 +576,12 @@ class BadParameter(MintingError):
     """A rule or policy with a parameter out of its range."""
 
     template = "{spec}: {message}"
+
+
+class MintsTooMuch(MintingError):
+    """A policy that could pass what all streams together may mint."""
+
+    template = "stream {stream} may mint {most} an epoch, above max_mint_per_epoch {limit}"
 
 
 class NothingToCompare(MintingError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +24,10 @@ from pydantic.functional_validators import AfterValidator
 
 from dii import codec, crypto, minting
 from dii.codec import Value
-from dii.errors import DiiError, GenesisError, MetricNotReported
+from dii.errors import DiiError, GenesisError, MetricNotReported, MintsTooMuch
 from dii.minting.spec import Spec, from_spec
 from dii.telemetry.schema import METRICS, USAGE
-from dii.units import MAX_AMOUNT, SECOND, UNIT_PREFIX, Currency, to_microseconds
+from dii.units import MAX_AMOUNT, PPM, SECOND, UNIT_PREFIX, Currency, to_microseconds
 
 MAX_BYTES: Final = 1 << 24
 """Bytes of a genesis file; 100,000 opening balances fit."""
@@ -50,7 +51,15 @@ def _public_key(text: str) -> str:
     return text
 
 
-_Name = Annotated[str, Field(min_length=1, max_length=41, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,40}$"
+"""What streams and scopes may be called."""
+MAX_SCOPES: Final = 64
+MAX_STREAMS: Final = 64
+MAX_VALIDATORS: Final = 128
+MAX_POWER: Final = 2**40
+MAX_GAS_PRICE: Final = 10**12
+
+_Name = Annotated[str, Field(pattern=NAME)]
 _Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 _Count = Annotated[int, Field(ge=1, le=2**32)]
 _AddressText = Annotated[str, AfterValidator(_address)]
@@ -87,7 +96,7 @@ class ValidatorSection(_Part):
     """Who orders and signs blocks, and with what voting power."""
 
     public_key: _KeyText
-    power: Annotated[int, Field(ge=1, le=2**40)] = 1
+    power: Annotated[int, Field(ge=1, le=MAX_POWER)] = 1
 
 
 class ScopeSection(_Part):
@@ -162,6 +171,17 @@ class Limits(_Part):
     """Of the same, in all that a scope's contracts may reserve for each epoch."""
 
 
+class GovernanceSection(_Part):
+    """What no vote can change: how long decisions take, and what the treasury gets at most."""
+
+    delay_seconds: Annotated[int, Field(ge=0, le=10 * 366 * 86_400)] = 7 * 86_400
+    """From a decision to its effect."""
+    voting_seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86_400)] = 14 * 86_400
+    """After which a proposal that has not passed expires."""
+    max_treasury_ppm: Annotated[int, Field(ge=0, le=PPM)] = 200_000
+    """Of ``max_mint_per_epoch``: what an epoch may mint to the treasury as the rest of streams."""
+
+
 class Genesis(_Part):
     """A validated genesis.
 
@@ -175,15 +195,16 @@ class Genesis(_Part):
     start: datetime
     epoch_seconds: Annotated[int, Field(ge=60, le=31 * 86_400)] = 86_400
     report_window_seconds: Annotated[int, Field(ge=1, le=31 * 86_400)] = 86_400
-    gas_price: Annotated[int, Field(ge=0, le=10**12)] = 1
+    gas_price: Annotated[int, Field(ge=0, le=MAX_GAS_PRICE)] = 1
     max_mint_per_epoch: _Amount
     laboratory: bool = False
     currency: CurrencySection = CurrencySection()
     limits: Limits = Limits()
+    governance: GovernanceSection = GovernanceSection()
     accounts: list[AccountSection] = []
-    validators: Annotated[list[ValidatorSection], Field(min_length=1, max_length=128)]
-    scopes: Annotated[list[ScopeSection], Field(min_length=1, max_length=64)]
-    streams: Annotated[list[StreamSection], Field(max_length=64)] = []
+    validators: Annotated[list[ValidatorSection], Field(min_length=1, max_length=MAX_VALIDATORS)]
+    scopes: Annotated[list[ScopeSection], Field(min_length=1, max_length=MAX_SCOPES)]
+    streams: Annotated[list[StreamSection], Field(max_length=MAX_STREAMS)] = []
 
     @classmethod
     def load(cls, path: Path) -> Genesis:
@@ -251,26 +272,16 @@ class Genesis(_Part):
         if stream.rest not in (None, "treasury", *later):
             message = f"{stream.rest!r} is neither treasury nor a later stream of {stream.scope}"
             raise GenesisError(field=f"{field}.rest", message=message)
+        rule, policy = stream.rule.spec, stream.policy.spec
         try:
-            rule = from_spec(stream.rule.spec, minting.RULES)
-            rule.check()
-            policy = from_spec(stream.policy.spec, minting.POLICIES)
-            policy.check()
+            check_stream(stream.name, rule, policy, self.max_mint_per_epoch)
+            check_metrics(stream.name, rule, stream.scope, scopes[stream.scope].metrics)
+        except MetricNotReported:
+            raise
+        except MintsTooMuch as error:
+            raise GenesisError(field=f"{field}.policy", message=str(error)) from None
         except DiiError as error:
             raise GenesisError(field=field, message=str(error)) from None
-        for metric in rule.needs:
-            given = scopes[stream.scope].metrics
-            if metric not in given:
-                raise MetricNotReported(
-                    stream=stream.name,
-                    rule=stream.rule.name,
-                    metric=metric,
-                    scope=stream.scope,
-                    given=", ".join(given),
-                )
-        if policy.most > self.max_mint_per_epoch:
-            message = f"may mint {policy.most}, above max_mint_per_epoch {self.max_mint_per_epoch}"
-            raise GenesisError(field=f"{field}.policy", message=message)
 
     @cached_property
     def hash(self) -> bytes:
@@ -303,6 +314,30 @@ class Genesis(_Part):
         content = self.model_dump(exclude_none=True)
         content["start"] = self.start.astimezone(UTC)
         return tomli_w.dumps(content)
+
+
+def check_stream(name: str, rule: Spec, policy: Spec, most: int) -> None:
+    """Refuse a stream that no chain can have whose epochs mint at most so much.
+
+    Raises
+    ------
+    UnknownVersion, Overflow, BadParameter, MintsTooMuch
+        What is wrong with its rule or policy.
+    """
+    from_spec(rule, minting.RULES).check()
+    made = from_spec(policy, minting.POLICIES)
+    made.check()
+    if made.most > most:
+        raise MintsTooMuch(stream=name, most=made.most, limit=most)
+
+
+def check_metrics(stream: str, rule: Spec, scope: str, given: Collection[str]) -> None:
+    """Refuse a rule that needs a metric which its scope does not give: MetricNotReported."""
+    for metric in from_spec(rule, minting.RULES).needs:
+        if metric not in given:
+            raise MetricNotReported(
+                stream=stream, rule=rule.name, metric=metric, scope=scope, given=", ".join(given)
+            )
 
 
 def _named(error: ValidationError, *within: str) -> GenesisError:

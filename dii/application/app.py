@@ -7,7 +7,9 @@ makes durable.
 
 What a block records of a transaction is a code. Undecodable bytes, bad signatures, nonces out of
 order, expiry and uncovered fees change nothing; any other failure is undone, pays its gas and
-takes its nonce. Free are only reporters' duties that succeed within their allowance.
+takes its nonce. Free are only the duties of reporters and validators that succeed within their
+allowance. Who has such a duty need not have money, so one that fails may go unpaid: it takes its
+nonce and is counted, and after ``MAX_UNPAID`` of them in an epoch duties are like anything else.
 """
 
 from __future__ import annotations
@@ -19,19 +21,30 @@ from typing import Final, NamedTuple
 
 from dii import crypto
 from dii.application import bank, gas
-from dii.application.context import Context
+from dii.application.context import Context, duty_of, epoch_at
+from dii.application.governance import enact, powers
 from dii.application.handlers import DUTY, HANDLERS
-from dii.application.messages import Message, ReportChunk, from_value
+from dii.application.messages import (
+    Message,
+    Propose,
+    ReportChunk,
+    ReportManifest,
+    Vote,
+    from_value,
+)
 from dii.application.records import (
     ACCOUNTS,
     CHAIN,
     CONTRACTS,
+    DUTIES,
+    REPORTS,
     SCOPES,
     STREAMS,
     SUPPLY,
     VALIDATORS,
     Account,
     Chain,
+    Report,
     Scope,
     Stream,
     Supply,
@@ -44,20 +57,26 @@ from dii.errors import (
     Expired,
     FeeUncovered,
     InvariantBroken,
+    NeverFits,
     NonceMismatch,
     OutOfGas,
     TooManyPending,
     TransactionError,
+    UnknownVersion,
+    UpgradeNeeded,
 )
 from dii.genesis import TREASURY, Genesis
 from dii.ledger import transaction
 from dii.ledger.state import Diff, State
 from dii.ledger.transaction import Transaction
 from dii.ledger.tree import TreeProof
-from dii.units import SECOND
+from dii.units import PPM, SECOND
 
 MAX_REMEMBERED: Final = 1 << 26
 """Bytes of checked transactions remembered between check, proposal and execution."""
+
+MAX_UNPAID: Final = 16
+"""Failed duties of an account in an epoch that nobody need pay for."""
 
 
 class TxResult(NamedTuple):
@@ -99,6 +118,15 @@ class _Known:
 
 
 @dataclass(slots=True)
+class _Waiting:
+    """What of one account waits: transactions; chunks among them, and chunks they announce."""
+
+    count: int = 0
+    chunks: int = 0
+    announced: int = 0
+
+
+@dataclass(slots=True)
 class _Block:
     """Work in progress on one block."""
 
@@ -135,8 +163,9 @@ class Application:
         self.init_chain()
         self._known: dict[bytes, _Known | TransactionError] = {}
         self._remembered = 0
-        self._waiting: dict[bytes, int] = {}
-        self._finalized: tuple[int, list[bytes]] | None = None
+        self._waiting: dict[bytes, _Waiting] = defaultdict(_Waiting)
+        self._epoch: int | None = None  # of the last block; unknown where none was executed yet
+        self._finalized: tuple[int, int, list[bytes]] | None = None
 
     # --- consensus ----------------------------------------------------------------------------
 
@@ -155,8 +184,8 @@ class Application:
         """Say whether a transaction may wait for a block.
 
         Admits an account's next nonces only, up to the limit of pending ones, and only where the
-        balance covers the gas that all of them may use. A reporter's duty needs no balance, and
-        the chunks of a report are not counted against the limit.
+        balance covers the gas that all of them may use. A duty needs no balance, unless too many
+        have failed, and the announced chunks of a report are not held against the limit.
         """
         try:
             known = self._verified([wire])[0]
@@ -165,7 +194,10 @@ class Application:
             self._admit(known)
         except TransactionError as error:
             return TxResult(error.code, str(error))
-        self._waiting[known.tx.sender] = self._waiting.get(known.tx.sender, 0) + 1
+        waiting, message = self._waiting[known.tx.sender], known.message
+        waiting.count += 1
+        waiting.chunks += isinstance(message, ReportChunk)
+        waiting.announced += _announced(message)
         return TxResult(0)
 
     def prepare_proposal(self, wires: Sequence[bytes], max_bytes: int) -> list[bytes]:
@@ -216,22 +248,30 @@ class Application:
         ------
         InvariantBroken
             Money would appear or vanish: a defect, fatal to the node.
+        UpgradeNeeded
+            The chain has decided on something that this release lacks; fatal, too.
         """
         self.state.discard()
         block = _Block(height, time)
         chain = self._chain()
+        if chain.gas_schedule not in gas.VERSIONS:
+            raise UpgradeNeeded(height=height, what=f"gas schedule {chain.gas_schedule}")
         checked = self._verified(wires)
         results = [
             self._deliver(block, chain, position, known) for position, known in enumerate(checked)
         ]
         if block.fees:
             bank.credit(self.state, TREASURY, block.fees)
-        settle(self.state, chain, height, time, block.emit)
+        updates = enact(self.state, chain, height, time, block.emit)
+        try:
+            settle(self.state, chain, height, time, block.emit)
+        except UnknownVersion as error:  # an older release than the one that enacted it
+            raise UpgradeNeeded(height=height, what=error.numbers["spec"]) from error
         self._check_conservation(height)
         app_hash = self.state.root()
-        self._finalized = height, list(wires)
+        self._finalized = height, epoch_at(chain, time), list(wires)
         changed = app_hash != self.state.committed_root
-        return BlockResult(results, app_hash, changed, dict(block.rows))
+        return BlockResult(results, app_hash, changed, dict(block.rows), updates)
 
     def restore(self, height: int, state: State) -> None:
         """Take the state after a block as stored or as others gave it, instead of executing."""
@@ -240,7 +280,7 @@ class Application:
     def commit(self) -> Diff:
         """Make the finalized block the state to go on from; return what changed."""
         assert self._finalized is not None
-        self.height, wires = self._finalized
+        self.height, self._epoch, wires = self._finalized
         self._finalized = None
         for wire in wires:
             if self._known.pop(wire, None) is not None:
@@ -284,22 +324,43 @@ class Application:
         """Apply the rules for waiting; see :meth:`check_tx`."""
         chain, tx = self._chain(), known.tx
         account = bank.account(self.state, tx.sender)
-        waiting = self._waiting.get(tx.sender, 0)
+        queue = self._waiting.get(tx.sender, _Waiting())
+        waiting = queue.count
         if tx.nonce != account.nonce + waiting:
             raise NonceMismatch(
                 sender=format_address(tx.sender), got=tx.nonce, expected=account.nonce + waiting
             )
         self._check_bounds(known, self.height + 1)
-        duty = isinstance(known.message, DUTY) and self._is_reporter(known)
-        # Chunks follow their manifest in one go; their number is bounded by it.
-        if waiting >= chain.pending and not (duty and isinstance(known.message, ReportChunk)):
+        duty = self._on_duty(known, self._epoch)
+        if waiting >= chain.pending and not (duty and self._is_awaited(known, queue)):
             raise TooManyPending(sender=format_address(tx.sender), pending=waiting)
         if not duty:
             self._check_fee(chain, account, known, waiting + 1)
+        if tx.gas_limit > chain.block_gas:
+            raise NeverFits(limit=tx.gas_limit, block=chain.block_gas)
 
-    def _is_reporter(self, known: _Known) -> bool:
-        scope = self.state.get(SCOPES, getattr(known.message, "scope", ""))
-        return scope is not None and known.tx.sender in scope.reporters
+    def _on_duty(self, known: _Known, epoch: int | None) -> bool:
+        """Tell whether the sender may say this without money, in an epoch that may be unknown."""
+        message, sender = known.message, known.tx.sender
+        if not isinstance(message, DUTY):
+            return False
+        if isinstance(message, Propose | Vote):
+            entitled = sender in powers(self.state)
+        else:
+            scope = self.state.get(SCOPES, message.scope)
+            entitled = scope is not None and sender in scope.reporters
+        if not entitled or epoch is None:
+            return entitled
+        return duty_of(self.state, sender, epoch).failures < MAX_UNPAID
+
+    def _is_awaited(self, known: _Known, queue: _Waiting) -> bool:
+        """Tell whether it is a chunk that a manifest, in the state or waiting, has announced."""
+        message = known.message
+        if not isinstance(message, ReportChunk):
+            return False
+        report = self.state.get(REPORTS, message.scope, message.epoch, known.tx.sender)
+        announced = queue.announced + (_announced(report) - report.received if report else 0)
+        return queue.chunks < announced
 
     def _check_bounds(self, known: _Known, height: int) -> None:
         tx = known.tx
@@ -312,14 +373,19 @@ class Application:
     def _check_fee(self, chain: Chain, account: Account, known: _Known, times: int = 1) -> int:
         fee = known.tx.gas_limit * chain.gas_price
         if account.balance < fee * times:
-            raise FeeUncovered(
-                sender=format_address(known.tx.sender),
-                balance=account.balance,
-                gas_limit=known.tx.gas_limit,
-                gas_price=chain.gas_price,
-                fee=fee * times,
-            )
+            raise self._uncovered(chain, account, known, times)
         return fee
+
+    def _uncovered(
+        self, chain: Chain, account: Account, known: _Known, times: int = 1
+    ) -> FeeUncovered:
+        return FeeUncovered(
+            sender=format_address(known.tx.sender),
+            balance=account.balance,
+            gas_limit=known.tx.gas_limit,
+            gas_price=chain.gas_price,
+            fee=known.tx.gas_limit * chain.gas_price * times,
+        )
 
     # --- execution ----------------------------------------------------------------------------
 
@@ -351,7 +417,9 @@ class Application:
             )
         self._check_bounds(known, block.height)
         # A duty is tried before anything is paid: it is free if it succeeds within its allowance.
-        held = 0 if isinstance(known.message, DUTY) else self._check_fee(chain, account, known)
+        epoch = epoch_at(chain, block.time)
+        duty = self._on_duty(known, epoch)
+        held = 0 if duty else self._check_fee(chain, account, known)
         meter = gas.Meter(tx.gas_limit)
         meter.charge(gas.intrinsic(len(tx.wire)))
         rows: list[tuple[str, tuple[object, ...]]] = []
@@ -370,11 +438,13 @@ class Application:
             rows.clear()
             balance = account.balance
         fee = 0 if free else meter.used * chain.gas_price
-        if balance < fee:
+        if balance < fee:  # only a duty's: everything else has been covered
             state.revert(mark)
-            if error is not None:
-                raise error  # why a duty failed says more than that nobody could pay for it
-            self._check_fee(chain, replace(account, balance=balance), known)
+            rows.clear()
+            error = error or self._uncovered(chain, replace(account, balance=balance), known)
+            used = duty_of(state, tx.sender, epoch)
+            state.put(DUTIES, replace(used, failures=used.failures + 1), tx.sender)
+            balance, fee = account.balance, 0
         state.put(ACCOUNTS, Account(balance - fee, tx.nonce + 1), tx.sender)
         block.fees += fee
         for table, row in rows:
@@ -410,16 +480,27 @@ class Application:
             raise InvariantBroken(height=height, message=message)
 
 
+def _announced(what: Message | Report) -> int:
+    """Return how many chunks a manifest, or the report that it began, announces."""
+    if isinstance(what, ReportManifest | Report):
+        return len(what.chunks) + len(what.usage_chunks)
+    return 0
+
+
 def write_genesis(state: State, genesis: Genesis) -> None:
     """Write the records that a genesis describes into an empty state."""
-    limits = genesis.limits
+    limits, rules = genesis.limits, genesis.governance
     chain = Chain(
         genesis=genesis.hash,
         start=genesis.start_time,
         epoch_length=genesis.epoch_length,
         report_window=genesis.report_window_seconds * SECOND,
         gas_price=genesis.gas_price,
+        gas_schedule=min(gas.VERSIONS),
         max_mint_per_epoch=genesis.max_mint_per_epoch,
+        max_treasury_per_epoch=genesis.max_mint_per_epoch * rules.max_treasury_ppm // PPM,
+        governance_delay=rules.delay_seconds * SECOND,
+        voting_period=rules.voting_seconds * SECOND,
         block_bytes=limits.block_bytes,
         block_gas=limits.block_gas,
         settle_rows=limits.settle_rows,

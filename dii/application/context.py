@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dii.application import bank, gas
 from dii.application.records import (
@@ -88,8 +88,15 @@ class Context:
 
     def spend_allowance(self, bindings: int) -> bool:
         """Use up free bindings of this epoch; False where they do not suffice."""
-        duty = self.state.get(DUTIES, self.sender, self.epoch) or Duty(0)
+        duty = duty_of(self.state, self.sender, self.epoch)
         if duty.bindings + bindings > self.chain.max_bindings:
             return False
-        self.state.put(DUTIES, Duty(duty.bindings + bindings), self.sender, self.epoch)
+        self.state.put(DUTIES, replace(duty, bindings=duty.bindings + bindings), self.sender)
         return True
+
+
+def duty_of(state: State, account: bytes, epoch: int) -> Duty:
+    """Return what an account has used of its free allowance in an epoch; -1 counts as epoch 0."""
+    used = state.get(DUTIES, account)
+    current = max(0, epoch)
+    return used if used is not None and used.epoch == current else Duty(current, 0, 0)

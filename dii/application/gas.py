@@ -10,7 +10,8 @@ from typing import Final
 
 from dii.errors import OutOfGas
 
-VERSION: Final = 1
+VERSIONS: Final = frozenset({1})
+"""The schedules that this release has. The state says which is in force; a node without it stops."""
 
 TRANSACTION: Final = 1_000
 """A signature check, a nonce and a fee."""
@@ -19,9 +20,9 @@ BYTE: Final = 2
 NEW_ACCOUNT: Final = 2_000
 """An account that is never deleted."""
 BINDING: Final = 500
-"""A gateway's key in the state."""
-REPORT_ROW: Final = 50
-"""Checking one row of a chunk."""
+"""A key in the state: of a gateway, of a proposal."""
+REPORT_BYTE: Final = 2
+"""Checking a byte of a chunk's rows; due before they are looked at."""
 
 
 class Meter:

@@ -20,6 +20,7 @@ from dii.application.bindings import (
 )
 from dii.application.context import Context
 from dii.application.contracts import call, deploy, refuse_contract, top_up
+from dii.application.governance import propose, vote
 from dii.application.messages import (
     AssignGateway,
     Burn,
@@ -27,12 +28,14 @@ from dii.application.messages import (
     Claim,
     Deploy,
     Message,
+    Propose,
     RegisterApplications,
     RegisterGateways,
     ReportChunk,
     ReportManifest,
     TopUp,
     Transfer,
+    Vote,
 )
 from dii.application.reports import report_chunk, report_manifest
 from dii.errors import BadMessage
@@ -71,7 +74,17 @@ HANDLERS: Final[dict[type[Message], Callable[[Context, Any], bool]]] = {
     Deploy: deploy,
     Call: call,
     TopUp: top_up,
+    Propose: propose,
+    Vote: vote,
 }
 
-DUTY: Final = (RegisterGateways, RegisterApplications, Claim, ReportManifest, ReportChunk)
+DUTY: Final = (
+    RegisterGateways,
+    RegisterApplications,
+    Claim,
+    ReportManifest,
+    ReportChunk,
+    Propose,
+    Vote,
+)
 """Messages that are free for those whose duty they are, when they succeed."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from dii import codec
+from dii.application.actions import Action
 from dii.application.records import MAX_CHUNKS, ChunkBytes
 from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey, Value
 from dii.contracts.tree import MAX_BYTES as MAX_CODE
@@ -143,6 +144,21 @@ class TopUp:
     amount: Amount
 
 
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """A validator proposes an action."""
+
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """A validator approves a proposal, or does not; its latest vote counts."""
+
+    proposal: int
+    approve: bool
+
+
 Message = (
     Transfer
     | Burn
@@ -155,6 +171,8 @@ Message = (
     | Deploy
     | Call
     | TopUp
+    | Propose
+    | Vote
 )
 
 KINDS: Final[dict[int, type[Message]]] = {
@@ -169,6 +187,8 @@ KINDS: Final[dict[int, type[Message]]] = {
     16: Deploy,
     17: Call,
     18: TopUp,
+    32: Propose,
+    33: Vote,
 }
 """Wire number of each kind; 16 to 31 are kept for contracts, 32 to 47 for governance."""
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from dii.application.actions import Action
 from dii.application.pages import MAX_BYTES
-from dii.codec import Address, Amount, Bounds, Hash, Name
+from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey
 from dii.contracts.tree import MAX_BYTES as MAX_CODE
 from dii.ledger.state import Table
 from dii.minting import Issuance, Spec
@@ -32,8 +33,13 @@ class Chain:
         Microseconds.
     gas_price
         Smallest units a gas.
-    max_mint_per_epoch
-        Constitutional: the most that all streams together mint in an epoch.
+    gas_schedule
+        Version of the prices in :mod:`dii.application.gas`.
+    max_mint_per_epoch, max_treasury_per_epoch
+        Constitutional: the most that all streams together mint in an epoch, and of that to the
+        treasury as what is left of pools.
+    governance_delay, voting_period
+        Constitutional; microseconds.
     """
 
     genesis: Hash
@@ -41,7 +47,11 @@ class Chain:
     epoch_length: int
     report_window: int
     gas_price: int
+    gas_schedule: int
     max_mint_per_epoch: Amount
+    max_treasury_per_epoch: Amount
+    governance_delay: int
+    voting_period: int
     block_bytes: int
     block_gas: int
     settle_rows: int
@@ -226,16 +236,86 @@ class EpochPages:
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """How much of its free allowance a reporter has used in an epoch."""
+    """How much of its free allowance an account has used in the latest epoch in which it did.
 
+    ``failures`` are duties that failed and that it could not pay for.
+    """
+
+    epoch: int
     bindings: int
+    failures: int
 
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """What all streams together have minted for an epoch; held against the constitutional limit."""
+    """What all streams together have minted for an epoch; held against constitutional limits.
+
+    ``treasury`` is what of it went to the treasury as the rest of pools.
+    """
 
     amount: Amount
+    treasury: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a validator wants to be done, and how it stands.
+
+    Attributes
+    ----------
+    opened
+        Block time, microseconds.
+    votes
+        (validator's address, whether it approves), the latest of each.
+    outcome
+        ``open`` (also when its time is over), ``passed``, ``enacted`` or ``failed``.
+    acts
+        Once passed, the time from which the next block carries it out.
+    """
+
+    action: Action
+    proposer: Address
+    opened: int
+    votes: tuple[tuple[Address, bool], ...]
+    outcome: Name
+    acts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """How many proposals were made, and (time, number) of those that are to be carried out."""
+
+    proposals: int
+    due: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The number of a validator's latest proposal that cost nothing."""
+
+    proposal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Numbers of the proposals that wait for an epoch of a scope, in the order they act."""
+
+    proposals: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why a gateway earns nothing, as a hash, and the first epoch in which it does again."""
+
+    evidence: Hash
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """(public key, power) of validators that are to change at the end of the next block."""
+
+    powers: tuple[tuple[PublicKey, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +479,7 @@ USAGE_PAGES: Final = Table("usage", Chunk)
 EPOCH_PAGES: Final = Table("pages", EpochPages)
 """(scope, epoch) -> what these pages hold."""
 DUTIES: Final = Table("duty", Duty)
-"""(reporter, epoch) -> allowance used."""
+"""(account) -> allowance used."""
 MINTED: Final = Table("minted", Minted)
 """(epoch) -> minted by all streams."""
 CURSORS: Final = Table("cursor", Cursor)
@@ -418,9 +498,22 @@ HOOKS: Final = Table("hook", Hook)
 """(scope, contract) -> reservation, while it is awake."""
 RESERVED: Final = Table("reserved", Reserved)
 """(scope) -> sum of its reservations."""
+PROPOSALS: Final = Table("proposal", Proposal)
+"""(number) -> proposal, for good."""
+AGENDA: Final = Table("agenda", Agenda)
+"""() -> what governance has to do."""
+LATEST: Final = Table("latest", Latest)
+"""(validator's address) -> its latest free proposal."""
+SCHEDULE: Final = Table("schedule", Schedule)
+"""(scope, epoch) -> changes that act from this epoch on."""
+DENIED: Final = Table("denied", Denial)
+"""(scope, gateway) -> why, in the epoch that settles next."""
+UPDATES: Final = Table("updates", Updates)
+"""() -> the last block's changes of validators."""
 
 TABLES: Final = (
     CHAIN, SUPPLY, ACCOUNTS, FORWARDS, VALIDATORS, SCOPES, COMING, STREAMS, GATEWAYS, APPLICATIONS,
     NAMINGS, LAPSES, QUEUE, REPORTS, CHUNKS, PAGES, USAGE_PAGES, EPOCH_PAGES, DUTIES, MINTED,
-    CURSORS, TURNS, ISSUANCES, CODES, CONTRACTS, STORAGE, HOOKS, RESERVED,
+    CURSORS, TURNS, ISSUANCES, CODES, CONTRACTS, STORAGE, HOOKS, RESERVED, PROPOSALS, AGENDA,
+    LATEST, SCHEDULE, DENIED, UPDATES,
 )  # fmt: skip

@@ -26,7 +26,7 @@ def report_manifest(context: Context, message: ReportManifest) -> bool:
     if earlier is not None:
         if earlier.counts(scope):
             raise _duplicate(context, message)
-        context.meter.charge(gas.REPORT_ROW * earlier.received)
+        context.meter.charge(gas.BINDING * earlier.received)
     parts = (
         ("metrics", message.rows, message.columns, message.chunks, scope.metrics),
         ("usage", message.usage_rows, message.usage, message.usage_chunks, scope.usage),
@@ -69,8 +69,8 @@ def report_chunk(context: Context, message: ReportChunk) -> bool:
     if crypto.sha256(message.data) != hashes[number]:
         raise _bad(message, f"not the announced chunk {report.received}")
     columns = [names[name] for name in known]
+    context.meter.charge(gas.REPORT_BYTE * len(message.data))
     page = pages.check(message.data, columns, last, width, scope=message.scope, epoch=message.epoch)
-    context.meter.charge(gas.REPORT_ROW * page.rows)
     rows += page.rows
     if rows > announced or (number + 1 == len(hashes) and rows != announced):
         raise _bad(message, f"{rows} rows where {announced} are announced")

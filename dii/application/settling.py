@@ -35,7 +35,6 @@ from dii.application.records import (
     CHUNKS,
     COMING,
     CURSORS,
-    DUTIES,
     EPOCH_PAGES,
     GATEWAYS,
     ISSUANCES,
@@ -55,6 +54,7 @@ from dii.application.records import (
     Stream,
     Turn,
 )  # fmt: skip
+from dii.application.streams import apply_streams
 from dii.genesis import TREASURY
 from dii.ledger.log import LogBuilder
 from dii.ledger.state import State
@@ -174,6 +174,7 @@ class _Step:
         waited = self.now >= end + self.chain.report_window
         if len(whole) < (2 * scope.liars + 1 if waited else len(scope.reporters)):
             return False
+        apply_streams(self.state, self.name, epoch)
         plans = []
         for name in scope_streams(self.state, self.name):
             stream = self.state.get(STREAMS, name)
@@ -237,12 +238,13 @@ class _Step:
         return PAGE_COST
 
     def _mintable(self, scope: Scope) -> int:
-        minted = self.state.get(MINTED, scope.next_epoch) or Minted(0)
+        minted = self.state.get(MINTED, scope.next_epoch) or Minted(0, 0)
         return min(self.chain.max_mint_per_epoch - minted.amount, bank.mintable(self.state))
 
-    def _mint(self, scope: Scope, amount: int) -> None:
-        minted = self.state.get(MINTED, scope.next_epoch) or Minted(0)
-        self.state.put(MINTED, Minted(minted.amount + amount), scope.next_epoch)
+    def _mint(self, scope: Scope, amount: int, treasury: int = 0) -> None:
+        was = self.state.get(MINTED, scope.next_epoch) or Minted(0, 0)
+        minted = Minted(was.amount + amount, was.treasury + treasury)
+        self.state.put(MINTED, minted, scope.next_epoch)
         bank.mint(self.state, amount)
 
     def _receipts(self, scope: Scope, cursor: Cursor, plan: Plan, stream: Stream) -> int:
@@ -294,9 +296,11 @@ class _Step:
         divided = _due(from_spec(plan.rule, RULES), cursor)
         rest = cursor.pool - max(0, divided - cursor.dust) if plan.rest is not None else 0
         if plan.rest == "treasury":
-            rest = min(rest, self._mintable(scope))  # another scope may have minted meanwhile
+            minted = self.state.get(MINTED, epoch) or Minted(0, 0)
+            room = self.chain.max_treasury_per_epoch - minted.treasury
+            rest = min(rest, room, self._mintable(scope))  # another scope may have minted meanwhile
         if rest and plan.rest == "treasury":
-            self._mint(scope, rest)
+            self._mint(scope, rest, treasury=rest)
             bank.credit(self.state, TREASURY, rest)
         elif rest and plan.rest is not None:
             rests = (*rests, (plan.rest, rest))
@@ -382,9 +386,6 @@ class _Step:
         scope = state.get(COMING, self.name) or scope
         state.delete(COMING, self.name)
         state.put(SCOPES, replace(scope, next_epoch=epoch + 1), self.name)
-        for (reporter, at), _ in list(state.items(DUTIES)):
-            if int(at) <= epoch:  # of an epoch that has ended nothing is left to be free
-                state.delete(DUTIES, reporter, at)
         if all(other.next_epoch > epoch for _, other in state.items(SCOPES)):
             state.delete(MINTED, epoch)
 

@@ -1,20 +1,26 @@
-"""Solo: one validator orders and signs every block; the engine of a notebook.
+"""Solo: one process orders and signs every block; the engine of a notebook.
 
-There is nobody to agree with, so a block is decided when it is signed. Time is the caller's (the
-telemetry's, in a notebook), never the wall clock's: the same calls make the same chain, byte for
-byte. It runs through the same verbs as every other engine.
+There is nobody to agree with, so a block is decided when it is signed. Where governance has added
+validators, it signs with every one of their keys that it can find, and says so where these have no
+more than two thirds of the voting power. Time is the caller's (the telemetry's, in a notebook),
+never the wall clock's: the same calls make the same chain, byte for byte. It runs through the same
+verbs as every other engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dii import crypto
 from dii.application import BlockResult
-from dii.consensus.node import Node, validators_hash
+from dii.consensus.node import Node, validators, validators_hash
+from dii.errors import NoQuorum
 from dii.ledger.block import SIGN_DOMAIN, VERSION, Block, Commit, Header, transactions_root
 from dii.ledger.state import uncollected
 from dii.units import SECOND
+
+Find = Callable[[bytes], crypto.SigningKey | None]
+"""Takes a public key."""
 
 
 class Solo:
@@ -24,13 +30,16 @@ class Solo:
     ----------
     node
         The node to drive.
-    key
-        The only validator's key.
+    *keys
+        Keys of validators, or of who may become one.
+    find
+        Looks for a validator's key, by its public key, where it is not among ``keys``.
     """
 
-    def __init__(self, node: Node, key: crypto.SigningKey) -> None:
+    def __init__(self, node: Node, *keys: crypto.SigningKey, find: Find | None = None) -> None:
         self.node = node
-        self._key = key
+        self._keys: dict[bytes, crypto.SigningKey | None] = {key.public_key: key for key in keys}
+        self._find = find
 
     @property
     def time(self) -> int:
@@ -54,8 +63,14 @@ class Solo:
         -------
         placed, result
             The transactions that the block holds, and what became of them.
+
+        Raises
+        ------
+        NoQuorum
+            More than two thirds of the voting power are needed to sign.
         """
         app, last = self.node.app, self.node.header
+        signers = self._signers()
         with uncollected():
             chosen = tuple(app.prepare_proposal(wires, self.node.genesis.limits.block_bytes))
         header = Header(
@@ -67,10 +82,26 @@ class Solo:
             app_hash=app.info()[1],
             transactions=transactions_root(chosen),
             validators=validators_hash(app.state),
-            proposer=self._key.address,
+            proposer=signers[0].address,
         )
-        commit = Commit(self._key.public_key, self._key.sign(SIGN_DOMAIN + header.hash))
-        return chosen, self.node.execute(Block(header, (commit,), chosen))
+        message = SIGN_DOMAIN + header.hash
+        commits = tuple(Commit(key.public_key, key.sign(message)) for key in signers)
+        return chosen, self.node.execute(Block(header, commits, chosen))
+
+    def _signers(self) -> list[crypto.SigningKey]:
+        """Return the keys of those validators of the next block that sign here."""
+        powers = validators(self.node.app.state)
+        found = {}
+        for public_key, power in powers:
+            if public_key not in self._keys:
+                self._keys[public_key] = self._find(public_key) if self._find else None
+            key = self._keys[public_key]
+            if key is not None:
+                found[key] = power
+        held, total = sum(found.values()), sum(power for _, power in powers)
+        if 3 * held <= 2 * total:
+            raise NoQuorum(held=held, total=total)
+        return list(found)
 
     def settle(self) -> None:
         """Add empty blocks, a second apart, until one changes nothing.

@@ -41,6 +41,8 @@ TABLES: Final = {
     " code BLOB",
     "events": "height INTEGER, position INTEGER, contract BLOB, event TEXT, details TEXT",
     "gateways": "height INTEGER, gateway BLOB, scope TEXT, owner BLOB, epoch INTEGER",
+    "governance": "height INTEGER, proposal INTEGER, event TEXT, validator BLOB, time INTEGER,"
+    " detail TEXT",
 }
 """Every table and its columns. Amounts are of the smallest unit; times microseconds since 1970."""
 

@@ -484,7 +484,7 @@ class Network(Opened):
         limit = gas.intrinsic(size) + gas.NEW_ACCOUNT
         limit += gas.BINDING * (1 + len(getattr(message, "bindings", ())))
         if isinstance(message, ReportChunk):
-            limit += gas.REPORT_ROW * (MAX_BYTES // 20)
+            limit += gas.REPORT_BYTE * MAX_BYTES
         return transaction.sign(
             key,
             self.genesis.hash,

@@ -225,6 +225,11 @@ class Home:
         keys = [(name, address, SigningKey.derive(self.seed, name)) for name, address in known]
         return {name: key.public_key for name, address, key in keys if key.address == address}
 
+    def key_of(self, public_key: bytes) -> SigningKey | None:
+        """Return the key that belongs to a public key, if it is here."""
+        names = {public: name for name, public in self.public_keys().items()}
+        return self.key(names[public_key]) if public_key in names else None
+
     def _key_path(self, name: str) -> Path:
         assert self.folder is not None
         return self.folder / KEYS / f"{name}.json"

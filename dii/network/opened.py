@@ -65,7 +65,8 @@ class Opened:
             self._node = Node(genesis, folder)
             # In a laboratory every key follows from the seed, even if its name was erased.
             laboratory = self.home.seed is not None
-            self._solo = Solo(self._node, self.home.key("validator", create=laboratory))
+            key = self.home.key("validator", create=laboratory)
+            self._solo = Solo(self._node, key, find=self.home.key_of)
             for name in reporter_names(len(genesis.scopes[0].reporters)):
                 self.home.key(name, create=laboratory)
             last = self._node.header

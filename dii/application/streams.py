@@ -1,0 +1,105 @@
+"""Decided changes of what an epoch's settling follows: streams, and gateways denied.
+
+Nothing acts backwards. A decision acts from the first epoch that begins after it, but epochs
+before that may settle much later: an outage delays them. So what is decided waits in the state
+under the scope and the epoch from which it acts, and is applied when that scope begins to settle
+that epoch. What the decisions come to can be told at any time (:func:`planned`), and every new one
+is checked against that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from dii.application import bank
+from dii.application.actions import DenyGateway, RemoveStream, SetStream
+from dii.application.records import (
+    DENIED,
+    PROPOSALS,
+    SCHEDULE,
+    STREAMS,
+    Denial,
+    Schedule,
+    Stream,
+)
+from dii.genesis import TREASURY
+from dii.ledger.state import State
+
+Change = SetStream | RemoveStream | DenyGateway
+"""What waits for an epoch."""
+
+
+def schedule(state: State, scope: str, epoch: int, number: int) -> None:
+    """Have a proposal's change wait for an epoch of a scope."""
+    waiting = state.get(SCHEDULE, scope, epoch) or Schedule(())
+    state.put(SCHEDULE, Schedule((*waiting.proposals, number)), scope, epoch)
+
+
+def scheduled(state: State, *scope: str) -> Iterator[tuple[int, Change]]:
+    """Yield (epoch, change) of what waits, in a scope's order."""
+    for (_, epoch), waiting in state.items(SCHEDULE, *scope):
+        for number in waiting.proposals:
+            proposal = state.get(PROPOSALS, number)
+            assert proposal is not None
+            assert isinstance(epoch, int)
+            assert isinstance(proposal.action, Change)
+            yield epoch, proposal.action
+
+
+def planned(state: State, scope: str) -> dict[str, Stream]:
+    """Return a scope's streams as they are to be once all that waits has acted."""
+    streams = current(state, scope)
+    for _, change in scheduled(state, scope):
+        amend(streams, change)
+    return streams
+
+
+def amend(streams: dict[str, Stream], change: Change) -> None:
+    """Apply a change to a scope's streams: a new one comes last, a changed one keeps its place."""
+    if isinstance(change, SetStream):
+        new = Stream(0, change.scope, change.rule, change.policy, change.rest, 0)
+        was = streams.get(change.name)
+        position = 1 + max((one.position for one in streams.values()), default=-1)
+        streams[change.name] = (
+            replace(new, position=was.position, dust=was.dust)
+            if was
+            else replace(new, position=position)
+        )
+    elif isinstance(change, RemoveStream):
+        streams.pop(change.name, None)
+
+
+def apply_streams(state: State, scope: str, epoch: int) -> None:
+    """Apply what waits for an epoch as its settling begins; a removed stream's dust is spent."""
+    before = current(state, scope)
+    after = dict(before)
+    for at, change in list(scheduled(state, scope)):
+        if at <= epoch:
+            amend(after, change)
+            if isinstance(change, DenyGateway):
+                denial = Denial(change.evidence, change.until)
+                state.put(DENIED, denial, scope, change.gateway)
+            state.delete(SCHEDULE, scope, at)
+    for name in before.keys() - after.keys():
+        state.delete(STREAMS, name)
+    for name, stream in after.items():
+        if stream != before.get(name):
+            state.put(STREAMS, stream, name)
+    freed = sum(one.dust for one in before.values()) - sum(one.dust for one in after.values())
+    if freed:
+        bank.credit(state, TREASURY, freed)
+    for (_, gateway), denial in list(state.items(DENIED, scope)):
+        if denial.until <= epoch:
+            state.delete(DENIED, scope, gateway)
+
+
+def denied(state: State, scope: str) -> frozenset[bytes]:
+    """Return the gateways that earn nothing in the epoch of a scope that settles."""
+    found = (gateway for (_, gateway), _ in state.items(DENIED, scope))
+    return frozenset(one for one in found if isinstance(one, bytes))
+
+
+def current(state: State, scope: str) -> dict[str, Stream]:
+    """Return a scope's streams as the epoch that settles next may still find them."""
+    return {str(name): one for (name,), one in state.items(STREAMS) if one.scope == scope}
