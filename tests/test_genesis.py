@@ -236,6 +236,13 @@ BAD: dict[str, tuple[str, dict[str, object]]] = {
         "scopes.0.reporters.0",
         {"scopes": [scope() | {"reporters": [MISTYPED]}]},
     ),
+    "reporter twice": ("scopes.0", {"scopes": [scope(reporters=(REPORTER, REPORTER))]}),
+    "more reporters than 64": (
+        "scopes.0.reporters",
+        {"scopes": [scope() | {"reporters": [format_address(bytes([n] * 20)) for n in range(65)]}]},
+    ),
+    "unknown usage": ("scopes.0", {"scopes": [scope(usage=("beauty",))]}),
+    "usage out of order": ("scopes.0", {"scopes": [scope(usage=("lost", "delivered"))]}),
     "scope without metrics": ("scopes.0.metrics", {"scopes": [scope(metrics=())]}),
     "unknown metric": ("scopes.0", {"scopes": [scope(metrics=("online_ppm", "beauty"))]}),
     "metric twice": ("scopes.0", {"scopes": [scope(metrics=("uplinks", "uplinks"))]}),
