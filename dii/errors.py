@@ -280,6 +280,12 @@ class NoReceipt(NetworkError):
     template = "gateway {gateway} has no receipt in epoch {epoch} of stream {stream}"
 
 
+class BadMonth(NetworkError):
+    """A text that is no calendar month."""
+
+    template = "cannot read {text!r} as a month; write it like 2018-04"
+
+
 class Refused(NetworkError):
     """A transaction that the chain refused."""
 
