@@ -120,10 +120,11 @@ class ChainHost:
         bank.debit(self.state, self.self_address, amount)
         bank.credit(self.state, to, amount)
         self.put_row("transfers", (self.position, "contract", self.self_address, to, amount))
+        self.put_row("events", happened(self.position, self.self_address, "pays", amount, to))
 
     def emit(self, event: str, values: tuple[int | bool | str | bytes, ...]) -> None:
         """Note an event for the index."""
-        self.put_row("events", (self.position, self.self_address, event, shown(values)))
+        self.put_row("events", (self.position, self.self_address, True, event, shown(values)))
 
     def operator(self, gateway: bytes) -> bytes | None:
         """Return whose a gateway is in the current epoch."""
@@ -148,6 +149,13 @@ def _known(found: Mapping[str, int | None] | None) -> Mapping[str, int] | None:
 def shown(values: tuple[int | bool | str | bytes, ...]) -> str:
     """Return an event's values as the index keeps them: JSON, bytes as ``0x…``."""
     return json.dumps([f"0x{one.hex()}" if isinstance(one, bytes) else one for one in values])
+
+
+def happened(
+    position: int, contract: bytes, event: str, *values: int | str | bytes
+) -> tuple[object, ...]:
+    """Return the row of what the chain notes of a contract, beside what it tells itself."""
+    return position, contract, False, event, shown(values)
 
 
 def refuse_contract(state: State, to: bytes) -> None:
@@ -188,7 +196,7 @@ def deploy(context: Context, message: Deploy) -> bool:
     bank.debit(state, sender, message.value + message.purse)
     bank.credit(state, address, message.value)
     context.emit("transfers", context.position, "deploy", sender, address, message.value)
-    context.emit("contracts", context.position, address, sender, message.scope, digest)
+    context.emit("events", *happened(context.position, address, "deployed", message.value, sender))
     if "init" in found.functions:
         _run(context, address, contract, "init", message.arguments, message.value, door="init")
     elif message.value or message.arguments != NO_ARGUMENTS:
@@ -217,6 +225,10 @@ def call(context: Context, message: Call) -> bool:
         bank.debit(state, context.sender, message.value)
         bank.credit(state, address, message.value)
         context.emit("transfers", context.position, "call", context.sender, address, message.value)
+    row = happened(
+        context.position, address, "called", message.value, context.sender, message.function
+    )
+    context.emit("events", *row)
     _run(context, address, contract, message.function, message.arguments, message.value)
     return False
 
@@ -228,11 +240,14 @@ def top_up(context: Context, message: TopUp) -> bool:
         what = "nothing would run of it: it has no @on_epoch function, or its last epoch is over"
         raise BadMessage(kind="TopUp", message=what)
     bank.debit(context.state, context.sender, message.amount)
-    context.emit("transfers", context.position, "top up", context.sender, address, message.amount)
+    row = (context.position, "top up", context.sender, address, message.amount)
+    context.emit("transfers", *row)
+    note = happened(context.position, address, "topped up", message.amount, context.sender)
+    context.emit("events", *note)
     contract = replace(contract, purse=contract.purse + message.amount)
     if context.state.get(HOOKS, contract.scope, address) is None:
         _wake(context, address, replace(contract, since=max(0, context.epoch)))
-        context.emit("events", context.position, address, "awake", shown((context.epoch,)))
+        context.emit("events", *happened(context.position, address, "awake", context.epoch))
     else:
         context.state.put(CONTRACTS, contract, address)
     return False
@@ -380,7 +395,7 @@ class Hooks:
             used = run(name, (epoch,), host, limit, by="on_epoch").gas
         except TransactionError as error:
             self.state.revert(mark)
-            self._event(address, "failed", self.epoch, str(error))
+            self._note(address, "failed", self.epoch, str(error))
             return int(str(error.numbers.get("gas", 0)))
         for table, row in rows:
             self.emit(table, row)
@@ -393,11 +408,12 @@ class Hooks:
         self.state.put(RESERVED, Reserved(reserved.gas - contract.hook_gas), self.scope)
         self.state.delete(HOOKS, self.scope, address)
         self.state.put(CONTRACTS, replace(contract, purse=0), address)
-        self._event(address, event, self.epoch)
+        self._note(address, event, self.epoch)
         if contract.purse:
             to = bank.resolve(self.state, contract.deployer)
             bank.credit(self.state, to, contract.purse)
             self.emit("transfers", (BY_ITSELF, "purse", address, to, contract.purse))
+            self._note(address, "gives its purse back", contract.purse, to)
 
-    def _event(self, address: bytes, event: str, *values: int | str) -> None:
-        self.emit("events", (BY_ITSELF, address, event, shown(values)))
+    def _note(self, address: bytes, event: str, *values: int | str | bytes) -> None:
+        self.emit("events", happened(BY_ITSELF, address, event, *values))

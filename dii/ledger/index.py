@@ -37,9 +37,8 @@ TABLES: Final = {
     "epochs": "height INTEGER, scope TEXT, epoch INTEGER, stream TEXT, time INTEGER,"
     " gateways INTEGER, total_weight INTEGER, pool INTEGER, paid INTEGER, unminted INTEGER,"
     " dust INTEGER, rest INTEGER",
-    "contracts": "height INTEGER, position INTEGER, contract BLOB, deployer BLOB, scope TEXT,"
-    " code BLOB",
-    "events": "height INTEGER, position INTEGER, contract BLOB, event TEXT, details TEXT",
+    "events": "height INTEGER, position INTEGER, contract BLOB, told INTEGER, event TEXT,"
+    " details TEXT",
     "gateways": "height INTEGER, gateway BLOB, scope TEXT, owner BLOB, epoch INTEGER",
     "governance": "height INTEGER, proposal INTEGER, event TEXT, validator BLOB, time INTEGER,"
     " detail TEXT",

@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dii import codec, crypto, minting
 from dii.application import gas
 from dii.application.bank import account, resolve
+from dii.application.contracts import LOAD_BYTE
 from dii.application.messages import (
     AssignGateway,
     Burn,
+    Call,
     Claim,
+    Deploy,
     Message,
     RegisterApplications,
     RegisterGateways,
@@ -37,6 +40,7 @@ from dii.application.records import (
     Report,
 )
 from dii.consensus.node import Verified, verify
+from dii.contracts.gas import STORED, compile_gas
 from dii.crypto import SigningKey
 from dii.errors import (
     AlreadyClaimed,
@@ -49,7 +53,7 @@ from dii.errors import (
 from dii.ledger import transaction
 from dii.ledger.state import Table
 from dii.minting import Policy, Rule
-from dii.network import founding, views
+from dii.network import deals, founding, views
 from dii.network import receipt as receipts
 from dii.network.feed import Feed, Traffic
 from dii.network.home import RESERVED, SCOPE, Home, reporter_names
@@ -67,6 +71,11 @@ if TYPE_CHECKING:
 
 VALID_FOR = 1_000
 """Blocks for which a transaction signed here stays valid."""
+
+CALL_GAS: Final = 300_000
+"""What a call of a contract may use unless it is told; what it does not use costs nothing."""
+DEPLOY_GAS: Final = compile_gas(1) + STORED + 2 * LOAD_BYTE
+"""Of a byte of a contract's tree."""
 
 Progress = Callable[[int, int], None]
 """Called with (epochs done, epochs to do)."""
@@ -445,11 +454,35 @@ class Network(Opened):
             self.home.remember("account", names)
         return done
 
+    def submit(self, sender: str, message: Message, gas_limit: int | None = None) -> str:
+        """Send a message of any kind; return the transaction's id in hex.
+
+        Parameters
+        ----------
+        sender
+            Name of the account whose key signs it.
+        message
+            As in :mod:`dii.application.messages`.
+        gas_limit
+            The most it may use; by default what such a message usually needs.
+
+        Raises
+        ------
+        Refused
+            The chain's reason.
+        """
+        return self._send({sender: [message]}, gas_limit=gas_limit)
+
     def _submit(self, sender: str, messages: Sequence[Message], time: int | None = None) -> str:
         """Send one account's messages; see :meth:`_send`."""
         return self._send({sender: messages}, time)
 
-    def _send(self, said: Mapping[str, Sequence[Message]], time: int | None = None) -> str:
+    def _send(
+        self,
+        said: Mapping[str, Sequence[Message]],
+        time: int | None = None,
+        gas_limit: int | None = None,
+    ) -> str:
         """Sign messages, put them into blocks, and settle until nothing is left to do."""
         solo = self._solo
         if solo is None:
@@ -463,7 +496,7 @@ class Network(Opened):
             key = self.home.key(sender)
             nonce = account(self.state, key.address).nonce
             for at, message in enumerate(messages):
-                waiting[self._sign(key, nonce + at, message)] = message
+                waiting[self._sign(key, nonce + at, message, gas_limit)] = message
         last = next(reversed(waiting), b"")
         while waiting:
             placed, result = solo.produce(list(waiting), time)
@@ -478,19 +511,23 @@ class Network(Opened):
         solo.settle()
         return crypto.sha256(last).hex() if last else ""
 
-    def _sign(self, key: SigningKey, nonce: int, message: Message) -> bytes:
+    def _sign(self, key: SigningKey, nonce: int, message: Message, gas_limit: int | None) -> bytes:
         value = to_value(message)
         size = 256 + len(codec.encode(value))
         limit = gas.intrinsic(size) + gas.NEW_ACCOUNT
         limit += gas.BINDING * (1 + len(getattr(message, "bindings", ())))
         if isinstance(message, ReportChunk):
             limit += gas.REPORT_BYTE * MAX_BYTES
+        if isinstance(message, Deploy):
+            limit += DEPLOY_GAS * len(message.code)
+        if isinstance(message, Deploy | Call):
+            limit += CALL_GAS
         return transaction.sign(
             key,
             self.genesis.hash,
             nonce,
             value,
-            gas_limit=limit,
+            gas_limit=limit if gas_limit is None else gas_limit,
             valid_until=self.height + VALID_FOR,
         )
 
@@ -507,6 +544,11 @@ class Network(Opened):
     transfers = views.transfers
     issuance = views.issuance
     receipt = receipts.receipt
+
+    check = deals.check
+    deploy = deals.deploy
+    contract = deals.contract
+    contracts = deals.contracts
 
     # --- the laboratory -----------------------------------------------------------------------
 

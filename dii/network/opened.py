@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from dii.application.records import ISSUANCES, SCOPES
+from dii.application.records import CHAIN, ISSUANCES, SCOPES, Chain
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
 from dii.consensus.solo import Solo
 from dii.errors import NotSealed, NotYetSettled
@@ -122,6 +122,13 @@ class Opened:
     def state(self) -> State:
         """The committed state."""
         return self.view.state
+
+    @property
+    def parameters(self) -> Chain:
+        """What genesis fixed and governance may have changed: prices and limits."""
+        found = self.state.get(CHAIN)
+        assert found is not None
+        return found
 
     def header(self) -> Header:
         """Return the last header: whoever trusts its hash can check everything.

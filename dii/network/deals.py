@@ -1,0 +1,473 @@
+"""Agreements as people handle them: written, deployed, called and followed by name.
+
+A :class:`Deal` is a contract on a network's chain. What is looked up here comes from the state
+and the index alone, so that the parties to an agreement see what everybody can prove.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import pandas as pd
+
+from dii import codec
+from dii.application import contracts as chain
+from dii.application import gas
+from dii.application.bank import account
+from dii.application.context import Context, epoch_at
+from dii.application.messages import Call, Deploy, TopUp
+from dii.application.records import CODES, CONTRACTS, HOOKS, SCOPES, STORAGE, Contract
+from dii.contracts import frontend, tree, unparse
+from dii.contracts.faults import Fault, render
+from dii.contracts.tree import Function, ListOf, MapOf, Parameter, Type
+from dii.contracts.values import ADDRESS, BOOL, INT, STR, form, spell
+from dii.contracts.vm import Program
+from dii.crypto import contract_address, format_address
+from dii.errors import (
+    BadCall,
+    BadSource,
+    DiiError,
+    Refused,
+    TransactionError,
+    UnknownContract,
+    UnknownName,
+)
+from dii.network.home import SCOPE
+from dii.network.opened import Opened
+from dii.units import SECOND
+
+if TYPE_CHECKING:
+    from dii.network.facade import Network
+
+HOOK_GAS: Final = 30_000
+"""What a contract's hooks may use each epoch, beside the loading of its code."""
+VIEW_GAS: Final = 10_000_000
+"""What a view may use; nobody pays for it."""
+SHOWN: Final = 12
+"""Events that ``show`` lists, the last ones."""
+
+
+_MONEY: Final = {"deployed", "called", "pays", "topped up", "gives its purse back"}
+"""Notes of the chain that begin with an amount."""
+
+
+class Agreement(Protocol):
+    """What can be deployed beside a text: an agreement of :mod:`dii.contracts.agreements`."""
+
+    @property
+    def source(self) -> str:
+        """Its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a look at a text found: nothing, or faults with their places."""
+
+    source: str
+    faults: tuple[Fault, ...]
+
+    def __bool__(self) -> bool:
+        """Return whether it can be deployed."""
+        return not self.faults
+
+    def __repr__(self) -> str:
+        """Return the faults, each with its line, caret, and what to write instead."""
+        return render(self.faults, self.source) if self.faults else "no faults"
+
+
+def check(_: object, source: str | Agreement) -> Checked:
+    """Look a contract's text over: every fault, with line, column and what to write instead."""
+    text = source if isinstance(source, str) else source.source
+    try:
+        frontend.check(text)
+    except BadSource as error:
+        faults = error.numbers["faults"]
+        assert isinstance(faults, list | tuple)
+        return Checked(text, tuple(faults))
+    return Checked(text, ())
+
+
+def deploy(
+    network: Network,
+    source: str | Agreement,
+    *,
+    by: str,
+    value: str | int = 0,
+    hook_gas: int | None = None,
+    purse: str | int | None = None,
+    gas_limit: int | None = None,
+    **arguments: object,
+) -> Deal:
+    """Put a contract on the chain.
+
+    Parameters
+    ----------
+    source
+        Its text, or one of ``dii.agreements``.
+    by, value
+        Who deploys it, and the money that comes along for ``init``.
+    hook_gas, purse
+        Gas reserved each epoch for what runs by itself, and the money that pays for that; what is
+        left of it comes back. By default enough until the contract's last epoch.
+    gas_limit
+        Gas of the whole transaction.
+    **arguments
+        Of ``init``, by name: accounts, gateways and applications by name or address, money as
+        ``"12.5 TTC"`` or an integer.
+
+    Raises
+    ------
+    BadSource
+        Naming every fault of the text.
+    BadCall
+        The arguments do not fit.
+    Refused
+        The chain's reason.
+    """
+    text = source if isinstance(source, str) else source.source
+    program = frontend.check(text)
+    code = tree.encode(program.contract)
+    init = program.functions.get("init")
+    wire = _wire(network, "init", init.parameters if init else (), arguments)
+    most = hook_gas if hook_gas is not None else HOOK_GAS + chain.LOAD_BYTE * len(code)
+    money = network.currency.parse
+    message = Deploy(SCOPE, code, wire, money(value), most if program.hooks else 0, 0)
+    sender = network.home.key(by).address
+    if program.hooks:
+        fee = most * network.parameters.gas_price
+        given = _epochs(network, sender, replace(message, purse=fee)) * fee
+        message = replace(message, purse=given if purse is None else money(purse))
+    address = contract_address(sender, account(network.state, sender).nonce)
+    network.submit(by, message, gas_limit)
+    return Deal(network, address)
+
+
+def _epochs(network: Network, sender: bytes, message: Deploy) -> int:
+    """Deploy for a trial, undone again; return for how many epochs the contract is to run."""
+    state = network.state
+    meter = gas.Meter(network.parameters.block_gas)
+    mark = state.mark()
+    try:
+        now = network.header().time + SECOND
+        nonce = account(state, sender).nonce
+        context = Context(state, network.parameters, network.height + 1, now, sender, meter, 0, [])
+        chain.deploy(context, message)
+        made = state.get(CONTRACTS, contract_address(sender, nonce))
+        assert made is not None
+        return made.until - made.since + 1
+    except TransactionError as error:
+        raise Refused(kind="Deploy", message=str(error)) from None
+    finally:
+        state.revert(mark)
+
+
+def contract(network: Opened, address: str) -> Deal:
+    """Return the contract at an address.
+
+    Raises
+    ------
+    UnknownContract
+        There is none.
+    """
+    found = network.home.address(address)
+    if network.state.get(CONTRACTS, found) is None:
+        raise UnknownContract(address=format_address(found))
+    return Deal(network, found)
+
+
+def contracts(network: Opened) -> pd.DataFrame:
+    """Return every contract: address, what it is, who deployed it, its money and its epochs."""
+    unit, rows = network.currency.unit, []
+    for (address,), record in network.state.items(CONTRACTS):
+        assert isinstance(address, bytes)
+        deal = Deal(network, address)
+        rows.append(
+            (
+                format_address(address),
+                deal.title,
+                network.home.label(record.deployer),
+                deal.balance,
+                record.purse,
+                deal.status,
+            )
+        )
+    columns = ["contract", "agreement", "deployed_by", f"balance_{unit}", f"purse_{unit}", "status"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+class Deal:
+    """A contract on the chain.
+
+    Attributes
+    ----------
+    network
+        Whose chain it is on.
+    """
+
+    def __init__(self, network: Opened, address: bytes) -> None:
+        self.network = network
+        self._address = address
+
+    @property
+    def address(self) -> str:
+        """Its address, as people write it."""
+        return format_address(self._address)
+
+    @property
+    def record(self) -> Contract:
+        """What the chain keeps of it beside its money and its variables."""
+        found = self.network.state.get(CONTRACTS, self._address)
+        assert found is not None, "contracts are never deleted"
+        return found
+
+    @property
+    def program(self) -> Program:
+        """Its program, from the tree on the chain."""
+        code = self.network.state.get(CODES, self.record.code)
+        assert code is not None
+        return chain.program(code.tree)
+
+    @property
+    def source(self) -> str:
+        """Its text, written from the tree that runs."""
+        return unparse.unparse(self.program.contract)
+
+    @property
+    def title(self) -> str:
+        """The first line of its summary."""
+        return self.program.contract.doc.strip().partition("\n")[0] or "(no summary)"
+
+    @property
+    def balance(self) -> int:
+        """Its money, in the smallest unit."""
+        return account(self.network.state, self._address).balance
+
+    @property
+    def status(self) -> str:
+        """Whether it runs by itself, sleeps, or has ended."""
+        record, state = self.record, self.network.state
+        if not record.hook_gas:
+            return "runs when called"
+        if state.get(HOOKS, record.scope, self._address) is not None:
+            return f"runs each epoch until {record.until}"
+        scope = state.get(SCOPES, record.scope)
+        over = scope is not None and scope.next_epoch > record.until
+        return f"ended with epoch {record.until}" if over else "asleep: its purse is empty"
+
+    def call(
+        self,
+        function: str,
+        *,
+        by: str,
+        value: str | int = 0,
+        gas_limit: int | None = None,
+        **arguments: object,
+    ) -> str:
+        """Call a function; return the transaction's id in hex.
+
+        Parameters
+        ----------
+        function
+            Its name.
+        by, value
+            Who calls, and the money that comes along.
+        gas_limit
+            Gas of the whole transaction.
+        **arguments
+            As in :meth:`Network.deploy`.
+
+        Raises
+        ------
+        BadCall
+            There is no such function, or the arguments do not fit.
+        Refused
+            The chain's reason.
+        """
+        wire = _wire(self.network, function, self._function(function).parameters, arguments)
+        money = self.network.currency.parse(value)
+        return self._submit(by, Call(self._address, function, wire, money), gas_limit)
+
+    def top_up(self, amount: str | int, *, by: str) -> str:
+        """Put money into its purse; a sleeping contract wakes."""
+        return self._submit(by, TopUp(self._address, self.network.currency.parse(amount)), None)
+
+    def _submit(self, by: str, message: Call | TopUp, gas_limit: int | None) -> str:
+        submit: Callable[..., str] | None = getattr(self.network, "submit", None)
+        assert submit is not None
+        return submit(by, message, gas_limit)
+
+    def _function(self, name: str) -> Function:
+        for one in self._open:
+            if one.name == name:
+                return one
+        known = ", ".join(one.name for one in self._open) or "none"
+        raise BadCall(function=name, message=f"nobody can call that; there is {known}")
+
+    @property
+    def _open(self) -> list[Function]:
+        """Functions that anybody may call."""
+        program = self.program
+        return [
+            one
+            for one in program.contract.functions
+            if program.compiled[one.name].door == "external"
+        ]
+
+    def view(self, function: str, **arguments: object) -> Any:
+        """Ask a function that changes nothing; costs nothing.
+
+        Raises
+        ------
+        BadCall, Reverted
+            It is no view, the arguments do not fit, or it refuses.
+        """
+        network, declared = self.network, self._function(function)
+        if "view" not in declared.marks:
+            raise BadCall(function=function, message="it may change something: call it")
+        wire = codec.decode(_wire(network, function, declared.parameters, arguments))
+        now = network.header().time
+        host = chain.ChainHost(
+            network.state, self.record.scope, self._address, bytes(20), 0, network.height,
+            now // SECOND, epoch_at(network.parameters, now), 0, lambda *_: None,
+        )  # fmt: skip
+        result = self.program.run(function, wire, host, VIEW_GAS)
+        return (
+            result.value
+            if declared.returns is None
+            else self._shown(declared.returns, result.value)
+        )
+
+    def variables(self) -> dict[str, Any]:
+        """Return its state variables, without maps, whose keys nobody lists."""
+        found = {}
+        for one in self.program.contract.variables:
+            if isinstance(one.type, MapOf):
+                continue
+            cell = self.network.state.get(STORAGE, self._address, codec.encode((one.name,)))
+            known = form(one.type)
+            value = known.zero if cell is None else known.unpack(codec.decode(cell.data))
+            found[one.name] = self._shown(one.type, value)
+        return found
+
+    def _shown(self, kind: Type, value: Any) -> Any:
+        """Return a value as people read it: names for accounts and gateways, hex for bytes."""
+        if isinstance(kind, ListOf):
+            return [self._shown(kind.item, one) for one in value]
+        return self._named(value) if isinstance(value, bytes) else value
+
+    def _named(self, value: bytes) -> str:
+        home = self.network.home
+        for kind in ("account", "gateway", "application"):
+            name = home.names(kind).get(value)
+            if name is not None:
+                return name
+        return format_address(value) if len(value) == 20 and any(value) else value.hex()
+
+    def events(self) -> pd.DataFrame:
+        """Return its history in order: what it told, and what the chain noted of it.
+
+        Columns ``height``, ``time``, ``told`` (False for the chain's notes), ``event`` and
+        ``details``, with names where they are known.
+        """
+        query = (
+            "SELECT e.height, b.time, e.told, e.event, e.details FROM events e"
+            " JOIN blocks b USING (height) WHERE e.contract = ? ORDER BY e.rowid"
+        )
+        rows = self.network.view.index.query(query, (self._address,))
+        table = pd.DataFrame(rows, columns=["height", "time", "told", "event", "details"])
+        table["time"] = pd.to_datetime(table["time"], unit="us", utc=True)
+        table["told"] = table["told"].astype(bool)
+        table["details"] = [
+            self._details(event, json.loads(details), told=told)
+            for event, details, told in zip(table["event"], table["details"], table["told"])
+        ]
+        return table
+
+    def _details(self, event: str, values: list[object], *, told: bool) -> str:
+        if not told and event in _MONEY:  # an amount comes first there
+            values[0] = self.network.currency.format(int(str(values[0])))
+        return ", ".join(map(self._detail, values))
+
+    def _detail(self, value: object) -> str:
+        if isinstance(value, str) and value.startswith("0x"):
+            return self._named(bytes.fromhex(value[2:]))
+        return str(value)
+
+    def lines(self) -> dict[str, str]:
+        """Return all there is to know at a glance: what is promised, by whom, and where it stands."""
+        record, money = self.record, self.network.currency.format
+        facts = {
+            "contract": self.address,
+            "promises": " ".join(self.program.contract.doc.split()) or "(it does not say)",
+            "deployed by": self._named(record.deployer),
+            "balance": money(self.balance),
+            "status": self.status,
+        }
+        if record.hook_gas:
+            fee = record.hook_gas * self.network.parameters.gas_price
+            facts["purse"] = f"{money(record.purse)}; an epoch costs {money(fee)}"
+        facts |= {name: str(value) for name, value in self.variables().items()}
+        for one in self._open:
+            named = ", ".join(f"{p.name}: {spell(p.type)}" for p in one.parameters)
+            facts[f"{one.name}({named})"] = " ".join(one.doc.split()) or "(it does not say)"
+        return facts
+
+    def __repr__(self) -> str:
+        """Return it at a glance."""
+        facts = self.lines()
+        width = max(map(len, facts))
+        return "\n".join(f"{name:>{width}}  {text}" for name, text in facts.items())
+
+
+# --- arguments -----------------------------------------------------------------------------------
+
+
+def _wire(
+    network: Opened, function: str, parameters: Sequence[Parameter], given: Mapping[str, object]
+) -> bytes:
+    """Return arguments, given by name, as a transaction carries them."""
+    names = [one.name for one in parameters]
+    for name in [*given, *names]:
+        if (name in given) != (name in names):
+            takes = ", ".join(f"{one.name}: {spell(one.type)}" for one in parameters)
+            raise BadCall(function=function, message=f"{name}? It takes {takes or 'nothing'}")
+    values = []
+    for one in parameters:
+        try:
+            values.append(form(one.type).pack(_read(network, one.type, given[one.name])))
+        except (ValueError, DiiError) as error:
+            raise BadCall(function=function, message=f"{one.name}: {error}") from None
+    return codec.encode(tuple(values))
+
+
+def _read(network: Opened, kind: Type, value: object) -> object:
+    """Return the value of an argument as people give it: by name, with a unit, as text."""
+    if isinstance(kind, ListOf):
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            raise ValueError("a list is expected")  # noqa: TRY004 - named with the argument
+        return tuple(_read(network, kind.item, one) for one in items)
+    if not isinstance(value, str) or kind == STR:
+        return value
+    if kind == ADDRESS:
+        return network.home.address(value)
+    if kind == BOOL:
+        known = {"true": True, "false": False}
+        if value.lower() not in known:
+            raise ValueError(f"true or false is expected, not {value!r}")
+        return known[value.lower()]
+    if kind == INT:
+        try:
+            return int(value.replace("_", ""))
+        except ValueError:
+            return network.currency.parse(value)
+    application = network.home.find("application", value)
+    if application is not None:
+        return application
+    try:
+        return network.home.gateway(value)
+    except UnknownName:
+        return bytes.fromhex(value.removeprefix("0x"))
