@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dii.errors import NothingToCompare
-from dii.minting import Airtime, ShapleyTraffic, Uptime
+from dii.minting import Airtime, DataCredits, ShapleyTraffic, Uptime
 from dii.minting.laboratory import Records, compare, distance, gini, nakamoto, paid, top_share
 from dii.telemetry.schema import RECEPTIONS
 from dii.telemetry.tables import Reception, to_table
@@ -108,6 +108,17 @@ def test_self_traffic_pays_under_a_share_of_a_fixed_pool():
     measures = compare(found, [ShapleyTraffic()], 10**6, frames=5).measures
     before, after = 10**6 * Fraction(2, 5), 10**6 * Fraction(7, 10)
     assert measures["self_traffic_earned"].iloc[0] == pytest.approx(float(after - before), abs=1)
+
+
+@pytest.mark.parametrize("price", [1, 7, 1000])
+def test_the_arbitrage_of_2020_pays_until_a_frame_earns_no_more_than_it_costs(price):
+    """HIP-10: of 145 USD in credits, 21,000 USD were earned where a share of a pool was paid."""
+    found = replace(records("A", "AB", "B", "BC", "C"), gives=GIVES | {"data_units"})
+    rules = [ShapleyTraffic(), DataCredits(price)]
+    pool = price * 21_000 // 145 * 1_000
+    earned = compare(found, rules, pool, frames=1_000, price=price).measures["self_traffic_earned"]
+    assert earned.iloc[0] == pytest.approx(price * 1_000 * (21_000 / 145 * 0.6 - 1), rel=0.02)
+    assert earned.iloc[1] == 0
 
 
 @pytest.mark.parametrize(

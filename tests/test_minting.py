@@ -34,7 +34,7 @@ from dii.minting import (
     share,
     weigh,
 )
-from dii.minting.receipts import REASON_ABSENT, REASON_NONE
+from dii.minting.receipts import REASON_ABSENT, REASON_DENIED, REASON_NONE
 from dii.minting.spec import from_spec
 from dii.telemetry.schema import MAX_ROWS, METRICS
 from dii.units import MAX_AMOUNT, Currency
@@ -211,6 +211,16 @@ def test_a_metric_that_no_row_has_weighs_nothing_anywhere():
     weights, reasons = weigh(ShapleyTraffic(), {"online_ppm": [10**6, 5]})
     assert weights == [0, 0]
     assert reasons == [REASON_ABSENT, REASON_ABSENT]
+
+
+@given(RULE_EXAMPLES, ROWS, st.sets(st.integers(0, 19)))
+def test_a_gateway_on_the_deny_list_weighs_nothing_and_changes_no_other_row(rule, rows, denied):
+    columns = {name: [row[number] for row in rows] for number, name in enumerate(NEEDED)}
+    denied = {row for row in denied if row < len(rows)}
+    free = list(zip(*weigh(rule, columns)))
+    found = list(zip(*weigh(rule, columns, denied)))
+    assert found == [(0, REASON_DENIED) if n in denied else one for n, one in enumerate(free)]
+    assert REASONS[REASON_DENIED]
 
 
 @dataclass(frozen=True)

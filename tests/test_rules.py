@@ -17,6 +17,7 @@ from dii.minting import (
     ExponentialDecay,
     FixedEmission,
     ShapleyTraffic,
+    divide,
 )
 from tests.chains import ALICE, BOB, Chain, gateway, genesis, scope, stream
 
@@ -93,6 +94,16 @@ def test_a_decaying_pool_keeps_its_share_from_epoch_to_epoch(amount, keep, epoch
     assert after == floor(Fraction(before) * keep / 10**6)
 
 
+@pytest.mark.parametrize("keep", [0, 1, 500_000, 999_000, 999_999])
+@pytest.mark.parametrize("amount", [0, 1, 10**6 + 3, 10**18])
+def test_a_late_pool_is_what_every_step_before_it_left(amount, keep):
+    policy, pool = ExponentialDecay(amount, keep), amount
+    for epoch in range(5_000):
+        if epoch in {1023, 1024, 1025, 2048, 4999}:
+            assert policy.pool(epoch, 0, 1) == pool
+        pool = pool * keep // 10**6
+
+
 def test_all_decaying_pools_together_are_bounded():
     policy = ExponentialDecay(10**9, 900_000)
     pools = [policy.pool(epoch, 0, 1) for epoch in range(400)]
@@ -150,16 +161,43 @@ def test_claims_are_never_overpaid_and_a_claim_is_cut_only_where_the_pool_is_spe
         assert amounts == claims
 
 
-def test_self_traffic_gains_under_a_share_of_a_fixed_pool_and_not_under_data_credits():
-    """Helium 2020, HIP-10: a packet cost less than its share of the fixed pool was worth."""
-    cost, honest, own, pool = 10, 100, 900, 100_000
-    share_streams = [stream("main", ShapleyTraffic(), FixedEmission(pool))]
-    share_chain = Chain(scopes=[scope(metrics=["shapley_uplinks"])], streams=share_streams)
-    share_chain.register((1, ALICE.address), (2, BOB.address))
-    rows = {gateway(1): (honest * 720_720,), gateway(2): (own * 720_720,)}
-    share_chain.settle(0, rows, metrics=["shapley_uplinks"])
-    burned = credit_chain(pool)
-    settle(burned, {1: honest, 2: own})
-    gain = share_chain.receipts["main", 0][1].amount - own * cost
-    assert gain == 90_000 - 9_000
-    assert burned.receipts["main", 0][1].amount - own * cost == 0
+# --- HIP-10, helium/HIP 0010-usage-based-data-transfer-rewards.md (2020) ------------------------
+
+HNT = 10**8
+"""Bones, the smallest unit."""
+POOL_2020 = 1_625_000 * HNT
+"""32.5 % of a month's 5,000,000 HNT, for data."""
+CREDIT = HNT // 200_000
+"""A data credit is 0.00001 USD, and 1 HNT is 2 USD in the examples: 500 bones."""
+
+
+def test_hip_10_pays_credits_one_to_one_and_hands_the_rest_on():
+    carried = [7_000_000, 2_999_999, 1]
+    amounts = divide(POOL_2020, DataCredits(CREDIT).weights({"data_units": carried}), claim=True)
+    assert amounts == [CREDIT * one for one in carried]
+    assert sum(amounts) == 50 * HNT
+    assert POOL_2020 - sum(amounts) == 1_624_950 * HNT
+
+
+def test_hip_10_divides_the_pool_where_more_was_burned_than_it_holds():
+    carried = [10**8] * 4000  # 400,000,000,000 credits
+    claims = DataCredits(CREDIT).weights({"data_units": carried})
+    assert sum(claims) == 2_000_000 * HNT > POOL_2020
+    assert divide(POOL_2020, claims, claim=True) == [POOL_2020 // 4000] * 4000
+
+
+def test_the_arbitrage_of_2020_appears_under_a_share_and_vanishes_under_data_credits():
+    """One hotspot "has earned approximately $21,000 worth of HNT by purchasing $145 worth of DC".
+
+    What the others sent is not published; it follows, as a share of a fixed pool pays every
+    credit alike.
+    """
+    dollar = 100_000 * CREDIT
+    own = 145 * dollar // CREDIT
+    others = own * POOL_2020 // (21_000 * dollar) - own
+    uplinks = {"shapley_uplinks": [720_720 * others, 720_720 * own]}
+    _, earned = divide(POOL_2020, ShapleyTraffic().weights(uplinks), claim=False)
+    assert round(earned / dollar) == 21_000
+
+    claims = DataCredits(CREDIT).weights({"data_units": [others, own]})
+    assert divide(POOL_2020, claims, claim=True)[1] == 145 * dollar

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import lru_cache
+from typing import ClassVar, Final
 
 from dii.errors import BadParameter
 from dii.minting.spec import Versioned, registry
@@ -139,10 +140,22 @@ class ExponentialDecay(Policy):
             raise BadParameter(spec=self.spec(), message=f"keep_ppm lies in 0 to {PPM - 1}")
 
 
+_STRIDE: Final = 1 << 10
+
+
 def _decayed(amount: int, keep_ppm: int, epochs: int) -> int:
-    for _ in range(epochs):
+    """Return a pool after so many epochs; rounding at each step leaves no closed form."""
+    for _ in range(epochs // _STRIDE):
+        amount = _stride(amount, keep_ppm, _STRIDE)
         if not amount:
-            break
+            return 0
+    return _stride.__wrapped__(amount, keep_ppm, epochs % _STRIDE)
+
+
+@lru_cache(maxsize=1 << 12)
+def _stride(amount: int, keep_ppm: int, epochs: int) -> int:
+    """Return a pool some epochs on; kept, so that an epoch costs no more the later it is."""
+    for _ in range(epochs):
         amount = amount * keep_ppm // PPM
     return amount
 

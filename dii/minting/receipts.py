@@ -21,11 +21,13 @@ GatewayHash = Annotated[bytes, Bounds(20, 20)]
 REASON_NONE: Final = 0
 REASON_ABSENT: Final = 1
 REASON_UNATTRIBUTED: Final = 2
+REASON_DENIED: Final = 3
 
 REASONS: Final = {
     REASON_NONE: "",
     REASON_ABSENT: "a metric that the rule needs is unknown for this gateway",
     REASON_UNATTRIBUTED: "these receptions name no gateway; their share is not minted",
+    REASON_DENIED: "this gateway is on the deny list; the list names the evidence and until when",
 }
 """Why a weight is zero or an amount is not paid; the numbers are part of the protocol."""
 

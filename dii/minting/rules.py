@@ -12,12 +12,12 @@ reason ``absent``, and its receipt says so.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from dii.errors import BadParameter, Overflow
-from dii.minting.receipts import REASON_ABSENT, REASON_NONE
+from dii.minting.receipts import REASON_ABSENT, REASON_DENIED, REASON_NONE
 from dii.minting.spec import Versioned, registry
 from dii.telemetry.schema import MAX_ROWS, METRICS, SHAPLEY_UNIT
 from dii.units import MAX_AMOUNT, PPM
@@ -53,6 +53,9 @@ class Rule(Versioned):
 
     def check(self) -> None:
         """Refuse parameters by which the weights of ``MAX_ROWS`` gateways could pass 2**63.
+
+        Looks at a row in which every metric is the greatest there is, which suffices because rules
+        are monotone: where a metric rises, no weight falls. A rule that is not must override this.
 
         Raises
         ------
@@ -239,7 +242,9 @@ class Composite(Rule):
 RULES = registry(Uptime, ShapleyTraffic, Airtime, DataCredits, Composite)
 
 
-def weigh(rule: Rule, columns: Mapping[str, Sequence[int | None]]) -> tuple[list[int], list[int]]:
+def weigh(
+    rule: Rule, columns: Mapping[str, Sequence[int | None]], denied: Collection[int] = ()
+) -> tuple[list[int], list[int]]:
     """Weigh every row, unknown metrics included.
 
     Parameters
@@ -248,6 +253,8 @@ def weigh(rule: Rule, columns: Mapping[str, Sequence[int | None]]) -> tuple[list
         The rule.
     columns
         Metric name to one integer or None a gateway; a missing column is unknown throughout.
+    denied
+        Rows of gateways on the deny list: they weigh 0, whatever they report.
 
     Returns
     -------
@@ -255,21 +262,15 @@ def weigh(rule: Rule, columns: Mapping[str, Sequence[int | None]]) -> tuple[list
         One of each a row; reasons as in :data:`dii.minting.receipts.REASONS`.
     """
     rows = len(next(iter(columns.values()), ()))
-    needed = [columns.get(name) for name in rule.needs]
-    known = [column for column in needed if column is not None]
-    if len(known) < len(needed):
-        return [0] * rows, [REASON_ABSENT] * rows
-    if not any(None in column for column in known):
-        whole = {
-            name: [v for v in column if v is not None] for name, column in zip(rule.needs, known)
-        }
-        return rule.weights(whole), [REASON_NONE] * rows
-    present = [row for row, values in enumerate(zip(*known)) if None not in values]
+    needed = [columns.get(name, [None] * rows) for name in rule.needs]
+    present = [row for row, values in enumerate(zip(*needed)) if None not in values]
     picked = {
         name: [v for row in present if (v := column[row]) is not None]
-        for name, column in zip(rule.needs, known)
+        for name, column in zip(rule.needs, needed)
     }
     weights, reasons = [0] * rows, [REASON_ABSENT] * rows
     for row, weight in zip(present, rule.weights(picked)):
         weights[row], reasons[row] = weight, REASON_NONE
+    for row in denied:
+        weights[row], reasons[row] = 0, REASON_DENIED
     return weights, reasons
