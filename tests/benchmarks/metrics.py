@@ -1,9 +1,11 @@
-"""All metrics of a day of receptions: seconds, receptions per second, memory.
+"""All metrics of a day of receptions: seconds, CPU seconds, receptions per second, memory.
 
-Arguments: numbers of receptions, by default 5,000,000 (the design speaks of 50,000,000). 5,000
-gateways hear each uplink two or three times, report their status each hour, and belong to 3,000
-operators. Receptions lie in a Parquet file and are read from there. Beside it, in the same
-database engine and from the same file, stands what a plain count costs.
+Arguments: numbers of receptions, by default 5,000,000; design row 3 speaks of 50,000,000 (``python
+-m tests.benchmarks.metrics 5e6 50e6``). 5,000 gateways hear each uplink two or three times, report
+their status each hour, and belong to 3,000 operators. Receptions lie in a Parquet file and are read
+from there. Beside it, from the same files and to the same sums, stand SQL and pandas by hand
+(``peers/day.py``), and what a plain count costs. Each is a process of its own; peaks are its own,
+too. CPU seconds are what to compare on a machine that others use.
 """
 
 from __future__ import annotations
@@ -17,15 +19,23 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dii.units import DAY, SECOND
-from tests.benchmarks.report import show
+from tests.benchmarks.report import peer, show
 
 START = 17_642 * DAY
 GATEWAYS, OPERATORS, DEVICES = 5_000, 3_000, 100_000
 APPLICATIONS = 2_000
-PEER = "a plain count and sum"
+OURS = ("metrics", "with usage")
+BY_HAND = ("duckdb", "pandas")
+COUNT = "a plain count and sum"
+SUMS = (
+    *("connected_ppm", "online_ppm", "receptions", "uplinks", "sole_uplinks", "shapley_uplinks"),
+    *("uplink_units", "data_units", "foreign_frames"),
+)
+"""The metrics that are not 0 throughout, in the order in which peers print them."""
 PIECE = 1_000_000
 """Uplinks generated at a time."""
 
@@ -79,58 +89,82 @@ def write(path: Path, receptions: int) -> None:
     writer.close()
 
 
-def measure(path: Path, what: str) -> None:
-    """Print rows, seconds and MB of one way of counting; in a process of its own, for the MB."""
+def write_others(folder: Path) -> None:
+    """Write statuses of every hour, and whose the gateways are."""
+    hours = [START + 3600 * SECOND * hour for hour in range(1, 25)]
+    names = [name(number) for number in range(GATEWAYS)]
+    statuses = {
+        "time": hours * GATEWAYS,
+        "gateway": [gateway for gateway in names for _ in hours],
+        "covers": pa.array([3600 * SECOND] * GATEWAYS * len(hours)),
+        "frames": pa.nulls(GATEWAYS * len(hours), pa.int64()),
+    }
+    operators = {"gateway": names, "operator": [number % OPERATORS for number in range(GATEWAYS)]}
+    for what, columns in (("statuses", statuses), ("gateways", operators)):
+        pq.write_table(pa.table(columns), folder / f"{what}.parquet")
+
+
+def measure(folder: Path, what: str) -> None:
+    """Print what one way of counting takes, and sums; in a process of its own, for the MB."""
     import duckdb
     import pyarrow.dataset as pads
 
     from dii.telemetry.metrics import metrics
     from dii.telemetry.schema import METRICS, USAGE_GIVEN
 
+    path = folder / "receptions.parquet"
     rows = pq.ParquetFile(path).metadata.num_rows
-    hours = [START + 3600 * SECOND * hour for hour in range(1, 25)]
-    names = [name(number) for number in range(GATEWAYS)]
-    statuses = pa.table(
-        {
-            "time": hours * GATEWAYS,
-            "gateway": [gateway for gateway in names for _ in hours],
-            "covers": pa.array([3600 * SECOND] * GATEWAYS * len(hours)),
-            "frames": pa.nulls(GATEWAYS * len(hours), pa.int64()),
-        }
-    )
-    begin = time.perf_counter()
-    if what != PEER:
+    gateways = pq.read_table(folder / "gateways.parquet")
+    statuses = pq.read_table(folder / "statuses.parquet")
+    begin, sums = time.perf_counter(), []
+    if what == COUNT:
+        count = f"SELECT gateway, COUNT(*), SUM(airtime) FROM '{path}' GROUP BY gateway"
+        assert len(duckdb.connect().execute(count).fetchall()) == GATEWAYS
+    else:
+        names = gateways["gateway"].to_pylist()
         epoch = metrics(
             pads.dataset(path),
             statuses,
-            operators={gateway: str(number % OPERATORS) for number, gateway in enumerate(names)},
+            operators=dict(zip(names, map(str, gateways["operator"].to_pylist()))),
             gateways=names,
             start=START,
             length=DAY,
-            gives=frozenset(METRICS) | (USAGE_GIVEN.keys() if what == "with usage" else set()),
+            gives=frozenset(METRICS) | (USAGE_GIVEN.keys() if what == OURS[1] else set()),
         )
-        assert len(epoch.metrics) == GATEWAYS
-    else:
-        count = f"SELECT gateway, COUNT(*), SUM(airtime) FROM '{path}' GROUP BY gateway"
-        assert len(duckdb.connect().execute(count).fetchall()) == GATEWAYS
-    seconds = time.perf_counter() - begin
-    print(rows, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        sums = [pc.sum(epoch.metrics[metric]).as_py() for metric in SUMS]
+    seconds, used = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF)
+    print(rows, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024, *sums)
 
 
 def main(*numbers: int) -> None:
     """Print the table."""
     rows = []
     for receptions in numbers or (5_000_000,):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "receptions.parquet"
-            write(path, receptions)
-            for what in ("metrics", "with usage", PEER):
-                command = [sys.executable, "-m", __spec__.name, "--measure", str(path), what]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                count, seconds, memory = (float(word) for word in done.stdout.split())
-                rate = f"{count / seconds:12,.0f}/s {memory:7,.0f} MB"
-                rows.append((f"{count:,.0f} receptions, {what}", f"{seconds:7.2f} s {rate}"))
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write(folder / "receptions.parquet", receptions)
+            write_others(folder)
+            mine = ""
+            for what in (*OURS, *BY_HAND, COUNT):
+                if what in BY_HAND:
+                    found = peer("day.py", what, name, str(START))
+                else:
+                    command = [sys.executable, "-m", "tests.benchmarks.metrics", "--measure"]
+                    found = subprocess.check_output([*command, name, what], text=True)
+                row = f"{receptions:,} receptions, {what}" + " by hand" * (what in BY_HAND)
+                rows.append((row, shown(found, mine if what in BY_HAND else "")))
+                mine = mine or found
     show("Metrics of a day", rows)
+
+
+def shown(found: str, expected: str) -> str:
+    """Return what was measured, for people; and whether the sums are those that are expected."""
+    words = found.split()
+    if not words[0].isdecimal():
+        return found
+    count, seconds, processor, memory = map(float, words[:4])
+    text = f"{seconds:7.2f} s {processor:7.2f} CPU s {count / seconds:12,.0f}/s {memory:7,.0f} MB"
+    return text + "  other sums!" * (bool(expected) and words[4:] != expected.split()[4:])
 
 
 if __name__ == "__main__":
