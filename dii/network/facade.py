@@ -55,6 +55,7 @@ from dii.ledger.state import Table
 from dii.minting import Policy, Rule
 from dii.network import deals, founding, views
 from dii.network import receipt as receipts
+from dii.network import statement as statements
 from dii.network.feed import Feed, Traffic
 from dii.network.home import RESERVED, SCOPE, Home, reporter_names
 from dii.network.opened import TELEMETRY, Opened
@@ -544,6 +545,7 @@ class Network(Opened):
     transfers = views.transfers
     issuance = views.issuance
     receipt = receipts.receipt
+    statement = statements.statement
 
     check = deals.check
     deploy = deals.deploy

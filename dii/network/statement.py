@@ -1,0 +1,375 @@
+"""An operator's month: what was earned and why, what was not, and what became of the money.
+
+A statement says nothing that is not in the receipts, the books or the telemetry. *Earned* is told
+by epochs of the month, as people think of it; *credited* by blocks of the month, as the balance
+knows it: what the last epoch earned arrives after midnight. Opening and closing balance are read
+from the state of those days, not summed up, so whatever moves money without a row of its own
+shows as ``other`` instead of being lost.
+
+What would raise it is reckoned, not advised: the same rule over the same row with one metric
+changed, or a sum of what the rule passed over. Where others stand, and why they do better, is in
+nobody's receipt.
+
+An operator whose claim account was claimed is one with the key's account: whichever name one asks
+for, the statement is of all accounts whose money arrives in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dii import codec
+from dii.application.bank import account, resolve
+from dii.application.records import FORWARDS, GATEWAYS
+from dii.crypto import format_address
+from dii.errors import BadMonth
+from dii.ledger.block import Header
+from dii.ledger.snapshot import state_at
+from dii.minting import POLICIES, REASONS, RULES, ReceiptLeaf, Rule
+from dii.minting.spec import from_spec
+from dii.network.opened import Opened
+from dii.network.receipt import describe
+from dii.telemetry.schema import METRICS, SHAPLEY_UNIT
+from dii.units import PPM, SECOND, Currency, to_microseconds
+
+RECEIPTS: Final = [
+    "epoch",
+    "start",
+    "stream",
+    "gateway",
+    "contribution",
+    "total_contribution",
+    "pool",
+    "amount",
+    "missed",
+    "worth",
+    "note",
+    "rule",
+    "policy",
+    "time",
+]
+MOVEMENTS: Final = ("time", "kind", "counterparty", "amount")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What an operator's accounts earned, and what became of it, in a calendar month (UTC).
+
+    Attributes
+    ----------
+    operator, accounts
+        The name that was asked for; the addresses that are one with it, the paid one first.
+    month, chain, laboratory, currency
+        ``2018-04``; of the network.
+    header
+        Under which every receipt can be proven.
+    claimable
+        Nobody has claimed the account yet: money waits there.
+    opening, closing
+        Balance when the month began, and when it ended or now.
+    credited
+        What issuance added in between.
+    waiting
+        Epochs of the month with data that are not settled yet.
+    receipts
+        A row a receipt of the month's epochs: what was reported, and how it was paid.
+        ``contribution`` is in units of the rule, ``missed`` what being online throughout would
+        have added by the same rule, and ``worth`` the most that it would have paid; amounts are
+        in the smallest unit.
+    metrics
+        What the rules look at.
+    movements
+        Transfers and fees in the month's blocks; ``amount`` is below zero where it went out.
+    rejected
+        Records that the telemetry has set aside: gateway, reason, count, where the first stands.
+    findings
+        What stood between this and more, a sentence each.
+    """
+
+    operator: str
+    accounts: tuple[str, ...]
+    month: str
+    chain: str
+    laboratory: bool
+    currency: Currency
+    header: Header
+    claimable: bool
+    opening: int
+    closing: int
+    credited: int
+    waiting: int
+    receipts: pd.DataFrame
+    metrics: tuple[str, ...]
+    movements: pd.DataFrame
+    rejected: pd.DataFrame
+    findings: tuple[str, ...]
+
+    @property
+    def earned(self) -> int:
+        """What the month's epochs earned."""
+        return int(self.receipts["amount"].sum())
+
+    @property
+    def other(self) -> int:
+        """What moved without a row here, such as an agreement's payment."""
+        moved = int(self.movements["amount"].sum())
+        return self.closing - self.opening - self.credited - moved
+
+    def table(self) -> pd.DataFrame:
+        """Return receipts and movements as one table, with the unit in the names of amounts."""
+        exact = self.receipts.assign(kind="issuance").convert_dtypes(convert_floating=False)
+        table = pd.concat([exact, self.movements.convert_dtypes()], ignore_index=True)
+        table = table[list(dict.fromkeys([*MOVEMENTS, *table.columns]))]
+        money = {name: f"{name}_{self.currency.unit}" for name in ("amount", "pool", "worth")}
+        return table.sort_values("time", kind="stable", ignore_index=True).rename(columns=money)
+
+
+def statement(network: Opened, operator: str, month: str) -> Statement:
+    """Return an operator's statement of a month.
+
+    Parameters
+    ----------
+    operator
+        Name or address of an account.
+    month
+        As ``2018-04``; it ends at midnight UTC.
+
+    Raises
+    ------
+    UnknownName, BadMonth
+        Nobody goes by this name; this is no month.
+    """
+    first, last = _month(month)
+    index, genesis, names = network.view.index, network.genesis, network.home.names("account")
+    owner = resolve(network.state, network.home.address(operator))
+    claims = [key for (key,), to in network.state.items(FORWARDS) if to.to == owner]
+    accounts = [owner, *(key for key in claims if isinstance(key, bytes))]
+    heights = "SELECT coalesce(max(height), 0) FROM blocks WHERE time < ?"
+    ((before,), (after,)) = (index.query(heights, (time,))[0] for time in (first, last))
+    start, length = genesis.start_time, genesis.epoch_length
+    low, high = (max(0, -((start - time) // length)) for time in (first, last))
+    receipts, metrics, hashes = _receipts(network, accounts, low, high)
+    findings = [*_findings(receipts, metrics, network.currency, length)]
+    claimable = network.home.is_claim(names.get(owner), owner)
+    if claimable:
+        findings.append("Nobody has claimed this account: money arrives, and none can be sent.")
+    waiting = max(0, min(high, network.last_epoch + 1) - max(low, network.settled))
+    if waiting:
+        findings.append(f"{waiting} epochs of the month are not settled yet, and missing here.")
+    return Statement(
+        operator=operator,
+        accounts=tuple(map(format_address, accounts)),
+        month=month,
+        chain=genesis.chain_id,
+        laboratory=genesis.laboratory,
+        currency=network.currency,
+        header=network.header(),
+        claimable=claimable,
+        opening=_balance(network, accounts, before),
+        closing=_balance(network, accounts, after),
+        credited=_credited(network, accounts, before, after),
+        waiting=waiting,
+        receipts=receipts,
+        metrics=metrics,
+        movements=_movements(network, accounts, before, after),
+        rejected=_set_aside(network, accounts, hashes, first, last),
+        findings=tuple(findings),
+    )
+
+
+def _month(text: str) -> tuple[int, int]:
+    """Return the first microsecond of a month and of the next."""
+    try:
+        begin = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+        end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
+    except ValueError:
+        raise BadMonth(text=text) from None
+    return to_microseconds(begin), to_microseconds(end)
+
+
+def _receipts(
+    network: Opened, accounts: Sequence[bytes], low: int, high: int
+) -> tuple[pd.DataFrame, tuple[str, ...], set[bytes]]:
+    """Return what some accounts were paid in a range of epochs, what for, and for which gateways."""
+    query = (
+        "SELECT stream, epoch, time, leaf FROM receipts JOIN blocks USING (height)"
+        " WHERE stream IN (SELECT DISTINCT stream FROM epochs) AND epoch >= ? AND epoch < ?"
+        f" AND payee IN ({_marks(accounts)}) ORDER BY epoch, stream, position"
+    )
+    names, currency = network.home.names("gateway"), network.currency
+    rows: list[dict[str, Any]] = []
+    needs: set[str] = set()
+    hashes: set[bytes] = set()
+    for stream, epoch, time, data in network.view.index.query(query, (low, high, *accounts)):
+        issuance, leaf = network.issued(epoch, stream), codec.loads(ReceiptLeaf, data)
+        rule, values = from_spec(issuance.rule, RULES), dict(zip(issuance.metrics, leaf.values))
+        missed = _missed(rule, values, leaf.weight)
+        worth = missed if rule.claim else missed * issuance.pool // (issuance.total_weight or 1)
+        note = REASONS[leaf.reason]
+        if not (leaf.weight or note):
+            zero = " and ".join(f"{name} {values[name]:,}" for name in rule.needs)
+            note = f"the rule gives nothing for {zero}"
+        start = network.genesis.start_time + epoch * network.genesis.epoch_length
+        explained = {
+            "epoch": epoch,
+            "start": pd.Timestamp(start, unit="us", tz="UTC"),
+            "stream": stream,
+            "gateway": names.get(leaf.gateway, leaf.gateway.hex()),
+            "contribution": leaf.weight / rule.scale,
+            "total_contribution": issuance.total_weight / rule.scale,
+            "pool": issuance.pool,
+            "amount": leaf.amount,
+            "missed": missed / rule.scale,
+            "worth": worth,
+            "note": note,
+            "rule": describe(issuance.rule, RULES, currency),
+            "policy": describe(issuance.policy, POLICIES, currency),
+            "time": pd.Timestamp(time, unit="us", tz="UTC"),
+        }
+        rows.append(explained | values)
+        needs.update(rule.needs)
+        hashes.add(leaf.gateway)
+    given = [name for name in METRICS if any(name in row for row in rows)]
+    table = pd.DataFrame(rows, columns=[*RECEIPTS, *given])
+    table[given] = table[given].astype("Int64")
+    return table, tuple(name for name in METRICS if name in needs), hashes
+
+
+def _missed(rule: Rule, values: dict[str, int | None], weight: int) -> int:
+    """Return the weight that being online throughout would have added, all else as it was."""
+    known = {name: value for name, value in values.items() if value is not None}
+    if "online_ppm" not in rule.needs or not known.keys() >= set(rule.needs):
+        return 0
+    columns = {name: [PPM if name == "online_ppm" else known[name]] for name in rule.needs}
+    return max(0, rule.weights(columns)[0] - weight)
+
+
+def _findings(
+    receipts: pd.DataFrame, needs: Sequence[str], currency: Currency, length: int
+) -> Iterator[str]:
+    """Say what stood between these receipts and more, as far as they tell."""
+    nothing = receipts[receipts["contribution"] == 0]
+    for note, rows in nothing.groupby("note", sort=False):
+        counts = rows["gateway"].value_counts()
+        yield (
+            f"{len(rows)} of {len(receipts)} receipts earned nothing, since {note}:"
+            f" {_listed(f'{name} ({count})' for name, count in counts.items())}."
+        )
+    once = receipts.drop_duplicates(["epoch", "gateway"]).set_index("gateway")
+    if "online_ppm" in once:
+        away = (
+            ((PPM - once["online_ppm"].dropna()) * length / PPM / (3600 * SECOND))
+            .groupby(level=0)
+            .sum()
+        )
+        away = away[away >= 0.1].sort_values(ascending=False)
+        if len(away):
+            hours = _listed(f"{name} {hours:,.1f} h" for name, hours in away.items())
+            missed, worth = receipts["missed"].sum(), int(receipts["worth"].sum())
+            yield f"Not online: {hours}." + (
+                f" Online throughout, all else equal, the rule would have counted {missed:,.2f}"
+                f" units more, for {currency.format(worth)} at most."
+                if missed
+                else " Of what it does not hear a gateway is paid nothing."
+            )
+    if "shapley_uplinks" in needs and {"uplinks", "sole_uplinks"} <= set(once):
+        known = once[["uplinks", "sole_uplinks", "shapley_uplinks"]].dropna().sum()
+        shared = int(known["uplinks"] - known["sole_uplinks"])
+        counted = known["shapley_uplinks"] / SHAPLEY_UNIT - known["sole_uplinks"]
+        if shared:
+            yield (
+                f"{shared:,} of {known['uplinks']:,} delivered uplinks were heard by other gateways,"
+                f" too, and counted for {counted:,.2f}; each that one gateway alone hears counts 1."
+            )
+    if {"receptions", "uplinks"} <= set(once) and any("uplink" in name for name in needs):
+        heard, delivered = (int(once[name].sum()) for name in ("receptions", "uplinks"))
+        if heard > delivered:
+            yield (
+                f"{heard - delivered:,} of {heard:,} frames heard were no delivered uplinks (joins,"
+                " frames of other networks, or lost behind the gateway) and did not count."
+            )
+    if "excluded_frames" in once and once["excluded_frames"].sum():
+        yield f"{once['excluded_frames'].sum():,} frames were set aside and did not count."
+
+
+def _listed(texts: Iterator[str], most: int = 6) -> str:
+    """Return a list of a few, and how many more there are."""
+    known = list(texts)
+    more = [f"{len(known) - most} more"] if len(known) > most else []
+    return ", ".join(known[:most] + more)
+
+
+def _marks(accounts: Sequence[bytes]) -> str:
+    return ", ".join("?" * len(accounts))
+
+
+def _balance(network: Opened, accounts: Sequence[bytes], height: int) -> int:
+    """Return what accounts held after a block."""
+    now = height >= network.height
+    state = network.state if now else state_at(network.view.store, height)
+    return sum(account(state, one).balance for one in accounts)
+
+
+def _credited(network: Opened, accounts: Sequence[bytes], before: int, after: int) -> int:
+    """Return what was issued to accounts in the blocks after one, up to another."""
+    query = (
+        "SELECT coalesce(sum(amount), 0) FROM receipts"
+        " WHERE stream IN (SELECT DISTINCT stream FROM epochs)"
+        " AND epoch >= (SELECT coalesce(min(epoch), 0) FROM epochs WHERE height > ?)"
+        " AND epoch <= (SELECT coalesce(max(epoch), 0) + 1 FROM epochs WHERE height <= ?)"
+        f" AND height > ? AND height <= ? AND payee IN ({_marks(accounts)})"
+    )
+    bounds = (before, after, before, after)
+    ((amount,),) = network.view.index.query(query, (*bounds, *accounts))
+    return int(amount)
+
+
+def _movements(network: Opened, accounts: Sequence[bytes], before: int, after: int) -> pd.DataFrame:
+    """Return transfers and fees of accounts, but not what moved among them."""
+    ours, marks = set(accounts), _marks(accounts)
+    query = (
+        "SELECT height, position, kind, sender, recipient, amount FROM transfers"
+        f" WHERE height > ? AND height <= ? AND (sender IN ({marks}) OR recipient IN ({marks}))"
+        " UNION ALL SELECT height, position, 'fee', sender, NULL, fee FROM transactions"
+        f" WHERE height > ? AND height <= ? AND fee > 0 AND sender IN ({marks})"
+    )
+    query = f"SELECT time, kind, sender, recipient, amount FROM ({query}) JOIN blocks USING (height) ORDER BY height, position"
+    bounds = (before, after)
+    rows: list[tuple[Any, ...]] = []
+    names = network.home.names("account")
+    found = network.view.index.query(query, (*bounds, *accounts, *accounts, *bounds, *accounts))
+    for time, kind, sender, recipient, amount in found:
+        if sender in ours and recipient in ours:
+            continue
+        other = recipient if sender in ours else sender
+        named = None if other is None else network.home.label(other, names)
+        moment = pd.Timestamp(time, unit="us", tz="UTC")
+        rows.append((moment, kind, named, -amount if sender in ours else amount))
+    return pd.DataFrame(rows, columns=MOVEMENTS)
+
+
+def _set_aside(
+    network: Opened, accounts: Sequence[bytes], hashes: set[bytes], first: int, last: int
+) -> pd.DataFrame:
+    """Count the records of some gateways, and of those that accounts own now, that were set aside."""
+    owned = {
+        key for (key,), item in network.state.items(GATEWAYS) if item.owners[-1][1] in accounts
+    }
+    names = network.home.names("gateway")
+    ids = pa.array([names[one] for one in hashes | owned if one in names], pa.string())
+    columns = ["gateway", "reason", "records", "first"]
+    if network.feed is None:
+        return pd.DataFrame(columns=columns)
+    rejects = network.feed.rejects()
+    rejects = rejects.filter(pc.is_in(rejects["gateway"], ids)).to_pandas()
+    rejects = rejects[rejects["time"].isna() | rejects["time"].between(first, last - 1)]
+    rejects["first"] = rejects["file"] + ", line " + rejects["line"].astype(str)
+    groups = rejects.groupby(["gateway", "reason"])
+    return groups.agg(records=("line", "size"), first=("first", "first")).reset_index()
