@@ -1,16 +1,23 @@
-"""A world for contracts under test: in memory, with a journal for nothing but reverts."""
+"""A world for contracts under test, and ``python -m tests.contracts [FRAMES]``: judges trees.
+
+The second needs no package but dii itself, so that every Python on a machine can run it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dii import codec
+from dii.contracts import compiler
 from dii.contracts import tree as t
 from dii.contracts.values import form
 from dii.contracts.vm import Program, Result
-from dii.errors import InsufficientFunds, TransactionError
+from dii.errors import DiiError, InsufficientFunds, TransactionError
 
 ALICE, BOB, SELF = b"a" * 20, b"b" * 20, b"s" * 20
 
@@ -99,3 +106,34 @@ def state_of(program: Program, world: World) -> dict[str, Any]:
         else:
             found[name] = form(kind).unpack(codec.decode(stored))
     return found
+
+
+def verdict(data: bytes) -> tuple[str, int, str]:
+    """What becomes of a tree: of its compilation, else of a call of ``main``, with gas and state."""
+    world = World(storage={}, money=1_000)
+    try:
+        program = compiler.compile(t.decode(data))
+        kinds = [one.type for one in program.functions["main"].parameters]
+        values = [
+            form(kind).pack(SAMPLES[kind.name]) for kind in kinds if isinstance(kind, t.Plain)
+        ]
+        result = program.run("main", values, world, 300_000)
+    except DiiError as error:
+        return type(error).__name__, int(str(error.numbers.get("gas", 0))), str(error)
+    state = hashlib.sha256(repr(sorted(world.storage.items())).encode()).hexdigest()
+    return repr(result.value)[:200], result.gas, state
+
+
+SAMPLES = {"int": 2**200 + 7, "str": "é🙂", "bytes": b"ab", "bool": True, "Address": BOB}
+
+
+def main(frames: int) -> None:
+    """Read trees as JSON, and print what becomes of each, so many frames deep."""
+    if frames:
+        main(frames - 1)
+        return
+    print(json.dumps([verdict(bytes.fromhex(one)) for one in json.load(sys.stdin)], indent=0))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -97,7 +97,7 @@ class _Compiler(Expressions):
         """Check a name that is given to something."""
         if not proper(name):
             message = (
-                f"{name[:64]!r} is no name: letters, digits and _, at most 64, not two _ first"
+                f"{name!r} is no name: letters, digits and _, at most 64, not two _ first"
             )
             self.fault(node, message)
         elif name in RESERVED:
@@ -117,7 +117,7 @@ class _Compiler(Expressions):
         plain = plain.item if isinstance(plain, ListOf) else plain
         if plain not in PLAIN:
             names = "int, bool, str, bytes, Address, list[…] or map[…, …]"
-            self.fault(plain, f"there is no type {plain.name[:64]!r}", names)
+            self.fault(plain, f"there is no type {plain.name!r}", names)
 
     def signature(self, function: t.Function) -> None:
         """Check what can be said of a function without its body."""
@@ -129,7 +129,7 @@ class _Compiler(Expressions):
             self.locals[parameter.name] = (0, None)
         self.type(function.returns, "a result")
         if marks not in MARKS or (function.name == "init" and marks not in ((), ("payable",))):
-            shown = ", ".join(f"@{mark[:64]}" for mark in marks)
+            shown = ", ".join(f"@{mark}" for mark in marks)
             hint = "@external, @payable, @view, @external with one of these, or @on_epoch"
             self.fault(function, f"{function.name} cannot be marked {shown}", hint)
         if function.returns is not None and (function.name == "init" or "on_epoch" in marks):

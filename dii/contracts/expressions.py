@@ -26,6 +26,8 @@ Typed: TypeAlias = tuple[Run, Type | None]
 NOTHING: Final = Plain("nothing")
 """What a function without a result gives."""
 MAX_FAULTS: Final = 50
+LONGEST: Final = 300
+"""Characters of a fault; names in a tree made by hand may be longer."""
 BUILTINS: Final = frozenset(
     {"len", "min", "max", "abs", "range", "sorted", "sum", "str", "get", "remove", "sha256"}
 )
@@ -89,7 +91,7 @@ class Expressions:
         """Note a fault, and return what stands for the faulty expression."""
         if node.at is None and self.function is not None:
             message = f"in {self.function.name[:64]!r}: {message}"
-        self.faults.append(Fault(message, hint, node.at))
+        self.faults.append(Fault(message[:LONGEST], hint[:LONGEST], node.at))
         if len(self.faults) >= MAX_FAULTS:
             self.finish()
         return _never, None
@@ -188,7 +190,7 @@ class Expressions:
             return do.VARIABLES[name], host.VARIABLES[name]
         if name in self.functions or name in RESERVED:
             return self.fault(node, f"{name!r} is no value", f"{name}(…)")
-        return self.fault(node, f"nothing here is called {name[:64]!r}")
+        return self.fault(node, f"nothing here is called {name!r}")
 
     def map(self, node: t.Expression) -> MapOf | None:
         """Return the type of a map of the state, if a node names one."""
@@ -214,7 +216,7 @@ class Expressions:
             if isinstance(node.operand, t.Int):
                 return self.fault(node, "a negative number is one constant", "-1")
             return do.negate(self.typed(node.operand, INT)), INT
-        return self.fault(node, f"there is no operator {node.op[:8]!r}")
+        return self.fault(node, f"there is no operator {node.op!r}")
 
     def _binary(self, node: t.Binary, want: Type | None) -> Typed:
         left = self.expression(node.left, want)
@@ -224,7 +226,7 @@ class Expressions:
         """Combine two compiled sides."""
         kind = left[1] or right[1]
         if op not in do.ARITHMETIC:
-            return self.fault(node, f"there is no operator {op[:8]!r}", "+, -, *, // or %")
+            return self.fault(node, f"there is no operator {op!r}", "+, -, *, // or %")
         if kind is None:
             return _never, None
         if right[1] not in (kind, None) or not (
@@ -244,14 +246,14 @@ class Expressions:
             return (lambda frame: left(frame) and right(frame)), BOOL
         if node.op == "or":
             return (lambda frame: left(frame) or right(frame)), BOOL
-        return self.fault(node, f"there is no operator {node.op[:8]!r}")
+        return self.fault(node, f"there is no operator {node.op!r}")
 
     def _compare(self, node: t.Compare, _: Type | None) -> Typed:
         if node.op in ("in", "not in"):
             run = self._in(node)
             return (run if node.op == "in" else lambda frame: not run(frame)), BOOL
         if node.op not in do.ORDER:
-            return self.fault(node, f"there is no comparison {node.op[:8]!r}")
+            return self.fault(node, f"there is no comparison {node.op!r}")
         left, kind = self.expression(node.left)
         right = self.typed(node.right, kind)
         if kind is None:
@@ -311,7 +313,7 @@ class Expressions:
         ):
             known = ", ".join(sorted({"reported", *host.RECORDS.get(name, ())}))
             hint = f"one of {known}" if name in host.RECORDS else ""
-            return self.fault(node, f"{spell(kind)} has no field {node.name[:64]!r}", hint)
+            return self.fault(node, f"{spell(kind)} has no field {node.name!r}", hint)
         if node.name != "reported":
             self.read[name].add(node.name)
         return do.field(base, node.name), BOOL if node.name == "reported" else INT
@@ -335,7 +337,7 @@ class Expressions:
             return run, signature.returns or NOTHING
         if name == "range":
             return self.fault(node, "range stands in a for only", "for i in range(n):")
-        return self.fault(node, f"there is no function {name[:64]!r}")
+        return self.fault(node, f"there is no function {name!r}")
 
     def _helper(self, node: t.Call, function: t.Function) -> Typed:
         kinds = [one.type for one in function.parameters]

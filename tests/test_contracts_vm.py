@@ -1,0 +1,497 @@
+"""Running contracts: the state, the host, doors, gas to the last unit, and room on the stack."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dii import codec
+from dii.contracts import compiler, gas
+from dii.contracts import tree as t
+from dii.contracts.frontend import parse
+from dii.contracts.tree import ListOf, Plain
+from dii.contracts.values import LEAST, MOST, form
+from dii.contracts.vm import MAX_FRAMES, Program
+from dii.errors import BadCall, BadProgram, InsufficientFunds, OutOfGas, Reverted
+from tests.contracts import ALICE, BOB, SELF, World, wire
+from tests.require import ROOT
+
+TOKEN = """
+balances: map[Address, int]
+minted: int
+
+@external
+def mint(amount: int):
+    assert amount > 0, "nothing to mint"
+    balances[sender] = get(balances, sender, 0) + amount
+    minted += amount
+
+@external
+def transfer(to: Address, amount: int):
+    assert amount > 0, "nothing to transfer"
+    assert balances[sender] >= amount, "too little"
+    balances[sender] -= amount
+    balances[to] = get(balances, to, 0) + amount
+    emit("transferred", sender, to, amount)
+
+@view
+def balance_of(who: Address) -> int:
+    return get(balances, who, 0)
+"""
+
+
+def load(source: str) -> Program:
+    return compiler.compile(parse(source))
+
+
+def main(body: str, result: str = "int", state: str = "") -> Program:
+    """A contract whose one function has this body."""
+    lines = "\n".join("    " + line for line in body.splitlines())
+    returns = f" -> {result}" if result else ""
+    return load(f"{state}\n@external\ndef main(){returns}:\n{lines}\n")
+
+
+def test_a_token_moves_and_no_more_than_there_is():
+    world, token = World(), load(TOKEN)
+    world.call(token, "mint", 100)
+    world.call(token, "transfer", BOB, 30)
+    with pytest.raises(Reverted, match="too little"):
+        world.call(token, "transfer", BOB, 71)
+    assert world.call(token, "balance_of", ALICE).value == 70
+    assert world.call(token, "balance_of", BOB).value == 30
+    assert world.events == [("transferred", (ALICE, BOB, 30))]
+
+
+def test_each_variable_and_each_entry_of_a_map_is_a_key_of_its_own():
+    world, token = World(), load(TOKEN)
+    world.call(token, "mint", 300)
+    assert world.storage == {
+        codec.encode(("balances", ALICE)): codec.encode(b"\x01\x2c"),
+        codec.encode(("minted",)): codec.encode(b"\x01\x2c"),
+    }
+
+
+PLAIN = {
+    "int": st.integers(LEAST, MOST),
+    "bool": st.booleans(),
+    "str": st.text(st.characters(exclude_categories=["Cs"]), max_size=300),
+    "bytes": st.binary(max_size=300),
+    "Address": st.binary(min_size=20, max_size=20),
+}
+VALUES = st.one_of(
+    *[st.tuples(st.just(Plain(name)), values) for name, values in PLAIN.items()],
+    *[
+        st.tuples(st.just(ListOf(Plain(name))), st.lists(values, max_size=30).map(tuple))
+        for name, values in PLAIN.items()
+    ],
+)
+
+
+@given(VALUES)
+def test_every_value_survives_the_wire_the_state_and_a_result(pair):
+    kind, value = pair
+    name = kind.name if isinstance(kind, Plain) else f"list[{kind.item.name}]"
+    keeper = load(f"kept: {name}\n@external\ndef keep(x: {name}) -> {name}:\n    kept = x\n    return kept\n"
+                  f"@view\ndef same(x: {name}) -> bool:\n    return x == kept")  # fmt: skip
+    world = World()
+    assert world.call(keeper, "keep", value).value == value
+    assert world.call(keeper, "same", value).value is True
+    (stored,) = world.storage.values()
+    assert form(kind).unpack(codec.decode(stored)) == value
+    assert codec.decode(stored) == wire(keeper, "keep", (value,))[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        ("int", 5), ("int", b""), ("int", b"\0\0"), ("int", b"\0\x7f"), ("int", b"\xff\xff"),
+        ("int", b"\x01" + bytes(32)), ("int", True), ("int", None), ("bool", b"\1"), ("bool", 1),
+        ("str", b"a"), ("bytes", "a"), ("Address", bytes(19)), ("Address", "a" * 20),
+        ("list[int]", b"\1"), ("list[int]", (b"\1", 1)), ("list[str]", ("a", b"b")),
+        ("list[Address]", (bytes(21),)), ("list[bool]", ((True,),)),
+    ],
+)  # fmt: skip
+def test_what_is_no_value_of_a_parameters_type_is_refused(kind, wrong):
+    program = load(f"@external\ndef main(x: {kind}):\n    pass")
+    with pytest.raises(BadCall, match="expected"):
+        program.run("main", (wrong,), World(), 10**6)
+
+
+def test_state_begins_as_zero_false_empty_and_no_address():
+    state = "a: int\nb: bool\nc: str\nd: bytes\ne: Address\nf: list[str]\nm: map[int, int]"
+    body = (
+        "return a == 0 and not b and c == '' and len(d) == 0 and f == g and e == h and 0 not in m"
+    )
+    source = f"{state}\n@external\ndef main(g: list[str], h: Address) -> bool:\n    {body}"
+    assert World().call(load(source), "main", (), bytes(20)).value is True
+
+
+def test_a_missing_entry_reverts_and_a_removed_one_is_missing():
+    state = "m: map[str, int]"
+    assert main("m['a'] = 4\nm['a'] += 3\nreturn m['a']", state=state)
+    world = World()
+    assert (
+        world.call(main("m['a'] = 4\nm['a'] += 3\nreturn m['a']", state=state), "main").value == 7
+    )
+    assert (
+        world.call(
+            main("remove(m, 'a')\nremove(m, 'b')\nreturn get(m, 'a', -1)", state=state), "main"
+        ).value
+        == -1
+    )
+    assert world.storage == {}
+    with pytest.raises(Reverted, match="no such entry"):
+        world.call(main("return m['a']", state=state), "main")
+    with pytest.raises(Reverted, match="no such entry"):
+        world.call(main("m['a'] += 1\nreturn 0", state=state), "main")
+
+
+# --- doors -------------------------------------------------------------------------------------
+
+DOORS = """
+until: int
+def init(last: int):
+    until = last
+def helper() -> int:
+    return 1
+@external
+def free() -> int:
+    return helper()
+@payable
+def paid() -> int:
+    return value
+@view
+def seen() -> int:
+    return until
+@on_epoch
+def settled(epoch_: int):
+    until = epoch_
+"""
+
+
+@pytest.mark.parametrize("by", ["external", "init", "on_epoch"])
+def test_each_function_has_one_door(by):
+    program, world = load(DOORS), World()
+    doors = {
+        "init": "init", "free": "external", "paid": "external", "seen": "external",
+        "settled": "on_epoch", "helper": None,
+    }  # fmt: skip
+    for name, door in doors.items():
+        values = (5,) * len(program.functions[name].parameters)
+        if door == by:
+            world.call(program, name, *values, by=by)
+        else:
+            with pytest.raises(BadCall):
+                world.call(program, name, *values, by=by)
+    assert program.hooks == ("settled",)
+
+
+@pytest.mark.parametrize("name", ["free", "seen"])
+def test_only_a_payable_function_takes_money(name):
+    world = World(value=9)
+    with pytest.raises(BadCall, match="no money"):
+        world.call(load(DOORS), name)
+    assert world.call(load(DOORS), "paid").value == 9
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("none", ()), ("free", (b"\1",)), ("init", ())])
+def test_a_call_that_fits_no_function_is_refused(name, arguments):
+    with pytest.raises(BadCall):
+        load(DOORS).run(name, arguments, World(), 10**6)
+
+
+# --- the host ----------------------------------------------------------------------------------
+
+
+def test_the_host_tells_who_when_and_how_much():
+    source = """
+@payable
+def main(me: Address, self_: Address) -> list[int]:
+    assert sender == me
+    assert self_address == self_
+    return [value, balance, height, time, epoch]
+"""
+    world = World(value=5, money=20)
+    assert world.call(load(source), "main", ALICE, SELF).value == (5, 25, 7, 1_524_268_800, 3)
+
+
+@pytest.mark.parametrize("amount", [0, -1, 26, 2**64, MOST, LEAST])
+def test_a_contract_pays_what_it_has_and_nothing_else(amount):
+    program = load(
+        "@external\ndef main(to: Address, n: int) -> int:\n    pay(to, n)\n    return balance"
+    )
+    world = World(money=25)
+    assert world.call(program, "main", BOB, 20).value == 5
+    world = World(money=25)
+    with pytest.raises(Reverted, match="cannot pay"):
+        world.call(program, "main", BOB, amount)
+    assert (world.money, world.paid) == (25, [])
+
+
+def test_what_the_host_refuses_ends_the_call_with_its_error_and_the_gas_used():
+    world = World(money=25, refuses=frozenset({BOB}))
+    program = load(
+        "n: int\n@external\ndef main(to: Address):\n    n = 1\n    pay(to, 5)\n    n = 2"
+    )
+    with pytest.raises(InsufficientFunds) as caught:
+        world.call(program, "main", BOB)
+    assert gas.PAY < caught.value.numbers["gas"] < 2 * gas.PAY
+    assert (world.money, world.storage) == (25, {})
+
+
+def test_records_tell_what_was_reported():
+    source = """
+@view
+def main(g: bytes, e: int) -> list[int]:
+    r = metrics(g, e)
+    u = usage(b"app", operator(g), e)
+    if not r.reported or not u.reported:
+        return [-1, r.uplinks, u.lost]
+    return [r.uplinks, r.online_ppm, u.delivered, u.lost]
+"""
+    program, world = load(source), World(owners={b"g": BOB})
+    assert program.metrics_read == {"uplinks", "online_ppm"}
+    assert program.usage_read == {"delivered", "lost"}
+    assert world.call(program, "main", b"g", 2).value == (-1, 0, 0)
+    world.measured = {(b"g", 2): {"uplinks": 4}, (b"app", BOB, 2): {"delivered": 7, "lost": 1}}
+    assert world.call(program, "main", b"g", 2).value == (4, 0, 7, 1)
+    with pytest.raises(Reverted, match="nobody owns"):
+        world.call(program, "main", b"h", 2)
+    assert (
+        world.call(
+            load("@view\ndef main(g: bytes) -> bool:\n    return bound(g)"), "main", b"h"
+        ).value
+        is False
+    )
+
+
+# --- gas ---------------------------------------------------------------------------------------
+
+
+def test_gas_suffices_to_the_last_unit_and_one_less_does_not():
+    token = load(TOKEN)
+
+    def fresh() -> World:
+        world = World()
+        world.call(token, "mint", 100)
+        return world
+
+    needed = fresh().call(token, "transfer", BOB, 5).gas
+    assert fresh().call(token, "transfer", BOB, 5, gas=needed).gas == needed
+    for limit in range(needed):
+        world = fresh()
+        before = dict(world.storage)
+        with pytest.raises(OutOfGas) as caught:
+            world.call(token, "transfer", BOB, 5, gas=limit)
+        assert caught.value.numbers["gas"] == limit
+        assert world.storage == before
+        assert world.events == []
+
+
+def test_a_branch_that_is_not_taken_costs_nothing():
+    body = "if {}:\n    n = 1\nelse:\n    pass\nreturn 1"
+    taken, other = (
+        World().call(main(body.format(test), state="n: int"), "main").gas for test in (True, False)
+    )
+    assert taken > other + gas.WRITE / 2
+    early = "if {}:\n    return 0\nn = 1\nreturn 1"
+    left, stayed = (
+        World().call(main(early.format(test), state="n: int"), "main").gas for test in (True, False)
+    )
+    assert stayed > left + gas.WRITE / 2
+
+
+def test_each_turn_of_a_loop_costs_the_same():
+    used = [
+        World().call(main(f"n = 0\nfor i in range({turns}):\n    n += i\nreturn n"), "main").gas
+        for turns in (0, 1, 2, 1_000)
+    ]
+    turn = used[1] - used[0]
+    assert used == [used[0] + turns * turn for turns in (0, 1, 2, 1_000)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return len(a + a)", "return len(sha256(b))", "return len(sorted(x))", "return sum(x)",
+        "return len(x + x)", "s = a\nreturn 0", "emit('e', a)\nreturn 0", "y = x\nreturn 0",
+        "return 1 if a == c else 0", "return 1 if 5 in x else 0", "return 1 if x == y else 0",
+        "t = a == c\nreturn 0", "for i in x:\n        pass\n    return 0",
+    ],
+)  # fmt: skip
+def test_the_greater_the_value_the_more_gas(body):
+    head = "s: str\ny: list[int]\n@external\ndef main(a: str, c: str, b: bytes, x: list[int]) -> int:\n    "
+    program = load(head + body.replace("\n", "\n    ", 1) if "for" not in body else head + body)
+    used = []
+    for size in (0, 500, 20_000):
+        world = World()
+        text = "a" * size
+        items = tuple(range(10, 10 + size // 16))
+        stored = {("y",): form(ListOf(Plain("int"))).pack(items)}
+        world.storage = {codec.encode(key): codec.encode(value) for key, value in stored.items()}
+        used.append(
+            world.call(
+                program, "main", text, text[:-1] + "a" * (size > 0), text.encode(), items
+            ).gas
+        )
+    assert used[0] <= used[1] < used[2]
+    assert used[2] - used[0] >= 20_000 // 1024
+
+
+# --- the stack ---------------------------------------------------------------------------------
+
+NESTS = {
+    "a sum": "({} + 1)",
+    "a comparison": "(1 if {} == 2 else 3)",
+    "membership": "(1 if [{}] == xs else 2)",
+    "no membership": "(1 if {} not in xs else 2)",
+    "a key": "m[{}]",
+    "a default": "get(m, 1, {})",
+    "a missing key": "(1 if {} not in m else 2)",
+    "a list": "[{}][0]",
+    "logic": "(1 if (0 == {} and not False) else 2)",
+    "text": "len(str({}))",
+    "a builtin": "min(abs({}), 5)",
+    "a call": "other({})",
+}
+BLOCKS = {
+    "if": "if True:",
+    "for": "for {} in range(1):",
+}
+
+
+class Deep(World):
+    """Notes how many frames of Python there are when a contract reads its state."""
+
+    def read(self, key: bytes, /) -> bytes | None:
+        frame, depth = sys._getframe(), 0
+        while frame.f_back is not None:
+            frame, depth = frame.f_back, depth + 1
+        self.deepest = max(self.deepest, depth)
+        return codec.encode((b"\1",) if b"xs" in key else b"\1")
+
+
+def deepest(levels: int, nest: str, times: int, blocks: str) -> str:
+    """A chain of functions, each with blocks in one another around expressions in one another."""
+    value = "{}"
+    for _ in range(times):
+        value = value.format(nest)
+    lines = [
+        "n: int",
+        "m: map[int, int]",
+        "xs: list[int]",
+        "def other(x: int) -> int:",
+        "    return x",
+    ]
+    for level in range(levels):
+        inner = value.format(f"f{level - 1}()" if level else "n")
+        lines.append("@external" if level == levels - 1 else "")
+        lines.append(f"def f{level}() -> int:")
+        indent = "    "
+        for depth in range(8 if blocks else 0):
+            lines.append(indent + blocks.format(f"i{depth}"))
+            indent += "    "
+        lines += [f"{indent}return {inner}", "    return 0"] if blocks else [f"    return {inner}"]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("nest", NESTS)
+@pytest.mark.parametrize("block", ["", *BLOCKS])
+def test_the_deepest_contract_that_is_admitted_needs_at_most_400_frames(nest, block):
+    blocks, times = BLOCKS.get(block, ""), 5 if block else 8
+    last, refused = None, False
+    for levels in range(1, 100):
+        try:
+            last = load(deepest(levels, NESTS[nest], times, blocks)), levels
+        except BadProgram as error:
+            refused = "nests too deep" in str(error)
+            break
+    assert last is not None
+    assert refused
+    program, levels = last
+    world = Deep()
+    base = Deep()
+    world.call(program, f"f{levels - 1}", gas=10**8)
+    base.read(b"")
+    frames = world.deepest - base.deepest
+    assert MAX_FRAMES // 3 < frames <= 400
+
+
+def at_depth(frames: int, work):
+    return work() if frames <= 0 else at_depth(frames - 1, work)
+
+
+def test_a_call_from_800_frames_deep_gives_and_costs_the_same():
+    program = load(deepest(20, NESTS["a sum"], 8, ""))
+
+    def run():
+        return World(storage={codec.encode(("n",)): codec.encode(b"\1")}).call(program, "f19")
+
+    assert run() == at_depth(800, run) == (161, run().gas)
+    token = load(TOKEN)
+    assert at_depth(800, lambda: World().call(token, "mint", 5)) == World().call(token, "mint", 5)
+    assert at_depth(800, lambda: load(TOKEN)).functions == token.functions
+
+
+def test_what_the_machine_did_not_raise_is_fatal_and_never_a_revert():
+    class Broken(World):
+        def read(self, key: bytes, /) -> bytes | None:
+            raise MemoryError
+
+    program = load(deepest(20, "{}", 1, ""))
+    for depth in (0, 800):
+        with pytest.raises(MemoryError):
+            at_depth(depth, lambda: program.run("f19", (), Broken(), 10**6))
+
+
+# --- everywhere the same -----------------------------------------------------------------------
+
+
+def corpus() -> list[str]:
+    """Trees, as hex, of programs with every kind of verdict."""
+    from tests.test_contracts_differential import Writer
+    from tests.test_contracts_hostile import BURNERS, FORGED, burner
+
+    made = [parse(Writer(seed).program()) for seed in range(40)]
+    made += [parse(burner(body)) for body in BURNERS.values()]
+    made += [tree for name, tree in FORGED.items() if "surrogate" not in name]  # not on the wire
+    return [codec.encode(t._pack(tree)).hex() for tree in made]
+
+
+def replay(trees: list[str], python: str, *flags: str, frames: int = 0, **environment: str) -> str:
+    command = [python, *flags, "-m", "tests.contracts", str(frames)]
+    run = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, input=json.dumps(trees),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def pythons() -> list[str]:
+    """Other interpreters, of ``make interpreters`` or beside this one; any will do, bare or not."""
+    places = [*ROOT.glob(".venv-py3.*/bin/python")]
+    places += Path(sys.base_prefix).parent.glob("3.1[23].*/bin/python")
+    return sorted(map(str, places))
+
+
+def test_one_tree_has_one_verdict_and_one_gas_count_everywhere():
+    trees = corpus()
+    expected = replay(trees, sys.executable)
+    assert len(json.loads(expected)) == len(trees)
+    ways = [
+        replay(trees, sys.executable, "-W", "error", PYTHONHASHSEED="1"),
+        replay(trees, sys.executable, "-O", PYTHONHASHSEED="2", PYTHONINTMAXSTRDIGITS="640"),
+        replay(trees, sys.executable, frames=800, PYTHONINTMAXSTRDIGITS="0"),
+        *[replay(trees, python) for python in pythons()],
+    ]
+    digests = {hashlib.sha256(way.encode()).hexdigest() for way in (expected, *ways)}
+    assert len(digests) == 1
