@@ -2,9 +2,10 @@
 
 Each verb is a thin function over :class:`dii.Network`, so whatever can be done here can be done in
 a notebook, and gives the same. Verbs stand in modules by theme: ``build`` makes networks and lets
-them run, ``look`` shows them, ``check`` explains and proves, ``send`` signs, ``keys`` keeps keys,
-``lab`` compares rules, ``synth`` generates networks; ``options`` says how verbs end, ``screen`` what they print, ``demo`` tells
-the whole story once.
+them run, ``look`` shows them, ``check`` explains and proves, ``send`` signs, ``contract`` is for
+agreements, ``govern`` for votes, ``keys`` keeps keys, ``lab`` compares rules, ``synth`` generates
+networks; ``options`` says how verbs end, ``screen`` what they print, ``demo`` tells the whole story
+once.
 
 Only what every call needs is imported before the verb runs; engines and tables load within it, so
 that help is there at once. Typer's rich help was rejected for the same reason, and its rich
@@ -20,6 +21,7 @@ import typer
 
 import dii
 from dii.cli import build, check, look, send
+from dii.cli.contract import contract
 from dii.cli.keys import keys
 from dii.cli.lab import lab
 from dii.cli.options import Verbs
@@ -66,6 +68,7 @@ app.command("transfer")(send.transfer)
 app.command("burn")(send.burn)
 app.command("assign")(send.assign)
 app.command("claim")(send.claim)
+app.add_typer(contract, name="contract")
 app.add_typer(keys, name="keys")
 app.add_typer(lab, name="lab")
 app.command("synth")(synth)

@@ -29,7 +29,7 @@ def transfer(
         smallest = network.currency.parse(amount)
         done = network.transfer(sender, to, smallest)
         text = f"{network.currency.format(smallest)} from {sender} to {to}"
-        _done(network, done, text, as_json)
+        done(network, done, text, as_json)
 
 
 def burn(amount: Amount, sender: Sender, home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
@@ -37,7 +37,7 @@ def burn(amount: Amount, sender: Sender, home: Home = DEFAULT_HOME, as_json: Jso
     with dii.Network.open(home) as network:
         smallest = network.currency.parse(amount)
         done = network.burn(sender, smallest)
-        _done(network, done, f"{sender} burned {network.currency.format(smallest)}", as_json)
+        done(network, done, f"{sender} burned {network.currency.format(smallest)}", as_json)
 
 
 def assign(
@@ -50,7 +50,7 @@ def assign(
     """Hand a gateway on, from the next epoch."""
     with dii.Network.open(home) as network:
         done = network.assign(gateway, sender, to)
-        _done(network, done, f"{gateway} goes to {to} with the next epoch", as_json)
+        done(network, done, f"{gateway} goes to {to} with the next epoch", as_json)
 
 
 def claim(
@@ -63,12 +63,10 @@ def claim(
     public = bytes.fromhex(key) if re.fullmatch(r"[0-9a-fA-F]{64}", key) else key
     with dii.Network.open(home) as network:
         done = network.claim(operator, public)
-        _done(
-            network, done, f"{operator} is claimed; its money moved to the key's account", as_json
-        )
+        done(network, done, f"{operator} is claimed; its money moved to the key's account", as_json)
 
 
-def _done(network: dii.Network, transaction: str, text: str, as_json: bool) -> None:
+def done(network: dii.Network, transaction: str, text: str, as_json: bool) -> None:
     """Print what became of a message: nothing is printed as done that is not in a block."""
     height = int(network.transactions(begins=transaction)["height"].iloc[-1])
     document = {"transaction": transaction, "height": height}
