@@ -313,7 +313,7 @@ def test_a_damaged_snapshot_is_passed_over_and_that_is_said(home, chain, caplog,
     ):
         chain.compare(reader)
     assert len(caplog.messages) == {"all": 2, "none": 0}.get(name, 1)
-    assert all("opening from what was before it" in message for message in caplog.messages)
+    assert all("passed over its snapshot" in message for message in caplog.messages)
     with closing(Node(GENESIS, home)) as node:
         chain.compare(node)
         produce(node)

@@ -88,7 +88,8 @@ def test_a_log_that_is_cut_anywhere_opens_at_its_last_whole_block(torn, chain, t
     for number, place in enumerate(places):
         if place < torn.ends[0]:
             continue  # within the creation, see below
-        noise = bytes(range(256)) * 20 if number % 2 else bytes(5_000)
+        differs = bytes(byte ^ 1 for byte in torn.log[place : place + 1])
+        noise = differs + (bytes(range(256)) * 20 if number % 2 else bytes(5_000))
         home = torn.cut(place, tmp_path, tail=noise, witness=False)
         with closing(Node(GENESIS, home)) as node:
             expected = max(height for height, end in enumerate(torn.ends) if end <= place)

@@ -44,6 +44,7 @@ WEIGHT: Final = 4
 """How many times its size the diffs since a snapshot must have before the next one."""
 
 _RUN: Final = 4_096
+_PASSED_OVER: Final = "%s: passed over its snapshot of height %d (%s)"
 _log = logging.getLogger(__name__)
 
 
@@ -223,12 +224,12 @@ def state_at(store: Store, height: int) -> State:
             try:
                 state = State() if start < 0 else read(store, start)
             except (StoreBroken, SnapshotInvalid) as error:
-                _log.warning("%s; opening from what was before it", error)
+                _log.warning(_PASSED_OVER, store.path, start, error.numbers["message"])
                 continue
             for _, diff, _ in store.diffs(start + 1, height):
                 state.apply(decode_diff(diff))
             ((_, _, root),) = store.diffs(height, height)
             if state.committed_root == root:
                 return state
-        _log.warning("%s: snapshot of height %d leads elsewhere", store.path, start)
+        _log.warning(_PASSED_OVER, store.path, start, "it leads to another state")
     raise BlockDamaged(file=store.path, height=height, message="no way leads to its state")
