@@ -1,0 +1,71 @@
+"""Agreements that come with the package, written in the language that anybody can write in.
+
+Each is a text beside this file (``*.dii``), whose first words say in plain language what is
+promised. They are deployed by name::
+
+    net.deploy(agreements.UptimeAgreement, by="bob", value="100 TTC",
+               gateway=receipt.gateway, online_ppm=950_000, epochs=4)
+
+All of them hold what is disputed back rather than destroy it, pay into the hands of those who are
+owed (so that nobody who refuses money can hold up others), and leave nothing behind for good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dii.contracts import frontend
+from dii.contracts.tree import Contract, Parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A contract that comes with the package.
+
+    Attributes
+    ----------
+    name
+        As on the command line, and of its file.
+    """
+
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return Path(__file__).with_name(f"{self.name}.dii")
+
+    @property
+    def source(self) -> str:
+        """Its text."""
+        return self.path.read_text(encoding="utf-8")
+
+    @property
+    def tree(self) -> Contract:
+        """Its syntax tree, which is what is deployed."""
+        return frontend.parse(self.source)
+
+    @property
+    def summary(self) -> str:
+        """What it promises, in plain words."""
+        return self.tree.doc
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What it is deployed with."""
+        return next(one.parameters for one in self.tree.functions if one.name == "init")
+
+
+UptimeAgreement: Final = Agreement("uptime")
+PayPerUplink: Final = Agreement("pay_per_uplink")
+CoverageBounty: Final = Agreement("coverage")
+Assurance: Final = Agreement("assurance")
+SharedOwnership: Final = Agreement("shared_ownership")
+
+AGREEMENTS: Final = {
+    one.name: one
+    for one in (UptimeAgreement, PayPerUplink, CoverageBounty, Assurance, SharedOwnership)
+}
+"""Every agreement, by name."""
