@@ -62,6 +62,7 @@ from dii.application.settling import change_scope
 from dii.crypto import address_of, format_address
 from dii.errors import (
     BadAction,
+    DiiError,
     MintingError,
     NotValidator,
     ProposalClosed,
@@ -216,6 +217,19 @@ def enact(
     return updates
 
 
+def trial(state: State, chain: Chain, height: int, now: int, action: Action) -> str:
+    """Return why an action could not be carried out now, or nothing; changes nothing."""
+    mark = state.mark()
+    try:
+        _check_form(action)
+        _Enactment(state, chain, height, now, lambda *_: None).act(action, 0)
+    except DiiError as error:
+        return str(error)
+    finally:
+        state.revert(mark)
+    return ""
+
+
 @dataclass(slots=True)
 class _Enactment:
     """What one block carries out."""
@@ -234,14 +248,15 @@ class _Enactment:
         assert proposal is not None
         mark, outcome, detail = state.mark(), "enacted", ""
         try:
-            self._act(proposal.action, number)
+            self.act(proposal.action, number)
         except (TransactionError, MintingError) as error:
             state.revert(mark)
             outcome, detail = "failed", str(error)
         state.put(PROPOSALS, replace(proposal, outcome=outcome), number)
         self.emit("governance", (number, outcome, proposal.proposer, self.now, detail))
 
-    def _act(self, action: Action, number: int) -> None:
+    def act(self, action: Action, number: int) -> None:
+        """Do what an action says; TransactionError or MintingError where it cannot be done."""
         match action:
             case SetStream():
                 self._set_stream(action)

@@ -54,7 +54,7 @@ from dii.application.records import (
     Stream,
     Turn,
 )  # fmt: skip
-from dii.application.streams import apply_streams
+from dii.application.streams import apply_streams, denied
 from dii.genesis import TREASURY
 from dii.ledger.log import LogBuilder
 from dii.ledger.state import State
@@ -211,7 +211,9 @@ class _Step:
         chunk = self.state.get(PAGES, self.name, scope.next_epoch, number)
         assert chunk is not None
         page = pages.decode(chunk.data)
-        return page, *weigh(rule, dict(zip(scope.metrics, page.columns)))
+        none = denied(self.state, self.name)
+        rows = [row for row, key in enumerate(page.keys) if key in none] if none else ()
+        return page, *weigh(rule, dict(zip(scope.metrics, page.columns)), rows)
 
     def _weights(self, scope: Scope, cursor: Cursor, plan: Plan, stream: Stream) -> int:
         rule = from_spec(plan.rule, RULES)

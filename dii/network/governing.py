@@ -1,0 +1,199 @@
+"""Governance as people handle it: actions in plain words, votes by name, what is pending.
+
+A proposal is shown with what it would change *now*: a stream's policy beside the one that would
+replace it. The chain accepts a proposal whatever it names, so that releases never split it; who
+proposes and who votes is therefore told first what this release would make of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+
+from dii.application import streams
+from dii.application.actions import (
+    Action,
+    DenyGateway,
+    RemoveStream,
+    SetGas,
+    SetScope,
+    SetStream,
+    SetValidator,
+    SpendTreasury,
+)
+from dii.application.governance import NO_AGENDA, approval, powers, standing, trial
+from dii.application.messages import Propose, Vote
+from dii.application.records import AGENDA, PROPOSALS, SCOPES, STREAMS, VALIDATORS, Stream
+from dii.crypto import address_of
+from dii.errors import UnknownName
+from dii.minting import POLICIES, RULES, Policy, Rule, Spec
+from dii.minting.spec import Versioned
+from dii.network.opened import Opened
+from dii.network.receipt import describe
+
+if TYPE_CHECKING:
+    from dii.network.facade import Network
+
+VALIDATOR: Final = "validator"
+"""The account that governs a network of one."""
+
+
+def stream_change(
+    network: Opened,
+    name: str,
+    *,
+    scope: str | None = None,
+    rule: Rule | None = None,
+    policy: Policy | None = None,
+    rest: str | None = None,
+) -> SetStream:
+    """Return the action that changes a stream, or adds one; what is not given stays as it is.
+
+    Parameters
+    ----------
+    name, scope
+        Which stream; of a new one also the scope.
+    rule, policy
+        As of ``Network.create``.
+    rest
+        Where what is left goes: a later stream of the scope, ``treasury``, or ``nobody``.
+
+    Raises
+    ------
+    UnknownName
+        There is no such stream, and too little is given to add one.
+    """
+    was = network.state.get(STREAMS, name)
+    scope = scope or (was.scope if was else None)
+    plan = streams.planned(network.state, scope).get(name) if scope else None
+    made = rule.resolve(network.currency).spec() if rule else plan and plan.rule
+    paid = policy.resolve(network.currency).spec() if policy else plan and plan.policy
+    if scope is None or made is None or paid is None:
+        raise UnknownName(kind="stream", name=name)
+    kept = plan.rest if plan else None
+    return SetStream(scope, name, made, paid, None if rest == "nobody" else rest or kept)
+
+
+def propose(network: Network, action: Action, *, by: str = VALIDATOR) -> int:
+    """Propose an action; return the proposal's number.
+
+    Parameters
+    ----------
+    action
+        One of :mod:`dii.application.actions`, or from :meth:`stream_change`.
+    by
+        The validator who proposes it.
+
+    Raises
+    ------
+    Refused
+        The chain's reason.
+    """
+    number = (network.state.get(AGENDA) or NO_AGENDA).proposals
+    network.submit(by, Propose(action))
+    return number
+
+
+def vote(network: Network, number: int, *, by: str = VALIDATOR, approve: bool = True) -> str:
+    """Vote on a proposal; return the transaction's id in hex."""
+    return network.submit(by, Vote(number, approve))
+
+
+def proposals(network: Opened) -> pd.DataFrame:
+    """Return every proposal: what it changes, who approves it, how it stands, and when it acts.
+
+    ``yes`` and ``total`` are voting power now; ``note`` says why one failed.
+    """
+    state, names = network.state, network.home.names("account")
+    power = powers(state)
+    query = "SELECT proposal, detail FROM governance WHERE event = 'failed'"
+    failed = dict(network.view.index.query(query))
+    header = network.view.header
+    now = header.time if header else 0
+    rows = []
+    for (number,), item in state.items(PROPOSALS):
+        status = standing(network.parameters, item, now)
+        rows.append(
+            {
+                "number": number,
+                "what": in_words(network, item.action, pending=status in {"open", "passed"}),
+                "proposer": network.home.label(item.proposer, names),
+                "yes": approval(item, power),
+                "total": sum(power.values()),
+                "status": status,
+                "acts": item.acts or None,
+                "expires": item.opened + network.parameters.voting_period,
+                "note": failed.get(number, ""),
+            }
+        )
+    columns = ["number", "what", "proposer", "yes", "total", "status", "acts", "expires", "note"]
+    table = pd.DataFrame(rows, columns=columns)
+    for name in ("acts", "expires"):
+        table[name] = pd.to_datetime(table[name], unit="us", utc=True)
+    return table
+
+
+def in_words(network: Opened, action: Action, *, pending: bool = True) -> str:
+    """Return what an action changes; of one that is pending also what is there now."""
+    state, label = network.state, network.home.label
+    match action:
+        case SetStream():
+            plan = streams.planned(state, action.scope) if pending else {}
+            return _stream(network, action, plan.get(action.name))
+        case RemoveStream():
+            return f"end stream {action.name} of scope {action.scope}"
+        case SetScope():
+            who = ", ".join(map(label, action.reporters))
+            what = ", ".join((*action.metrics, *(f"usage.{name}" for name in action.usage)))
+            new = "" if state.get(SCOPES, action.name) else "new "
+            return f"{new}scope {action.name}: {who} report {what}"
+        case SetValidator(key, power):
+            was = state.get(VALIDATORS, key)
+            before = f"{was.power if was else 0} -> " if pending else ""
+            return f"validator {label(address_of(key))}: power {before}{power}"
+        case SetGas(price, schedule):
+            before = f"{network.parameters.gas_price} -> " if pending else ""
+            return f"gas price {before}{price} {network.currency.unit}, schedule {schedule}"
+        case SpendTreasury(to, amount):
+            return f"pay {network.currency.format(amount)} from the treasury to {label(to)}"
+        case DenyGateway():
+            name = network.home.names("gateway").get(action.gateway, action.gateway.hex())
+            seen = f"evidence {action.evidence.hex()[:16]}…"
+            return f"deny gateway {name} until epoch {action.until}, {seen}"
+
+
+def _stream(network: Opened, action: SetStream, was: Stream | None) -> str:
+    currency = network.currency
+    now = {
+        "rule": _spec(network, action.rule, RULES),
+        "policy": _spec(network, action.policy, POLICIES),
+        "rest": action.rest or "nobody",
+    }
+    if was is None:
+        said = ", ".join(f"{part} {text}" for part, text in now.items())
+        return f"stream {action.name} of scope {action.scope}: {said}"
+    before = {
+        "rule": _spec(network, was.rule, RULES),
+        "policy": _spec(network, was.policy, POLICIES),
+        "rest": was.rest or "nobody",
+    }
+    changed = [f"{part} {before[part]} -> {now[part]}" for part in now if before[part] != now[part]]
+    return f"stream {action.name}: {', '.join(changed) or 'nothing changes'}"
+
+
+def _spec(network: Opened, spec: Spec, known: Mapping[tuple[str, int], type[Versioned]]) -> str:
+    if (spec.name, spec.version) not in known:
+        return f"{spec} (not in this release)"
+    return describe(spec, known, network.currency)
+
+
+def concerns(network: Opened, action: Action) -> str:
+    """Return what would keep an action from being carried out as things stand; empty if nothing."""
+    header = network.header()
+    found = trial(network.state, network.parameters, header.height + 1, header.time, action)
+    if not found and isinstance(action, SetValidator) and action.power:
+        if action.public_key not in network.home.public_keys().values():
+            return "its key is not here, and one home alone signs with the keys that it has"
+    return found
