@@ -34,7 +34,7 @@ DATA = ROOT / "data"
 SAMPLE = [DATA / name for name in demo.FILES]
 VERBS = [
     "init", "load", "run", "status", "list", "show", "receipt", "proof", "verify", "rebuild",
-    "transfer", "burn", "assign", "claim", "keys", "lab", "synth",
+    "transfer", "burn", "assign", "claim", "propose", "vote", "keys", "lab", "synth",
 ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 import dii
-from dii.cli import build, check, look, send
+from dii.cli import build, check, govern, look, send
 from dii.cli.contract import contract
 from dii.cli.keys import keys
 from dii.cli.lab import lab
@@ -69,6 +69,8 @@ app.command("burn")(send.burn)
 app.command("assign")(send.assign)
 app.command("claim")(send.claim)
 app.add_typer(contract, name="contract")
+app.add_typer(govern.propose, name="propose")
+app.command("vote")(govern.vote)
 app.add_typer(keys, name="keys")
 app.add_typer(lab, name="lab")
 app.command("synth")(synth)

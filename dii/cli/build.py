@@ -57,6 +57,12 @@ def init(
     epoch_seconds: Annotated[int, typer.Option(help="Length of an epoch.")] = 86_400,
     gas_price: Annotated[int, typer.Option(help="Smallest units a gas.")] = 1,
     seed: Seed = None,
+    max_mint: Annotated[
+        str | None, typer.Option(help="What an epoch may ever mint; by default the policy's most.")
+    ] = None,
+    delay: Annotated[
+        int | None, typer.Option(help="Seconds from a vote to its effect; by default a week.")
+    ] = None,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -78,6 +84,8 @@ def init(
         start=start,
         epoch_seconds=epoch_seconds,
         gas_price=gas_price,
+        max_mint_per_epoch=max_mint,
+        governance=None if delay is None else {"delay_seconds": delay},
     ) as network:
         chain = network.genesis.chain_id if network.sealed else None
     made = {"home": str(home), "chain": chain, "laboratory": seed is not None}

@@ -35,6 +35,7 @@ class Table(StrEnum):
     BLOCKS = "blocks"
     TRANSACTIONS = "transactions"
     TRANSFERS = "transfers"
+    PROPOSALS = "proposals"
 
 
 PEOPLE: Final = {
@@ -45,6 +46,7 @@ PEOPLE: Final = {
     Table.BLOCKS: "height time transactions gas hash",
     Table.TRANSACTIONS: "height id sender kind code fee detail",
     Table.TRANSFERS: "height kind sender recipient amount",
+    Table.PROPOSALS: "number what proposer yes total status acts expires note",
 }
 """The columns that people see; ``--csv``, ``--parquet`` and ``--json`` have all."""
 ISSUED: Final = "gateway operator weight amount"

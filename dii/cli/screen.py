@@ -168,13 +168,13 @@ def _short(text: str) -> str:
 
 
 WRITERS: Final[Mapping[str, Callable[[Any], str]]] = {
-    **dict.fromkeys(("code", "epoch", "height", "line", "nonce", "position"), str),
+    **dict.fromkeys(("code", "epoch", "height", "line", "nonce", "number", "position"), str),
     **dict.fromkeys(("id", "hash", "app_hash"), _short),
     "share": "{:.1%}".format,
     "online_ppm": lambda ppm: f"{ppm / PPM:.1%}",
     "shapley_uplinks": lambda parts: f"{parts / SHAPLEY_UNIT:,.2f}",
     "start": lambda time: f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%F %H:%M}",
-    "time": lambda time: f"{time:%Y-%m-%d %H:%M:%S}",
+    **dict.fromkeys(("time", "acts", "expires"), "{:%Y-%m-%d %H:%M:%S}".format),
 }
 """How columns are written. What names something, such as a height, can be copied as it is."""
 

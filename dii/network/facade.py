@@ -53,7 +53,7 @@ from dii.errors import (
 from dii.ledger import transaction
 from dii.ledger.state import Table
 from dii.minting import Policy, Rule
-from dii.network import deals, founding, views
+from dii.network import deals, founding, governing, views
 from dii.network import receipt as receipts
 from dii.network import statement as statements
 from dii.network.feed import Feed, Traffic
@@ -110,6 +110,8 @@ class Network(Opened):
         epoch_seconds: int = 86_400,
         gas_price: int = 1,
         reporters: int = 1,
+        max_mint_per_epoch: str | int | None = None,
+        governance: Mapping[str, int] | None = None,
     ) -> Network:
         """Make a new network.
 
@@ -137,6 +139,11 @@ class Network(Opened):
         reporters
             How many there are, at most 64; here all of them report the same. Of n, (n - 1) // 3
             could lie and move nothing.
+        max_mint_per_epoch
+            What no vote can raise; by default what the policy mints at most.
+        governance
+            Other things that no vote can change, as the genesis names them; by default
+            ``{"delay_seconds": 604_800, "voting_seconds": 1_209_600, "max_treasury_ppm": 200_000}``.
 
         Raises
         ------
@@ -157,6 +164,8 @@ class Network(Opened):
             epoch_seconds=epoch_seconds,
             gas_price=gas_price,
             reporters=reporters,
+            max_mint_per_epoch=max_mint_per_epoch,
+            governance=governance or {},
         )
         folder = Path(home) if home is not None else None
         network = cls(Home.create(folder, seed), draft, readonly=False)
@@ -546,6 +555,12 @@ class Network(Opened):
     issuance = views.issuance
     receipt = receipts.receipt
     statement = statements.statement
+
+    stream_change = governing.stream_change
+    propose = governing.propose
+    vote = governing.vote
+    proposals = governing.proposals
+    concerns = governing.concerns
 
     check = deals.check
     deploy = deals.deploy

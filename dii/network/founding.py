@@ -37,6 +37,8 @@ def draft(
     epoch_seconds: int,
     gas_price: int,
     reporters: int,
+    max_mint_per_epoch: str | int | None,
+    governance: Mapping[str, int],
 ) -> tuple[dict[str, Any], int | None]:
     """Return the draft of a genesis and its start; parameters as of ``Network.create``.
 
@@ -59,9 +61,12 @@ def draft(
         "epoch_seconds": epoch_seconds,
         "gas_price": gas_price,
         "reporters": reporters,
-        "max_mint_per_epoch": policy.most,
+        "max_mint_per_epoch": policy.most
+        if max_mint_per_epoch is None
+        else currency.parse(max_mint_per_epoch),
         "laboratory": seed is not None,
         "currency": dataclasses.asdict(currency),
+        "governance": dict(governance),
         "streams": [stream],
     }
     for who in allocations:

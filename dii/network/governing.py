@@ -30,6 +30,7 @@ from dii.crypto import address_of
 from dii.errors import UnknownName
 from dii.minting import POLICIES, RULES, Policy, Rule, Spec
 from dii.minting.spec import Versioned
+from dii.network.home import SCOPE
 from dii.network.opened import Opened
 from dii.network.receipt import describe
 
@@ -54,7 +55,7 @@ def stream_change(
     Parameters
     ----------
     name, scope
-        Which stream; of a new one also the scope.
+        Which stream; a new one is the first scope's unless it is said.
     rule, policy
         As of ``Network.create``.
     rest
@@ -65,15 +66,15 @@ def stream_change(
     UnknownName
         There is no such stream, and too little is given to add one.
     """
-    was = network.state.get(STREAMS, name)
-    scope = scope or (was.scope if was else None)
-    plan = streams.planned(network.state, scope).get(name) if scope else None
-    made = rule.resolve(network.currency).spec() if rule else plan and plan.rule
-    paid = policy.resolve(network.currency).spec() if policy else plan and plan.policy
-    if scope is None or made is None or paid is None:
+    was, money = network.state.get(STREAMS, name), network.currency
+    scope = scope or (was.scope if was else SCOPE)
+    plan = streams.planned(network.state, scope).get(name)
+    weighed = rule.resolve(money).spec() if rule else plan.rule if plan else None
+    paid = policy.resolve(money).spec() if policy else plan.policy if plan else None
+    if weighed is None or paid is None:
         raise UnknownName(kind="stream", name=name)
     kept = plan.rest if plan else None
-    return SetStream(scope, name, made, paid, None if rest == "nobody" else rest or kept)
+    return SetStream(scope, name, weighed, paid, None if rest == "nobody" else rest or kept)
 
 
 def propose(network: Network, action: Action, *, by: str = VALIDATOR) -> int:
@@ -165,7 +166,6 @@ def in_words(network: Opened, action: Action, *, pending: bool = True) -> str:
 
 
 def _stream(network: Opened, action: SetStream, was: Stream | None) -> str:
-    currency = network.currency
     now = {
         "rule": _spec(network, action.rule, RULES),
         "policy": _spec(network, action.policy, POLICIES),
@@ -194,6 +194,6 @@ def concerns(network: Opened, action: Action) -> str:
     header = network.header()
     found = trial(network.state, network.parameters, header.height + 1, header.time, action)
     if not found and isinstance(action, SetValidator) and action.power:
-        if action.public_key not in network.home.public_keys().values():
-            return "its key is not here, and one home alone signs with the keys that it has"
+        here = network.home.key_of(action.public_key) is not None
+        return "" if here else "its key is not here: this home alone may be too few to sign blocks"
     return found
