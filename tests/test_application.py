@@ -1620,34 +1620,46 @@ SAID = st.lists(
 )  # fmt: skip
 
 
+def merged(
+    said: list[dict[int, int | None]], pieces: list[int], settle_rows: int
+) -> tuple[list[object], list[ReceiptLeaf]]:
+    """Return what the state keeps of four reports, whose chunks have so many rows, and receipts."""
+    chain = Chain(
+        scopes=[scope(reporters=FOUR, usage=("lost",))], limits={"settle_rows": settle_rows}
+    )
+    chain.block(time=epoch_end(0))
+    for who, rows, piece in zip(FOUR, said, pieces):
+        metrics = {gateway(key): [value] for key, value in rows.items()}
+        used = {key.to_bytes(40): [value] for key, value in rows.items()}
+        how = {"chunk_rows": piece, "usage": used, "usage_columns": ("lost",)}
+        assert set(says(chain, who, *report(0, metrics, **how))) == {0}
+    while chain.block().changed:
+        pass
+    assert chain.settled() == 1
+    tables = (PAGES, USAGE_PAGES, EPOCH_PAGES, ISSUANCES)
+    return [list(chain.app.state.items(table)) for table in tables], chain.receipts["main", 0]
+
+
 @settings(max_examples=40)
 @given(SAID, st.lists(st.integers(0, 2), min_size=4, max_size=4), st.data())
 def test_how_the_merging_of_reports_falls_into_blocks_changes_nothing(said, which, data):
     """Also where some are the same byte for byte, and pages are moved instead of merged."""
-    pieces = [data.draw(st.sampled_from([1, 2, 2, 5])) for _ in said]
+    sizes = [data.draw(st.sampled_from([1, 2, 2, 5])) for _ in said]
     chosen = [number % len(said) for number in which]
-    states = []
-    for settle_rows in (data.draw(st.integers(1, 60)), 1 << 20):
-        chain = Chain(
-            scopes=[scope(reporters=FOUR, usage=("lost",))],
-            limits={"settle_rows": settle_rows},
-        )
-        chain.block(time=epoch_end(0))
-        for who, number in zip(FOUR, chosen):
-            rows = {gateway(key): [value] for key, value in said[number].items()}
-            used = {key.to_bytes(40): [value] for key, value in said[number].items()}
-            messages = report(
-                0, rows, chunk_rows=pieces[number], usage=used, usage_columns=("lost",)
-            )
-            assert set(says(chain, who, *messages)) == {0}
-        while chain.block().changed:
-            pass
-        assert chain.settled() == 1
-        kept = [list(chain.app.state.items(table)) for table in (PAGES, USAGE_PAGES, EPOCH_PAGES)]
-        states.append((kept, chain.receipts, list(chain.app.state.items(ISSUANCES))))
-    assert states[0] == states[1]
-    expected = medians([{gateway(k): (v,) for k, v in said[n].items()} for n in chosen], 1)
-    assert [(leaf.gateway, leaf.values) for leaf in states[0][1]["main", 0]] == expected
+    four, pieces = [said[n] for n in chosen], [sizes[n] for n in chosen]
+    small = merged(four, pieces, data.draw(st.integers(1, 60)))
+    assert small == merged(four, pieces, 1 << 20)
+    expected = medians([{gateway(k): (v,) for k, v in rows.items()} for rows in four], 1)
+    assert [(leaf.gateway, leaf.values) for leaf in small[1]] == expected
+
+
+@pytest.mark.parametrize("liar", range(4))
+def test_what_a_liar_adds_before_a_chunk_that_all_have_changes_no_page(liar):
+    honest = {key: key for key in range(10, 20)}
+    said = [honest | {0: 1, 1: 1} if number == liar else honest for number in range(4)]
+    alone = merged([honest] * 4, [2] * 4, 1 << 20)
+    for settle_rows in (1, 9, 20, 40, 1 << 20):
+        assert merged(said, [2] * 4, settle_rows) == alone
 
 
 def test_metrics_and_usage_of_two_settled_epochs_can_be_looked_up():
