@@ -227,7 +227,8 @@ def metrics(
     gives
         Names of the metrics and the usage that the sources give; the others are left out.
     players
-        Gateway to player of ``shapley_uplinks``, where these are not operators (see ``sites``).
+        Gateway to player of ``shapley_uplinks``, where some players are several operators together
+        (see ``sites``); gateways of one operator are of one player.
     applications
         Application to the operator whose own it is, as valid in this epoch. Without it, whose
         applications are whose is not known, and ``own_uplinks`` is left out.
