@@ -3,7 +3,7 @@
 Gateways report what they did; contribution is measured from those metrics, money is minted
 accordingly on a replicated ledger, and everything can be checked. Start with::
 
-    from dii import Network, load, minting
+    from dii import Network, agreements, load, minting
 
 Names load on first use, so that importing the package costs next to nothing.
 """
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from dii import minting
+    from dii.contracts import agreements
     from dii.network import Network, Traffic
     from dii.telemetry.load import Telemetry, load
 
-__all__ = ["Network", "Telemetry", "Traffic", "load", "minting"]
+__all__ = ["Network", "Telemetry", "Traffic", "agreements", "load", "minting"]
 __version__ = "0.1.0"
 
 _HOMES: Final = {
@@ -28,13 +29,15 @@ _HOMES: Final = {
     "load": "dii.telemetry.load",
 }
 
+_MODULES: Final = {"agreements": "dii.contracts.agreements", "minting": "dii.minting"}
+
 
 def __getattr__(name: str) -> object:
     """Load a public name on first use (PEP 562)."""
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in __all__:
-        return importlib.import_module(f"{__name__}.{name}")
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
 

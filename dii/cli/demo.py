@@ -1,6 +1,6 @@
 """The main job from beginning to end, on the sample in ``data/``: ``make demo``.
 
-Nine steps, each with the Python that does it; whoever pastes these lines into a notebook gets the
+Eleven steps, each with the Python that does it; whoever pastes these lines into a notebook gets the
 same numbers, to the last digit, since a laboratory network's keys follow from its seed. The home
 lies in a temporary folder and goes when the story ends.
 """
@@ -23,10 +23,13 @@ from dii.errors import ProofInvalid
 if TYPE_CHECKING:
     from dii import Network
     from dii.network import Receipt
+    from dii.network.deals import Deal
 
 SAMPLE: Final = Path(__file__).parents[2] / "data"
 FILES: Final = ("registry.json", "uplinks.jsonl", "statuses.csv")
 SEED: Final = 7
+DEAF: Final = "B827EBFFFE0F7730"
+"""A gateway of the sample that stops hearing anything on the way."""
 
 
 def main() -> None:
@@ -35,7 +38,9 @@ def main() -> None:
     screen.say("dii: a micro-economy for a community that builds infrastructure together", "bold")
     screen.say("Eight days of a small synthetic LoRaWAN network, from files to money and proofs.")
     with tempfile.TemporaryDirectory(prefix="dii-demo-") as folder, _made(folder) as network:
+        deals = _agree(network)
         _settle(network)
+        _kept(deals)
         _explain(network)
         _spend(network)
         _repeat(network)
@@ -74,6 +79,45 @@ def _made(folder: str) -> Network:
     columns = "gateway online_ppm receptions uplinks sole_uplinks shapley_uplinks"
     screen.rows(measured.nlargest(5, "shapley_uplinks"), columns)
     return network
+
+
+def _agree(network: Network) -> list[Deal]:
+    """Let bob promise money for services: three agreements that carry themselves out."""
+    best = network.metrics(0).to_pandas().query("gateway != ''").nlargest(1, "shapley_uplinks")
+    heard = str(best["gateway"].iloc[0])
+    _step(
+        "Agreements, deployed by bob: 10 TTC a day that a gateway is online; 0.05 TTC an uplink",
+        "from dii import agreements",
+        f'network.deploy(agreements.UptimeAgreement, by="bob", value="50 TTC", gateway="{heard}",',
+        "               online_ppm=950_000, epochs=5)  # and the same for another gateway",
+        'network.deploy(agreements.PayPerUplink, by="bob", value="10 TTC", application="doors-1",',
+        '               operators=["linden-lab"], price="0.05 TTC", epochs=5)',
+    )
+    deals = [
+        network.deploy(
+            dii.agreements.UptimeAgreement, by="bob", value="50 TTC", gateway=gateway,
+            online_ppm=950_000, epochs=5,
+        )
+        for gateway in (heard, DEAF)
+    ]  # fmt: skip
+    deals.append(
+        network.deploy(
+            dii.agreements.PayPerUplink, by="bob", value="10 TTC", application="doors-1",
+            operators=["linden-lab"], price="0.05 TTC", epochs=5,
+        )
+    )  # fmt: skip
+    screen.rows(network.contracts(), "contract agreement balance status", network)
+    return deals
+
+
+def _kept(deals: list[Deal]) -> None:
+    """Tell what the agreements did by themselves, and why."""
+    _step("What the agreements did by themselves, epoch after epoch", "deal.events()")
+    for deal in deals:
+        events = deal.events()
+        screen.say(f"{deal.title} Now holds {deal.network.currency.format(deal.balance)}.")
+        screen.rows(events[events["told"]], "event details")
+        screen.say()
 
 
 def _settle(network: Network) -> None:

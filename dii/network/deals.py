@@ -389,7 +389,11 @@ class Deal:
     def _details(self, event: str, values: list[object], *, told: bool) -> str:
         if not told and event in _MONEY:  # an amount comes first there
             values[0] = self.network.currency.format(int(str(values[0])))
-        return ", ".join(map(self._detail, values))
+        words = map(self._detail, values)
+        if not told:
+            return ", ".join(words)
+        names = _labels(self.program.contract).get((event, len(values)), [""] * len(values))
+        return ", ".join(f"{name} {word}".lstrip() for name, word in zip(names, words))
 
     def _detail(self, value: object) -> str:
         if isinstance(value, str) and value.startswith("0x"):
@@ -420,6 +424,19 @@ class Deal:
         facts = self.lines()
         width = max(map(len, facts))
         return "\n".join(f"{name:>{width}}  {text}" for name, text in facts.items())
+
+
+def _labels(node: tree.Node) -> dict[tuple[str, int], list[str]]:
+    """Return what a contract calls the values of each event that it emits."""
+    found: dict[tuple[str, int], list[str]] = {}
+    if isinstance(node, tree.Call) and node.function == "emit":
+        event, *values = node.arguments
+        names = [one.id if isinstance(one, tree.Name) else "" for one in values]
+        if isinstance(event, tree.Str):
+            found[event.value, len(values)] = names
+    for child in tree.children(node):
+        found |= _labels(child)
+    return found
 
 
 # --- arguments -----------------------------------------------------------------------------------

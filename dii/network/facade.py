@@ -281,6 +281,10 @@ class Network(Opened):
         self.home.remember(
             "gateway", [(hashed[row["gateway"]], row["gateway"], row) for row in rows]
         )
+        used = feed.telemetry.receptions["application"].unique().drop_null().to_pylist()
+        self.home.remember(
+            "application", [(self.home.hash("application", name), name, None) for name in used]
+        )
         fresh = [
             (hashed[gateway], addresses[operator])
             for gateway, operator in operators.items()
@@ -320,13 +324,9 @@ class Network(Opened):
         scope = self.state.get(SCOPES, SCOPE)
         assert scope is not None
         registered = set(self._feed.gateways) if self._feed else set()
-        seen = {
-            "gateway": set(found.metrics["gateway"].to_pylist()) - registered - {UNATTRIBUTED},
-            "application": set(found.usage["application"].to_pylist()),
-        }
-        for kind, names in seen.items():
-            named = [(self.home.hash(kind, name), name, None) for name in sorted(names)]
-            self.home.remember(kind, named)
+        seen = set(found.metrics["gateway"].to_pylist()) - registered - {UNATTRIBUTED}
+        named = [(self.home.hash("gateway", name), name, None) for name in sorted(seen)]
+        self.home.remember("gateway", named)
         messages = report(SCOPE, scope, epoch, found, self.home.hash)
         said = {}
         for name in self._reporters():
