@@ -152,10 +152,19 @@ def test_a_registry_and_receptions_combine(tmp_path: Path) -> None:
 # --- files ----------------------------------------------------------------------------------------
 
 
-def test_loading_a_file_twice_changes_nothing() -> None:
-    path = real_data(UPLINKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        UPLINKS,
+        "ttn/ttn_v2_uplinks.jsonl",
+        "ttn/gouda_receptions_2022-01-06.csv",
+        "ttn/zurich_noc_counters_2017-09.csv",
+    ],
+)
+def test_loading_a_file_twice_changes_nothing(name: str) -> None:
+    path = real_data(name)
     once = load(path)
-    assert load(path, str(path), path.parent / "ttn_v3*.jsonl") == once
+    assert load(path, str(path), path.parent / f"{path.stem}*") == once
     assert once + load(path) == once
 
 

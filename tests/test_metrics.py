@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -861,27 +861,58 @@ def test_receptions_are_read_from_parquet_alike(tmp_path: Path) -> None:
 
 
 def test_a_hilltop_device_is_counted_once_however_many_gateways_hear_it() -> None:
+    """In weeks of which the first and the last are not whole; it says what application it is of."""
     data = load(real_data("campusiot/saint_eynard_device33.ndjson.gz"))
-    start = data.receptions["time"][0].as_py()
     place = data.receptions.schema.get_field_index("application")
     named = pa.array(["hilltop"] * len(data.receptions))
-    epoch = metrics(
-        data.receptions.set_column(place, "application", named),
-        data.statuses,
-        operators={},
-        gateways=None,
-        start=start,
-        length=data.receptions["time"][-1].as_py() + 1 - start,
-        gives=data.gives | {"usage.delivered", "usage.uplink_units", "usage.lost"},
-    )
-    assert sum(epoch.metrics["shapley_uplinks"].to_pylist()) == SHAPLEY_UNIT * 13_768
-    assert sum(epoch.metrics["uplinks"].to_pylist()) == 79_980
-    (usage,) = epoch.usage.to_pylist()
+    assert data.span is not None
+    first, last = data.span
+    totals: Counter[str] = Counter()
+    lookback = None
+    for start in range(first // DAY * DAY - 3 * DAY, last, 7 * DAY):
+        epoch = metrics(
+            data.receptions.set_column(place, "application", named),
+            data.statuses,
+            operators={},
+            gateways=None,
+            start=start,
+            length=7 * DAY,
+            gives=data.gives | {"usage.delivered", "usage.uplink_units", "usage.lost"},
+            lookback=lookback,
+        )
+        lookback = epoch.lookback
+        for row in [*epoch.metrics.to_pylist(), *epoch.usage.to_pylist()]:
+            name = "usage." if "application" in row else ""
+            totals.update({name + n: count for n, count in row.items() if isinstance(count, int)})
     counters = data.receptions["f_cnt"].to_pylist()
-    assert usage == {
-        "application": "hilltop",
-        "operator": UNATTRIBUTED,
-        "delivered": 13_768,
-        "uplink_units": 143_079,
-        "lost": max(counters) - min(counters) + 1 - 13_768,
-    }
+    assert totals["uplinks"] == 79_980
+    assert totals["shapley_uplinks"] == SHAPLEY_UNIT * 13_768
+    assert totals["usage.delivered"] == 13_768
+    assert totals["usage.uplink_units"] == 143_079
+    assert totals["usage.lost"] == max(counters) - min(counters) + 1 - 13_768 == 86
+
+
+def test_the_real_uplinks_are_used_by_their_applications_but_for_the_simulated_one() -> None:
+    data = load(real_data("ttn/ttn_v3_uplinks.jsonl"))
+    assert data.gives >= {"usage.delivered", "usage.uplink_units", "usage.lost"}
+    times = [*data.receptions["time"].to_pylist(), *data.rejected["time"].to_pylist()]
+    delivered: Counter[str] = Counter()
+    lookback, excluded = None, []
+    for day in sorted({time // DAY for time in times}):
+        epoch = metrics(
+            data.receptions,
+            data.statuses,
+            rejects=data.rejected,
+            operators={},
+            gateways=None,
+            start=day * DAY,
+            length=DAY,
+            gives=data.gives,
+            lookback=lookback,
+        )
+        lookback = epoch.lookback
+        excluded += epoch.excluded.to_pylist()
+        delivered.update({row["application"]: row["delivered"] for row in epoch.usage.to_pylist()})
+    assert excluded == [{"gateway": "ttn:test", "reason": "simulated", "frames": 1}]
+    assert delivered.total() == 13 - 1
+    assert set(delivered) == set(data.receptions["application"].to_pylist())
