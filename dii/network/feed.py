@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tomli_w
 
-from dii.errors import SourceMissing
+from dii.errors import HomeBroken, SourceMissing
 from dii.files import write
 from dii.telemetry.load import Telemetry
 from dii.telemetry.metrics import WINDOW, Epoch, Lookback, metrics
@@ -281,14 +281,33 @@ class Feed:
 
     @classmethod
     def open(cls, folder: Path) -> Feed | None:
-        """Read what :meth:`save` wrote; None where there is nothing."""
+        """Read what :meth:`save` wrote; None where there is nothing.
+
+        Raises
+        ------
+        SourceUnreadable, HomeBroken
+            What is there is not what was saved.
+        """
         try:
             telemetry = Telemetry.open(folder)
         except SourceMissing:  # also where the first saving was interrupted
             return None
-        path = folder / TRAFFIC_FILE
-        traffic = Traffic(**tomllib.loads(path.read_text())) if path.exists() else None
+        traffic = _open_traffic(folder / TRAFFIC_FILE)
         return cls(telemetry, traffic, _open_lookback(folder / LOOKBACK_FILE))
+
+
+def _open_traffic(path: Path) -> Traffic | None:
+    try:
+        plan = Traffic(**tomllib.loads(path.read_text()))
+        kinds = int, int, int, (int, float), bool
+        if not all(isinstance(value, kind) for value, kind in zip(astuple(plan), kinds)):
+            raise ValueError("a value of the wrong type")
+        return plan
+    except FileNotFoundError:
+        return None
+    except (OSError, TypeError, ValueError) as error:
+        message = f"not the settings of generated traffic ({error})"
+        raise HomeBroken(file=path, message=message) from None
 
 
 def _open_lookback(path: Path) -> tuple[int, Lookback] | None:
