@@ -299,7 +299,7 @@ class Feed:
 def _open_traffic(path: Path) -> Traffic | None:
     try:
         plan = Traffic(**tomllib.loads(path.read_text()))
-        kinds = int, int, int, (int, float), bool
+        kinds = [(int,), (int,), (int,), (int, float), (bool,)]
         if not all(isinstance(value, kind) for value, kind in zip(astuple(plan), kinds)):
             raise ValueError("a value of the wrong type")
         return plan
