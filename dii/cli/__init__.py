@@ -25,6 +25,7 @@ from dii.cli.contract import contract
 from dii.cli.keys import keys
 from dii.cli.lab import lab
 from dii.cli.options import Verbs
+from dii.cli.statement import statement
 from dii.cli.synth import synth
 
 __all__ = ["app", "main"]
@@ -62,6 +63,7 @@ app.command("list")(look.list_)
 app.add_typer(look.show, name="show")
 app.command("receipt")(check.receipt)
 app.add_typer(check.proof, name="proof")
+app.command("statement")(statement)
 app.command("verify")(check.verify)
 app.command("rebuild")(check.rebuild)
 app.command("transfer")(send.transfer)

@@ -110,7 +110,7 @@ def list_(
         elif as_json:
             screen.json_out(cut)
         elif csv:
-            typer.echo(cut.to_csv(index=False), nl=False)
+            typer.echo(screen.csv(cut), nl=False)
         else:
             screen.rows(frame, PEOPLE[what], network, limit)
 

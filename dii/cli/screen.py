@@ -35,6 +35,11 @@ PIPE_WIDTH: Final = 10_000
 SCREENFUL: Final = 50
 """Rows of a list that a terminal shows."""
 
+FORMULA: Final = frozenset(
+    "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
+)
+"""How a text may begin that a spreadsheet takes for a formula."""
+
 Tick = Callable[[int, int], None]
 """Called with (done, to do)."""
 
@@ -59,9 +64,28 @@ def plain(value: Any) -> Any:
         return {name: plain(getattr(value, name)) for name in names}
     if hasattr(value, "to_dict"):
         return [plain(row) for row in value.to_dict("records")]
-    if value != value:  # noqa: PLR0124 - NaN and NaT, which JSON cannot say
+    if type(value).__name__ == "NAType" or value != value:  # noqa: PLR0124 - nor has JSON NaN, NaT
         return None
     return value.strftime("%Y-%m-%dT%H:%M:%SZ") if hasattr(value, "strftime") else value
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """Return a table as CSV in which a spreadsheet finds no formulas.
+
+    A text that begins as a formula does is led by an apostrophe (OWASP, "CSV Injection"): names
+    come from strangers, and a spreadsheet would run them.
+    """
+    safe = frame.copy()
+    for name in safe.select_dtypes(["object", "string"]):
+        safe[name] = [
+            _no_formula(value) if isinstance(value, str) else value for value in safe[name]
+        ]
+    return str(safe.to_csv(index=False))
+
+
+def _no_formula(text: str) -> str:
+    text = clean(text)
+    return f"'{text}" if text.lstrip()[:1] in FORMULA and text.strip() else text
 
 
 def console(*, error: bool = False) -> Console:

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 
 from dii import codec
 from dii.application.bank import account, resolve
-from dii.application.records import FORWARDS, GATEWAYS
+from dii.application.records import FORWARDS, GATEWAYS, ISSUANCES
 from dii.crypto import format_address
 from dii.errors import BadMonth
 from dii.ledger.block import Header
@@ -39,22 +39,10 @@ from dii.network.receipt import describe
 from dii.telemetry.schema import METRICS, SHAPLEY_UNIT
 from dii.units import PPM, SECOND, Currency, to_microseconds
 
-RECEIPTS: Final = [
-    "epoch",
-    "start",
-    "stream",
-    "gateway",
-    "contribution",
-    "total_contribution",
-    "pool",
-    "amount",
-    "missed",
-    "worth",
-    "note",
-    "rule",
-    "policy",
-    "time",
-]
+RECEIPTS: Final = (
+    "epoch", "start", "stream", "gateway", "contribution", "total_contribution", "pool", "amount",
+    "missed", "note", "rule", "policy", "time",
+)  # fmt: skip
 MOVEMENTS: Final = ("time", "kind", "counterparty", "amount")
 
 
@@ -70,19 +58,14 @@ class Statement:
         ``2018-04``; of the network.
     header
         Under which every receipt can be proven.
-    claimable
-        Nobody has claimed the account yet: money waits there.
     opening, closing
         Balance when the month began, and when it ended or now.
     credited
         What issuance added in between.
-    waiting
-        Epochs of the month with data that are not settled yet.
     receipts
         A row a receipt of the month's epochs: what was reported, and how it was paid.
-        ``contribution`` is in units of the rule, ``missed`` what being online throughout would
-        have added by the same rule, and ``worth`` the most that it would have paid; amounts are
-        in the smallest unit.
+        ``contribution`` is in units of the rule, and ``missed`` what being online throughout
+        would have added by the same rule; amounts are in the smallest unit.
     metrics
         What the rules look at.
     movements
@@ -100,11 +83,9 @@ class Statement:
     laboratory: bool
     currency: Currency
     header: Header
-    claimable: bool
     opening: int
     closing: int
     credited: int
-    waiting: int
     receipts: pd.DataFrame
     metrics: tuple[str, ...]
     movements: pd.DataFrame
@@ -127,7 +108,7 @@ class Statement:
         exact = self.receipts.assign(kind="issuance").convert_dtypes(convert_floating=False)
         table = pd.concat([exact, self.movements.convert_dtypes()], ignore_index=True)
         table = table[list(dict.fromkeys([*MOVEMENTS, *table.columns]))]
-        money = {name: f"{name}_{self.currency.unit}" for name in ("amount", "pool", "worth")}
+        money = {name: f"{name}_{self.currency.unit}" for name in ("amount", "pool")}
         return table.sort_values("time", kind="stable", ignore_index=True).rename(columns=money)
 
 
@@ -152,13 +133,13 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
     claims = [key for (key,), to in network.state.items(FORWARDS) if to.to == owner]
     accounts = [owner, *(key for key in claims if isinstance(key, bytes))]
     heights = "SELECT coalesce(max(height), 0) FROM blocks WHERE time < ?"
-    ((before,), (after,)) = (index.query(heights, (time,))[0] for time in (first, last))
+    bounds = [index.query(heights, (time,))[0][0] for time in (first, last)]
+    before, after = (min(height, network.height) for height in bounds)  # another may be writing
     start, length = genesis.start_time, genesis.epoch_length
     low, high = (max(0, -((start - time) // length)) for time in (first, last))
     receipts, metrics, hashes = _receipts(network, accounts, low, high)
     findings = [*_findings(receipts, metrics, network.currency, length)]
-    claimable = network.home.is_claim(names.get(owner), owner)
-    if claimable:
+    if network.home.is_claim(names.get(owner), owner):
         findings.append("Nobody has claimed this account: money arrives, and none can be sent.")
     waiting = max(0, min(high, network.last_epoch + 1) - max(low, network.settled))
     if waiting:
@@ -171,11 +152,9 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
         laboratory=genesis.laboratory,
         currency=network.currency,
         header=network.header(),
-        claimable=claimable,
         opening=_balance(network, accounts, before),
         closing=_balance(network, accounts, after),
         credited=_credited(network, accounts, before, after),
-        waiting=waiting,
         receipts=receipts,
         metrics=metrics,
         movements=_movements(network, accounts, before, after),
@@ -201,21 +180,22 @@ def _receipts(
     query = (
         "SELECT stream, epoch, time, leaf FROM receipts JOIN blocks USING (height)"
         " WHERE stream IN (SELECT DISTINCT stream FROM epochs) AND epoch >= ? AND epoch < ?"
-        f" AND payee IN ({_marks(accounts)}) ORDER BY epoch, stream, position"
+        f" AND payee IN {_listed_in_sql(accounts)} ORDER BY epoch, stream, position"
     )
     names, currency = network.home.names("gateway"), network.currency
     rows: list[dict[str, Any]] = []
     needs: set[str] = set()
     hashes: set[bytes] = set()
-    for stream, epoch, time, data in network.view.index.query(query, (low, high, *accounts)):
-        issuance, leaf = network.issued(epoch, stream), codec.loads(ReceiptLeaf, data)
+    for stream, epoch, time, data in network.view.index.query(query, (low, high)):
+        issuance, leaf = network.state.get(ISSUANCES, stream, epoch), codec.loads(ReceiptLeaf, data)
+        if issuance is None:  # it is being settled
+            continue
         rule, values = from_spec(issuance.rule, RULES), dict(zip(issuance.metrics, leaf.values))
         missed = _missed(rule, values, leaf.weight)
-        worth = missed if rule.claim else missed * issuance.pool // (issuance.total_weight or 1)
         note = REASONS[leaf.reason]
         if not (leaf.weight or note):
             zero = " and ".join(f"{name} {values[name]:,}" for name in rule.needs)
-            note = f"the rule gives nothing for {zero}"
+            note = f"the rule gives nothing at {zero}"
         start = network.genesis.start_time + epoch * network.genesis.epoch_length
         explained = {
             "epoch": epoch,
@@ -227,7 +207,6 @@ def _receipts(
             "pool": issuance.pool,
             "amount": leaf.amount,
             "missed": missed / rule.scale,
-            "worth": worth,
             "note": note,
             "rule": describe(issuance.rule, RULES, currency),
             "policy": describe(issuance.policy, POLICIES, currency),
@@ -256,7 +235,8 @@ def _findings(
 ) -> Iterator[str]:
     """Say what stood between these receipts and more, as far as they tell."""
     nothing = receipts[receipts["contribution"] == 0]
-    for note, rows in nothing.groupby("note", sort=False):
+    kinds = nothing["note"].str.replace(r" at .*", " at what was reported", regex=True)
+    for note, rows in nothing.groupby(kinds, sort=False):
         counts = rows["gateway"].value_counts()
         yield (
             f"{len(rows)} of {len(receipts)} receipts earned nothing, since {note}:"
@@ -264,19 +244,16 @@ def _findings(
         )
     once = receipts.drop_duplicates(["epoch", "gateway"]).set_index("gateway")
     if "online_ppm" in once:
-        away = (
-            ((PPM - once["online_ppm"].dropna()) * length / PPM / (3600 * SECOND))
-            .groupby(level=0)
-            .sum()
-        )
-        away = away[away >= 0.1].sort_values(ascending=False)
+        share = (PPM - once["online_ppm"].dropna()).groupby(level=0).sum() / PPM
+        away = (share * length / (3600 * SECOND)).sort_values(ascending=False)
+        away = away[away >= 0.1]
         if len(away):
             hours = _listed(f"{name} {hours:,.1f} h" for name, hours in away.items())
-            missed, worth = receipts["missed"].sum(), int(receipts["worth"].sum())
             yield f"Not online: {hours}." + (
-                f" Online throughout, all else equal, the rule would have counted {missed:,.2f}"
-                f" units more, for {currency.format(worth)} at most."
-                if missed
+                f" Online throughout, by the same rule and all else equal, the contribution would"
+                f" have been {receipts['missed'].sum():,.2f} units more, for about"
+                f" {_gain(receipts) / 10**currency.decimals:,.0f} {currency.symbol} more."
+                if receipts["missed"].any()
                 else " Of what it does not hear a gateway is paid nothing."
             )
     if "shapley_uplinks" in needs and {"uplinks", "sole_uplinks"} <= set(once):
@@ -299,6 +276,19 @@ def _findings(
         yield f"{once['excluded_frames'].sum():,} frames were set aside and did not count."
 
 
+def _gain(receipts: pd.DataFrame) -> float:
+    """Return what ``missed`` would have earned from the same pools, others as they were."""
+    groups = receipts.groupby(["epoch", "stream"])
+    ours, all_ = (
+        groups[["contribution", "missed"]].sum(),
+        groups[["total_contribution", "pool"]].first(),
+    )
+    before = ours["contribution"] / all_["total_contribution"].where(lambda total: total > 0, 1)
+    more = all_["total_contribution"] + ours["missed"]
+    after = (ours["contribution"] + ours["missed"]) / more.where(lambda total: total > 0, 1)
+    return float((all_["pool"] * (after - before)).sum())
+
+
 def _listed(texts: Iterator[str], most: int = 6) -> str:
     """Return a list of a few, and how many more there are."""
     known = list(texts)
@@ -306,8 +296,8 @@ def _listed(texts: Iterator[str], most: int = 6) -> str:
     return ", ".join(known[:most] + more)
 
 
-def _marks(accounts: Sequence[bytes]) -> str:
-    return ", ".join("?" * len(accounts))
+def _listed_in_sql(accounts: Sequence[bytes]) -> str:
+    return "(" + ", ".join(f"X'{one.hex()}'" for one in accounts) + ")"
 
 
 def _balance(network: Opened, accounts: Sequence[bytes], height: int) -> int:
@@ -324,34 +314,30 @@ def _credited(network: Opened, accounts: Sequence[bytes], before: int, after: in
         " WHERE stream IN (SELECT DISTINCT stream FROM epochs)"
         " AND epoch >= (SELECT coalesce(min(epoch), 0) FROM epochs WHERE height > ?)"
         " AND epoch <= (SELECT coalesce(max(epoch), 0) + 1 FROM epochs WHERE height <= ?)"
-        f" AND height > ? AND height <= ? AND payee IN ({_marks(accounts)})"
+        f" AND height > ? AND height <= ? AND payee IN {_listed_in_sql(accounts)}"
     )
-    bounds = (before, after, before, after)
-    ((amount,),) = network.view.index.query(query, (*bounds, *accounts))
+    ((amount,),) = network.view.index.query(query, (before, after, before, after))
     return int(amount)
 
 
 def _movements(network: Opened, accounts: Sequence[bytes], before: int, after: int) -> pd.DataFrame:
     """Return transfers and fees of accounts, but not what moved among them."""
-    ours, marks = set(accounts), _marks(accounts)
+    ours = _listed_in_sql(accounts)
     query = (
+        "SELECT time, kind, sender, recipient, amount FROM ("
         "SELECT height, position, kind, sender, recipient, amount FROM transfers"
-        f" WHERE height > ? AND height <= ? AND (sender IN ({marks}) OR recipient IN ({marks}))"
+        f" WHERE coalesce(sender IN {ours}, 0) + coalesce(recipient IN {ours}, 0) = 1"
         " UNION ALL SELECT height, position, 'fee', sender, NULL, fee FROM transactions"
-        f" WHERE height > ? AND height <= ? AND fee > 0 AND sender IN ({marks})"
+        f" WHERE fee > 0 AND sender IN {ours}"
+        ") JOIN blocks USING (height) WHERE height > ? AND height <= ? ORDER BY height, position"
     )
-    query = f"SELECT time, kind, sender, recipient, amount FROM ({query}) JOIN blocks USING (height) ORDER BY height, position"
-    bounds = (before, after)
     rows: list[tuple[Any, ...]] = []
     names = network.home.names("account")
-    found = network.view.index.query(query, (*bounds, *accounts, *accounts, *bounds, *accounts))
-    for time, kind, sender, recipient, amount in found:
-        if sender in ours and recipient in ours:
-            continue
-        other = recipient if sender in ours else sender
-        named = None if other is None else network.home.label(other, names)
+    for time, kind, sender, recipient, amount in network.view.index.query(query, (before, after)):
+        other = recipient if sender in accounts else sender
+        named = "" if other is None else network.home.label(other, names)
         moment = pd.Timestamp(time, unit="us", tz="UTC")
-        rows.append((moment, kind, named, -amount if sender in ours else amount))
+        rows.append((moment, kind, named, -amount if sender in accounts else amount))
     return pd.DataFrame(rows, columns=MOVEMENTS)
 
 
