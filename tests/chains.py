@@ -100,6 +100,7 @@ def content(**changes: Any) -> dict[str, Any]:
         "epoch_seconds": EPOCH // SECOND,
         "report_window_seconds": 60,
         "max_mint_per_epoch": 10**12,
+        "governance": {"delay_seconds": 60},
         "laboratory": True,
         "accounts": [{"address": format_address(key.address), "balance": OPENING} for key in rich],
         "validators": [{"public_key": VALIDATOR.public_key.hex(), "power": 10}],

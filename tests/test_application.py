@@ -176,7 +176,10 @@ def mixed(**changes: Any) -> dict[str, Any]:
             stream("presence", policy=FixedEmission(300), scope="other", rest="treasury"),
         ],
         "max_mint_per_epoch": CAP,
-        "governance": {"max_treasury_ppm": 10**6 * TREASURY_CAP // CAP + 1},
+        "governance": {
+            "delay_seconds": 60,
+            "max_treasury_ppm": 10**6 * TREASURY_CAP // CAP + 1,
+        },
         "limits": {"settle_rows": 3, "max_rows": 6, "max_bindings": 4, "block_gas": 9 * GAS},
         **changes,
     }
@@ -1334,7 +1337,7 @@ def test_an_application_is_bound_as_a_gateway_is():
 
 
 def test_a_gateway_is_bound_anew_by_two_thirds_and_after_a_delay():
-    chain = several(report_window_seconds=EPOCH // SECOND + 1)
+    chain = several(governance={"delay_seconds": EPOCH // SECOND + 1})
     for who in REPORTERS[:2]:
         says(chain, who, bind(1, ALICE))
     for who in REPORTERS[:3]:

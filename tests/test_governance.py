@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
+import json
+import random
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from typer.testing import CliRunner, Result
 
-from dii import codec, minting
-from dii.application import BlockResult, total_money
+from dii import Network, codec, minting
+from dii.application import BlockResult, gas, total_money
 from dii.application.actions import (
     Action,
     DenyGateway,
@@ -25,14 +33,18 @@ from dii.application.messages import Propose, Transfer, Vote, from_value, to_val
 from dii.application.records import (
     AGENDA,
     CHAIN,
+    DENIED,
+    ISSUANCES,
     PROPOSALS,
     SCOPES,
     STREAMS,
     Proposal,
 )
+from dii.cli import app
 from dii.consensus.node import Node, validators, validators_hash, verify
 from dii.consensus.solo import Solo
-from dii.crypto import SigningKey
+from dii.contracts import gas as contract_gas
+from dii.crypto import SigningKey, address_of
 from dii.errors import (
     BadAction,
     BadTransaction,
@@ -40,12 +52,15 @@ from dii.errors import (
     NoQuorum,
     NotValidator,
     ProposalClosed,
+    Refused,
+    UnknownName,
     UnknownProposal,
     UpgradeNeeded,
 )
 from dii.genesis import TREASURY
-from dii.ledger.block import Block
+from dii.ledger.block import Block, Commit
 from dii.minting import (
+    POLICIES,
     RULES,
     FixedEmission,
     PerContribution,
@@ -53,6 +68,8 @@ from dii.minting import (
     Spec,
     Uptime,
 )
+from dii.minting.receipts import REASON_DENIED
+from dii.telemetry.schema import METRICS
 from dii.units import SECOND
 from tests import chains
 from tests.chains import ALICE, BOB, CAROL, EPOCH, OPENING, REPORTER, START, gateway, scope, stream
@@ -549,6 +566,32 @@ def test_the_treasury_gets_no_more_of_an_epoch_than_its_constitutional_share(sha
 # --- denied gateways -----------------------------------------------------------------------------
 
 
+def test_a_denied_gateway_earns_nothing_until_its_time_and_its_receipt_says_so():
+    chain = Chain()
+    chain.register((1, ALICE.address), (2, BOB.address))
+    chain.decide(DenyGateway("main", gateway(1), bytes(32), until=5))
+    for epoch in range(7):  # decided in epoch 2
+        chain.settle(epoch, UP)
+    reasons = [
+        [(one.amount > 0, one.reason) for one in chain.receipts["main", epoch]]
+        for epoch in range(7)
+    ]
+    both, second = [(True, 0), (True, 0)], [(False, REASON_DENIED), (True, 0)]
+    assert reasons == [both, both, both, second, second, both, both]
+    assert not list(chain.app.state.items(DENIED)), "what is over is forgotten"
+
+
+def test_a_denied_gateway_can_be_allowed_again_before_its_time():
+    chain = Chain()
+    chain.register((1, ALICE.address))
+    chain.decide(DenyGateway("main", gateway(1), bytes(32), until=99))
+    chain.decide(DenyGateway("main", gateway(1), bytes(32), until=0))
+    for epoch in range(7):
+        chain.settle(epoch, UP)
+    denied = [chain.receipts["main", epoch][0].reason == REASON_DENIED for epoch in range(7)]
+    assert denied == [False, False, False, True, True, False, False]
+
+
 # --- versions ------------------------------------------------------------------------------------
 
 
@@ -596,6 +639,123 @@ def test_a_node_that_has_it_goes_on_where_the_other_stopped(monkeypatch):
     wires = [chain.sign(REPORTER, message) for message in messages]
     with pytest.raises(UpgradeNeeded, match="Uptime/2"):
         chain.app.finalize_block(chain.app.height + 1, START + 5 * EPOCH, wires, V[0].address)
+
+
+def draw(*what: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:8])
+
+
+def columns(rule: minting.Rule) -> dict[str, list[int | None]]:
+    """Return a corpus that never changes: edges of every metric's range, values between, unknown."""
+    rows = range(200)
+    return {
+        name: [
+            [None, 0, 1, METRICS[name].maximum][row]
+            if row < 4
+            else draw(name, row) % 10 ** (1 + draw(name, row, "digits") % 6)
+            for row in rows
+        ]
+        for name in rule.needs
+    }
+
+
+RELEASED_RULES = {
+    ("Uptime", 1): (
+        [{}, {"minimum_ppm": 900_000}],
+        "18c352e2f4bd846c4173a4e2919a63da",
+    ),
+    ("ShapleyTraffic", 1): ([{}], "aaa41ac054f1e1cde2faec6fe36ba3b3"),
+    ("Airtime", 1): ([{}, {"downlink": 1}, {"downlink": 7}], "598454e2347ea0e263fa8538d0f71a4c"),
+    ("DataCredits", 1): ([{"rate": 1}, {"rate": 10_007}], "26e3f63675882509ea72280a8473f524"),
+    ("Composite", 1): (
+        [{"uptime": 5, "traffic": 3, "airtime": 1}, {"traffic": 9}],
+        "c85199a01955af3f49ea70285c42f0c3",
+    ),
+}
+RELEASED_POLICIES = {
+    ("FixedEmission", 1): ([{"amount": 0}, {"amount": 10**10}], "67a95e0621d1fd117493115bd826f80e"),
+    ("PerContribution", 1): (
+        [{"rate": 50, "cap": 10**9}, {"rate": 10**9, "cap": 10**15}],
+        "218441f3bc403e34b13e8e079cf6c14d",
+    ),
+    ("ExponentialDecay", 1): (
+        [{"amount": 10**13, "keep_ppm": 999_000}, {"amount": 7, "keep_ppm": 1}],
+        "4374d3aab5637a227e47ebe2b3266da8",
+    ),
+}
+RELEASED_GAS = {1: "cdd15b03820589314c12b59016d8cf6a"}
+"""What each released version does with a corpus. These never change: who changes what a released
+version does splits the chains that have voted for it. Write a new version beside it instead."""
+
+
+def digest(value: object) -> str:
+    return hashlib.sha256(codec.encode(value)).hexdigest()[:32]
+
+
+def rule_digest(version: tuple[str, int], chosen: list[dict[str, int]]) -> str:
+    made = [RULES[version](**parameters) for parameters in chosen]
+    weights = [minting.weigh(rule, columns(rule), [9]) for rule in made]
+    facts = [(rule.scale, rule.claim, rule.needs, str(rule.spec())) for rule in made]
+    return digest((facts, weights))
+
+
+def policy_digest(version: tuple[str, int], chosen: list[dict[str, int]]) -> str:
+    made = [POLICIES[version](**parameters) for parameters in chosen]
+    sums = [0, 1, 10**6, 10**12, 2**62]
+    pools = [
+        policy.pool(epoch, total, scale)
+        for policy in made
+        for epoch in (0, 1, 2, 693, 5_000)
+        for total in sums
+        for scale in (1, 1_000, 720_720, 10**6)
+    ]
+    return digest((pools, [str(policy.spec()) for policy in made]))
+
+
+def gas_digest() -> str:
+    prices = {
+        f"{module.__name__}.{name}": value
+        for module in (gas, contract_gas)
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, int)
+    }
+    sizes = [0, 1, 100, 65_536]
+    return digest((sorted(prices.items()), [gas.intrinsic(size) for size in sizes]))
+
+
+def test_every_version_that_this_release_has_is_held_to_what_it_does():
+    assert RELEASED_RULES.keys() == RULES.keys()
+    assert RELEASED_POLICIES.keys() == POLICIES.keys()
+    assert RELEASED_GAS.keys() == gas.VERSIONS
+
+
+@pytest.mark.parametrize("version", RELEASED_RULES)
+def test_a_released_rule_does_what_it_did(version):
+    chosen, golden = RELEASED_RULES[version]
+    assert rule_digest(version, chosen) == golden
+
+
+@pytest.mark.parametrize("version", RELEASED_POLICIES)
+def test_a_released_policy_does_what_it_did(version):
+    chosen, golden = RELEASED_POLICIES[version]
+    assert policy_digest(version, chosen) == golden
+
+
+def test_a_released_schedule_of_gas_charges_what_it_did():
+    assert gas_digest() == RELEASED_GAS[max(RELEASED_GAS)]
+
+
+def test_division_of_a_pool_is_part_of_what_is_released():
+    weights = [draw("weight", row) % 10**9 for row in range(300)]
+    found = [
+        (minting.due(pool, sum(weights), claim=claim), minting.share(pool, weights, sum(weights)))
+        for pool in (0, 1, 10**6, 10**12, 2**62)
+        for claim in (False, True)
+    ]
+    assert digest(found) == DIVIDED
+
+
+DIVIDED = "759724baf4fd1c34d030d5c355ba6f91"
 
 
 # --- validators ----------------------------------------------------------------------------------
@@ -657,6 +817,154 @@ def test_a_chain_has_at_most_128_validators():
     assert len(powers(chain)) == 128
 
 
+# --- a fight ---------------------------------------------------------------------------------------
+
+
+class Fight:
+    """Validators and a thief propose and vote at random, and books kept beside the chain.
+
+    The books know from results of transactions who said what, and from outcomes what was possible;
+    when it had to happen, and what epochs and blocks then follow, they work out themselves.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.chain = Chain(
+            gas_price=0, scopes=[scope(metrics=("online_ppm", "uplinks"))],
+            streams=[stream("main", policy=FixedEmission(100), rest="treasury"), stream("second")],
+            max_mint_per_epoch=1_200,
+        )  # fmt: skip
+        self.people = [*V, ALICE, BOB]
+        self.powers = [powers(self.chain)] * 2
+        self.opened: list[tuple[Action, int, dict[bytes, bool]]] = []
+        self.passed: dict[int, int] = {}
+        self.done: set[int] = set()
+        self.plans = {
+            "main": [(0, FixedEmission(100).spec())],
+            "second": [(0, FixedEmission(1_000).spec())],
+        }
+        self.seen: Counter[str] = Counter()
+
+    def action(self) -> Action:
+        choose = self.random.choice
+        name, amount = choose(["main", "second", "third"]), choose([7, 300, 1_200, 1_201])
+        return choose(
+            [
+                set_stream(name, policy=FixedEmission(amount), rest=choose([None, "treasury"])),
+                RemoveStream("main", name),
+                SetValidator(choose(self.people).public_key, choose([0, 0, 10, 45])),
+                SpendTreasury(BOB.address, choose([1, 500, 10**6])),
+                SetGas(0, 1),
+                DenyGateway("main", gateway(1), bytes(32), choose([0, 5, 99])),
+                SetScope("main", (REPORTER.address,), ("online_ppm", "uplinks"), ()),
+            ]
+        )
+
+    def step(self) -> None:
+        """Make a block of what some say, now or when something is due."""
+        choose, said = self.random.choice, []
+        for key in self.random.sample(self.people, choose([0, 1, 2, 6])):
+            waiting = [number for number in range(len(self.opened)) if number not in self.passed]
+            number = choose([*waiting[-3:] * 5, 0])
+            vote = Vote(number, choose([True, True, True, False]))
+            said.append((key, choose([Propose(self.action()), *[vote] * 5])))
+        wires = [self.chain.sign(key, message) for key, message in said]
+        later = [*self.passed.values(), *(at + VOTING for _, at, _ in self.opened[-2:])]
+        jump = choose([0, 0, 0, choose([0, *later]) + choose([-SECOND, 0, SECOND])])
+        result = self.chain.block(*wires, time=jump)
+        self.book(said, result)
+        self.settle()
+
+    def book(self, said: list[tuple[SigningKey, Any]], result: BlockResult) -> None:
+        chain, now = self.chain, self.chain.time
+        assert powers(chain) == self.powers[1], "what block h changes holds from block h + 2"
+        force = {address_of(key): power for key, power in self.powers[0].items()}
+        for (key, message), one in zip(said, result.results):
+            assert (one.code == NotValidator.code) == (key.address not in force)
+            if one.code:
+                self.seen[f"refused {one.code}"] += 1
+            elif isinstance(message, Propose):
+                self.opened.append((message.action, now, {}))
+            else:
+                _, opened, votes = self.opened[message.proposal]
+                assert now < opened + VOTING
+                assert message.proposal not in self.passed
+                votes[key.address] = message.approve
+                yes = sum(force.get(who, 0) for who, approves in votes.items() if approves)
+                if 3 * yes > 2 * sum(force.values()):
+                    self.passed[message.proposal] = now + DELAY
+        coming = dict(self.powers[1])
+        for number, acts in self.passed.items():
+            outcome = chain.proposal(number).outcome
+            assert (outcome in {"enacted", "failed"}) == (acts <= now)
+            if acts <= now and number not in self.done:
+                self.done.add(number)
+                self.seen[f"{type(self.opened[number][0]).__name__} {outcome}"] += 1
+                if outcome == "enacted":
+                    self.enact(self.opened[number][0], coming)
+        coming = {key: power for key, power in coming.items() if power}
+        assert dict(result.validator_updates) == {
+            key: coming.get(key, 0)
+            for key in coming.keys() | self.powers[1].keys()
+            if coming.get(key, 0) != self.powers[1].get(key, 0)
+        }
+        self.powers = [self.powers[1], coming]
+        money = supply(chain.app.state)
+        assert total_money(chain.app.state) == money.minted - money.burned
+
+    def enact(self, action: Action, coming: dict[bytes, int]) -> None:
+        since = -(-(self.chain.time - START) // EPOCH)
+        match action:
+            case SetValidator(key, power):
+                coming[key] = power
+            case SetStream(_, name, _, policy):
+                self.plans.setdefault(name, []).append((since, policy))
+            case RemoveStream(_, name):
+                self.plans[name].append((since, None))
+
+    def settle(self) -> None:
+        """Now and then report what has ended, and compare by what each epoch was paid."""
+        if self.random.random() < 0.9:
+            return
+        while (epoch := self.chain.settled()) < (self.chain.time - START) // EPOCH - 2:
+            rows = {gateway(number): [number, 0] for number in (1, 2)}
+            metrics = ("online_ppm", "uplinks")
+            wires = [
+                self.chain.sign(REPORTER, one)
+                for one in chains.report(epoch, rows, metrics=metrics)
+            ]
+            self.book([], self.chain.block(*wires))
+            while self.chain.settled() == epoch:
+                self.book([], self.chain.block())
+            for name, plans in self.plans.items():
+                policy = [spec for since, spec in plans if since <= epoch]
+                found = self.chain.app.state.get(ISSUANCES, name, epoch)
+                assert (found and found.policy) == (policy[-1] if policy else None)
+                self.seen["paid by a changed policy"] += bool(found and len(policy) > 1)
+
+
+@functools.cache
+def fought(seed: int) -> Fight:
+    fight = Fight(seed)
+    for _ in range(400):
+        fight.step()
+    return fight
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_in_a_fight_nothing_acts_before_its_delay_or_without_two_thirds_or_backwards(seed):
+    fought(seed)
+
+
+def test_the_fights_meet_every_action_that_can_be_done_and_that_cannot():
+    seen = sum((fought(seed).seen for seed in range(6)), Counter())
+    both = {SetStream, RemoveStream, SpendTreasury}
+    wanted = {f"{kind.__name__} {how}" for kind in both for how in ("enacted", "failed")}
+    wanted |= {f"{kind.__name__} enacted" for kind in (SetScope, SetGas, SetValidator, DenyGateway)}
+    wanted |= {f"refused {error.code}" for error in (NotValidator, UnknownProposal, ProposalClosed)}
+    assert wanted | {"paid by a changed policy"} <= seen.keys()
+
+
 def run(solo: Solo, nonces: dict[SigningKey, int], key: SigningKey, *messages: Any) -> None:
     wires = []
     for message in messages:
@@ -689,3 +997,134 @@ def test_a_solo_chain_signs_with_all_keys_it_has_and_verifies_with_changed_valid
     stored = [codec.loads(Block, raw) for *_, raw in node.store.blocks(1)]
     signed = [{one.public_key for one in block.commits} for block in stored[height:]]
     assert signed == [{V[3].public_key}, {V[3].public_key, V[0].public_key}]
+
+
+# --- for people ----------------------------------------------------------------------------------
+
+
+def network(home: Path | None = None) -> Network:
+    return Network.create(
+        seed=7,
+        home=home,
+        start="2018-04-21",
+        max_mint_per_epoch="20000 TTC",
+        governance={"delay_seconds": 3600},
+        allocations={"bob": "500 TTC"},
+    )
+
+
+def test_people_propose_vote_and_read_what_is_pending_in_plain_words(tmp_path):
+    with network(tmp_path) as net:
+        number = net.propose(net.stream_change("main", policy=FixedEmission("5000 TTC")))
+        (row,) = net.proposals().to_dict("records")
+        assert row["what"] == (
+            "stream main: policy FixedEmission/1 (amount 10,000 TTC)"
+            " -> FixedEmission/1 (amount 5,000 TTC)"
+        )
+        assert (row["number"], row["proposer"], row["status"]) == (number, "validator", "open")
+        assert (row["yes"], row["total"], row["note"]) == (0, 1, "")
+        assert row["expires"] == pd.Timestamp("2018-05-05T00:00:01Z")
+        assert pd.isna(row["acts"])
+        net.vote(number)
+        (row,) = net.proposals().to_dict("records")
+        assert (row["yes"], row["status"]) == (1, "passed")
+        assert row["acts"] == pd.Timestamp("2018-04-21T01:00:03Z")
+    with Network.open(tmp_path, readonly=True) as reader:
+        assert reader.proposals().to_dict("records") == [row]
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (set_stream("new", rest="treasury"), "stream new of scope main: rule Uptime/1"),
+        (SetGas(5, 1), "gas price 1 -> 5 uttc, schedule 1"),
+        (SpendTreasury(bytes(20), 10**7), "pay 10 TTC from the treasury to dii1"),
+        (SetValidator(bytes(32), 3), "power 0 -> 3"),
+        (RemoveStream("main", "main"), "end stream main of scope main"),
+        (DenyGateway("main", gateway(1), bytes(32), 9), "until epoch 9, evidence 0000"),
+        (SetScope("north", (bytes(20),), ("online_ppm",), ("lost",)), "new scope north: dii1"),
+        (SetStream("main", "x", Spec("New", 3, ()), Spec("Old", 4, ()), None), "not in this release"),
+    ],
+    ids=lambda it: type(it).__name__,
+)  # fmt: skip
+def test_every_action_has_plain_words(action, words):
+    net = network()
+    net.propose(action)
+    assert words in net.proposals()["what"][0]
+
+
+def test_who_proposes_hears_what_is_wrong_before_the_chain_says_so():
+    net = network()
+    root = net.state.committed_root
+    dear = net.stream_change("main", policy=FixedEmission("20001 TTC"))
+    assert "above max_mint_per_epoch" in net.concerns(dear)
+    strange = SetStream("main", "main", Spec("Lottery", 1, ()), dear.policy, None)
+    assert "Lottery/1" in net.concerns(strange)
+    assert "its key is not here" in net.concerns(SetValidator(bytes(32), 1))
+    for fine in (
+        SetValidator(net.home.key("bob").public_key, 1),
+        net.stream_change("main", policy=FixedEmission("20000 TTC"), rest="treasury"),
+    ):
+        assert net.concerns(fine) == ""
+    assert net.state.root() == root
+    with pytest.raises(UnknownName):
+        net.stream_change("new", rule=Uptime())
+    with pytest.raises(Refused, match="no validator"):
+        net.propose(dear, by="bob")
+
+
+def test_one_home_with_the_keys_of_all_validators_goes_on_and_without_one_says_so(tmp_path):
+    with network(tmp_path) as net:
+        net.vote(net.propose(SetValidator(net.home.key("bob").public_key, 1)))
+        later(net)
+        net.transfer("bob", "treasury", 1)
+        assert {one.public_key for one in commits(net)} == set(dict(validators(net.state)))
+        net.transfer("bob", "validator", "1 TTC")
+        number = net.propose(SetValidator(ALICE.public_key, 2))
+        net.vote(number)
+        net.vote(number, by="bob")
+        with pytest.raises(NoQuorum, match="2 of 4"):
+            later(net)
+
+
+def later(net: Network) -> None:
+    solo = net._solo
+    assert solo is not None
+    solo.produce(time=solo.time + 3600 * SECOND)
+    solo.settle()
+
+
+def commits(net: Network) -> tuple[Commit, ...]:
+    raw = net.view.store.block(net.height)
+    assert raw is not None
+    return codec.loads(Block, raw).commits
+
+
+def dii(*words: object, home: Path, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, [*map(str, words), "--home", str(home)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_the_command_line_proposes_votes_and_lists(tmp_path):
+    home, evidence = tmp_path / "home", tmp_path / "evidence.txt"
+    evidence.write_text("a photograph of a gateway in a cellar")
+    network(home).close()
+    shown = dii("propose", "stream", "main", "--policy", "FixedEmission:amount=30000", home=home)
+    assert "above max_mint_per_epoch" in shown.stderr
+    assert "vote 0 yes" in shown.stdout
+    shown = dii("vote", 0, "yes", "--json", home=home)
+    assert json.loads(shown.stdout)["status"] == "passed"
+    for words in (
+        ["remove-stream", "main"], ["gas-price", 2], ["spend", "bob", "1 TTC"],
+        ["validator", "bob", 1], ["validator", "00" * 32, 0], ["deny", gateway(5).hex(), 9, "--evidence", evidence],
+        ["scope", "north", "--reporter", "bob", "--metric", "online_ppm", "--usage", "lost"],
+    ):  # fmt: skip
+        dii("propose", *words, home=home)
+        number = json.loads(dii("list", "proposals", "--json", home=home).stdout)[-1]["number"]
+        dii("vote", number, "yes", home=home)
+    listed = json.loads(dii("list", "proposals", "--json", home=home).stdout)
+    assert [row["number"] for row in listed] == list(range(8))
+    assert {row["status"] for row in listed} == {"passed"}
+    dii("vote", 0, "perhaps", home=home, code=2)
+    assert "there is no proposal 99" in dii("vote", 99, "no", home=home, code=1).stderr

@@ -76,7 +76,7 @@ def _register(
             since = scope.next_epoch + (status == "settling")
             _bind(context, table, key, Binding(name, ((since, owner),)))
         else:
-            since = max(context.epoch + 1, context.epoch_after(context.chain.report_window))
+            since = max(context.epoch + 1, context.epoch_after(context.chain.governance_delay))
             stays = [
                 (at, one) for at, one in bound.owners if at <= context.epoch + 1 and at < since
             ]
