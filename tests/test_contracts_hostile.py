@@ -168,7 +168,7 @@ def burner(body: str) -> str:
 
 
 @pytest.mark.parametrize("name", BURNERS)
-@pytest.mark.parametrize("limit", [20_000, 1_000_000])
+@pytest.mark.parametrize("limit", [20_000, 400_000])
 def test_what_burns_is_stopped_within_its_gas_and_in_bounded_memory(name, limit):
     program = compiler.compile(parse(burner(BURNERS[name])))
     world = World(money=1_000)

@@ -296,6 +296,7 @@ class _Compiler(Expressions):
         return run
 
     def _if(self, node: t.If) -> Run:
+        self.cost += gas.BRANCH
         test, before = self.typed(node.test, BOOL), set(self.sure)
         then_cost, then = self.branch(node, node.then)
         sure, ended = self.sure, self.ended
@@ -327,6 +328,7 @@ class _Compiler(Expressions):
         return self.block(statements)
 
     def _for(self, node: t.For) -> Run:
+        self.cost += gas.LOOP
         items, kind = self.items(node.items)
         before = set(self.sure)
         self.assign(node, node.name, items, kind)

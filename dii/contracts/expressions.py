@@ -71,7 +71,7 @@ class Expressions:
             "max": self._least,
             "abs": lambda call: (do.absolute(*self.arguments(call, INT)), INT),
             "sorted": self._sorted,
-            "sum": lambda call: (do.total(*self.arguments(call, ListOf(INT))), INT),
+            "sum": self._sum,
             "str": self._decimal,
             "get": self._get,
             "remove": self._remove,
@@ -372,6 +372,7 @@ class Expressions:
     def _least(self, call: t.Call) -> Typed:
         runs = [self.typed(node, INT) for node in call.arguments]
         function = min if call.function == "min" else max
+        self.cost += gas.DIVIDE
         if len(runs) != 2:
             return self.fault(call, f"{call.function} takes two ints", f"{call.function}(a, b)")
         left, right = runs
@@ -385,8 +386,13 @@ class Expressions:
             return self.fault(
                 call, f"{spell(kind)} cannot be sorted", "a list of int, str or bytes"
             )
-        self.cost += gas.SIZED
+        self.cost += 2 * gas.SIZED
         return do.in_order(run, form(kind).weigh or _small), kind
+
+    def _sum(self, call: t.Call) -> Typed:
+        self.cost += gas.SIZED
+        (run,) = self.arguments(call, ListOf(INT))
+        return do.total(run), INT
 
     def _decimal(self, call: t.Call) -> Typed:
         self.cost += gas.TEXT

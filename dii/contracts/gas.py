@@ -23,11 +23,15 @@ NODE: Final = 1
 """Any expression or statement; what follows comes on top."""
 CALL: Final = 5
 """Entering a helper."""
+BRANCH: Final = 1
+"""Choosing a way at an ``if``."""
+LOOP: Final = 3
+"""Beginning a loop."""
 TURN: Final = 1
 """A turn of a loop."""
 DIVIDE: Final = 1
-"""``//`` and ``%``."""
-TEXT: Final = 5
+"""``//`` and ``%``, ``min`` and ``max``."""
+TEXT: Final = 4
 """``str`` of an integer."""
 SIZED: Final = 4
 """What the operations on values of any size cost at least, before their size counts."""
@@ -36,25 +40,27 @@ READ: Final = 12
 """Looking a key up in the state."""
 WRITE: Final = 200
 """Changing a key of the state, up to the root that commits to it."""
+STORED_ITEM: Final = 8
+"""An item of a list that is read from the state or written there."""
 STORED: Final = 2
 """A byte of the state or of an event: kept for good by every node."""
 PAY: Final = 2_000
 """A payment; it may open an account, which is never deleted."""
 EMIT: Final = 100
 """An event in the index."""
-RECORD: Final = 40
+RECORD: Final = 20
 """Looking up metrics, usage or an owner."""
 
-# Bytes that one gas pays for. An item of a list counts as ITEM bytes, and its own size on top.
+# Bytes that one gas pays for. An item of a list counts as ITEM bytes, a text or bytes in a list as
+# TEXT_ITEM and its own size on top.
 ITEM: Final = 32
+TEXT_ITEM: Final = 128
 COPY: Final = 512
 COMPARE: Final = 256
-HASH: Final = 128
+ADD: Final = 64
+HASH: Final = 64
 SORT: Final = 256
 """Times the logarithm of the number of items."""
-CODE: Final = 32
-"""Reading from and writing to storage."""
-
 ROOM: Final = 1 << 24
 """Bytes that one call may make, whatever its gas; an item of a list is 8."""
 MAX_STORED: Final = 1 << 16
@@ -62,7 +68,7 @@ MAX_STORED: Final = 1 << 16
 MAX_KEY: Final = 256
 """Bytes of a map's key."""
 
-COMPILE_BYTE: Final = 20
+COMPILE_BYTE: Final = 24
 """Checking and compiling a byte of a tree."""
 
 

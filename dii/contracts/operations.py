@@ -202,7 +202,7 @@ def total(operand: Run) -> Run:
 
     def run(frame: Frame) -> int:
         items = operand(frame)
-        frame[0].take(gas.ITEM * len(items) // gas.COMPARE)
+        frame[0].take(gas.ITEM * len(items) // gas.ADD)
         number = sum(items)
         if LEAST <= number <= MOST:
             return number

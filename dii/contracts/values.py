@@ -74,8 +74,11 @@ def _pack_int(value: Any) -> bytes:
 
 
 def _unpack_int(wire: Value) -> int:
-    if type(wire) is bytes and 1 <= len(wire) <= 32:
-        value = int.from_bytes(wire) if wire[0] < 0x80 else int.from_bytes(wire, signed=True)
+    if type(wire) is bytes and 0 < len(wire) <= 32:
+        first = wire[0]
+        if 0 < first < 0x80 or (len(wire) == 1 and not first):
+            return int.from_bytes(wire)
+        value = int.from_bytes(wire, signed=True)
         if len(wire) == (value + (value < 0)).bit_length() // 8 + 1:
             return value
     raise ValueError("an int in its fewest bytes, at most 32, is expected")
@@ -123,61 +126,64 @@ def _small(pack: Callable[[Any], Value], unpack: Callable[[Value], Any], zero: A
 
 def _large(kind: type, zero: str | bytes) -> Form:
     """Return the form of text or bytes."""
+    check = _exactly(kind)
 
     def dump(machine: Machine, value: str | bytes) -> bytes:
-        return _dump(machine, value, len(value))
+        return _dump(machine, check, value, len(value))
 
     def load(machine: Machine, raw: bytes) -> Any:
         machine.make(len(raw))
         return codec.decode(raw)
 
-    def key(machine: Machine, value: str | bytes) -> bytes:
+    def key(_: Machine, value: str | bytes) -> bytes:
         if len(value) > gas.MAX_KEY:
             raise Reverted(message=f"a key has at most {gas.MAX_KEY} characters or bytes")
-        machine.take(len(value) // gas.CODE)
         return codec.encode(value)
 
-    return Form(zero, _exactly(kind), _exactly(kind), dump, load, key, len)
+    return Form(zero, check, check, dump, load, key, len)
 
 
 def _list(item: Form) -> Form:
     """Return the form of a list."""
-    weigh_item, is_int = item.weigh, item.pack is _pack_int
+    weigh_item = item.weigh
 
     def weigh(value: tuple[Any, ...]) -> int:
-        size = gas.ITEM * len(value)
-        return size + sum(map(weigh_item, value)) if weigh_item else size
+        if weigh_item is None:
+            return gas.ITEM * len(value)
+        return gas.TEXT_ITEM * len(value) + sum(map(weigh_item, value))
 
-    def each(convert: Callable[[Any], Any], kind: tuple[type, ...]) -> Callable[[Any], Any]:
-        def convert_all(items: Any) -> Any:
-            if type(items) not in kind:
-                raise ValueError("a list is expected")
-            return tuple([convert(one) for one in items])
+    def pack(items: Any) -> tuple[Value, ...]:
+        if type(items) not in (list, tuple):
+            raise ValueError("a list is expected")
+        return tuple(map(item.pack, items))
 
-        return convert_all
+    def unpack(items: Value) -> tuple[Any, ...]:
+        if type(items) is not tuple:
+            raise ValueError("an array is expected")
+        return tuple(map(item.unpack, items))
 
     def dump(machine: Machine, value: tuple[Any, ...]) -> bytes:
-        return _dump(machine, tuple(map(_pack_int, value)) if is_int else value, weigh(value))
+        return _dump(machine, pack, value, weigh(value), len(value))
 
     def load(machine: Machine, raw: bytes) -> Any:
         count = raw[0] & 31
         if count > 23:
             count = int.from_bytes(raw[1 : 1 + (1 << count - 24)])
         machine.make(len(raw) + 2 * gas.ITEM * count)
-        machine.take(gas.ITEM * count // gas.CODE)
-        value = codec.decode(raw)
-        return tuple(map(_unpack_int, value)) if is_int else value
+        machine.take(gas.STORED_ITEM * count)
+        return unpack(codec.decode(raw))
 
-    pack, unpack = each(item.pack, (tuple, list)), each(item.unpack, (tuple,))
     return Form((), pack, unpack, dump, load, dump, weigh)
 
 
-def _dump(machine: Machine, value: Value, weight: int) -> bytes:
+def _dump(
+    machine: Machine, pack: Callable[[Any], Value], value: Any, weight: int, items: int = 0
+) -> bytes:
     if weight > gas.MAX_STORED:
         raise Reverted(message=f"a stored value has at most {gas.MAX_STORED:,} bytes")
     machine.make(weight)
-    machine.take(weight // gas.CODE)
-    raw = codec.encode(value)
+    machine.take(gas.STORED_ITEM * items)
+    raw = codec.encode(pack(value))
     machine.take(gas.STORED * len(raw))
     return raw
 

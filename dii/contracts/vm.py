@@ -131,7 +131,7 @@ class Program:
     usage_read: frozenset[str]
     compiled: Mapping[str, Compiled]
 
-    def check_arguments(self, function: str, arguments: Sequence[Value]) -> tuple[Any, ...]:
+    def check_arguments(self, function: str, arguments: Sequence[Value]) -> list[Any]:
         """Return the values that arguments on the wire stand for.
 
         Raises
@@ -147,7 +147,7 @@ class Program:
             message = f"it takes {len(readers)} arguments, not {len(arguments)}"
             raise BadCall(function=function, message=message)
         try:
-            return tuple([read(item) for read, item in zip(readers, arguments)])
+            return [read(item) for read, item in zip(readers, arguments)]
         except ValueError as error:
             raise BadCall(function=function, message=str(error)) from None
 
