@@ -39,9 +39,10 @@ TREASURY: Final = crypto.sha256(b"dii/treasury/1\0")[:20]
 def _address(text: str) -> str:
     """Return an address in lower case: written in two ways it must not become two accounts."""
     try:
-        return crypto.format_address(crypto.parse_address(text))
+        crypto.parse_address(text)
     except DiiError as error:
         raise ValueError(str(error)) from None  # pydantic adds the field
+    return text.lower()
 
 
 def _public_key(text: str) -> str:

@@ -146,6 +146,9 @@ class Application:
     ----------
     genesis
         The network's genesis.
+    height, state
+        Those after a block, as stored or as others gave them, to go on from there; without a state
+        the chain begins with its genesis.
 
     Attributes
     ----------
@@ -154,13 +157,16 @@ class Application:
     height
         Height of the last commit.
     genesis_diff
-        What the genesis wrote: the diff of height 0.
+        What the genesis wrote: the diff of height 0. Empty where the chain went on from a state.
     """
 
-    def __init__(self, genesis: Genesis) -> None:
-        self.genesis = genesis
-        self.height = 0
-        self.init_chain()
+    def __init__(self, genesis: Genesis, height: int = 0, state: State | None = None) -> None:
+        self.genesis, self.height = genesis, height
+        self.genesis_diff: Diff = ()
+        if state is None:
+            self.init_chain()
+        else:
+            self.state = state
         self._known: dict[bytes, _Known | TransactionError] = {}
         self._remembered = 0
         self._waiting: dict[bytes, _Waiting] = defaultdict(_Waiting)
@@ -272,10 +278,6 @@ class Application:
         self._finalized = height, epoch_at(chain, time), list(wires)
         changed = app_hash != self.state.committed_root
         return BlockResult(results, app_hash, changed, dict(block.rows), updates)
-
-    def restore(self, height: int, state: State) -> None:
-        """Take the state after a block as stored or as others gave it, instead of executing."""
-        self.height, self.state = height, state
 
     def commit(self) -> Diff:
         """Make the finalized block the state to go on from; return what changed."""

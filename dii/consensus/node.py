@@ -73,7 +73,7 @@ class Node:
 
     def __init__(self, genesis: Genesis, home: Path | None = None) -> None:
         self.genesis = genesis
-        self.app = Application(genesis)
+        self.app: Application
         self.store = Store(home / CHAIN_FILE if home else None, genesis.hash)
         self.header: Header | None = None
         self._debt = self._size = self._surplus = 0
@@ -98,9 +98,10 @@ class Node:
     def _open(self) -> None:
         store = self.store
         if store.height < 0:
-            store.append(0, b"", encode_diff(self.app.genesis_diff), self.app.info()[1])
+            app = Application(self.genesis)
+            store.append(0, b"", encode_diff(app.genesis_diff), app.info()[1])
         if store.base <= self.index.height <= store.height:
-            self.app.restore(self.index.height, state_at(store, self.index.height))
+            self.app = self._application(self.index.height)
             try:
                 self._catch_up(self.app)
             except IndexMissing:  # a power cut may leave rows that contradict each other
@@ -113,6 +114,9 @@ class Node:
         newest = next(iter(store.snapshots()), 0)
         self._debt = store.diff_bytes(newest + 1) + ROW * (store.height - newest)
         self._size = store.chunk_bytes(newest)
+
+    def _application(self, height: int) -> Application:
+        return Application(self.genesis, height, state_at(self.store, height))
 
     def _catch_up(self, app: Application) -> None:
         """Execute the stored blocks that follow, and index them."""
@@ -176,8 +180,7 @@ class Node:
         What fails or is interrupted leaves the node and the old index as they were.
         """
         base = self.store.base
-        app = Application(self.genesis)
-        app.restore(base, state_at(self.store, base))
+        app = self._application(base)
         with self.index.remaking(base):
             self._catch_up(app)
         self.app = app
@@ -295,9 +298,8 @@ def verify(
         Naming the first height that does not hold.
     """
     store.check()
-    app, base = Application(genesis), store.base
-    if base:
-        app.restore(base, state_at(store, base))
+    base = store.base
+    app = Application(genesis, base, state_at(store, base) if base else None)
     previous: Header | None = None
     transactions = 0
     for height, diff, root, raw in store.blocks(base):

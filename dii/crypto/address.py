@@ -17,6 +17,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
+from functools import reduce
+from operator import xor
 from typing import Final
 
 from dii.errors import AddressInvalid, KeyInvalid
@@ -28,6 +30,11 @@ KINDS: Final = ("gateway", "application", "operator")
 _ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _SYMBOLS: Final = {letter: number for number, letter in enumerate(_ALPHABET)}
 _GENERATOR: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_FOLDS: Final = tuple(
+    reduce(xor, (part for bit, part in enumerate(_GENERATOR) if top >> bit & 1), 0)
+    for top in range(32)
+)
+"""What five bits that leave the remainder at the top change below: a genesis has many addresses."""
 _BECH32M: Final = 0x2BC830A3
 
 
@@ -115,11 +122,7 @@ def _checksum(prefix: str, symbols: Sequence[int]) -> int:
     letters = prefix.encode()
     remainder = 1
     for symbol in (*(c >> 5 for c in letters), 0, *(c & 31 for c in letters), *symbols):
-        top = remainder >> 25
-        remainder = (remainder & 0x1FFFFFF) << 5 ^ symbol
-        for bit, generator in enumerate(_GENERATOR):
-            if top >> bit & 1:
-                remainder ^= generator
+        remainder = (remainder & 0x1FFFFFF) << 5 ^ symbol ^ _FOLDS[remainder >> 25]
     return remainder
 
 
