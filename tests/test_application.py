@@ -1659,10 +1659,13 @@ def test_how_the_merging_of_reports_falls_into_blocks_changes_nothing(said, whic
 @pytest.mark.parametrize("liar", range(4))
 def test_what_a_liar_adds_before_a_chunk_that_all_have_changes_no_page(liar):
     honest = {key: key for key in range(10, 20)}
-    said = [honest | {0: 1, 1: 1} if number == liar else honest for number in range(4)]
-    alone = merged([honest] * 4, [2] * 4, 1 << 20)
+    lie = honest | dict.fromkeys(range(12, 20), 0)
+    without, said = (
+        [one if n == liar else honest for n in range(4)] for one in (lie, lie | {0: 1, 1: 1})
+    )
+    plain = merged(without, [2] * 4, 1 << 20)
     for settle_rows in (1, 9, 20, 40, 1 << 20):
-        assert merged(said, [2] * 4, settle_rows) == alone
+        assert merged(said, [2] * 4, settle_rows) == plain
 
 
 def test_metrics_and_usage_of_two_settled_epochs_can_be_looked_up():
