@@ -1,0 +1,256 @@
+"""Agreements as people handle them: in Python and on the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from dii import Network, agreements, load
+from dii.application.records import RESERVED
+from dii.cli import app, demo
+from dii.errors import BadCall, BadSource, Refused, UnknownContract
+from tests.require import ROOT
+
+SAMPLE = [ROOT / "data" / name for name in demo.FILES]
+ONLINE, DEAF, OWNER = "ttn:gateway-14", demo.DEAF, "linden-lab"
+UNIT = 10**6
+
+COUNTER = '''
+"""Counts what people bring.
+
+Nobody gets it back before the end."""
+brought: map[Address, int]
+names: list[str]
+best: Address
+until: int
+last: int
+
+def init(epochs: int):
+    until = epoch + epochs - 1
+    best = sender
+
+@payable
+def bring(name: str):
+    """Bring money."""
+    assert value > 0, "nothing came along"
+    brought[sender] = get(brought, sender, 0) + value
+    names = names + [name]
+    if brought[sender] > get(brought, best, 0):
+        best = sender
+    emit("brought", sender, value)
+
+@on_epoch
+def close(settled: int):
+    last = settled
+    if settled == until and balance > 0:
+        pay(best, balance)
+
+@view
+def of(who: Address) -> int:
+    """Tell what someone brought."""
+    return get(brought, who, 0)
+'''
+
+
+@pytest.fixture
+def net() -> Iterator[Network]:
+    """The sample, nothing of it settled."""
+    made = Network.create("ttn", seed=7, allocations={"bob": "500 TTC", "alice": "100 TTC"})
+    with made as network:
+        network.ingest(load(*SAMPLE))
+        yield network
+
+
+def told(deal: Any) -> list[str]:
+    """Return what a contract told, as people read it."""
+    events = deal.events()
+    return [f"{row.event}: {row.details}" for row in events[events["told"]].itertuples()]
+
+
+def balance(network: Network, who: str) -> int:
+    table = network.accounts().set_index("account")
+    return int(table["balance_uttc"][who])
+
+
+def test_agreements_pay_and_refund_by_themselves_and_say_why(net: Network):
+    good, bad = (
+        net.deploy(
+            agreements.UptimeAgreement, by="bob", value="40 TTC", gateway=gateway,
+            online_ppm=950_000, epochs=4,
+        )
+        for gateway in (ONLINE, DEAF)
+    )  # fmt: skip
+    calls = net.deploy(
+        agreements.PayPerUplink, by="bob", value="10 TTC", application="doors-1",
+        operators=[OWNER], price="0.05 TTC", epochs=4,
+    )  # fmt: skip
+    net.run()
+    assert [line.split(",")[0] for line in told(good)] == [f"paid: of {n}" for n in range(4)]
+    assert f"to {OWNER}" in told(good)[0]
+    assert [line.split(":")[0] for line in told(bad)] == ["paid", "paid", "refunded", "refunded"]
+    assert good.balance == bad.balance == 0
+    delivered = sum(
+        row["delivered"]
+        for epoch in range(4)
+        for row in net.usage(epoch).to_pylist()
+        if row["application"] == "doors-1"
+        and row["operator"]
+        and net.home.label(bytes.fromhex(row["operator"])) == OWNER
+    )
+    owed = calls.view("credited", to=OWNER)
+    assert owed == delivered * UNIT // 20 > 0
+    before = balance(net, OWNER)
+    calls.call("withdraw", by="alice", to=OWNER)
+    assert balance(net, OWNER) == before + owed
+    assert calls.balance == 0
+    assert net.state.get(RESERVED, "main").gas == 0
+    assert set(net.contracts()["status"]) == {"ended with epoch 3"}
+    net.verify()
+
+
+def test_a_contract_written_in_a_cell_is_checked_deployed_called_and_asked(net: Network):
+    assert net.check(COUNTER)
+    assert repr(net.check(COUNTER)) == "no faults"
+    deal = net.deploy(COUNTER, by="bob", epochs=2)
+    assert deal.view("of", who="alice") == 0
+    deal.call("bring", by="alice", value="2 TTC", name="a, b")
+    deal.call("bring", by="bob", value="1.5 TTC", name="c")
+    assert deal.view("of", who="alice") == 2 * UNIT
+    assert deal.variables() == {
+        "names": ["a, b", "c"], "best": "alice", "until": 1, "last": 0,
+    }  # fmt: skip
+    again = net.contract(deal.address)
+    assert repr(again) == repr(deal)
+    assert "Counts what people bring. Nobody gets it back before the end." in repr(deal)
+    assert "bring(name: str)" in repr(deal)
+    before = balance(net, "alice")
+    net.run(epochs=2)
+    assert balance(net, "alice") == before + 3_500_000
+    assert deal.events()["event"].tolist() == [
+        "deployed", "called", "brought", "called", "brought", "pays", "gives its purse back",
+    ][:6] + ["ended"]  # fmt: skip
+    assert told(deal) == [
+        "brought: sender alice, value 2000000",
+        "brought: sender bob, value 1500000",
+    ]
+    source = deal.source
+    assert net.check(source)
+    assert net.deploy(source, by="bob", epochs=1).record.code == deal.record.code
+
+
+def test_faults_of_a_text_come_all_at_once_with_their_places(net: Network):
+    text = "while True:\n    pass\n\n@external\ndef f(n: int):\n    x = n ** 2\n    y = 1.5\n"
+    found = net.check(text)
+    assert not found
+    assert [fault.at.line for fault in found.faults] == [1, 6, 7]
+    assert "^" in repr(found)
+    with pytest.raises(BadSource, match=r"\*\*"):
+        net.deploy(text, by="bob")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "epochs? It takes epochs: int"),
+        ({"epochs": 2, "more": 1}, "more? It takes"),
+        ({"epochs": "soon"}, "epochs: "),
+        ({"epochs": True}, "epochs: "),
+        ({"epochs": 2**255}, "epochs: "),
+    ],
+)
+def test_arguments_that_do_not_fit_cost_nothing(
+    net: Network, arguments: dict[str, Any], message: str
+):
+    before = net.height
+    with pytest.raises(BadCall, match=re.escape(message)):
+        net.deploy(COUNTER, by="bob", **arguments)
+    assert net.height == before
+
+
+def test_what_the_chain_refuses_is_said_in_its_words(net: Network):
+    with pytest.raises(Refused, match="until is -1"):
+        net.deploy(COUNTER, by="bob", epochs=0)
+    with pytest.raises(Refused, match="has 100000000"):
+        net.deploy(
+            agreements.UptimeAgreement, by="alice", value="101 TTC", gateway=ONLINE,
+            online_ppm=1, epochs=1,
+        )  # fmt: skip
+    deal = net.deploy(COUNTER, by="bob", epochs=2)
+    with pytest.raises(Refused, match="nothing came along"):
+        deal.call("bring", by="alice", name="x")
+    with pytest.raises(BadCall, match="there is bring, of"):
+        deal.call("close", by="alice", settled=0)
+    with pytest.raises(BadCall, match="may change something"):
+        deal.view("bring", name="x")
+    with pytest.raises(UnknownContract):
+        net.contract("bob")
+
+
+# --- on the command line -------------------------------------------------------------------------
+
+
+def dii(*words: object, code: int = 0) -> str:
+    """Run a command; return what it printed."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_an_agreement_from_the_command_line(tmp_path: Path):
+    home = tmp_path / "home"
+    dii("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
+    dii("load", *SAMPLE, "--home", home)
+    words = ("--from", "bob", "--value", "40 TTC", "--home", home)
+    terms = (f"gateway={ONLINE}", "online_ppm=950_000", "epochs=4")
+    made = json.loads(dii("contract", "deploy", "uptime", *terms, *words, "--json"))
+    address = made["contract"]
+    assert made["status"] == "runs each epoch until 3"
+    dii("run", "--home", home)
+    shown = dii("contract", "show", address, "--home", home)
+    assert "Uptime with escrow and refund." in shown
+    assert f"of 3, amount 10000000, to {OWNER}" in shown
+    assert dii("contract", "view", address, "outcome", "of=2", "--home", home) == "paid\n"
+    assert "@on_epoch" in dii("contract", "show", address, "--source", "--home", home)
+    refused = dii("contract", "call", address, "close", "--from", "bob", "--home", home, code=1)
+    assert "not yet: thirty epochs after the last one" in refused
+    refused = dii("contract", "top-up", address, "1", "--from", "bob", "--home", home, code=1)
+    assert "its last epoch is over" in refused
+
+
+def test_a_file_is_checked_and_deployed(tmp_path: Path):
+    home, file = tmp_path / "home", tmp_path / "counter.dii"
+    file.write_text(COUNTER)
+    assert dii("contract", "check", file) == "no faults\n"
+    file.write_text(COUNTER + "\nx = 1\n")
+    assert "only state variables and functions stand here" in dii("contract", "check", file, code=1)
+    assert json.loads(dii("contract", "check", file, "--json", code=1))["ok"] is False
+    file.write_text(COUNTER)
+    dii("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
+    dii("load", *SAMPLE, "--home", home)
+    where = ("--home", home)
+    made = json.loads(
+        dii("contract", "deploy", file, "epochs=9", "--from", "bob", *where, "--json")
+    )
+    address = made["contract"]
+    dii("contract", "call", address, "bring", "name=x", "--value", "2", "--from", "bob", *where)
+    assert dii("contract", "view", address, "of", "who=bob", *where) == "2000000\n"
+    dii("contract", "top-up", address, "1", "--from", "bob", *where)
+    file.write_bytes(b"\xff")
+    assert "not UTF-8" in dii("contract", "check", file, code=2)
+    assert "no such file" in dii("contract", "check", tmp_path / "none.dii", code=2)
+    assert "once, as name=value" in dii("contract", "view", address, "of", "who", *where, code=2)
+
+
+def test_the_agreements_are_listed_and_printed():
+    listed = json.loads(dii("contract", "agreements", "--json"))
+    assert {one["name"] for one in listed} == set(agreements.AGREEMENTS)
+    for name, one in agreements.AGREEMENTS.items():
+        assert dii("contract", "agreements", name) == one.source
