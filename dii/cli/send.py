@@ -27,17 +27,17 @@ def transfer(
     """Move money to another account."""
     with dii.Network.open(home) as network:
         smallest = network.currency.parse(amount)
-        done = network.transfer(sender, to, smallest)
+        sent = network.transfer(sender, to, smallest)
         text = f"{network.currency.format(smallest)} from {sender} to {to}"
-        done(network, done, text, as_json)
+        done(network, sent, text, as_json)
 
 
 def burn(amount: Amount, sender: Sender, home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Destroy money, for service used."""
     with dii.Network.open(home) as network:
         smallest = network.currency.parse(amount)
-        done = network.burn(sender, smallest)
-        done(network, done, f"{sender} burned {network.currency.format(smallest)}", as_json)
+        sent = network.burn(sender, smallest)
+        done(network, sent, f"{sender} burned {network.currency.format(smallest)}", as_json)
 
 
 def assign(
@@ -49,8 +49,8 @@ def assign(
 ) -> None:
     """Hand a gateway on, from the next epoch."""
     with dii.Network.open(home) as network:
-        done = network.assign(gateway, sender, to)
-        done(network, done, f"{gateway} goes to {to} with the next epoch", as_json)
+        sent = network.assign(gateway, sender, to)
+        done(network, sent, f"{gateway} goes to {to} with the next epoch", as_json)
 
 
 def claim(
@@ -62,8 +62,8 @@ def claim(
     """As the reporter, open an operator's claim account to a key."""
     public = bytes.fromhex(key) if re.fullmatch(r"[0-9a-fA-F]{64}", key) else key
     with dii.Network.open(home) as network:
-        done = network.claim(operator, public)
-        done(network, done, f"{operator} is claimed; its money moved to the key's account", as_json)
+        sent = network.claim(operator, public)
+        done(network, sent, f"{operator} is claimed; its money moved to the key's account", as_json)
 
 
 def done(network: dii.Network, transaction: str, text: str, as_json: bool) -> None:
