@@ -1,0 +1,534 @@
+"""What the agreements promise holds whatever anybody calls, in whatever order.
+
+Each agreement meets a town of honest and hostile people: anybody calls any function with any
+arguments and any money, time passes, epochs settle late, hooks are slept through, gateways change
+hands, and some accounts take no money. What is checked is said in plain terms: money is conserved,
+each payment is due to whom it goes and made once, and in the end nothing is left behind.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, ClassVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from dii.contracts import agreements, compiler, tree
+from dii.contracts.agreements import Agreement
+from dii.contracts.tree import ListOf, Plain
+from dii.contracts.vm import Program
+from dii.errors import TransactionError
+from dii.network.deals import HOOK_GAS
+from tests.contracts import SELF, World, state_of
+
+PEOPLE = [name.encode() * 20 for name in "abcdm"]
+PAYER, OWNER, OTHER, MALLORY, WALL = PEOPLE
+"""The last one is a contract: it takes no money."""
+GATEWAYS = [b"g" * 20, b"h" * 20, b"i" * 20]
+EPOCHS = st.integers(-1, 12)
+NUMBERS = EPOCHS | st.sampled_from([0, 1, 2, 50, 97, 100, -(2**255), 2**255 - 1, 10**6])
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "bool": st.booleans(),
+    "str": st.sampled_from(["paid", "refunded"]),
+    "int": NUMBERS,
+    "bytes": st.sampled_from([*GATEWAYS, b""]),
+    "Address": st.sampled_from(PEOPLE),
+}
+PERSON = st.sampled_from(PEOPLE)
+GATEWAY = st.sampled_from(GATEWAYS)
+FIGURE = st.none() | st.integers(0, 10) | st.integers(5, 10)
+
+
+class Town(RuleBasedStateMachine):
+    """One contract among people; subclasses deploy it and say what it promised."""
+
+    agreement: ClassVar[Agreement]
+    program: ClassVar[Program]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.program = compiler.compile(cls.agreement.tree)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(epoch=0, refuses=frozenset([WALL]))
+        self.world.owners = {GATEWAYS[0]: OWNER, GATEWAYS[1]: OTHER}
+        self.sent: Counter[bytes] = Counter()
+        self.gifts = 0
+        self.next_epoch = 0
+        self.truth: dict[tuple[Any, ...], int] = {}
+        """Of every settled epoch, what was reported of a gateway, or of an operator's use."""
+
+    # --- what happens --------------------------------------------------------------------------
+
+    def call(
+        self, by: bytes, function: str, *values: Any, value: int = 0, door: str = "external"
+    ) -> bool:
+        """Call; tell whether it went through. What came of it is justified by the subclass."""
+        world, seen, owners = self.world, len(self.world.events), dict(self.world.owners)
+        world.sender, world.value = by, value
+        try:
+            gas = HOOK_GAS if door == "on_epoch" else 10**6
+            world.call(self.program, function, *values, gas=gas, by=door)
+        except TransactionError:
+            return False
+        finally:
+            world.value = 0
+        self.sent[by] += value
+        for event, details in world.events[seen:]:
+            self.justify(event, details, by, function, owners)
+        return True
+
+    @rule(epochs=st.integers(1, 3))
+    def time_passes(self, epochs: int) -> None:
+        self.world.epoch += epochs
+
+    @rule(
+        figures=st.lists(FIGURE, min_size=6, max_size=6),
+        awake=st.sampled_from([True, True, False]),
+        late=st.sampled_from([True, False, False]),
+    )
+    def epoch_settles(self, figures: list[int | None], *, awake: bool, late: bool) -> None:
+        of = self.next_epoch
+        if of == self.world.epoch:
+            self.world.epoch += 1 + late
+        self.next_epoch += 1
+        keys = [*((one, of) for one in GATEWAYS), *((GATEWAYS[0], who, of) for who in PEOPLE[1:4])]
+        for key, figure in zip(keys, figures):
+            if figure is not None:
+                self.truth[key] = figure
+                self.world.measured[key] = {
+                    "online_ppm": figure * 10**5, "sole_uplinks": figure, "delivered": figure
+                }  # fmt: skip
+        for key in list(self.world.measured):
+            if key[-1] < of - 1:
+                del self.world.measured[key]
+        if awake:
+            for hook in self.program.hooks:
+                self.call(SELF, hook, of, door="on_epoch")
+
+    @precondition(lambda self: "prove" in self.program.functions)
+    @rule(back=st.integers(0, 3), gateway=GATEWAY)
+    def somebody_proves(self, back: int, gateway: bytes) -> None:
+        words = [gateway] * (len(self.program.functions["prove"].parameters) - 1)
+        self.call(MALLORY, "prove", *words, self.next_epoch - back)
+
+    @rule(gateway=st.sampled_from(GATEWAYS + GATEWAYS[1:]), owner=st.none() | PERSON)
+    def gateway_changes_hands(self, gateway: bytes, owner: bytes | None) -> None:
+        self.world.owners.pop(gateway, None)
+        if owner is not None:
+            self.world.owners[gateway] = owner
+
+    @rule(amount=st.integers(1, 100))
+    def something_is_earned(self, amount: int) -> None:
+        """As the owner of a gateway a contract may come by money outside of any call."""
+        self.world.money += amount
+        self.gifts += amount
+
+    @rule(by=PERSON, data=st.data())
+    def anybody_calls_anything(self, by: bytes, data: st.DataObject) -> None:
+        inside = [one for one, made in self.program.compiled.items() if made.door != "external"]
+        outside = sorted({*self.program.functions} - {*inside})
+        named = data.draw(st.sampled_from(outside * 4 + inside))
+        if named == "init":
+            return
+        function = self.program.functions[named]
+        values = [data.draw(self.of_type(one.type)) for one in function.parameters]
+        value = data.draw(st.integers(1, 100)) if "payable" in function.marks else 0
+        done = self.call(by, function.name, *values, value=value)
+        assert not done or named in outside
+
+    def of_type(self, kind: tree.Type) -> st.SearchStrategy[Any]:
+        if isinstance(kind, ListOf):
+            return st.lists(self.of_type(kind.item), max_size=3).map(tuple)
+        assert isinstance(kind, Plain)
+        lately = st.integers(max(0, self.next_epoch - 2), self.next_epoch)
+        return VALUES[kind.name] | lately if kind.name == "int" else VALUES[kind.name]
+
+    # --- what must hold ------------------------------------------------------------------------
+
+    def justify(
+        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
+    ) -> None:
+        """Say why an event may happen."""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return state_of(self.program, self.world)
+
+    @property
+    def got(self) -> Counter[bytes]:
+        total: Counter[bytes] = Counter()
+        for to, amount in self.world.paid:
+            total[to] += amount
+        return total
+
+    def owing(self) -> int:
+        """What the contract must still hold, from its own books."""
+        raise NotImplementedError
+
+    @invariant()
+    def sums_add_up(self) -> None:
+        world = self.world
+        assert world.money == self.sent.total() + self.gifts - self.got.total()
+        assert world.money >= self.owing()
+        if not self.gifts:
+            assert world.money == self.owing()
+        assert all(amount > 0 for _, amount in world.paid)
+
+    def wind_up(self) -> None:
+        """Let a stranger end everything."""
+
+    def teardown(self) -> None:
+        if "until" not in self.state:
+            return
+        self.world.epoch = max(self.world.epoch, self.state["until"] + 31)
+        self.world.refuses = frozenset()
+        for gateway in GATEWAYS:
+            self.world.owners.setdefault(gateway, OWNER)
+        self.wind_up()
+        self.sums_add_up()
+        assert self.world.money == 0, "nothing stays locked"
+        for name in {"close", "sweep"}.intersection(self.program.functions):
+            assert not self.call(MALLORY, name)
+
+
+class Uptime(Town):
+    agreement = agreements.UptimeAgreement
+
+    @initialize(value=st.integers(4, 100), ppm=st.sampled_from([1, 500_000, 10**6]))
+    def deploy(self, value: int, ppm: int) -> None:
+        assert self.call(PAYER, "init", GATEWAYS[0], ppm, 4, value=value, door="init")
+        self.value, self.ppm = value, ppm
+        self.concluded: dict[int, str] = {}
+
+    def justify(
+        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
+    ) -> None:
+        if event not in ("paid", "refunded"):
+            assert event == "open" or (event == "closed" and self.world.epoch > 33)
+            return
+        of, amount, to, online = details
+        assert 0 <= of < 4
+        assert of not in self.concluded, "nobody is paid twice"
+        self.concluded[of] = event
+        assert amount == self.value * (of + 1) // 4 - self.value * of // 4
+        assert to == (owners[GATEWAYS[0]] if event == "paid" else PAYER)
+        if function == "release":
+            assert (by, event) == (PAYER, "paid")
+        elif function == "give_back":
+            assert (by, event) == (owners[GATEWAYS[0]], "refunded")
+        else:
+            assert of < self.next_epoch, "only what has settled decides"
+            known = self.truth.get((GATEWAYS[0], of))
+            assert online == (known or 0) * 10**5
+            assert event == ("paid" if online >= self.ppm else "refunded")
+            assert known is not None or function != "prove"
+
+    def owing(self) -> int:
+        return int(self.state["escrow"])
+
+    @invariant()
+    def what_is_not_concluded_is_held(self) -> None:
+        state = self.state
+        assert state["outcomes"] == self.concluded
+        parts = [
+            self.value * (of + 1) // 4 - self.value * of // 4
+            for of in range(4)
+            if of not in self.concluded
+        ]
+        assert state["escrow"] in (sum(parts), 0)
+        assert state["escrow"] or not parts or self.world.epoch > 33
+
+    @rule(of=st.integers(0, 3), by=st.sampled_from([PAYER, OWNER]))
+    def a_party_consents(self, of: int, by: bytes) -> None:
+        self.call(by, "release" if by == PAYER else "give_back", of)
+
+    def wind_up(self) -> None:
+        left = self.world.money > 0
+        assert self.call(MALLORY, "close") == left
+
+
+class PayPerUplink(Town):
+    agreement = agreements.PayPerUplink
+
+    @initialize(value=st.integers(0, 100), price=st.integers(1, 7))
+    def deploy(self, value: int, price: int) -> None:
+        hired = (OWNER, OTHER, MALLORY)
+        assert self.call(PAYER, "init", GATEWAYS[0], hired, price, 4, value=value, door="init")
+        self.price = price
+        self.pot = value
+        self.credited: Counter[tuple[int, bytes]] = Counter()
+        self.settled: dict[int, int] = {}
+
+    def justify(
+        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
+    ) -> None:
+        if event == "credited":
+            of, to, delivered, amount = details
+            assert delivered == self.truth[(GATEWAYS[0], to, of)]
+            assert amount <= delivered * self.price
+            assert (of, to) not in self.credited, "nobody is paid twice"
+            self.credited[of, to] = amount
+        elif event == "settled":
+            of, uplinks, due, given = details
+            assert of not in self.settled
+            assert 0 <= of < min(4, self.next_epoch)
+            used = {to: self.truth.get((GATEWAYS[0], to, of), 0) for to in PEOPLE[1:4]}
+            pot = min(self.pot, due)
+            assert (uplinks, due) == (sum(used.values()), sum(used.values()) * self.price)
+            shares = {to: count * pot // uplinks for to, count in used.items() if count}
+            assert given == sum(shares.values())
+            assert all(self.credited[of, to] == share for to, share in shares.items())
+            self.settled[of] = given
+            self.pot -= given
+        elif event == "paid":
+            to, amount = details
+            credited = sum(got for (_, who), got in self.credited.items() if who == to)
+            assert self.got[to] - (self.returned if to == PAYER else 0) <= credited
+        elif event == "funded":
+            self.pot += details[1]
+        elif event == "refunded":
+            assert details[0] == PAYER
+            assert len(self.settled) == 4 or self.world.epoch > 33
+            self.pot = 0
+            self.returned += details[1]
+
+    returned = 0
+
+    def owing(self) -> int:
+        state = self.state
+        assert state["owed"] == sum(state["credits"].values())
+        assert state["escrow"] == self.pot
+        return int(state["owed"] + state["escrow"])
+
+    def wind_up(self) -> None:
+        self.call(MALLORY, "close")
+        for to in PEOPLE:
+            due = sum(got for (_, who), got in self.credited.items() if who == to)
+            self.call(MALLORY, "withdraw", to)
+            assert self.got[to] == due + (self.returned if to == PAYER else 0)
+
+
+class Coverage(Town):
+    agreement = agreements.CoverageBounty
+
+    @initialize(value=st.integers(2, 100), proofs=st.integers(1, 2))
+    def deploy(self, value: int, proofs: int) -> None:
+        assert self.call(PAYER, "init", OTHER, 5, proofs, 2, 6, value=value, door="init")
+        self.reward, self.proofs = value // 2, proofs
+        self.accepted: dict[bytes, int] = {}
+        self.proven: dict[bytes, set[int]] = {}
+        self.earned: set[bytes] = set()
+        self.given: set[bytes] = set()
+        self.refunded = False
+
+    def justify(
+        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
+    ) -> None:
+        if event == "accepted":
+            assert by == OTHER, "only the judge accepts"
+            assert details[0] not in self.accepted
+            self.accepted[details[0]] = self.world.epoch
+        elif event == "proven":
+            gateway, of, uplinks = details
+            assert uplinks == self.truth[gateway, of] >= 5
+            assert self.accepted[gateway] <= of < 6
+            assert of not in self.proven.setdefault(gateway, set())
+            self.proven[gateway].add(of)
+        elif event == "earned":
+            assert len(self.proven[details[0]]) == self.proofs
+            assert details[0] not in self.earned
+            self.earned.add(details[0])
+            assert len(self.earned) <= 2
+        elif event == "paid":
+            gateway, amount, to = details
+            assert gateway in self.earned - self.given, "nobody is paid twice"
+            self.given.add(gateway)
+            assert (amount, to) == (self.reward, owners[gateway])
+        else:
+            assert event == "refunded"
+            assert details[0] == PAYER
+            assert function == "finish" or self.world.epoch > 35
+            self.refunded = True
+
+    def owing(self) -> int:
+        state = self.state
+        assert state["reserved"] in (self.reward * len(self.earned - self.given), 0)
+        assert state["reserved"] or self.earned == self.given or self.world.epoch > 35
+        if self.refunded:
+            assert state["left"] == 0
+            return int(state["reserved"])
+        assert state["left"] == 2 - len(self.earned)
+        return int(self.sent[PAYER] - self.reward * len(self.given))
+
+    @rule(gateway=GATEWAY)
+    def judge_accepts(self, gateway: bytes) -> None:
+        self.call(OTHER, "accept", gateway)
+
+    @invariant()
+    def whoever_proves_enough_has_earned(self) -> None:
+        for gateway, epochs in self.proven.items():
+            assert (gateway in self.earned) == (len(epochs) >= self.proofs)
+
+    def wind_up(self) -> None:
+        waiting = self.earned - self.given if self.state["reserved"] else set()
+        for gateway in waiting:
+            assert self.call(MALLORY, "claim", gateway)
+        self.call(MALLORY, "close")
+
+
+class Assurance(Town):
+    agreement = agreements.Assurance
+
+    @initialize(
+        goal=st.integers(50, 150),
+        part=st.integers(0, 4),
+        proofs=st.integers(1, 3),
+        backed=st.sampled_from([True, True, False]),
+    )
+    def deploy(self, goal: int, part: int, proofs: int, *, backed: bool) -> None:
+        self.goal, self.upfront, self.proofs = goal, goal * part // 4, proofs
+        terms = (OWNER, goal, self.upfront, 3, 5, 500_000, proofs)
+        assert self.call(PAYER, "init", *terms, door="init")
+        self.pledges: Counter[bytes] = Counter()
+        self.funded = self.built = False
+        self.proven: set[int] = set()
+        if backed:
+            for backer, amount in ((PAYER, goal // 3), (WALL, 5), (OTHER, goal - goal // 3 - 5)):
+                assert self.call(backer, "pledge", value=amount)
+
+    def justify(
+        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
+    ) -> None:
+        if event == "pledged":
+            assert not self.funded
+            assert self.world.epoch <= 2
+            self.pledges[by] += details[1]
+        elif event == "funded":
+            assert self.pledges.total() == self.goal
+            self.funded = True
+        elif event == "announced":
+            assert self.funded
+            assert by == owners[details[0]] == OWNER
+            self.gateway, self.since = details[0], self.world.epoch
+        elif event == "proven":
+            of, online = details
+            assert self.truth[self.gateway, of] * 10**5 == online >= 500_000
+            assert self.since <= of <= 7
+            assert of not in self.proven
+            self.proven.add(of)
+        elif event == "built":
+            assert len(self.proven) == self.proofs
+            assert not self.built
+            self.built = True
+            assert details == (OWNER, self.goal - self.upfront)
+        elif event == "paid":
+            assert details == (OWNER, self.upfront)
+            assert self.funded
+        elif event == "refunded":
+            backer, amount = details
+            pledge = self.pledges.pop(backer)
+            assert not self.built
+            if not self.funded:
+                assert amount == pledge
+                assert by == backer or self.world.epoch > 2
+            else:
+                assert amount >= pledge * (self.goal - self.upfront) // self.goal
+                late = self.world.epoch > 37
+                assert late or any(one == "over" for one, _ in self.world.events)
+
+    def owing(self) -> int:
+        state = self.state
+        assert state["pledges"] == dict(self.pledges)
+        assert state["pledged"] == self.pledges.total()
+        if not self.funded:
+            assert state["pot"] == state["pledged"]
+        return int(state["pot"])
+
+    @rule(by=st.sampled_from([PAYER, OTHER]), part=st.integers(1, 3))
+    def somebody_backs(self, by: bytes, part: int) -> None:
+        self.call(by, "pledge", value=max(1, (self.goal - self.state["pledged"]) // part))
+
+    @rule()
+    def builder_builds(self) -> None:
+        self.world.owners[GATEWAYS[2]] = OWNER
+        self.call(OWNER, "announce", GATEWAYS[2])
+
+    def wind_up(self) -> None:
+        for backer in list(self.pledges):
+            assert self.call(MALLORY, "refund", backer) != self.built
+        self.call(MALLORY, "sweep")
+
+
+class SharedOwnership(Town):
+    agreement = agreements.SharedOwnership
+
+    @initialize(parts=st.lists(st.integers(1, 5), min_size=3, max_size=3))
+    def deploy(self, parts: list[int]) -> None:
+        owners = (OWNER, OTHER, WALL)
+        assert self.call(PAYER, "init", owners, tuple(parts), door="init")
+        self.total = sum(parts)
+        self.shares = Counter(dict(zip(owners, parts)))
+        self.due: Counter[bytes] = Counter()
+        self.split = 0
+
+    def income(self) -> None:
+        """Divide all that ever came in, by the shares as they are now."""
+        each = (self.sent.total() + self.gifts) // self.total
+        for owner, parts in self.shares.items():
+            self.due[owner] += parts * (each - self.split)
+        self.split = each
+
+    def justify(
+        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
+    ) -> None:
+        if event == "handed_on":
+            frm, to, parts = details
+            assert frm == by
+            assert 0 < parts <= self.shares[by]
+            self.income()
+            self.shares[frm] -= parts
+            self.shares[to] += parts
+
+    @rule(by=PERSON, to=PERSON, parts=st.integers(1, 3))
+    def somebody_hands_on(self, by: bytes, to: bytes, parts: int) -> None:
+        self.call(by, "hand_on", to, parts)
+
+    def owing(self) -> int:
+        return 0 if self.gifts else self.world.money
+
+    @invariant()
+    def everybody_is_due_what_the_shares_say(self) -> None:
+        self.income()
+        state, got = self.state, self.got
+        assert sum(state["shares"].values()) == self.total
+        for person in PEOPLE:
+            self.world.sender = person
+            shown = self.world.call(self.program, "due", person).value
+            assert shown == self.due[person] - got[person]
+
+    def teardown(self) -> None:
+        if not self.program or "due" not in self.__dict__:
+            return
+        self.world.refuses = frozenset()
+        for person in PEOPLE:
+            self.call(MALLORY, "withdraw", person)
+        self.everybody_is_due_what_the_shares_say()
+        assert self.got == +self.due
+        assert self.world.money < self.total, "less than a unit a share waits"
+
+
+def case(town: type[Town]) -> type:
+    found: type = town.TestCase
+    found.settings = settings(max_examples=120, stateful_step_count=40)
+    return found
+
+
+TestUptime = case(Uptime)
+TestPayPerUplink = case(PayPerUplink)
+TestCoverage = case(Coverage)
+TestAssurance = case(Assurance)
+TestSharedOwnership = case(SharedOwnership)
