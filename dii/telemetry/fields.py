@@ -111,14 +111,14 @@ def number(record: Record, key: str, column: str) -> float | None:
     return float(value)
 
 
-def inner(record: Record, key: str) -> Record:
-    """Return a nested record; an absent one has no fields."""
-    value = record.get(key)
-    if value is None:
-        return NO_FIELDS
-    if not isinstance(value, dict):
-        raise _wrong(key, "an object")
-    return value
+def inner(record: Record, *keys: str) -> Record:
+    """Return a record within records; an absent one has no fields."""
+    for key in keys:
+        value = record.get(key)
+        if value is not None and not isinstance(value, dict):
+            raise _wrong(key, "an object")
+        record = value or NO_FIELDS
+    return record
 
 
 def items(record: Record, key: str) -> list[object]:

@@ -390,6 +390,15 @@ def _units(microseconds: str) -> str:
     return _floor(f"{microseconds} + 9999", "10000")
 
 
+def _sums(*names: str) -> str:
+    return ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in names)
+
+
+_USES: Final = _sums(*USAGE)
+_COUNTS: Final = _sums(
+    *("receptions", "uplinks", "sole_uplinks", "shapley_uplinks"),
+    *("uplink_units", "data_units", "foreign_frames"),
+)
 _EACH: Final = _floor("f.part", "m.members")
 _PATIENCE: Final = _floor("20 * (MAX(h.until) - MIN(h.since))", "GREATEST(SUM(h.frames) - 1, 1)")
 _SAME: Final = """h.name = k.name AND h.number IS NOT DISTINCT FROM k.number
@@ -552,11 +561,7 @@ WHERE later IS NULL AND time >= $stop - {MEMORY}
 ORDER BY application, device""",
     # Owner 0 is the application as a whole.
     "used": f"""
-SELECT application, owner,
-       CAST(SUM(delivered) AS BIGINT) AS delivered,
-       CAST(SUM(uplink_units) AS BIGINT) AS uplink_units,
-       CAST(SUM(downlinks) AS BIGINT) AS downlinks,
-       CAST(SUM(lost) AS BIGINT) AS lost
+SELECT application, owner, {_USES}
 FROM (SELECT c.application, o.owner, 1 AS delivered, c.units AS uplink_units, 0 AS downlinks,
              CAST(NULL AS BIGINT) AS lost
       FROM carried c
@@ -573,8 +578,7 @@ FROM (SELECT c.application, o.owner, 1 AS delivered, c.units AS uplink_units, 0 
             JOIN gates g ON h.gate = g.gate
             WHERE p.low < p.high AND g.owner > 0) o ON c.frame = o.frame
       UNION ALL
-      SELECT c.application, d.owner, 0 AS delivered, CAST(NULL AS BIGINT) AS uplink_units,
-             1 AS downlinks, CAST(NULL AS BIGINT) AS lost
+      SELECT c.application, d.owner, 0, NULL, 1, NULL
       FROM coded c
       JOIN (SELECT entry, time, 0 AS owner FROM receptions WHERE kind = 'downlink'
             UNION ALL
@@ -584,10 +588,9 @@ FROM (SELECT c.application, o.owner, 1 AS delivered, c.units AS uplink_units, 0 
             WHERE r.kind = 'downlink' AND g.owner > 0) d ON c.entry = d.entry
       WHERE d.time >= $begin AND d.time < $stop
       UNION ALL
-      SELECT application, 0 AS owner, 0 AS delivered, CAST(NULL AS BIGINT) AS uplink_units,
-             0 AS downlinks,
+      SELECT application, 0, 0, NULL, 0,
              CASE WHEN f_cnt > before AND f_cnt <= before + {MAX_GAP} AND time <= since + {MEMORY}
-                  THEN f_cnt - before - 1 ELSE 0 END AS lost
+                  THEN f_cnt - before - 1 ELSE 0 END
       FROM counted
       WHERE time >= $begin) u
 WHERE application IS NOT NULL
@@ -676,40 +679,23 @@ SELECT g.gateway,
        COALESCE(e.frames, 0) AS excluded_frames
 FROM (SELECT gateway, gate, listed FROM gates
       UNION ALL SELECT '{UNATTRIBUTED}' AS gateway, 0 AS gate, 0 AS listed) g
-LEFT JOIN (SELECT gate, CAST(SUM(receptions) AS BIGINT) AS receptions,
-                  CAST(SUM(uplinks) AS BIGINT) AS uplinks,
-                  CAST(SUM(sole_uplinks) AS BIGINT) AS sole_uplinks,
-                  CAST(SUM(shapley_uplinks) AS BIGINT) AS shapley_uplinks,
-                  CAST(SUM(uplink_units) AS BIGINT) AS uplink_units,
-                  CAST(SUM(data_units) AS BIGINT) AS data_units,
-                  CAST(SUM(foreign_frames) AS BIGINT) AS foreign_frames
-           FROM counts
-           GROUP BY gate) c ON g.gate = c.gate
-LEFT JOIN (SELECT gate, CAST(SUM(downlinks) AS BIGINT) AS downlinks,
-                  CAST(SUM(downlink_units) AS BIGINT) AS downlink_units
+LEFT JOIN (SELECT gate, {_COUNTS} FROM counts GROUP BY gate) c ON g.gate = c.gate
+LEFT JOIN (SELECT gate, {_sums("downlinks", "downlink_units")}
            FROM sent
            GROUP BY gate) s ON g.gate = s.gate
-LEFT JOIN (SELECT gate, SUM(connected) AS connected, SUM(online) AS online
-           FROM lives
-           GROUP BY gate) l ON g.gate = l.gate
+LEFT JOIN (SELECT gate, {_sums("connected", "online")} FROM lives GROUP BY gate) l
+  ON g.gate = l.gate
+LEFT JOIN (SELECT gate, {_sums("own_uplinks")} FROM own GROUP BY gate) w ON g.gate = w.gate
+LEFT JOIN (SELECT gateway, {_sums("frames")} FROM excluded GROUP BY gateway) e
+  ON g.gateway = e.gateway
 LEFT JOIN known k ON g.gateway = k.gateway
-LEFT JOIN (SELECT gate, CAST(SUM(own_uplinks) AS BIGINT) AS own_uplinks
-           FROM own
-           GROUP BY gate) w ON g.gate = w.gate
-LEFT JOIN (SELECT gateway, CAST(SUM(frames) AS BIGINT) AS frames
-           FROM excluded
-           GROUP BY gateway) e ON g.gateway = e.gateway
 WHERE g.listed = 1 OR c.gate IS NOT NULL OR s.gate IS NOT NULL
 ORDER BY g.gateway""",
     "usage": f"""
 SELECT u.application, COALESCE(g.operator, '{UNATTRIBUTED}') AS operator, u.delivered,
        CASE WHEN u.delivered > 0 THEN u.uplink_units ELSE 0 END AS uplink_units, u.downlinks,
        CASE WHEN u.owner = 0 AND u.delivered = 0 THEN 0 ELSE u.lost END AS lost
-FROM (SELECT application, owner,
-             CAST(SUM(delivered) AS BIGINT) AS delivered,
-             CAST(SUM(uplink_units) AS BIGINT) AS uplink_units,
-             CAST(SUM(downlinks) AS BIGINT) AS downlinks,
-             CAST(SUM(lost) AS BIGINT) AS lost
+FROM (SELECT application, owner, {_USES}
       FROM used
       GROUP BY application, owner) u
 LEFT JOIN gates g ON u.owner = g.gate

@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
-from dii.telemetry.fields import BOUNDS, NO_FIELDS, Fault, Record, check_time, inner, text, time
+from dii.telemetry import fields
+from dii.telemetry.fields import BOUNDS, NO_FIELDS, Fault, Record
 from dii.telemetry.source import Source, parse_json, values
 from dii.telemetry.tables import Gateway, Reception, Rows
 from dii.units import SECOND
@@ -293,24 +294,24 @@ class JsonReader(Reader):
 
     Attributes
     ----------
-    fields
+    keys
         What the objects of this format have.
     interval
         How much time a status speaks for at most, microseconds.
     """
 
-    fields: ClassVar[tuple[str, ...]]
+    keys: ClassVar[tuple[str, ...]]
     interval: ClassVar[int] = 300 * SECOND
 
     def declines(self, source: Source) -> str | None:
         """Return why a source is not of this format, None if it is."""
         if any(self.knows(unwrapped(record)) for record in source.records):
             return None
-        return f"no object with {' and '.join(self.fields)}"
+        return f"no object with {' and '.join(self.keys)}"
 
     def knows(self, record: Record) -> bool:
         """Whether an object is of this format."""
-        return all(name in record for name in self.fields)
+        return all(name in record for name in self.keys)
 
     def read(self, source: Source, rows: Rows) -> None:
         """Push what each object says, and the last place of each gateway."""
@@ -349,6 +350,29 @@ class CsvReader(Reader):
         """Push what one row says."""
 
 
+def application_uplink(
+    received: int,
+    device: str | None,
+    application: str | None,
+    f_cnt: int | None,
+    data: bytes,
+    airtime: int | None,
+) -> Reception:
+    """Return what all receptions of an uplink that reached its application share."""
+    return Reception(
+        received,
+        None,
+        device=(fields.eui(device) or device.upper()) if device else None,
+        application=application,
+        f_cnt=f_cnt,
+        payload_hash=fields.payload_hash(data),
+        size=len(data),
+        airtime=airtime,
+        delivered=True,
+        foreign=False,
+    )
+
+
 def server_time(record: Record) -> int:
     """Return when whoever logged a message of a gateway got it.
 
@@ -360,9 +384,9 @@ def server_time(record: Record) -> int:
     Fault
         ``no_time``: there is none; ``bad_time``.
     """
-    at = time(record, "received_at") or time(record, "time")
+    at = fields.time(record, "received_at") or fields.time(record, "time")
     if at is None and type(millis := record.get("_timestamp")) is int:
-        at = check_time("_timestamp", millis * 1000)
+        at = fields.check_time("_timestamp", millis * 1000)
     if at is None:
         raise Fault("no_time", "none of received_at, time, _timestamp")
     return at
@@ -376,10 +400,10 @@ def wrapped_gateway(record: Record, log: Log) -> str:
     Fault
         Neither names a gateway.
     """
-    ids = inner(record, "gateway_ids")
-    identifier, stated = text(ids, "gateway_id"), text(ids, "eui")
+    ids = fields.inner(record, "gateway_ids")
+    identifier, stated = fields.text(ids, "gateway_id"), fields.text(ids, "eui")
     for key in _WRAPPERS:
-        identifier = identifier or text(record, key)
+        identifier = identifier or fields.text(record, key)
     if not identifier and not stated and (match := _EUI_IN_NAME.search(log.source.name)):
         stated = match[1]
     return log.rows.identity(identifier, stated, log.source.network)

@@ -22,23 +22,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from dii.telemetry import fields
 from dii.telemetry.airtime import uplink_airtime
-from dii.telemetry.fields import (
-    Fault,
-    Record,
-    check_time,
-    clock,
-    eui,
-    inner,
-    integer,
-    items,
-    number,
-    payload,
-    payload_hash,
-    text,
-    time,
-)
-from dii.telemetry.readers.base import UPLINK_METRICS, JsonReader, Log
+from dii.telemetry.fields import Fault, Record
+from dii.telemetry.readers.base import UPLINK_METRICS, JsonReader, Log, application_uplink
 from dii.telemetry.tables import Reception
 
 _EU868: Final = (863_000_000, 870_000_000)
@@ -55,27 +42,35 @@ class ChirpStack(JsonReader):
     name = "chirpstack-v3"
     about = "ChirpStack v3: uplink events of applications, JSON lines"
     gives = UPLINK_METRICS
-    fields = ("devEUI", "rxInfo")
+    keys = ("devEUI", "rxInfo")
 
     def record(self, record: Record, log: Log) -> None:
         """Push the receptions of an uplink."""
         if "devEUI" not in record:
             raise Fault("bad_record", "an event of a device is expected")
-        received, entries = _server_time(record), items(record, "rxInfo")
+        received, entries = _server_time(record), fields.items(record, "rxInfo")
         if not entries:
             raise Fault("no_receptions", "no rxInfo: not an uplink")
         if received is None:
             raise Fault("no_time", "none of publishedAt, _timestamp, _date")
-        frame = _frame(record, received, log.source.hexadecimal)
+        data = fields.payload(record, "data", hexadecimal=log.source.hexadecimal)
+        frame = application_uplink(
+            received,
+            fields.text(record, "devEUI"),
+            fields.text(record, "applicationID") or fields.text(record, "applicationName"),
+            fields.integer(record, "fCnt", "f_cnt"),
+            data,
+            _airtime(record, len(data)),
+        )
 
         def heard(entry: Record) -> tuple[Reception, Record]:
             row = frame._replace(
-                gateway=log.rows.identity(text(entry, "gatewayID"), None, "chirpstack"),
-                gateway_time=clock(entry, "time"),
-                rssi=number(entry, "rssi", "rssi"),
-                snr=number(entry, "loRaSNR", "snr"),
+                gateway=log.rows.identity(fields.text(entry, "gatewayID"), None, "chirpstack"),
+                gateway_time=fields.clock(entry, "time"),
+                rssi=fields.number(entry, "rssi", "rssi"),
+                snr=fields.number(entry, "loRaSNR", "snr"),
             )
-            return row, inner(entry, "location")
+            return row, fields.inner(entry, "location")
 
         log.heard(frame, entries, heard)
 
@@ -86,56 +81,50 @@ class ChirpStackV4(JsonReader):
     name = "chirpstack-v4"
     about = "ChirpStack v4: uplink events of applications, JSON lines"
     gives = UPLINK_METRICS
-    fields = ("deviceInfo", "rxInfo")
+    keys = ("deviceInfo", "rxInfo")
 
     def record(self, record: Record, log: Log) -> None:
         """Push the receptions of an uplink."""
         if "deviceInfo" not in record:
             raise Fault("bad_record", "an event of a device is expected")
-        entries = items(record, "rxInfo")
+        entries = fields.items(record, "rxInfo")
         if not entries:
             raise Fault("no_receptions", "no rxInfo: not an uplink")
         received = _server_time_v4(record, [one for one in entries if isinstance(one, dict)])
-        data, info = payload(record, "data"), inner(record, "deviceInfo")
-        lora = inner(inner(inner(record, "txInfo"), "modulation"), "lora")
+        data, info = fields.payload(record, "data"), fields.inner(record, "deviceInfo")
+        lora = fields.inner(record, "txInfo", "modulation", "lora")
         factor, bandwidth = lora.get("spreadingFactor"), lora.get("bandwidth")
-        device = text(info, "devEui") or text(record, "devAddr")
-        frame = Reception(
-            time=received,
-            gateway=None,
-            deduplication_id=text(record, "deduplicationId"),
-            device=device.upper() if device else None,
-            application=text(info, "applicationId"),
-            f_cnt=integer(record, "fCnt", "f_cnt") or 0,
-            payload_hash=payload_hash(data),
-            size=len(data),
-            airtime=uplink_airtime(len(data), factor, bandwidth, lora.get("codeRate")),
-            delivered=True,
-            foreign=False,
-        )
+        frame = application_uplink(
+            received,
+            fields.text(info, "devEui") or fields.text(record, "devAddr"),
+            fields.text(info, "applicationId"),
+            fields.integer(record, "fCnt", "f_cnt") or 0,
+            data,
+            uplink_airtime(len(data), factor, bandwidth, lora.get("codeRate")),
+        )._replace(deduplication_id=fields.text(record, "deduplicationId"))
 
         def heard(entry: Record) -> tuple[Reception, Record]:
-            gateway = log.rows.identity(text(entry, "gatewayId"), None, "chirpstack")
+            gateway = log.rows.identity(fields.text(entry, "gatewayId"), None, "chirpstack")
             if entry.get("crcStatus") == "BAD_CRC":
                 raise Fault("bad_crc", "crcStatus is BAD_CRC")
             row = frame._replace(
                 gateway=gateway,
-                gateway_time=clock(entry, "gwTime") or clock(entry, "time"),
-                rssi=number(entry, "rssi", "rssi"),
-                snr=number(entry, "snr", "snr") or 0.0,
+                gateway_time=fields.clock(entry, "gwTime") or fields.clock(entry, "time"),
+                rssi=fields.number(entry, "rssi", "rssi"),
+                snr=fields.number(entry, "snr", "snr") or 0.0,
             )
-            return row, inner(entry, "location")
+            return row, fields.inner(entry, "location")
 
         log.heard(frame, entries, heard)
 
 
 def _server_time_v4(record: Record, entries: list[Record]) -> int:
-    stated = [at for entry in entries if (at := time(entry, "nsTime"))]
+    stated = [at for entry in entries if (at := fields.time(entry, "nsTime"))]
     clocks = any(entry.get(key) for entry in entries for key in _CLOCKS)
     at = (
         min(stated, default=None)
         or _server_time(record)
-        or (None if clocks else time(record, "time"))
+        or (None if clocks else fields.time(record, "time"))
     )
     if at is None:
         raise Fault("no_time", "no nsTime, and time is a gateway's clock")
@@ -143,33 +132,15 @@ def _server_time_v4(record: Record, entries: list[Record]) -> int:
 
 
 def _server_time(record: Record) -> int | None:
-    published = time(record, "publishedAt")
+    published = fields.time(record, "publishedAt")
     if published is None and type(millis := record.get("_timestamp")) is int:
-        published = check_time("_timestamp", millis * 1000)
-    return time(record, "_date") if published is None else published
-
-
-def _frame(record: Record, received: int, hexadecimal: bool) -> Reception:
-    """Return what all receptions of an uplink share."""
-    data = payload(record, "data", hexadecimal=hexadecimal)
-    device = text(record, "devEUI")
-    return Reception(
-        time=received,
-        gateway=None,
-        device=(eui(device) or device.upper()) if device else None,
-        application=text(record, "applicationID") or text(record, "applicationName"),
-        f_cnt=integer(record, "fCnt", "f_cnt"),
-        payload_hash=payload_hash(data),
-        size=len(data),
-        airtime=_airtime(record, len(data)),
-        delivered=True,
-        foreign=False,
-    )
+        published = fields.check_time("_timestamp", millis * 1000)
+    return fields.time(record, "_date") if published is None else published
 
 
 def _airtime(record: Record, size: int) -> int | None:
-    sent = inner(record, "txInfo")
-    modulation = inner(sent, "loRaModulationInfo")
+    sent = fields.inner(record, "txInfo")
+    modulation = fields.inner(sent, "loRaModulationInfo")
     bandwidth, rate, frequency = modulation.get("bandwidth"), sent.get("dr"), sent.get("frequency")
     if type(bandwidth) is int:
         code_rate = modulation.get("codeRate")

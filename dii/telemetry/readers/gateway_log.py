@@ -16,19 +16,9 @@ from __future__ import annotations
 
 import math
 
+from dii.telemetry import fields
 from dii.telemetry.airtime import data_rate, frame_airtime
-from dii.telemetry.fields import (
-    Fault,
-    Record,
-    clock,
-    inner,
-    integer,
-    items,
-    number,
-    payload,
-    text,
-    time,
-)
+from dii.telemetry.fields import Fault, Record
 from dii.telemetry.readers.base import (
     LOG_METRICS,
     STATUS_METRICS,
@@ -48,7 +38,7 @@ class PacketForwarder(JsonReader):
     name = "semtech-udp"
     about = "Semtech UDP packet forwarder: rxpk and stat with gateway and time, JSON lines"
     gives = STATUS_METRICS | LOG_METRICS
-    fields = ("rxpk or stat",)
+    keys = ("rxpk or stat",)
 
     def knows(self, record: Record) -> bool:
         """Whether an object has frames or a status."""
@@ -56,13 +46,13 @@ class PacketForwarder(JsonReader):
 
     def record(self, record: Record, log: Log) -> None:
         """Push the receptions and the status of a message."""
-        entries, stat = items(record, "rxpk"), inner(record, "stat")
+        entries, stat = fields.items(record, "rxpk"), fields.inner(record, "stat")
         if not entries and not stat:
             raise Fault("no_receptions", "neither rxpk nor stat")
         gateway, at = wrapped_gateway(record, log), server_time(record)
         log.heard(Reception(at, gateway), entries, lambda one: (_packet(one, gateway, at, log), {}))
         if stat:
-            log.polls.poll(gateway, at, frames=integer(stat, "rxok", "frames"))
+            log.polls.poll(gateway, at, frames=fields.integer(stat, "rxok", "frames"))
             names = {"latitude": "lati", "longitude": "long", "altitude": "alti"}
             place = {name: stat[key] for name, key in names.items() if key in stat}
             log.places.note(gateway, at, log.rows.line, place)
@@ -71,14 +61,14 @@ class PacketForwarder(JsonReader):
 def _packet(entry: Record, gateway: str, at: int, log: Log) -> Reception:
     if entry.get("stat") == -1:
         raise Fault("bad_crc", "stat is -1")
-    data = payload(entry, "data")
+    data = fields.payload(entry, "data")
     return Reception(
         at,
         gateway,
-        gateway_time=clock(entry, "time"),
+        gateway_time=fields.clock(entry, "time"),
         airtime=frame_airtime(len(data), *data_rate(entry.get("datr")), entry.get("codr")),
-        rssi=number(entry, "rssi", "rssi"),
-        snr=number(entry, "lsnr", "snr"),
+        rssi=fields.number(entry, "rssi", "rssi"),
+        snr=fields.number(entry, "lsnr", "snr"),
     )._replace(**read_uplink(data, log.source.network)._asdict())
 
 
@@ -92,18 +82,18 @@ class GatewayCollector(CsvReader):
 
     def record(self, record: Record, log: Log) -> None:
         """Push a reception."""
-        at, identifier = time(record, "time"), text(record, "gateway")
+        at, identifier = fields.time(record, "time"), fields.text(record, "gateway")
         if at is None:
             raise Fault("no_time", "a time is expected")
-        data = payload(record, "raw_payload")
+        data = fields.payload(record, "raw_payload")
         stated = {key: _number(record, key) for key in ("rssi", "snr", "sf")}
         factor = int(stated["sf"]) if stated["sf"] else None
         row = Reception(
             at,
             log.rows.identity(identifier, None, log.source.network),
             airtime=frame_airtime(len(data), factor, 125_000),
-            rssi=number(stated, "rssi", "rssi"),
-            snr=number(stated, "snr", "snr"),
+            rssi=fields.number(stated, "rssi", "rssi"),
+            snr=fields.number(stated, "snr", "snr"),
         )
         log.rows.reception(row._replace(**read_uplink(data, log.source.network)._asdict()))
 
@@ -111,7 +101,7 @@ class GatewayCollector(CsvReader):
 def _number(record: Record, key: str) -> float | None:
     """Return the number that a text states."""
     try:
-        found = float(value) if (value := text(record, key)) else None
+        found = float(value) if (value := fields.text(record, key)) else None
         if found is None or math.isfinite(found):
             return found
         raise ValueError

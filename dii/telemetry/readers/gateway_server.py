@@ -15,20 +15,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from dii.telemetry import fields
 from dii.telemetry.airtime import frame_airtime
-from dii.telemetry.fields import (
-    Fault,
-    Record,
-    clock,
-    count,
-    inner,
-    integer,
-    items,
-    number,
-    payload,
-    text,
-    time,
-)
+from dii.telemetry.fields import Fault, Record
 from dii.telemetry.readers.base import (
     DOWNLINK_METRICS,
     LOG_METRICS,
@@ -62,7 +51,7 @@ class ConnectionStats(JsonReader):
     name = "things-stack-v3-connections"
     about = "The Things Stack v3: polls of gateway connection statistics, JSON"
     gives = STATUS_METRICS
-    fields = ("connected_at",)
+    keys = ("connected_at",)
 
     def knows(self, record: Record) -> bool:
         """Whether an object, or one of its entries, is of this format."""
@@ -72,14 +61,14 @@ class ConnectionStats(JsonReader):
 
     def record(self, record: Record, log: Log) -> None:
         """Push a status of each gateway."""
-        asked, entries = time(record, "time"), inner(record, "entries")
+        asked, entries = fields.time(record, "time"), fields.inner(record, "entries")
         if not entries:
             _connection(record, wrapped_gateway(record, log), asked, log.polls)
         for identifier, entry in entries.items():
             try:
                 if not isinstance(entry, dict):
                     raise Fault("bad_record", "entries: objects are expected")
-                name = text({"id": identifier}, "id")
+                name = fields.text({"id": identifier}, "id")
                 gateway = log.rows.identity(name, None, log.source.network)
                 _connection(entry, gateway, asked, log.polls)
             except Fault as fault:
@@ -87,13 +76,13 @@ class ConnectionStats(JsonReader):
 
 
 def _connection(stats: Record, gateway: str, asked: int | None, polls: Polls) -> None:
-    since, ended = time(stats, "connected_at"), time(stats, "disconnected_at")
+    since, ended = fields.time(stats, "connected_at"), fields.time(stats, "disconnected_at")
     if since is None:
         raise Fault("no_time", "connected_at is missing")
-    at = asked or max([since, *(sign for key in _SIGNS if (sign := time(stats, key)))])
+    at = asked or max([since, *(sign for key in _SIGNS if (sign := fields.time(stats, key)))])
     if ended is not None and ended >= since:
         at = min(at, ended)
-    polls.poll(gateway, at, total=count(stats, "uplink_count") or 0, since=since)
+    polls.poll(gateway, at, total=fields.count(stats, "uplink_count") or 0, since=since)
 
 
 class GatewayEvents(JsonReader):
@@ -102,7 +91,7 @@ class GatewayEvents(JsonReader):
     name = "things-stack-v3-events"
     about = "The Things Stack v3: gateway events, JSON"
     gives = STATUS_METRICS | LOG_METRICS | DOWNLINK_METRICS
-    fields = ("@type of a gateway's message",)
+    keys = ("@type of a gateway's message",)
 
     def knows(self, record: Record) -> bool:
         """Whether an object is an event that counts, or its message alone."""
@@ -115,25 +104,30 @@ class GatewayEvents(JsonReader):
             raise Fault("bad_record", "an event of a gateway is expected")
         if name is None:
             raise Fault("no_receptions", "an event that counts nothing, or repeats another")
-        at = time(record, "time") if "name" in record else None
+        at = fields.time(record, "time") if "name" in record else None
         if name == "gs.up.receive":
-            _uplink(message, time(message, "received_at") or at, log)
+            _uplink(message, fields.time(message, "received_at") or at, log)
             return
         if at is None:
             raise Fault("no_time", "the message came without its event")
-        ids = next((one for one in items(record, "identifiers") if isinstance(one, dict)), record)
+        ids = next(
+            (one for one in fields.items(record, "identifiers") if isinstance(one, dict)), record
+        )
         gateway = wrapped_gateway(ids, log)
         if name == "gs.down.send":
-            data = payload(message, "raw_payload")
-            airtime = _airtime(inner(message, "scheduled"), len(data), crc=False)
+            data = fields.payload(message, "raw_payload")
+            airtime = _airtime(fields.inner(message, "scheduled"), len(data), crc=False)
             frame = read_frame(data, log.source.network)
             sent = Reception(at, gateway, airtime=airtime)._replace(**frame._asdict())
             log.rows.reception(sent._replace(kind="downlink", foreign=False))
         elif name == "gs.gateway.connection.stats":
             _connection(message, gateway, at, log.polls)
         else:
-            metrics, places = inner(message, "metrics"), items(message, "antenna_locations")
-            heard = integer(metrics, "rxok", "frames")
+            metrics, places = (
+                fields.inner(message, "metrics"),
+                fields.items(message, "antenna_locations"),
+            )
+            heard = fields.integer(metrics, "rxok", "frames")
             if heard is None and "rxin" in metrics:
                 heard = 0
             log.polls.poll(gateway, at, frames=heard)
@@ -150,17 +144,17 @@ def _event(record: Record) -> tuple[str | None, Record]:
     name = _NAMES.get(kind)
     if record.get("name", name) != name:
         return None, message
-    return name, inner(message, "message") if kind == "GatewayUplinkMessage" else message
+    return name, fields.inner(message, "message") if kind == "GatewayUplinkMessage" else message
 
 
 def _uplink(message: Record, received: int | None, log: Log) -> None:
-    entries = items(message, "rx_metadata")
+    entries = fields.items(message, "rx_metadata")
     if not entries:
         raise Fault("bad_field", "rx_metadata: who heard it is expected")
     if received is None:
         raise Fault("no_time", "received_at is missing")
-    data = payload(message, "raw_payload")
-    airtime = _airtime(inner(message, "settings"), len(data), crc=True)
+    data = fields.payload(message, "raw_payload")
+    airtime = _airtime(fields.inner(message, "settings"), len(data), crc=True)
     frame = read_uplink(data, log.source.network)
     reception = Reception(received, None, airtime=airtime)._replace(**frame._asdict())
 
@@ -169,17 +163,17 @@ def _uplink(message: Record, received: int | None, log: Log) -> None:
             raise Fault("bad_crc", "crc_status is false")
         row = reception._replace(
             gateway=wrapped_gateway(entry, log),
-            gateway_time=clock(entry, "time"),
-            rssi=number(entry, "rssi", "rssi"),
-            snr=number(entry, "snr", "snr") or 0.0,
+            gateway_time=fields.clock(entry, "time"),
+            rssi=fields.number(entry, "rssi", "rssi"),
+            snr=fields.number(entry, "snr", "snr") or 0.0,
         )
-        return row, inner(entry, "location")
+        return row, fields.inner(entry, "location")
 
     log.heard(reception, entries, heard)
 
 
 def _airtime(settings: Record, size: int, *, crc: bool) -> int | None:
-    lora = inner(inner(settings, "data_rate"), "lora")
+    lora = fields.inner(settings, "data_rate", "lora")
     code_rate = lora.get("coding_rate") or settings.get("coding_rate")
     factor, bandwidth = lora.get("spreading_factor"), lora.get("bandwidth")
     return frame_airtime(size, factor, bandwidth, code_rate, crc=crc)

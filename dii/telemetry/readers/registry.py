@@ -15,18 +15,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from dii.telemetry.fields import (
-    Fault,
-    Record,
-    canonical_gateway,
-    fit_text,
-    inner,
-    items,
-    network_of,
-    number,
-    text,
-    time,
-)
+from dii.telemetry import fields
+from dii.telemetry.fields import Fault, Record
 from dii.telemetry.readers.base import STATUS_METRICS, JsonReader, Log, Reader
 from dii.telemetry.source import Source, members
 from dii.telemetry.tables import Gateway, Rows
@@ -70,37 +60,37 @@ class Registry(Reader):
 def _gateway(record: object, network: str, rows: Rows) -> Gateway:
     if not isinstance(record, dict):
         raise Fault("bad_record", "an object is expected")
-    identifier = text(record, "id")
+    identifier = fields.text(record, "id")
     if identifier is None:
         raise Fault("bad_field", "id: a text is expected")
-    gateway = canonical_gateway(identifier, text(record, "eui"), network)
-    country = (text(record, "country_code") or "").lower()
+    gateway = fields.canonical_gateway(identifier, fields.text(record, "eui"), network)
+    country = (fields.text(record, "country_code") or "").lower()
     if country and not _COUNTRY.fullmatch(country):
         raise Fault("bad_field", "country_code: two letters are expected")
     operator = _operator(record)
-    last_seen = time(record, "last_seen")
+    last_seen = fields.time(record, "last_seen")
     return Gateway(
         gateway,
         operator,
-        *rows.place(inner(record, "location"), gateway),
+        *rows.place(fields.inner(record, "location"), gateway),
         country or None,
-        _placement(inner(record, "attributes"), "placement"),
+        _placement(fields.inner(record, "attributes"), "placement"),
         last_seen,
     )
 
 
 def _placement(record: Record, key: str) -> str | None:
-    placement = (text(record, key) or "").lower()
+    placement = (fields.text(record, key) or "").lower()
     return placement if placement in {"indoor", "outdoor"} else None
 
 
 def _operator(record: Record) -> str | None:
     """Return the owner, else the first of the owners."""
-    owners = items(record, "owners")
-    if not all(type(owner) is str and fit_text(owner) for owner in owners):
+    owners = fields.items(record, "owners")
+    if not all(type(owner) is str and fields.fit_text(owner) for owner in owners):
         raise Fault("bad_field", "owners: a list of names is expected")
     first = next((owner for owner in owners if owner), None)
-    return text(record, "owner") or (first if isinstance(first, str) else None)
+    return fields.text(record, "owner") or (first if isinstance(first, str) else None)
 
 
 class Mapper(JsonReader):
@@ -109,17 +99,17 @@ class Mapper(JsonReader):
     name = "packet-broker-mapper"
     about = "Packet Broker Mapper: JSON arrays of gateways, one or one after another"
     gives = STATUS_METRICS
-    fields = ("netID", "online")
+    keys = ("netID", "online")
     interval = 3600 * SECOND
 
     def record(self, record: Record, log: Log) -> None:
         """Push a status of a gateway that is online, and note its place."""
-        net_id, tenant = text(record, "netID"), text(record, "tenantID")
-        network = network_of(net_id, tenant, log.source.network)
-        gateway = log.rows.identity(text(record, "id"), text(record, "eui"), network)
-        updated, rate = time(record, "updatedAt"), number(record, "rxRate", "frames")
+        net_id, tenant = fields.text(record, "netID"), fields.text(record, "tenantID")
+        network = fields.network_of(net_id, tenant, log.source.network)
+        gateway = log.rows.identity(fields.text(record, "id"), fields.text(record, "eui"), network)
+        updated, rate = fields.time(record, "updatedAt"), fields.number(record, "rxRate", "frames")
         placement = _placement(record, "antennaPlacement")
-        location = inner(record, "location")
+        location = fields.inner(record, "location")
         log.places.note(gateway, updated or 0, log.rows.line, location, placement)
         if record.get("online") is True and updated and log.polls.later(gateway, updated):
             log.polls.poll(gateway, updated, rate=rate)

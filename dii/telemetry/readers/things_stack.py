@@ -18,24 +18,16 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from dii.telemetry import fields
 from dii.telemetry.airtime import uplink_airtime
-from dii.telemetry.fields import (
-    Fault,
-    Record,
-    clock,
-    duration,
-    eui,
-    inner,
-    integer,
-    items,
-    network_of,
-    number,
-    payload,
-    payload_hash,
-    text,
-    time,
+from dii.telemetry.fields import Fault, Record
+from dii.telemetry.readers.base import (
+    UPLINK_METRICS,
+    JsonReader,
+    LastPlaces,
+    Log,
+    application_uplink,
 )
-from dii.telemetry.readers.base import UPLINK_METRICS, JsonReader, LastPlaces, Log
 from dii.telemetry.tables import Reception, Rows
 
 _BROKER: Final = "packetbroker"
@@ -61,7 +53,7 @@ class ThingsStack(JsonReader):
     name = "things-stack-v3"
     about = "The Things Stack v3: uplink messages of applications, JSON lines"
     gives = UPLINK_METRICS
-    fields = ("end_device_ids",)
+    keys = ("end_device_ids",)
 
     def record(self, record: Record, log: Log) -> None:
         """Push the receptions of an uplink."""
@@ -71,17 +63,17 @@ class ThingsStack(JsonReader):
 def _message(record: Record, network: str, rows: Rows, places: LastPlaces) -> None:
     if "end_device_ids" not in record:
         raise Fault("bad_record", "a message of an application is expected")
-    message = inner(record, "uplink_message")
-    received = time(message, "received_at") or time(record, "received_at")
+    message = fields.inner(record, "uplink_message")
+    received = fields.time(message, "received_at") or fields.time(record, "received_at")
     if received is None:
         raise Fault("no_time", "received_at is missing")
-    entries = items(message, "rx_metadata")
+    entries = fields.items(message, "rx_metadata")
     if not entries:
         rows.reject("no_receptions", "not an uplink, or without rx_metadata", time=received)
         return
     frame = _frame(record, message, received)
-    ids = inner(message, "network_ids")
-    network = network_of(text(ids, "net_id"), text(ids, "tenant_id"), network)
+    ids = fields.inner(message, "network_ids")
+    network = fields.network_of(fields.text(ids, "net_id"), fields.text(ids, "tenant_id"), network)
     heard: list[_Heard] = []
     for entry in entries:
         try:
@@ -108,50 +100,48 @@ def _message(record: Record, network: str, rows: Rows, places: LastPlaces) -> No
 
 def _frame(record: Record, message: Record, received: int) -> Reception:
     """Return what all receptions of an uplink share."""
-    ids = inner(record, "end_device_ids")
-    session = payload(message, "session_key_id").hex()
-    data = payload(message, "frm_payload")
-    settings = inner(message, "settings")
-    lora = inner(inner(settings, "data_rate"), "lora")
-    airtime = duration(message, "consumed_airtime", "airtime")
+    ids = fields.inner(record, "end_device_ids")
+    session = fields.payload(message, "session_key_id").hex()
+    data = fields.payload(message, "frm_payload")
+    settings = fields.inner(message, "settings")
+    lora = fields.inner(settings, "data_rate", "lora")
+    airtime = fields.duration(message, "consumed_airtime", "airtime")
     if airtime is None:
         code_rate = lora.get("coding_rate") or settings.get("coding_rate")
         airtime = uplink_airtime(
             len(data), lora.get("spreading_factor"), lora.get("bandwidth"), code_rate
         )
-    device = text(ids, "dev_eui") or session or text(ids, "dev_addr")
-    return Reception(
-        time=received,
-        gateway=None,
-        device=device.upper() if device else None,
-        application=text(inner(ids, "application_ids"), "application_id"),
-        f_cnt=integer(message, "f_cnt", "f_cnt") or 0,
-        payload_hash=payload_hash(data),
-        size=len(data),
-        airtime=airtime,
-        delivered=True,
-        foreign=False,
+    return application_uplink(
+        received,
+        fields.text(ids, "dev_eui") or session or fields.text(ids, "dev_addr"),
+        fields.text(fields.inner(ids, "application_ids"), "application_id"),
+        fields.integer(message, "f_cnt", "f_cnt") or 0,
+        data,
+        airtime,
     )
 
 
 def _entry(entry: object, network: str, rows: Rows) -> _Heard:
     if not isinstance(entry, dict):
         raise Fault("bad_field", "rx_metadata: a list of objects is expected")
-    ids = inner(entry, "gateway_ids")
-    identifier, eui_text = text(ids, "gateway_id"), text(ids, "eui")
+    ids = fields.inner(entry, "gateway_ids")
+    identifier, eui_text = fields.text(ids, "gateway_id"), fields.text(ids, "eui")
     if brokered := identifier == _BROKER:
-        broker = inner(entry, "packet_broker")
-        identifier = text(broker, "forwarder_gateway_id")
-        eui_text = text(broker, "forwarder_gateway_eui")
-        net_id, tenant = text(broker, "forwarder_net_id"), text(broker, "forwarder_tenant_id")
-        network = network_of(net_id, tenant, network)
+        broker = fields.inner(entry, "packet_broker")
+        identifier = fields.text(broker, "forwarder_gateway_id")
+        eui_text = fields.text(broker, "forwarder_gateway_eui")
+        net_id, tenant = (
+            fields.text(broker, "forwarder_net_id"),
+            fields.text(broker, "forwarder_tenant_id"),
+        )
+        network = fields.network_of(net_id, tenant, network)
     gateway = None
-    if not brokered or identifier or eui(eui_text):
+    if not brokered or identifier or fields.eui(eui_text):
         gateway = rows.identity(identifier, eui_text, network)
     return _Heard(
         gateway,
-        clock(entry, "time"),
-        number(entry, "rssi", "rssi"),
-        number(entry, "snr", "snr") or 0.0,
-        inner(entry, "location"),
+        fields.clock(entry, "time"),
+        fields.number(entry, "rssi", "rssi"),
+        fields.number(entry, "snr", "snr") or 0.0,
+        fields.inner(entry, "location"),
     )

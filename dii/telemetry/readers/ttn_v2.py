@@ -16,29 +16,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from dii.telemetry import fields
 from dii.telemetry.airtime import data_rate, uplink_airtime
-from dii.telemetry.fields import (
-    Fault,
-    Record,
-    canonical_gateway,
-    clock,
-    count,
-    eui,
-    inner,
-    integer,
-    items,
-    number,
-    payload,
-    payload_hash,
-    text,
-    time,
-)
+from dii.telemetry.fields import Fault, Record
 from dii.telemetry.readers.base import (
     STATUS_METRICS,
     UPLINK_METRICS,
     CsvReader,
     JsonReader,
     Log,
+    application_uplink,
 )
 from dii.telemetry.source import Source
 from dii.telemetry.tables import Gateway, Reception
@@ -56,39 +43,34 @@ class TtnV2(JsonReader):
     name = "ttn-v2"
     about = "TTN v2: uplink messages of applications, JSON lines"
     gives = UPLINK_METRICS
-    fields = ("dev_id", "metadata")
+    keys = ("dev_id", "metadata")
 
     def record(self, record: Record, log: Log) -> None:
         """Push the receptions of an uplink."""
         if "dev_id" not in record:
             raise Fault("bad_record", "a message of an application is expected")
-        metadata = inner(record, "metadata")
-        received, entries = time(metadata, "time"), items(metadata, "gateways")
+        metadata = fields.inner(record, "metadata")
+        received, entries = fields.time(metadata, "time"), fields.items(metadata, "gateways")
         if not entries:
             raise Fault("no_receptions", "not an uplink, or simulated")
         if received is None:
             raise Fault("no_time", "metadata.time is missing")
-        data, rate = payload(record, "payload_raw"), data_rate(metadata.get("data_rate"))
-        device = text(record, "hardware_serial") or text(record, "dev_id")
-        frame = Reception(
-            time=received,
-            gateway=None,
-            device=(eui(device) or device.upper()) if device else None,
-            application=text(record, "app_id"),
-            f_cnt=integer(record, "counter", "f_cnt") or 0,
-            payload_hash=payload_hash(data),
-            size=len(data),
-            airtime=uplink_airtime(len(data), *rate, metadata.get("coding_rate")),
-            delivered=True,
-            foreign=False,
+        data, rate = fields.payload(record, "payload_raw"), data_rate(metadata.get("data_rate"))
+        frame = application_uplink(
+            received,
+            fields.text(record, "hardware_serial") or fields.text(record, "dev_id"),
+            fields.text(record, "app_id"),
+            fields.integer(record, "counter", "f_cnt") or 0,
+            data,
+            uplink_airtime(len(data), *rate, metadata.get("coding_rate")),
         )
 
         def heard(entry: Record) -> tuple[Reception, Record]:
             row = frame._replace(
-                gateway=log.rows.identity(text(entry, "gtw_id"), None, log.source.network),
-                gateway_time=clock(entry, "time"),
-                rssi=number(entry, "rssi", "rssi"),
-                snr=number(entry, "snr", "snr"),
+                gateway=log.rows.identity(fields.text(entry, "gtw_id"), None, log.source.network),
+                gateway_time=fields.clock(entry, "time"),
+                rssi=fields.number(entry, "rssi", "rssi"),
+                snr=fields.number(entry, "snr", "snr"),
                 trusted=entry.get("gtw_trusted") is True,
             )
             return row, entry if "latitude" in entry else {}
@@ -110,7 +92,7 @@ class NocStatuses(JsonReader):
 
     def record(self, record: Record, log: Log) -> None:
         """Push a status of each gateway that was there, and note the place of each."""
-        found, statuses = [], inner(record, "statuses")
+        found, statuses = [], fields.inner(record, "statuses")
         if not statuses:
             raise Fault("bad_record", "an object with statuses is expected")
         for identifier, entry in statuses.items():
@@ -130,9 +112,9 @@ class NocStatuses(JsonReader):
 def _seen(identifier: str, entry: object, log: Log) -> tuple[str, int, int | None]:
     if not isinstance(entry, dict):
         raise Fault("bad_record", "statuses: objects are expected")
-    gateway = log.rows.identity(text({"id": identifier}, "id"), None, log.source.network)
-    at, total = time(entry, "timestamp") or 0, count(entry, "rx_ok")
-    log.places.note(gateway, at, log.rows.line, inner(entry, "location"))
+    gateway = log.rows.identity(fields.text({"id": identifier}, "id"), None, log.source.network)
+    at, total = fields.time(entry, "timestamp") or 0, fields.count(entry, "rx_ok")
+    log.places.note(gateway, at, log.rows.line, fields.inner(entry, "location"))
     return gateway, at, total
 
 
@@ -146,11 +128,11 @@ class NocCounters(CsvReader):
 
     def record(self, record: Record, log: Log) -> None:
         """Push a status of a poll that found its gateway there, else when it was last seen."""
-        identifier, asked = text(record, "device_id"), time(record, "measured_at")
+        identifier, asked = fields.text(record, "device_id"), fields.time(record, "measured_at")
         if identifier is None or asked is None:
             raise Fault("bad_field", "device_id and measured_at: values are expected")
-        gateway = canonical_gateway(identifier, None, log.source.network)
-        seen, total = time(record, "last_online"), count(record, "rx_ok")
+        gateway = fields.canonical_gateway(identifier, None, log.source.network)
+        seen, total = fields.time(record, "last_online"), fields.count(record, "rx_ok")
         if seen is None or seen <= asked - HOUR:
             log.rows.gateway(Gateway(gateway, last_seen=seen))
         else:
