@@ -117,7 +117,7 @@ def verdict(data: bytes) -> tuple[str, int, str]:
         values = [
             form(kind).pack(SAMPLES[kind.name]) for kind in kinds if isinstance(kind, t.Plain)
         ]
-        result = program.run("main", values, world, 300_000)
+        result = program.run("main", values, world, 60_000)
     except DiiError as error:
         return type(error).__name__, int(str(error.numbers.get("gas", 0))), str(error)
     state = hashlib.sha256(repr(sorted(world.storage.items())).encode()).hexdigest()

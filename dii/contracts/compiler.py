@@ -96,9 +96,7 @@ class _Compiler(Expressions):
     def name(self, node: t.Node, name: str, *taken: Iterable[str]) -> None:
         """Check a name that is given to something."""
         if not proper(name):
-            message = (
-                f"{name!r} is no name: letters, digits and _, at most 64, not two _ first"
-            )
+            message = f"{name!r} is no name: letters, digits and _, at most 64, not two _ first"
             self.fault(node, message)
         elif name in RESERVED:
             self.fault(node, f"{name!r} means something already", f"{name}_")

@@ -7,8 +7,10 @@ made by hand, and only its shape has been checked.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from dii import codec
@@ -16,10 +18,11 @@ from dii.contracts import gas, host
 from dii.contracts import operations as do
 from dii.contracts import tree as t
 from dii.contracts.faults import Fault, render
+from dii.contracts.operations import Weigh
 from dii.contracts.tree import ListOf, MapOf, Plain, Type
-from dii.contracts.values import ADDRESS, BOOL, BYTES, INT, LEAST, MOST, STR, form, spell
+from dii.contracts.values import ADDRESS, BOOL, BYTES, INT, STR, form, spell
 from dii.contracts.vm import Compiled, Frame, Run
-from dii.errors import BadProgram
+from dii.errors import BadProgram, CodecError
 
 Typed: TypeAlias = tuple[Run, Type | None]
 
@@ -28,9 +31,32 @@ NOTHING: Final = Plain("nothing")
 MAX_FAULTS: Final = 50
 LONGEST: Final = 300
 """Characters of a fault; names in a tree made by hand may be longer."""
-BUILTINS: Final = frozenset(
-    {"len", "min", "max", "abs", "range", "sorted", "sum", "str", "get", "remove", "sha256"}
-)
+PLAIN: Final = (INT, BOOL, STR, BYTES, ADDRESS)
+LISTS: Final = tuple(map(ListOf, PLAIN))
+LITERALS: Final[dict[type[t.Node], Plain]] = {
+    t.Int: INT, t.Bool: BOOL, t.Str: STR, t.Bytes: BYTES, t.AddressOf: ADDRESS,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Builtin:
+    """A builtin of one value: its result by the value's type, its gas, its closure."""
+
+    results: Mapping[Type, Type]
+    cost: int
+    make: Callable[[Run, Weigh], Run]
+
+
+_BUILTINS: Final = {
+    "len": _Builtin(dict.fromkeys((STR, BYTES, *LISTS), INT), 0, lambda a, _: lambda f: len(a(f))),
+    "abs": _Builtin({INT: INT}, 0, lambda a, _: do.bounded(abs, a)),
+    "sum": _Builtin({ListOf(INT): INT}, gas.SIZED, lambda a, _: do.bounded(sum, a, gas.ADD)),
+    "str": _Builtin({INT: STR}, gas.TEXT, lambda a, _: lambda f: str(a(f))),
+    "sha256": _Builtin({BYTES: BYTES}, gas.SHA256, lambda a, _: do.digest(a)),
+    "sorted": _Builtin(
+        {one: one for one in map(ListOf, (INT, STR, BYTES))}, 2 * gas.SIZED, do.in_order
+    ),
+}
 
 
 def _never(_: Frame) -> Any:
@@ -49,11 +75,7 @@ class Expressions:
         self.contract = contract
         self.enter(None)
         self.kinds: dict[type[t.Node], Callable[[Any, Type | None], Typed]] = {
-            t.Int: self._int,
-            t.Bool: lambda node, _: (_constant(node.value), BOOL),
-            t.Str: self._str,
-            t.Bytes: lambda node, _: (_constant(node.value), BYTES),
-            t.AddressOf: self._address,
+            **dict.fromkeys(LITERALS, self._literal),
             t.Name: self._name,
             t.Unary: self._unary,
             t.Binary: self._binary,
@@ -66,16 +88,10 @@ class Expressions:
             t.List: self._list,
         }
         self.builtins: dict[str, Callable[[t.Call], Typed]] = {
-            "len": self._len,
-            "min": self._least,
-            "max": self._least,
-            "abs": lambda call: (do.absolute(*self.arguments(call, INT)), INT),
-            "sorted": self._sorted,
-            "sum": self._sum,
-            "str": self._decimal,
+            **dict.fromkeys(_BUILTINS, self._builtin),
+            **dict.fromkeys(("min", "max"), self._least),
             "get": self._get,
             "remove": self._remove,
-            "sha256": self._sha256,
             "emit": self._emit,
         }
 
@@ -140,22 +156,13 @@ class Expressions:
 
     # --- values and names ----------------------------------------------------------------------
 
-    def _int(self, node: t.Int, _: Type | None) -> Typed:
-        if not LEAST <= node.value <= MOST:
-            return self.fault(node, "an int has at most 256 bits", "a number below 2**255")
-        return _constant(node.value), INT
-
-    def _str(self, node: t.Str, _: Type | None) -> Typed:
+    def _literal(self, node: Any, _: Type | None) -> Typed:
+        kind = LITERALS[type(node)]
         try:
-            node.value.encode()
-        except UnicodeEncodeError:
-            return self.fault(node, "a text may not have half of a surrogate pair")
-        return _constant(node.value), STR
-
-    def _address(self, node: t.AddressOf, _: Type | None) -> Typed:
-        if len(node.value) != 20:
-            return self.fault(node, "an address has 20 bytes")
-        return _constant(node.value), ADDRESS
+            codec.encode(form(kind).pack(node.value))
+        except (ValueError, CodecError) as error:
+            return self.fault(node, str(error))
+        return _constant(node.value), kind
 
     def _list(self, node: t.List, want: Type | None) -> Typed:
         if not node.items:
@@ -185,12 +192,18 @@ class Expressions:
                 hint = f"{name}[key], get({name}, key, default) or key in {name}"
                 return self.fault(node, "a map is no value of its own", hint)
             self.cost += gas.READ
-            return do.variable(codec.encode((name,)), form(kind)), kind
+            return self.variable(name, kind), kind
         if name in host.VARIABLES:
-            return do.VARIABLES[name], host.VARIABLES[name]
+            kind, run = host.VARIABLES[name]
+            return run, kind
         if name in self.functions or name in RESERVED:
             return self.fault(node, f"{name!r} is no value", f"{name}(…)")
         return self.fault(node, f"nothing here is called {name!r}")
+
+    def variable(self, name: str, kind: Type) -> Run:
+        """Compile reading a state variable."""
+        key, known = codec.encode((name,)), form(kind)
+        return do.entry(_constant(key), known, _constant(known.zero))
 
     def map(self, node: t.Expression) -> MapOf | None:
         """Return the type of a map of the state, if a node names one."""
@@ -215,7 +228,7 @@ class Expressions:
         if node.op == "-":
             if isinstance(node.operand, t.Int):
                 return self.fault(node, "a negative number is one constant", "-1")
-            return do.negate(self.typed(node.operand, INT)), INT
+            return do.bounded(operator.neg, self.typed(node.operand, INT)), INT
         return self.fault(node, f"there is no operator {node.op!r}")
 
     def _binary(self, node: t.Binary, want: Type | None) -> Typed:
@@ -333,8 +346,8 @@ class Expressions:
             if signature.effect:
                 self.effect(node, "pays")
             pairs = zip(runs, signature.parameters)
-            run = do.HOST[name](*[do.short(run) if kind == BYTES else run for run, kind in pairs])
-            return run, signature.returns or NOTHING
+            runs = [host.short(run) if kind == BYTES else run for run, kind in pairs]
+            return signature.make(*runs), signature.returns or NOTHING
         if name == "range":
             return self.fault(node, "range stands in a for only", "for i in range(n):")
         return self.fault(node, f"there is no function {name!r}")
@@ -356,53 +369,24 @@ class Expressions:
         self.deepest = max(self.deepest, self.depth + compiled.frames)
         return do.helper(runs, compiled), result
 
-    def _len(self, call: t.Call) -> Typed:
-        (run,), kind = self._one(call)
-        if kind not in (STR, BYTES, None) and not isinstance(kind, ListOf):
-            return self.fault(call, f"{spell(kind)} has no length")
-        return (lambda frame: len(run(frame))), INT
-
-    def _one(self, call: t.Call) -> tuple[list[Run], Type | None]:
-        """Compile the one argument of a call, whatever its type."""
+    def _builtin(self, call: t.Call) -> Typed:
+        builtin = _BUILTINS[call.function]
+        self.cost += builtin.cost
         if len(call.arguments) != 1:
-            return self.arguments(call, None), None
+            return self.fault(call, f"{call.function} takes one value")
         run, kind = self.expression(call.arguments[0])
-        return [run], kind
-
-    def _least(self, call: t.Call) -> Typed:
-        runs = [self.typed(node, INT) for node in call.arguments]
-        function = min if call.function == "min" else max
-        self.cost += gas.DIVIDE
-        if len(runs) != 2:
-            return self.fault(call, f"{call.function} takes two ints", f"{call.function}(a, b)")
-        left, right = runs
-        return (lambda frame: function(left(frame), right(frame))), INT
-
-    def _sorted(self, call: t.Call) -> Typed:
-        (run,), kind = self._one(call)
         if kind is None:
             return _never, None
-        if kind not in (ListOf(INT), ListOf(STR), ListOf(BYTES)):
-            return self.fault(
-                call, f"{spell(kind)} cannot be sorted", "a list of int, str or bytes"
-            )
-        self.cost += 2 * gas.SIZED
-        return do.in_order(run, form(kind).weigh or _small), kind
+        if kind not in builtin.results:
+            known = ", ".join(map(spell, builtin.results))
+            return self.fault(call, f"{call.function} takes no {spell(kind)}", f"one of {known}")
+        return builtin.make(run, form(kind).weigh or _small), builtin.results[kind]
 
-    def _sum(self, call: t.Call) -> Typed:
-        self.cost += gas.SIZED
-        (run,) = self.arguments(call, ListOf(INT))
-        return do.total(run), INT
-
-    def _decimal(self, call: t.Call) -> Typed:
-        self.cost += gas.TEXT
-        (run,) = self.arguments(call, INT)
-        return (lambda frame: str(run(frame))), STR
-
-    def _sha256(self, call: t.Call) -> Typed:
-        self.cost += gas.SHA256
-        (run,) = self.arguments(call, BYTES)
-        return do.sized(do.digest, run, len, gas.HASH), BYTES
+    def _least(self, call: t.Call) -> Typed:
+        self.cost += gas.DIVIDE
+        left, right = self.arguments(call, INT, INT)
+        function = min if call.function == "min" else max
+        return (lambda frame: function(left(frame), right(frame))), INT
 
     def _get(self, call: t.Call) -> Typed:
         base, key, default = call.arguments if len(call.arguments) == 3 else (call,) * 3
@@ -411,7 +395,7 @@ class Expressions:
             return self.fault(call, "get takes a map, a key and a default", "get(m, k, 0)")
         self.cost += gas.READ
         where, entry = self.place(base, key, table), form(table.value)
-        return do.entry_or(where, self.typed(default, table.value), entry), table.value
+        return do.entry(where, entry, self.typed(default, table.value)), table.value
 
     def _remove(self, call: t.Call) -> Typed:
         base, key = call.arguments if len(call.arguments) == 2 else (call,) * 2
@@ -435,7 +419,7 @@ class Expressions:
         if self.faults:
             return _never, NOTHING
         weights = [form(kind).weigh or _small for _, kind in pairs if kind is not None]
-        return do.emit(event.value, [run for run, _ in pairs], weights), NOTHING
+        return host.emit(event.value, [run for run, _ in pairs], weights), NOTHING
 
 
 def _small(_: Any) -> int:
@@ -446,11 +430,10 @@ def _constant(value: object) -> Run:
     return lambda _: value
 
 
-PLAIN: Final = (INT, BOOL, STR, BYTES, ADDRESS)
 RESERVED: Final = (
-    BUILTINS
-    | {"int", "bool", "bytes", "Address", "list", "map", "emit", "init"}
+    {"int", "bool", "bytes", "Address", "list", "map", "init"}
     | {"external", "payable", "view", "on_epoch"}
+    | {"min", "max", "range", "get", "remove", "emit", *_BUILTINS}
     | {*host.VARIABLES, *host.FUNCTIONS}
 )
 """Names that mean something already. ``init`` is a function's alone."""

@@ -6,13 +6,15 @@ node. There are no calls from contract to contract, so re-entry cannot exist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from dii.contracts import gas
 from dii.contracts.tree import Plain, Type
 from dii.contracts.values import ADDRESS, BOOL, BYTES, INT
+from dii.contracts.vm import Frame, Run
+from dii.errors import Reverted
 from dii.telemetry.schema import METRICS
 
 
@@ -62,24 +64,73 @@ class Host(Protocol):
         """Return an application's use of an operator's gateways, likewise."""
 
 
+def short(value: Run) -> Run:
+    """Return bytes that the host looks something up by."""
+
+    def run(frame: Frame) -> Any:
+        name = value(frame)
+        if len(name) <= gas.MAX_KEY:
+            return name
+        raise Reverted(message=f"an id has at most {gas.MAX_KEY} bytes")
+
+    return run
+
+
+def _pay(to: Run, amount: Run) -> Run:
+    def run(frame: Frame) -> None:
+        host, payee, money = frame[0].host, to(frame), amount(frame)
+        if not 0 < money <= host.balance():
+            message = f"cannot pay {money}: it must be above 0 and at most {host.balance()}"
+            raise Reverted(message=message)
+        host.pay(payee, money)
+
+    return run
+
+
+def _operator(gateway: Run) -> Run:
+    def run(frame: Frame) -> bytes:
+        owner: bytes | None = frame[0].host.operator(gateway(frame))
+        if owner is None:
+            raise Reverted(message="nobody owns this gateway: ask bound(gateway) first")
+        return owner
+
+    return run
+
+
+def emit(event: str, values: list[Run], weights: list[Callable[[Any], int]]) -> Run:
+    """Emit an event; ``weights`` tell how many bytes each value stands for."""
+
+    def run(frame: Frame) -> None:
+        machine = frame[0]
+        items = tuple([value(frame) for value in values])
+        size = sum([weigh(item) for weigh, item in zip(weights, items)])
+        if size > gas.MAX_STORED:
+            raise Reverted(message=f"an event has at most {gas.MAX_STORED:,} bytes")
+        machine.take(gas.STORED * size)
+        machine.host.emit(event, items)
+
+    return run
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A function of the host: parameters, result, gas, and whether it changes anything."""
+    """A function of the host: parameters, result, gas, closure, and whether it changes anything."""
 
     parameters: tuple[Type, ...]
     returns: Type | None
     cost: int
+    make: Callable[..., Run]
     effect: bool = False
 
 
-VARIABLES: Final = {
-    "sender": ADDRESS,
-    "value": INT,
-    "self_address": ADDRESS,
-    "balance": INT,
-    "height": INT,
-    "time": INT,
-    "epoch": INT,
+VARIABLES: Final[dict[str, tuple[Plain, Run]]] = {
+    "sender": (ADDRESS, lambda f: f[0].host.sender),
+    "value": (INT, lambda f: f[0].host.value),
+    "self_address": (ADDRESS, lambda f: f[0].host.self_address),
+    "balance": (INT, lambda f: f[0].host.balance()),
+    "height": (INT, lambda f: f[0].host.height),
+    "time": (INT, lambda f: f[0].host.time),
+    "epoch": (INT, lambda f: f[0].host.epoch),
 }
 RECORDS: Final = {
     "metrics": frozenset(METRICS),
@@ -87,10 +138,18 @@ RECORDS: Final = {
 }
 """Fields of the records, each an int; ``reported`` is a bool that every record has."""
 FUNCTIONS: Final = {
-    "pay": Signature((ADDRESS, INT), None, gas.PAY, effect=True),
-    "operator": Signature((BYTES,), ADDRESS, gas.RECORD),
-    "bound": Signature((BYTES,), BOOL, gas.RECORD),
-    "metrics": Signature((BYTES, INT), Plain("metrics"), gas.RECORD),
-    "usage": Signature((BYTES, ADDRESS, INT), Plain("usage"), gas.RECORD),
-}
+    "pay": Signature((ADDRESS, INT), None, gas.PAY, _pay, effect=True),
+    "operator": Signature((BYTES,), ADDRESS, gas.RECORD, _operator),
+    "bound": Signature(
+        (BYTES,), BOOL, gas.RECORD, lambda g: lambda f: f[0].host.operator(g(f)) is not None
+    ),
+    "metrics": Signature(
+        (BYTES, INT), Plain("metrics"), gas.RECORD,
+        lambda g, e: lambda f: f[0].host.metrics(g(f), e(f)),
+    ),
+    "usage": Signature(
+        (BYTES, ADDRESS, INT), Plain("usage"), gas.RECORD,
+        lambda a, o, e: lambda f: f[0].host.usage(a(f), o(f), e(f)),
+    ),
+}  # fmt: skip
 """Besides ``emit``, whose arguments may be of any plain types."""

@@ -87,24 +87,15 @@ ARITHMETIC: Final[dict[str, Callable[[Run, Run], Run]]] = {
 """Of ints. The three that are everywhere have their operator written out: a third quicker."""
 
 
-def negate(operand: Run) -> Run:
-    """Return ``-operand``."""
+def bounded(function: Callable[[Any], int], operand: Run, per_gas: int = 0) -> Run:
+    """Return an int made of an int, or of a list of which one gas pays for so many bytes."""
 
     def run(frame: Frame) -> int:
-        number: int = -operand(frame)
-        if number <= MOST:
-            return number
-        raise _overflow()
-
-    return run
-
-
-def absolute(operand: Run) -> Run:
-    """Return ``abs(operand)``."""
-
-    def run(frame: Frame) -> int:
-        number: int = abs(operand(frame))
-        if number <= MOST:
+        value = operand(frame)
+        if per_gas:
+            frame[0].take(gas.ITEM * len(value) // per_gas)
+        number = function(value)
+        if LEAST <= number <= MOST:
             return number
         raise _overflow()
 
@@ -181,32 +172,13 @@ def field(record: Run, name: str) -> Run:
     return run
 
 
-def sized(function: Callable[[Any], Any], operand: Run, weigh: Weigh, per_gas: int) -> Run:
-    """Return a function of one value that goes through all of it."""
+def digest(operand: Run) -> Run:
+    """Return ``sha256(operand)``."""
 
-    def run(frame: Frame) -> Any:
-        value = operand(frame)
-        frame[0].take(weigh(value) // per_gas)
-        return function(value)
-
-    return run
-
-
-def digest(data: bytes) -> bytes:
-    """Return the SHA-256 of bytes."""
-    return sha256(data).digest()
-
-
-def total(operand: Run) -> Run:
-    """Return ``sum(operand)``; only the sum itself has to fit."""
-
-    def run(frame: Frame) -> int:
-        items = operand(frame)
-        frame[0].take(gas.ITEM * len(items) // gas.ADD)
-        number = sum(items)
-        if LEAST <= number <= MOST:
-            return number
-        raise _overflow()
+    def run(frame: Frame) -> bytes:
+        data = operand(frame)
+        frame[0].take(len(data) // gas.HASH)
+        return sha256(data).digest()
 
     return run
 
@@ -271,40 +243,22 @@ def place(prefix: bytes, key: Run, form: Form) -> Run:
     return lambda frame: prefix + dump(frame[0], key(frame))
 
 
-def entry(where: Run, form: Form) -> Run:
-    """Return the map's entry there; one that is missing reverts."""
+def entry(where: Run, form: Form, default: Run | None = None) -> Run:
+    """Return the map's entry there; where it is missing, a default, or the call reverts.
+
+    Keys are evaluated before defaults, and both before the entry is read, as in Python.
+    """
     load = form.load
 
     def run(frame: Frame) -> Any:
-        machine = frame[0]
-        raw = machine.read(where(frame))
-        if raw is None:
+        machine, key = frame[0], where(frame)
+        other = default and default(frame)
+        raw = machine.read(key)
+        if raw is not None:
+            return load(machine, raw)
+        if default is None:
             raise Reverted(message="the map has no such entry")
-        return load(machine, raw)
-
-    return run
-
-
-def entry_or(where: Run, default: Run, form: Form) -> Run:
-    """Return the map's entry there, or a default."""
-    load = form.load
-
-    def run(frame: Frame) -> Any:
-        machine, key, other = frame[0], where(frame), default(frame)
-        raw = machine.read(key)
-        return other if raw is None else load(machine, raw)
-
-    return run
-
-
-def variable(key: bytes, form: Form) -> Run:
-    """Return a state variable."""
-    zero, load = form.zero, form.load
-
-    def run(frame: Frame) -> Any:
-        machine = frame[0]
-        raw = machine.read(key)
-        return zero if raw is None else load(machine, raw)
+        return other
 
     return run
 
@@ -327,76 +281,3 @@ def remove(where: Run) -> Run:
         frame[0].write(where(frame), None)
 
     return run
-
-
-# --- the host ----------------------------------------------------------------------------------
-
-
-def pay(to: Run, amount: Run) -> Run:
-    """Pay from the contract's balance."""
-
-    def run(frame: Frame) -> None:
-        host, payee, money = frame[0].host, to(frame), amount(frame)
-        if not 0 < money <= host.balance():
-            message = f"cannot pay {money}: it must be above 0 and at most {host.balance()}"
-            raise Reverted(message=message)
-        host.pay(payee, money)
-
-    return run
-
-
-def emit(event: str, values: list[Run], weights: list[Weigh]) -> Run:
-    """Emit an event; ``weights`` are of its values, a constant where their size is one."""
-
-    def run(frame: Frame) -> None:
-        machine = frame[0]
-        items = tuple([value(frame) for value in values])
-        size = sum([weigh(item) for weigh, item in zip(weights, items)])
-        if size > gas.MAX_STORED:
-            raise Reverted(message=f"an event has at most {gas.MAX_STORED:,} bytes")
-        machine.take(gas.STORED * size)
-        machine.host.emit(event, items)
-
-    return run
-
-
-def short(value: Run) -> Run:
-    """Return bytes that the host looks something up by."""
-
-    def run(frame: Frame) -> Any:
-        name = value(frame)
-        if len(name) <= gas.MAX_KEY:
-            return name
-        raise Reverted(message=f"an id has at most {gas.MAX_KEY} bytes")
-
-    return run
-
-
-def _owner(gateway: Run) -> Run:
-    def run(frame: Frame) -> bytes:
-        owner: bytes | None = frame[0].host.operator(gateway(frame))
-        if owner is None:
-            raise Reverted(message="nobody owns this gateway: ask bound(gateway) first")
-        return owner
-
-    return run
-
-
-HOST: Final[dict[str, Callable[..., Run]]] = {
-    "pay": pay,
-    "operator": _owner,
-    "bound": lambda gateway: lambda f: f[0].host.operator(gateway(f)) is not None,
-    "metrics": lambda gateway, epoch: lambda f: f[0].host.metrics(gateway(f), epoch(f)),
-    "usage": lambda application, operator, epoch: (
-        lambda f: f[0].host.usage(application(f), operator(f), epoch(f))
-    ),
-}
-VARIABLES: Final[dict[str, Run]] = {
-    "sender": lambda f: f[0].host.sender,
-    "value": lambda f: f[0].host.value,
-    "self_address": lambda f: f[0].host.self_address,
-    "balance": lambda f: f[0].host.balance(),
-    "height": lambda f: f[0].host.height,
-    "time": lambda f: f[0].host.time,
-    "epoch": lambda f: f[0].host.epoch,
-}
