@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from dii import Network, agreements, load
 from dii.application.records import RESERVED
 from dii.cli import app, demo
+from dii.crypto import format_address
 from dii.errors import BadCall, BadSource, Refused, UnknownContract
 from tests.require import ROOT
 
@@ -112,6 +113,25 @@ def test_agreements_pay_and_refund_by_themselves_and_say_why(net: Network):
     assert net.state.get(RESERVED, "main").gas == 0
     assert set(net.contracts()["status"]) == {"ended with epoch 3"}
     net.verify()
+
+
+def test_an_operator_who_claims_an_account_goes_on_being_credited(net: Network):
+    deal = net.deploy(
+        agreements.PayPerUplink, by="bob", value="10 TTC", application="doors-1",
+        operators=[OWNER], price="0.05 TTC", epochs=3,
+    )  # fmt: skip
+    claim = deal.variables()["hired"]
+    net.run(epochs=1)
+    first = deal.view("credited", to=OWNER)
+    address = net.home.address(OWNER)
+    net.claim(OWNER, "alice")
+    net.run(epochs=2)
+    whole = deal.view("credited", to=format_address(address))
+    assert claim == [OWNER]
+    assert whole == 3 * first > 0  # the sample's doors are as busy every day
+    before = balance(net, "alice")
+    deal.call("withdraw", by="bob", to=format_address(address))
+    assert balance(net, "alice") == before + whole
 
 
 def test_a_contract_written_in_a_cell_is_checked_deployed_called_and_asked(net: Network):

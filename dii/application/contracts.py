@@ -65,12 +65,14 @@ BY_ITSELF: Final = -1
 """Position in its block of what no transaction caused."""
 LOAD_BYTE: Final = 1
 """Gas of a byte of the tree at every call: the node may have to compile it."""
+HOOK_LEAST: Final = 1_000
+"""Gas that a contract reserves at least: what finding and paying it costs."""
 NO_ARGUMENTS: Final = codec.encode(())
 UNTIL: Final = codec.encode(("until",))
 """Where a contract stores the last epoch of its hooks."""
 
 
-@functools.lru_cache(maxsize=128)
+@functools.lru_cache(maxsize=64)
 def program(code: bytes) -> Program:
     """Return a tree's program.
 
@@ -138,7 +140,11 @@ class ChainHost:
 
     def usage(self, application: bytes, operator: bytes, epoch: int) -> Mapping[str, int] | None:
         """Return what an application used of an operator's in one of these epochs."""
-        return _known(lookup_usage(self.state, self.scope, epoch, application, operator))
+        found = lookup_usage(self.state, self.scope, epoch, application, operator)
+        owner = bank.resolve(self.state, operator)
+        if found is None and owner != operator:  # since then the operator has claimed its account
+            found = lookup_usage(self.state, self.scope, epoch, application, owner)
+        return _known(found)
 
 
 def _known(found: Mapping[str, int | None] | None) -> Mapping[str, int] | None:
@@ -205,6 +211,10 @@ def deploy(context: Context, message: Deploy) -> bool:
         what = "an @on_epoch function needs gas reserved for it, and nothing else does"
         raise BadMessage(kind="Deploy", message=what)
     if found.hooks:
+        least, most = HOOK_LEAST + LOAD_BYTE * len(message.code), context.chain.hook_gas
+        if not least <= message.hook_gas <= most:
+            what = f"it reserves {message.hook_gas} gas; its code needs {least}, and {most} is most"
+            raise BadMessage(kind="Deploy", message=what)
         stored = state.get(STORAGE, address, UNTIL)
         until = int.from_bytes(codec.decode(stored.data), signed=True) if stored else 0
         since = max(0, context.epoch)
