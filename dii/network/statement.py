@@ -105,8 +105,9 @@ class Statement:
 
     def table(self) -> pd.DataFrame:
         """Return receipts and movements as one table, with the unit in the names of amounts."""
-        exact = self.receipts.assign(kind="issuance").convert_dtypes(convert_floating=False)
-        table = pd.concat([exact, self.movements.convert_dtypes()], ignore_index=True)
+        whole = dict.fromkeys(self.receipts.select_dtypes("integer"), "Int64")  # never a float
+        receipts = self.receipts.assign(kind="issuance").astype(whole)
+        table = pd.concat([receipts, self.movements], ignore_index=True)
         table = table[list(dict.fromkeys([*MOVEMENTS, *table.columns]))]
         money = {name: f"{name}_{self.currency.unit}" for name in ("amount", "pool")}
         return table.sort_values("time", kind="stable", ignore_index=True).rename(columns=money)
