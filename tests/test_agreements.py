@@ -108,6 +108,12 @@ class Town(RuleBasedStateMachine):
         if awake:
             for hook in self.program.hooks:
                 self.call(SELF, hook, of, door="on_epoch")
+            self.carried_out(of)
+
+    @precondition(lambda self: self.next_epoch > 3)
+    @rule()
+    def ages_pass(self) -> None:
+        self.world.epoch += 40
 
     @precondition(lambda self: "prove" in self.program.functions)
     @rule(back=st.integers(0, 3), gateway=GATEWAY)
@@ -164,6 +170,9 @@ class Town(RuleBasedStateMachine):
         for to, amount in self.world.paid:
             total[to] += amount
         return total
+
+    def carried_out(self, of: int) -> None:
+        """Check that what an epoch asks for was done by itself."""
 
     def owing(self) -> int:
         """What the contract must still hold, from its own books."""
@@ -227,6 +236,12 @@ class Uptime(Town):
             assert event == ("paid" if online >= self.ppm else "refunded")
             assert known is not None or function != "prove"
 
+    def carried_out(self, of: int) -> None:
+        for one in (of - 1, of):
+            if 0 <= one < 4 and self.state["escrow"] and one not in self.concluded:
+                assert self.truth[GATEWAYS[0], one] * 10**5 >= self.ppm
+                assert self.world.owners.get(GATEWAYS[0]) in (None, WALL)
+
     def owing(self) -> int:
         return int(self.state["escrow"])
 
@@ -289,6 +304,8 @@ class PayPerUplink(Town):
             credited = sum(got for (_, who), got in self.credited.items() if who == to)
             assert self.got[to] - (self.returned if to == PAYER else 0) <= credited
         elif event == "funded":
+            assert len(self.settled) < 4
+            assert self.world.epoch <= 3
             self.pot += details[1]
         elif event == "refunded":
             assert details[0] == PAYER
@@ -297,6 +314,9 @@ class PayPerUplink(Town):
             self.returned += details[1]
 
     returned = 0
+
+    def carried_out(self, of: int) -> None:
+        assert self.state["open"] == 0 or {of - 1, of} & {*range(4)} <= {*self.settled}
 
     def owing(self) -> int:
         state = self.state
@@ -317,13 +337,13 @@ class Coverage(Town):
 
     @initialize(value=st.integers(2, 100), proofs=st.integers(1, 2))
     def deploy(self, value: int, proofs: int) -> None:
-        assert self.call(PAYER, "init", OTHER, 5, proofs, 2, 6, value=value, door="init")
+        assert self.call(PAYER, "init", OTHER, 5, proofs, 2, 4, value=value, door="init")
         self.reward, self.proofs = value // 2, proofs
         self.accepted: dict[bytes, int] = {}
         self.proven: dict[bytes, set[int]] = {}
         self.earned: set[bytes] = set()
         self.given: set[bytes] = set()
-        self.refunded = False
+        self.refunded = self.closed = False
 
     def justify(
         self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
@@ -335,7 +355,7 @@ class Coverage(Town):
         elif event == "proven":
             gateway, of, uplinks = details
             assert uplinks == self.truth[gateway, of] >= 5
-            assert self.accepted[gateway] <= of < 6
+            assert self.accepted[gateway] <= of < 4
             assert of not in self.proven.setdefault(gateway, set())
             self.proven[gateway].add(of)
         elif event == "earned":
@@ -346,18 +366,23 @@ class Coverage(Town):
         elif event == "paid":
             gateway, amount, to = details
             assert gateway in self.earned - self.given, "nobody is paid twice"
+            assert not self.closed
             self.given.add(gateway)
             assert (amount, to) == (self.reward, owners[gateway])
         else:
             assert event == "refunded"
             assert details[0] == PAYER
-            assert function == "finish" or self.world.epoch > 35
+            if function == "finish":
+                assert self.next_epoch == 4 or self.refunded
+            else:
+                assert self.world.epoch > 33
+                self.closed = True
             self.refunded = True
 
     def owing(self) -> int:
         state = self.state
-        assert state["reserved"] in (self.reward * len(self.earned - self.given), 0)
-        assert state["reserved"] or self.earned == self.given or self.world.epoch > 35
+        waiting = 0 if self.closed else self.reward * len(self.earned - self.given)
+        assert state["reserved"] == waiting
         if self.refunded:
             assert state["left"] == 0
             return int(state["reserved"])
@@ -367,6 +392,16 @@ class Coverage(Town):
     @rule(gateway=GATEWAY)
     def judge_accepts(self, gateway: bytes) -> None:
         self.call(OTHER, "accept", gateway)
+
+    @rule(gateway=GATEWAY)
+    def somebody_claims(self, gateway: bytes) -> None:
+        self.call(MALLORY, "claim", gateway)
+
+    def carried_out(self, of: int) -> None:
+        for gateway, since in self.accepted.items():
+            proves = self.truth.get((gateway, of), 0) >= 5 and since <= of < 4
+            if proves and gateway not in self.earned and self.state["left"]:
+                assert of in self.proven[gateway]
 
     @invariant()
     def whoever_proves_enough_has_earned(self) -> None:
@@ -382,6 +417,7 @@ class Coverage(Town):
 
 class Assurance(Town):
     agreement = agreements.Assurance
+    refunding = False
 
     @initialize(
         goal=st.integers(50, 150),
@@ -396,6 +432,7 @@ class Assurance(Town):
         self.pledges: Counter[bytes] = Counter()
         self.funded = self.built = False
         self.proven: set[int] = set()
+        self.gateway: bytes | None = None
         if backed:
             for backer, amount in ((PAYER, goal // 3), (WALL, 5), (OTHER, goal - goal // 3 - 5)):
                 assert self.call(backer, "pledge", value=amount)
@@ -412,6 +449,7 @@ class Assurance(Town):
             self.funded = True
         elif event == "announced":
             assert self.funded
+            assert self.gateway is None
             assert by == owners[details[0]] == OWNER
             self.gateway, self.since = details[0], self.world.epoch
         elif event == "proven":
@@ -423,15 +461,20 @@ class Assurance(Town):
         elif event == "built":
             assert len(self.proven) == self.proofs
             assert not self.built
+            assert not (self.refunding and self.pledges.total() < self.goal)
             self.built = True
             assert details == (OWNER, self.goal - self.upfront)
         elif event == "paid":
             assert details == (OWNER, self.upfront)
             assert self.funded
+        elif event == "over":
+            assert self.next_epoch == 8
+            assert not self.built
         elif event == "refunded":
             backer, amount = details
             pledge = self.pledges.pop(backer)
             assert not self.built
+            self.refunding = True
             if not self.funded:
                 assert amount == pledge
                 assert by == backer or self.world.epoch > 2
@@ -448,9 +491,17 @@ class Assurance(Town):
             assert state["pot"] == state["pledged"]
         return int(state["pot"])
 
-    @rule(by=st.sampled_from([PAYER, OTHER]), part=st.integers(1, 3))
-    def somebody_backs(self, by: bytes, part: int) -> None:
-        self.call(by, "pledge", value=max(1, (self.goal - self.state["pledged"]) // part))
+    @rule(by=st.sampled_from([PAYER, OTHER]), part=st.integers(1, 3), more=st.integers(0, 1))
+    def somebody_backs(self, by: bytes, part: int, more: int) -> None:
+        self.call(by, "pledge", value=max(1, (self.goal - self.state["pledged"]) // part + more))
+
+    @rule(by=PERSON, backer=PERSON)
+    def somebody_asks_for_a_refund(self, by: bytes, backer: bytes) -> None:
+        self.call(by, "refund", backer)
+
+    def carried_out(self, of: int) -> None:
+        if self.gateway and self.since <= of <= 7 and not self.built and not self.state["over"]:
+            assert (of in self.proven) == (self.truth.get((self.gateway, of), 0) >= 5)
 
     @rule()
     def builder_builds(self) -> None:
@@ -523,7 +574,7 @@ class SharedOwnership(Town):
 
 def case(town: type[Town]) -> type:
     found: type = town.TestCase
-    found.settings = settings(max_examples=120, stateful_step_count=40)
+    found.settings = settings(max_examples=100, stateful_step_count=30)
     return found
 
 
