@@ -13,14 +13,25 @@ import sys
 from collections import Counter
 
 from dii import codec, crypto
+from dii.application.actions import (
+    Action,
+    DenyGateway,
+    RemoveStream,
+    SetGas,
+    SetStream,
+    SetValidator,
+    SpendTreasury,
+)
 from dii.application.messages import (
     AssignGateway,
     Burn,
     Claim,
     Message,
+    Propose,
     RegisterApplications,
     RegisterGateways,
     Transfer,
+    Vote,
 )
 from dii.consensus.node import Node
 from dii.consensus.solo import Solo
@@ -67,6 +78,15 @@ USAGE = {"main": ("delivered", "lost"), "other": ()}
 REPORTERS_OF = {"main": REPORTERS[:4], "other": (REPORTER,)}
 OPERATORS = [hashlib.sha256(b"operator %d" % number).digest()[:20] for number in range(3)]
 PEOPLE = (ALICE, BOB, CAROL, THIEF)
+DECISIONS: tuple[Action, ...] = (
+    SetStream("main", "uptime", Uptime(200_000).spec(), FixedEmission(9_000).spec(), "traffic"),
+    RemoveStream("main", "airtime"),
+    SetValidator(ALICE.public_key, 5),
+    DenyGateway("main", gateway(7), hashlib.sha256(b"evidence").digest(), 99),
+    SetGas(2, 1),
+    SpendTreasury(BOB.address, 10**12),
+)
+"""One an epoch; for the last one there is too little money."""
 
 
 def the_genesis() -> Genesis:
@@ -95,7 +115,7 @@ class Replay:
 
     def __init__(self) -> None:
         self.node = Node(the_genesis())
-        self.solo = Solo(self.node, VALIDATOR)
+        self.solo = Solo(self.node, VALIDATOR, ALICE)
         self.nonces: Counter[SigningKey] = Counter()
         self.drawn = 0
 
@@ -180,6 +200,9 @@ class Replay:
             deep = (deep,)
         strange = [b"", bytes(MAX_BYTES + 1), codec.encode(deep), codec.encode((deep, bytes(64)))]
         for epoch in range(EPOCHS):
+            said = [self.say(VALIDATOR, Propose(DECISIONS[epoch]))]
+            said += [self.say(key, Vote(epoch, approve=True)) for key in (ALICE, VALIDATOR, THIEF)]
+            self.solo.produce(said)
             for _ in range(5):
                 self.solo.produce([self.talk() for _ in range(10)] + strange)
             end = START + (epoch + 1) * EPOCH
