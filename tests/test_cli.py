@@ -249,6 +249,27 @@ def test_a_registry_alone_is_not_taken_for_receptions(tmp_path: Path) -> None:
     assert not home.exists()
 
 
+def test_files_can_be_loaded_one_by_one(home: Path, tmp_path: Path) -> None:
+    fresh = tmp_path / "home"
+    dii("init", "--home", fresh, "--seed", 7, "--allocate", "bob=500")
+    sealed = [read("load", file, "--home", fresh)["sealed"] for file in SAMPLE]
+    assert sealed == [False, True, True]
+    found, together = read("run", "--home", fresh), read("list", "operators", "--home", home)
+    assert found["operators"] == together
+
+
+def test_a_home_that_only_has_gateways_waits_and_can_get_traffic(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    dii("init", "--home", home, "--seed", 7)
+    assert "kept; the network starts" in dii("load", SAMPLE[0], "--home", home).stdout
+    assert "load receptions" in refused("run", "--home", home)
+    assert read("status", "--home", home)["sealed"] is False
+    alone = read("run", "--registry", SAMPLE[0], "--epochs", 1, "--seed", 7, "--home", home)
+    fresh = tmp_path / "fresh"
+    again = read("run", "--registry", SAMPLE[0], "--epochs", 1, "--seed", 7, "--home", fresh)
+    assert alone["header"] == again["header"]
+
+
 def test_a_defect_shows_its_traceback(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError

@@ -667,8 +667,6 @@ def test_a_network_without_records_has_no_genesis(tmp_path):
         for ask in (network.header, network.accounts, network.verify, network.run):
             with pytest.raises(NotSealed):
                 ask()
-        with pytest.raises(NotSealed):
-            network.ingest(load(FILES[0]))
     with pytest.raises(HomeMissing, match="dii init"):
         Network.open(tmp_path)
 

@@ -182,10 +182,13 @@ def load(
     with dii.Network.open(home) as network:
         data = _read(sources, strict=strict, columns=renamed)
         network.ingest(data)
+        sealed = network.sealed
     if as_json:
-        screen.json_out(telemetry_json(data))
-    else:
-        show_telemetry(data)
+        screen.json_out(telemetry_json(data) | {"sealed": sealed})
+        return
+    show_telemetry(data)
+    if not sealed:
+        screen.say("kept; the network starts with its first receptions or statuses")
 
 
 def _read(
@@ -315,6 +318,6 @@ def _traffic(network: Network | None, data: Telemetry, epochs: int | None) -> Tr
     feed = network.feed if network else None
     if feed and feed.traffic:
         return dataclasses.replace(feed.traffic, days=max(feed.traffic.days, epochs or 0))
-    if data.span or feed or not len(data.gateways):
+    if data.span or (feed and feed.span) or not len(data.gateways):
         return None
     return dii.Traffic.after(data.gateways, days=epochs or TRAFFIC_DAYS)

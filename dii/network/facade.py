@@ -238,14 +238,13 @@ class Network(Opened):
         Parameters
         ----------
         data
-            From :func:`dii.load`; taking the same in twice changes nothing.
+            From :func:`dii.load`; taking the same in twice changes nothing. Gateways alone are
+            kept, and the network waits for its first receptions or statuses.
         traffic
             Generate receptions for the gateways instead of having any.
 
         Raises
         ------
-        NotSealed
-            The data have neither receptions nor statuses, so no first day.
         TrafficGenerated
             Generated receptions and real ones do not go together.
         MetricNotReported
@@ -258,14 +257,14 @@ class Network(Opened):
             feed.traffic = self._feed.traffic
         if feed.traffic is not None and len(feed.telemetry.receptions):
             raise TrafficGenerated
-        if not self.sealed:
-            if feed.span is None:
-                raise NotSealed
+        if not self.sealed and feed.span is not None:
             self._seal(feed.span[0], feed.gives, feed.gives_usage)
-        start = self.genesis.start_time
-        closed = start + self.settled * self.genesis.epoch_length
-        self._feed = feed.admit(start, closed, self._feed)
-        self._register(self._feed)
+        if self.sealed:
+            start = self.genesis.start_time
+            closed = start + self.settled * self.genesis.epoch_length
+            feed = feed.admit(start, closed, self._feed)
+            self._register(feed)
+        self._feed = feed
         if self.home.folder is not None:  # last: what is settled later must find its owners
             self._feed.save(self.home.folder / TELEMETRY)
 
