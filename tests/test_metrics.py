@@ -416,7 +416,7 @@ class Case:
         return list(reference(self.receptions, self.statuses, self.rejects, **self.about()))
 
 
-@settings(max_examples=16)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 2**32), slice_rows=st.sampled_from([8, 10**6]))
 def test_metrics_are_those_of_the_reference(seed: int, slice_rows: int) -> None:
     case = Case(seed, scale=1800 * SECOND, most=40)
@@ -426,7 +426,7 @@ def test_metrics_are_those_of_the_reference(seed: int, slice_rows: int) -> None:
         assert case.found() == case.expected()
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**32))
 def test_weeks_of_silence_are_those_of_the_reference(seed: int) -> None:
     case = Case(seed, scale=5 * DAY, most=30)

@@ -197,12 +197,6 @@ class Feed:
         names: list[str] = self.telemetry.gateways["gateway"].to_pylist()
         return names
 
-    def metrics(
-        self, epoch: int, origin: int, length: int, operators: Callable[[int], Mapping[str, str]]
-    ) -> pa.Table:
-        """Return an epoch's metrics; for the parameters see :meth:`epoch`."""
-        return self.epoch(epoch, origin, length, operators).metrics
-
     def epoch(
         self,
         epoch: int,
