@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from dii.contracts import agreements, compiler, tree
-from dii.contracts.agreements import Agreement
+from dii.contracts import agreements, compiler, frontend, tree
+from dii.contracts.agreements import AGREEMENTS, Agreement
 from dii.contracts.tree import ListOf, Plain
+from dii.contracts.unparse import unparse
 from dii.contracts.vm import Program
 from dii.errors import TransactionError
 from dii.network.deals import HOOK_GAS
@@ -583,3 +585,246 @@ TestPayPerUplink = case(PayPerUplink)
 TestCoverage = case(Coverage)
 TestAssurance = case(Assurance)
 TestSharedOwnership = case(SharedOwnership)
+
+
+# --- attempts, one by one ------------------------------------------------------------------------
+
+
+def settle(town: Town, *figures: int | None, awake: bool = True) -> None:
+    """Let an epoch settle with these figures of the gateways."""
+    town.epoch_settles([*figures, *[None] * (6 - len(figures))], awake=awake, late=False)
+
+
+def refused(town: Town, by: bytes, function: str, *values: Any, value: int = 0) -> bool:
+    before = town.world.money, dict(town.world.storage)
+    done = town.call(by, function, *values, value=value)
+    assert done or before == (town.world.money, town.world.storage)
+    return not done
+
+
+def test_uptime_pays_from_the_agreed_share_on_and_refunds_below() -> None:
+    town = Uptime()
+    town.deploy(100, 500_000)
+    for figure in (5, 4, None, 10):
+        settle(town, figure)
+    assert town.concluded == {0: "paid", 1: "refunded", 2: "refunded", 3: "paid"}
+    assert town.got == {OWNER: 50, PAYER: 50}
+
+
+def test_uptime_missed_by_the_machine_is_proven_by_anybody_while_it_is_known() -> None:
+    town = Uptime()
+    town.deploy(100, 500_000)
+    assert refused(town, MALLORY, "prove", 0), "it has not settled"
+    for figure in (9, 9, 3, 9):
+        settle(town, figure, awake=False)
+    assert refused(town, MALLORY, "prove", 1), "too long ago"
+    assert town.call(MALLORY, "prove", 2)
+    assert town.call(MALLORY, "prove", 3)
+    assert refused(town, MALLORY, "prove", 3), "decided already"
+    assert town.got == {PAYER: 25, OWNER: 25}
+    assert town.call(PAYER, "release", 0)
+    assert town.call(OWNER, "give_back", 1)
+    assert town.got == {PAYER: 50, OWNER: 50}
+    assert [town.world.call(town.program, "outcome", of).value for of in (0, 1, 3, 4)] == [
+        "paid", "refunded", "paid", "none",
+    ]  # fmt: skip
+
+
+def test_uptime_of_a_gateway_whose_owner_takes_no_money_is_held_and_then_refunded() -> None:
+    town = Uptime()
+    town.deploy(100, 1)
+    town.world.owners[GATEWAYS[0]] = WALL
+    for figure in (9, None, 9, 9):
+        settle(town, figure)
+    assert town.got == {PAYER: 25}
+    assert refused(town, PAYER, "close")
+    town.world.epoch = 34
+    assert town.call(MALLORY, "close")
+    assert town.got == {PAYER: 100}
+
+
+def test_pay_per_uplink_pays_what_was_delivered_and_in_proportion_when_it_runs_out() -> None:
+    town = PayPerUplink()
+    town.deploy(30, 2)
+    settle(town, 0, 0, 0, 3, 1, None)
+    assert town.credited == {(0, OWNER): 6, (0, OTHER): 2}
+    settle(town, 0, 0, 0, 9, 6, 6)
+    assert town.credited.total() == 8 + 9 + 6 + 6
+    assert town.call(MALLORY, "withdraw", OWNER)
+    assert refused(town, OWNER, "withdraw", OWNER), "it is paid already"
+    settle(town)
+    settle(town)
+    assert town.got == {OWNER: 15, PAYER: 1}, "what is left goes back by itself"
+    assert refused(town, PAYER, "fund", value=5), "it has ended"
+
+
+def test_coverage_counts_from_acceptance_to_the_last_epoch_and_pays_a_reward_once() -> None:
+    town = Coverage()
+    town.deploy(101, 2)
+    assert refused(town, PAYER, "accept", GATEWAYS[0]), "only the judge accepts"
+    settle(town, 9, 9, 9)
+    for gateway in GATEWAYS[:2]:
+        assert town.call(OTHER, "accept", gateway)
+        assert refused(town, OTHER, "accept", gateway), "accepted already"
+    assert refused(town, OWNER, "prove", GATEWAYS[0], 0), "before it was accepted"
+    settle(town, 5, 9)
+    settle(town, 4, 9)
+    assert (town.earned, town.proven[GATEWAYS[0]]) == ({GATEWAYS[1]}, {1})
+    assert town.call(MALLORY, "claim", GATEWAYS[1])
+    assert refused(town, OTHER, "claim", GATEWAYS[1]), "paid already"
+    assert refused(town, OWNER, "claim", GATEWAYS[0]), "not earned"
+    settle(town, 3, awake=False)
+    settle(town, 9, awake=False)
+    assert refused(town, OWNER, "prove", GATEWAYS[0], 4), "after the last epoch"
+    assert town.got == {OTHER: 50}
+    town.world.epoch = 34
+    assert town.call(MALLORY, "close")
+    assert town.got == {OTHER: 50, PAYER: 51}
+
+
+def test_coverage_that_is_closed_owes_nobody() -> None:
+    town = Coverage()
+    town.deploy(100, 1)
+    town.call(OTHER, "accept", GATEWAYS[0])
+    settle(town, 9)
+    assert town.earned
+    town.world.epoch = 34
+    assert town.call(PAYER, "close")
+    town.something_is_earned(100)
+    assert refused(town, OWNER, "claim", GATEWAYS[0])
+    assert town.call(MALLORY, "close")
+    assert town.state["reserved"] == 0
+    assert town.got == {PAYER: 200}
+
+
+def assured(backed: bool) -> Assurance:
+    town = Assurance()
+    town.deploy(100, 1, 2, backed=backed)
+    town.world.owners[GATEWAYS[2]] = OWNER
+    return town
+
+
+def test_backers_of_what_never_comes_together_get_all_back() -> None:
+    town = assured(backed=False)
+    assert town.call(OTHER, "pledge", value=60)
+    assert refused(town, MALLORY, "pledge", value=41), "more than is missing"
+    assert refused(town, MALLORY, "refund", OTHER), "only the backer, until pledging ends"
+    assert town.call(PAYER, "pledge", value=30)
+    assert town.call(PAYER, "refund", PAYER)
+    assert refused(town, OWNER, "announce", GATEWAYS[2]), "the goal is not reached"
+    town.world.epoch = 3
+    assert refused(town, PAYER, "pledge", value=40), "pledging has ended"
+    assert town.call(MALLORY, "refund", OTHER)
+    assert town.got == {PAYER: 30, OTHER: 60}
+
+
+def test_a_builder_is_paid_for_epochs_after_the_announcement_each_counted_once() -> None:
+    town = assured(backed=True)
+    assert town.got == {OWNER: 25}
+    assert refused(town, PAYER, "refund", PAYER), "the goal is reached"
+    settle(town, None, None, 9)
+    assert refused(town, OWNER, "announce", GATEWAYS[1]), "another's gateway"
+    assert refused(town, PAYER, "announce", GATEWAYS[2]), "not the builder"
+    assert town.call(OWNER, "announce", GATEWAYS[2])
+    town.world.owners[GATEWAYS[1]] = OWNER
+    assert refused(town, OWNER, "announce", GATEWAYS[1]), "announced already"
+    assert refused(town, OWNER, "prove", 0), "before the announcement"
+    settle(town, None, None, 5)
+    assert refused(town, OWNER, "prove", 1), "counted already"
+    settle(town, None, None, 4)
+    assert not town.built
+    settle(town, None, None, 5)
+    assert town.built
+    assert town.got == {OWNER: 100}
+    assert refused(town, PAYER, "refund", PAYER), "it is built"
+
+
+def test_once_backers_take_their_money_back_no_late_proof_takes_it_from_the_others() -> None:
+    town = assured(backed=True)
+    town.call(OWNER, "announce", GATEWAYS[2])
+    for _ in range(6):
+        settle(town, None, None, None, awake=False)
+    town.world.epoch = 38
+    assert town.call(MALLORY, "refund", PAYER)
+    settle(town, None, None, 9)
+    settle(town, None, None, 9)
+    assert not town.built
+    for backer in (OTHER, PAYER):
+        town.call(MALLORY, "refund", backer)
+    town.world.refuses = frozenset()
+    assert town.call(MALLORY, "refund", WALL)
+    assert town.got == {OWNER: 25, PAYER: 24, OTHER: 47, WALL: 4}
+
+
+def test_shares_split_all_that_is_earned_and_go_with_what_they_earn_later() -> None:
+    town = SharedOwnership()
+    town.deploy([1, 2, 2])
+    town.something_is_earned(12)
+    assert town.call(OTHER, "hand_on", MALLORY, 1)
+    assert refused(town, OTHER, "hand_on", MALLORY, 2), "one is left"
+    town.something_is_earned(13)
+    for person in PEOPLE:
+        town.call(MALLORY, "withdraw", person)
+    assert town.got == {OWNER: 5, OTHER: 4 + 3, MALLORY: 3}
+    assert town.world.money == 10, "the third owner takes no money: it waits"
+
+
+# --- the texts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("agreement", AGREEMENTS.values(), ids=list(AGREEMENTS))
+def test_an_agreement_says_in_plain_words_what_it_and_each_function_promises(
+    agreement: Agreement,
+) -> None:
+    contract = agreement.tree
+    assert agreement.source == agreement.path.read_text()
+    assert agreement.summary == contract.doc
+    assert len(contract.doc.partition("\n")[0]) < 80
+    for function in contract.functions:
+        assert function.doc.endswith("."), function.name
+    assert agreement.parameters
+    assert frontend.parse(unparse(contract)) == contract
+
+
+HIRED = tuple(bytes([number]) * 20 for number in range(16))
+
+
+FULLEST = {
+    agreements.UptimeAgreement: (HIRED[0], 1, 1_000),
+    agreements.PayPerUplink: (HIRED[0], HIRED, 10**9, 1_000),
+    agreements.CoverageBounty: (PAYER, 1, 30, 8, 1_000),
+    agreements.Assurance: (OWNER, 10**17, 1, 1, 1_000, 1, 1_000),
+}
+
+
+@pytest.mark.parametrize("agreement", FULLEST, ids=lambda one: one.name)
+def test_the_fullest_agreement_settles_two_epochs_at_once_within_the_gas_reserved_by_default(
+    agreement: Agreement,
+) -> None:
+    program = compiler.compile(agreement.tree)
+    world = World(epoch=0, owners=dict.fromkeys(HIRED, OWNER))
+    record = {"online_ppm": 10**6, "sole_uplinks": 10**8, "delivered": 10**8}
+
+    def settles(*epochs: int) -> int:
+        for of in epochs:
+            world.measured |= {(gateway, of): record for gateway in HIRED}
+            world.measured |= {(HIRED[0], who, of): record for who in HIRED}
+        hooks = [world.call(program, one, epochs[-1], by="on_epoch") for one in program.hooks]
+        return sum(hook.gas for hook in hooks)
+
+    world.value = 10**17 if "payable" in program.functions["init"].marks else 0
+    world.call(program, "init", *FULLEST[agreement], by="init")
+    world.value = 0
+    if agreement is agreements.CoverageBounty:
+        for gateway in HIRED[:8]:
+            world.call(program, "accept", gateway)
+        for of in range(28):
+            settles(of)
+    if agreement is agreements.Assurance:
+        world.value = 10**17
+        world.call(program, "pledge")
+        world.sender, world.value = OWNER, 0
+        world.call(program, "announce", HIRED[0])
+    before = len(world.events)
+    assert settles(28, 29) <= HOOK_GAS
+    assert len(world.events) >= before + 2
