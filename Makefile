@@ -26,7 +26,7 @@ help:
 	@echo "make lab           JupyterLab on notebooks/"
 	@echo "make tui           the live dashboard"
 	@echo "make bench         the numbers that matter, beside their peers (make peers first)"
-	@echo "make soak          crashes, kills and flipped bits by the hundred: a quarter of an hour"
+	@echo "make soak          crashes, kills, flipped bits and fuzzing: twenty minutes"
 	@echo "make lint          ruff and mypy only"
 	@echo "make lines         source lines of dii and tui"
 	@echo "make notebooks     runs notebooks/ again and saves them as the tests compare them"
@@ -47,7 +47,7 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(PY) -m tests.benchmarks
 
-soak: $(VENV)/.dev
+soak: $(VENV)/.fuzz
 	@$(PY) -m tests.soak
 
 lines:
@@ -85,6 +85,12 @@ $(VENV)/.dev: EXTRAS := [dev]
 $(VENV)/.core $(VENV)/.notebooks $(VENV)/.tui $(VENV)/.dev: $(VENV)/.uv $(SETTINGS)
 	@echo "installing dii$(EXTRAS) into $(VENV)"
 	@$(call install,$(VENV),--constraint constraints.txt --editable '.$(EXTRAS)')
+	@touch $@
+
+# libFuzzer for Python, where there is one for this machine; the soak has a plain loop otherwise.
+$(VENV)/.fuzz: $(VENV)/.dev tests/soak/requirements.txt
+	@$(call install,$(VENV),--requirement tests/soak/requirements.txt) || \
+	  echo 'no atheris to be had: fuzzing goes without its guidance'
 	@touch $@
 
 # The determinism tests run on every other Python found; only uv makes these quickly enough.

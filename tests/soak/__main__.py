@@ -1,9 +1,9 @@
-"""Run soaks by name, each followed by how often, or all of them."""
+"""Run soaks by name, each followed by how often (or how many seconds a target), or all of them."""
 
 import importlib
 import sys
 
-NAMES = {"crashes": 300, "flips": 3_000}
+NAMES = {"crashes": 300, "flips": 3_000, "fuzz": 30}
 
 if __name__ == "__main__":
     words = sys.argv[1:] or list(NAMES)
