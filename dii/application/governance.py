@@ -38,6 +38,7 @@ from dii.application.actions import (
     SpendTreasury,
 )
 from dii.application.context import Context
+from dii.application.contracts import BY_ITSELF
 from dii.application.messages import Propose, Vote
 from dii.application.records import (
     AGENDA,
@@ -276,7 +277,7 @@ class _Enactment:
                 to = bank.resolve(self.state, to)
                 bank.debit(self.state, TREASURY, amount)
                 bank.credit(self.state, to, amount)
-                self.emit("transfers", (None, "treasury", TREASURY, to, amount))
+                self.emit("transfers", (BY_ITSELF, "treasury", TREASURY, to, amount))
             case DenyGateway():
                 self._scope(action.scope)
         if isinstance(action, streams.Change):

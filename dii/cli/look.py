@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dii import Network
+    from dii.application.records import Stream
     from dii.ledger.block import Block
 
 
@@ -71,6 +72,7 @@ def status(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
 def status_json(network: Network) -> dict[str, Any]:
     """Return how a sealed network stands."""
     from dii.application.bank import supply  # noqa: PLC0415
+    from dii.application.records import STREAMS  # noqa: PLC0415
 
     genesis, header, unit = network.genesis, network.header(), network.currency.unit
     money = supply(network.state)
@@ -87,8 +89,16 @@ def status_json(network: Network) -> dict[str, Any]:
         "epochs_with_data": network.last_epoch + 1,
         f"minted_{unit}": money.minted,
         f"burned_{unit}": money.burned,
-        "streams": genesis.model_dump(mode="json")["streams"],
+        "streams": [_stream(str(name), item) for (name,), item in network.state.items(STREAMS)],
     }
+
+
+def _stream(name: str, stream: Stream) -> dict[str, Any]:
+    """Return a stream as a genesis writes it."""
+    found = {"name": name, "scope": stream.scope, "rest": stream.rest}
+    for part, spec in (("rule", stream.rule), ("policy", stream.policy)):
+        found[part] = screen.plain(spec) | {"parameters": dict(spec.parameters)}
+    return found
 
 
 def list_(

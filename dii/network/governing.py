@@ -7,7 +7,6 @@ proposes and who votes is therefore told first what this release would make of i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
@@ -28,8 +27,7 @@ from dii.application.messages import Propose, Vote
 from dii.application.records import AGENDA, PROPOSALS, SCOPES, STREAMS, VALIDATORS, Stream
 from dii.crypto import address_of
 from dii.errors import UnknownName
-from dii.minting import POLICIES, RULES, Policy, Rule, Spec
-from dii.minting.spec import Versioned
+from dii.minting import POLICIES, RULES, Policy, Rule
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
 from dii.network.receipt import describe
@@ -166,27 +164,22 @@ def in_words(network: Opened, action: Action, *, pending: bool = True) -> str:
 
 
 def _stream(network: Opened, action: SetStream, was: Stream | None) -> str:
+    money = network.currency
     now = {
-        "rule": _spec(network, action.rule, RULES),
-        "policy": _spec(network, action.policy, POLICIES),
+        "rule": describe(action.rule, RULES, money),
+        "policy": describe(action.policy, POLICIES, money),
         "rest": action.rest or "nobody",
     }
     if was is None:
         said = ", ".join(f"{part} {text}" for part, text in now.items())
         return f"stream {action.name} of scope {action.scope}: {said}"
     before = {
-        "rule": _spec(network, was.rule, RULES),
-        "policy": _spec(network, was.policy, POLICIES),
+        "rule": describe(was.rule, RULES, money),
+        "policy": describe(was.policy, POLICIES, money),
         "rest": was.rest or "nobody",
     }
     changed = [f"{part} {before[part]} -> {now[part]}" for part in now if before[part] != now[part]]
     return f"stream {action.name}: {', '.join(changed) or 'nothing changes'}"
-
-
-def _spec(network: Opened, spec: Spec, known: Mapping[tuple[str, int], type[Versioned]]) -> str:
-    if (spec.name, spec.version) not in known:
-        return f"{spec} (not in this release)"
-    return describe(spec, known, network.currency)
 
 
 def concerns(network: Opened, action: Action) -> str:

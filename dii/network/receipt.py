@@ -333,7 +333,10 @@ def describe(
     spec: Spec, known: Mapping[tuple[str, int], type[Versioned]], currency: Currency
 ) -> str:
     """Return a rule or policy for people: ``FixedEmission/1 (amount 10,000 TTC)``."""
-    money = known[spec.name, spec.version].money
+    kind = known.get((spec.name, spec.version))
+    if kind is None:
+        return f"{spec} (not in this release)"
+    money = kind.money
     parameters = ", ".join(
         f"{name} {currency.format(value) if name in money else format(value, ',')}"
         for name, value in spec.parameters

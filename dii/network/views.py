@@ -11,7 +11,8 @@ from typing import Any, Final
 import pandas as pd
 
 from dii.application.bank import supply
-from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS, SCOPES
+from dii.application.governance import powers, standing
+from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS, PROPOSALS, SCOPES, STREAMS
 from dii.application.settling import UNATTRIBUTED
 from dii.crypto import format_address
 from dii.genesis import TREASURY
@@ -231,7 +232,7 @@ def summary(network: Opened) -> dict[str, str]:
     """Return the network at a glance, a line an entry."""
     genesis, header = network.genesis, network.header()
     money = supply(network.state)
-    stream = genesis.streams[0] if genesis.streams else None
+    stream, power = network.state.get(STREAMS, STREAM), powers(network.state)
     kind = " (laboratory: keys follow from a seed)" if genesis.laboratory else ""
     lines = {
         "network": f"{genesis.chain_id}{kind}",
@@ -245,6 +246,15 @@ def summary(network: Opened) -> dict[str, str]:
         "header": header.hash.hex(),
     }
     if stream:
-        lines["rule"] = describe(stream.rule.spec, RULES, network.currency)
-        lines["policy"] = describe(stream.policy.spec, POLICIES, network.currency)
+        lines["rule"] = describe(stream.rule, RULES, network.currency)
+        lines["policy"] = describe(stream.policy, POLICIES, network.currency)
+    if len(power) > 1:
+        lines["validators"] = f"{len(power)}, of {sum(power.values()):,} voting power"
+    pending = [
+        f"{number!r} {status}"
+        for (number,), item in network.state.items(PROPOSALS)
+        if (status := standing(network.parameters, item, header.time)) in {"open", "passed"}
+    ]
+    if pending:
+        lines["proposals"] = ", ".join(pending)
     return lines
