@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dii import Network
-    from dii.application.records import Stream
+    from dii.application import records
     from dii.ledger.block import Block
 
 
@@ -93,9 +93,9 @@ def status_json(network: Network) -> dict[str, Any]:
     }
 
 
-def _stream(name: str, stream: Stream) -> dict[str, Any]:
+def _stream(name: str, stream: records.Stream) -> dict[str, Any]:
     """Return a stream as a genesis writes it."""
-    found = {"name": name, "scope": stream.scope, "rest": stream.rest}
+    found: dict[str, Any] = {"name": name, "scope": stream.scope, "rest": stream.rest}
     for part, spec in (("rule", stream.rule), ("policy", stream.policy)):
         found[part] = screen.plain(spec) | {"parameters": dict(spec.parameters)}
     return found
@@ -109,7 +109,7 @@ def list_(
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
-    """List accounts, epochs, gateways, operators, blocks, transactions or transfers."""
+    """List accounts, epochs, gateways, operators, blocks, transactions, transfers or proposals."""
     with dii.Network.open(home, readonly=True) as network:
         frame: pd.DataFrame = getattr(network, what.value)()
         cut = frame if limit is None else frame.head(limit)
