@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from dii import crypto
 from dii.contracts import frontend, tree
+from dii.contracts.agreements import AGREEMENTS
 from dii.contracts.faults import Fault, render
 from dii.contracts.tree import Position
 from dii.contracts.unparse import unparse
@@ -259,6 +261,31 @@ def test_what_cannot_be_seen_is_refused_where_it_stands() -> None:
 def test_what_newer_pythons_add_is_refused() -> None:
     assert faults_of("type A = int")
     assert faults_of("def f[T](a: int):\n    pass")
+
+
+SOURCES = [one.source for one in AGREEMENTS.values()]
+PIECES = [
+    "while True:\n", "1.5", "[x for x in y]", "__class__", ".a", "(", ")", "'", '"""', "\n", "    ",
+    "\u202e", "\0", "-", "not ", "if a:\n", "else:\n", "lambda: ", "@external\n", "None", "f'{a}'",
+    "def f():\n    pass\n", "return", "*", "=", ":", "map[int, int]", "until", "9" * 90, "#", "\\",
+]  # fmt: skip
+
+
+@given(st.sampled_from(SOURCES), st.randoms(use_true_random=False), st.integers(1, 4))
+def test_a_damaged_contract_is_read_or_refused_and_nothing_else_happens(
+    source: str, random: Random, count: int
+) -> None:
+    for _ in range(count):
+        start = random.randrange(len(source))
+        end = start + random.choice([0, 0, 1, 5, 40])
+        other = random.randrange(len(source))
+        piece = random.choice([random.choice(PIECES), source[other : other + 30], ""])
+        source = source[:start] + piece + source[end:]
+    try:
+        program = frontend.check(source)
+    except BadSource:
+        return
+    assert frontend.parse(unparse(program.contract)) == program.contract
 
 
 # --- there and back --------------------------------------------------------------------------
