@@ -876,6 +876,100 @@ def test_keys_are_made_listed_and_carried_to_another_home(tmp_path: Path) -> Non
     )
 
 
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that is no laboratory: its keys are encrypted; tests leave it as it is."""
+    home = tmp_path_factory.mktemp("keys") / "home"
+    dii("init", "--home", home, "--start", "2025-03-03", "--allocate", "bob=500")
+    return home
+
+
+def spoiled(home: Path, how: str) -> None:
+    """Spoil a home's keys."""
+    key, passphrase = home / "keys" / "bob.json", home / "keys" / "passphrase"
+    match how:
+        case "no passphrase":
+            passphrase.rename(home / "moved")
+        case "corrupt passphrase":
+            passphrase.write_bytes(b"\xff")
+        case "open to others":
+            key.chmod(0o644)
+        case "corrupt key":
+            key.write_bytes(key.read_bytes()[:-40] + bytes(40))
+        case "cut off key":
+            key.write_bytes(key.read_bytes()[:60])
+
+
+@pytest.mark.parametrize(
+    ("how", "hint"),
+    [
+        ("wrong password", "the password does not open"),
+        ("no passphrase", "put it back, or set DII_PASSWORD"),
+        ("corrupt passphrase", "passphrase: it is damaged"),
+        ("open to others", "chmod 600"),
+        ("corrupt key", "bob.json: it is damaged"),
+        ("cut off key", "bob.json: it is damaged"),
+    ],
+)
+def test_a_key_that_cannot_be_opened_is_one_clear_line_and_nothing_is_lost(
+    how: str, hint: str, sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (home / "keys").iterdir()}
+
+    home = Path(shutil.copytree(sealed, tmp_path / "home"))
+    send = ("transfer", "treasury", "1", "--from", "bob", "--home", home)
+    whole = kept()
+    spoiled(home, how)
+    before = kept()
+    with monkeypatch.context() as patch:
+        if how == "wrong password":
+            patch.setenv("DII_PASSWORD", "wrong")
+        assert hint in refused(*send)
+        if "pass" in how:  # no new one takes its place, nor a key that only it would open
+            assert hint in refused("keys", "new", "eve", "--home", home)
+    assert kept() == before
+    for name, data in whole.items():
+        (home / "keys" / name).write_bytes(data)
+        (home / "keys" / name).chmod(0o600)
+    dii(*send)
+
+
+def test_a_claimed_operators_money_arrives_and_can_be_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it with encrypted keys, one command after the other."""
+    home, words = tmp_path / "home", ("--home", tmp_path / "home")
+    monkeypatch.setenv("DII_PASSWORD", "correct horse")
+    dii("init", *words, "--allocate", "bob=500")
+    dii("load", *SAMPLE, *words)
+    dii("run", "--epochs", 2, *words)
+    assert not (home / "keys" / "passphrase").exists()
+    waiting = read("show", "account", "north-iot", *words)
+    assert (waiting["kind"], waiting["balance_uttc"] > 0) == ("claim", True)
+    refused("transfer", "bob", "1", "--from", "north-iot", *words)  # nobody can, before the claim
+    key = read("keys", "new", "ann", *words)
+    dii("claim", "north-iot", "ann", *words)
+    assert balances(home)["ann"] == waiting["balance_uttc"]
+    assert balances(home)["north-iot"] == 0
+    dii("transfer", "north-iot", "12.5", "--from", "bob", *words)  # to the old name
+    dii("run", "--epochs", 1, *words)
+    earned = [
+        row["amount_uttc"]
+        for row in read("show", "epoch", 2, *words)["issuance"]
+        if row["operator"] == "ann"
+    ]
+    assert len(earned) == 7
+    assert balances(home)["ann"] == waiting["balance_uttc"] + 12_500_000 + sum(earned)
+    gateway = read("list", "gateways", *words)[0]["gateway"]
+    assert read("receipt", gateway, 2, "--verify", *words)["verified"] is True
+    dii("transfer", "bob", "100", "--from", "ann", *words)
+    found = read("statement", "north-iot", "--month", "2025-03", *words)
+    assert found["accounts"][0] == key["address"]
+    assert found["closing"] == balances(home)["ann"]
+    assert read("verify", *words)["height"] == read("status", *words)["height"]
+
+
 # --- terminals and pipes -------------------------------------------------------------------------
 
 

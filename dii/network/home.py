@@ -167,6 +167,11 @@ class Home:
 
         ``$DII_PASSWORD``, else the passphrase that the home made for itself: then whoever can
         read the folder can use the keys, which is what an unattended node needs and no more.
+
+        Raises
+        ------
+        HomeBroken
+            There are keys, and the passphrase is gone: a new one would open none of them.
         """
         given = os.environ.get(PASSWORD_VARIABLE)
         if given:
@@ -174,8 +179,12 @@ class Home:
         assert self.folder is not None
         path = self.folder / KEYS / PASSPHRASE_FILE
         if not path.exists():
+            if any(self._key_files()):
+                message = f"no passphrase: put it back, or set {PASSWORD_VARIABLE}"
+                raise HomeBroken(file=path, message=message)
             write(path, secrets.token_urlsafe(24).encode(), secret=True)
-        return path.read_text()
+        with _sound(path):
+            return path.read_text()
 
     def key(self, name: str, *, create: bool = False) -> SigningKey:
         """Return the key of an account by its name.
@@ -207,20 +216,25 @@ class Home:
         if not create:
             raise KeyMissing(name=name, folder=self.folder)
         key = SigningKey.generate()
-        crypto.save_key(path, key, self.password())
+        self._save_key(path, key)
         return key
+
+    def _save_key(self, path: Path, key: SigningKey) -> None:
+        """Keep a key under the password of those that are here: one mistyped now loses it."""
+        known = self._key_path("validator")
+        if known.exists() and not self._keys:
+            crypto.load_key(known, self.password())
+        crypto.save_key(path, key, self.password())
 
     def import_key(self, name: str, key: SigningKey) -> None:
         """Keep a key that was made elsewhere, encrypted for this home."""
-        crypto.save_key(self._key_path(name), key, self.password())
+        self._save_key(self._key_path(name), key)
         self.remember("account", [(key.address, name, None)])
 
     def public_keys(self) -> dict[str, bytes]:
         """Return the public keys of this home's accounts by name; takes no password."""
         if self.seed is None:
-            assert self.folder is not None
-            files = (self.folder / KEYS).glob("*.json")
-            return {path.stem: crypto.public_key_of(path) for path in files}
+            return {path.stem: crypto.public_key_of(path) for path in self._key_files()}
         known = [(name, address) for address, name in self.names("account").items()]
         keys = [(name, address, SigningKey.derive(self.seed, name)) for name, address in known]
         return {name: key.public_key for name, address, key in keys if key.address == address}
@@ -229,6 +243,10 @@ class Home:
         """Return the key that belongs to a public key, if it is here."""
         names = {public: name for name, public in self.public_keys().items()}
         return self.key(names[public_key]) if public_key in names else None
+
+    def _key_files(self) -> Iterator[Path]:
+        assert self.folder is not None
+        return (self.folder / KEYS).glob("*.json")
 
     def _key_path(self, name: str) -> Path:
         assert self.folder is not None

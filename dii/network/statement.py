@@ -354,7 +354,7 @@ def _set_aside(
     columns = ["gateway", "reason", "records", "first"]
     if network.feed is None:
         return pd.DataFrame(columns=columns)
-    rejects = network.feed.rejects()
+    rejects = network.feed.telemetry.rejected
     rejects = rejects.filter(pc.is_in(rejects["gateway"], ids)).to_pandas()
     rejects = rejects[rejects["time"].isna() | rejects["time"].between(first, last - 1)]
     rejects["first"] = rejects["file"] + ", line " + rejects["line"].astype(str)
