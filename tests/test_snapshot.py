@@ -382,14 +382,13 @@ def offered(home: Path) -> tuple[Block, Block, bytes, list[bytes]]:
 def test_whoever_joins_with_a_snapshot_goes_on_like_all_others(original, chain, tmp_path):
     last, following, manifest, chunks = offered(original)
     trusted = following.header.hash
-    join(GENESIS, tmp_path, trusted, following.header, last, manifest, chunks)
+    join(GENESIS, tmp_path, trusted, last, following, manifest, chunks)
     base = last.header.height
     for _ in range(2):
         with closing(Node(GENESIS, tmp_path)) as node:
-            assert (node.height, node.header, node.store.base) == (base, last.header, base)
-            assert node.state.pairs() == chain.pairs[base]
+            assert (node.height, node.header, node.store.base) == (base + 1, following.header, base)
+            assert node.state.pairs() == chain.pairs[base + 1]
     with closing(Node(GENESIS, tmp_path)) as node:
-        node.execute(following)
         while node.height <= BLOCKS:
             produce(node)
         assert list(node.store.blocks(base + 1)) == chain.rows[base + 1 :]
@@ -408,33 +407,38 @@ def test_whoever_joins_with_a_snapshot_goes_on_like_all_others(original, chain, 
 def test_joining_trusts_nothing_but_the_hash_of_a_header(original, tmp_path):
     last, following, manifest, chunks = offered(original)
     header, trusted = following.header, following.header.hash
+    less = replace(last, transactions=last.transactions[1:])
+    fewer = replace(following, transactions=following.transactions[1:])
     forged = codec.dumps(replace(codec.loads(Manifest, manifest), root=bytes(32)))
     pairs = [pair for one in chunks for pair in decode_diff(one)]
     more = encode_diff((*pairs, (b"\xff", b"gold")))
     lie = Manifest(last.header.height, header.app_hash, len(pairs) + 1, len(more), ())
     lie = replace(lie, chunks=(crypto.sha256(more),))
     wrong = {
-        "another header": (trusted, last.header, last, manifest, chunks),
-        "another hash": (bytes(32), header, last, manifest, chunks),
-        "another block": (trusted, header, following, manifest, chunks),
-        "chunks missing": (trusted, header, last, manifest, chunks[:-1]),
-        "no chunks": (trusted, header, last, manifest, []),
-        "more gold": (trusted, header, last, codec.dumps(lie), [more]),
-        "no manifest": (trusted, header, last, b"", chunks),
+        "another header": (trusted, last, last, manifest, chunks),
+        "another hash": (bytes(32), last, following, manifest, chunks),
+        "another block": (trusted, following, following, manifest, chunks),
+        "fewer transactions": (trusted, less, following, manifest, chunks),
+        "fewer in the next": (trusted, last, fewer, manifest, chunks),
+        "unsigned": (trusted, last, replace(following, commits=()), manifest, chunks),
+        "chunks missing": (trusted, last, following, manifest, chunks[:-1]),
+        "no chunks": (trusted, last, following, manifest, []),
+        "more gold": (trusted, last, following, codec.dumps(lie), [more]),
+        "no manifest": (trusted, last, following, b"", chunks),
     }
     for offer in wrong.values():
         with pytest.raises(SnapshotInvalid):
             join(GENESIS, tmp_path, *offer)
         assert list(tmp_path.iterdir()) == []
     # The root that a manifest names is what its maker says; the header's is what counts.
-    join(GENESIS, tmp_path, trusted, header, last, forged, chunks)
+    join(GENESIS, tmp_path, trusted, last, following, forged, chunks)
     with pytest.raises(SnapshotInvalid, match="has a chain already"):
-        join(GENESIS, tmp_path, trusted, header, last, manifest, chunks)
+        join(GENESIS, tmp_path, trusted, last, following, manifest, chunks)
 
 
 def test_a_chain_that_began_with_a_snapshot_and_lost_it_says_so(original, tmp_path):
     last, following, manifest, chunks = offered(original)
-    join(GENESIS, tmp_path, following.header.hash, following.header, last, manifest, chunks)
+    join(GENESIS, tmp_path, following.header.hash, last, following, manifest, chunks)
     damage(tmp_path, "UPDATE chunks SET chunk = x'80'")
     with pytest.raises(BlockDamaged, match="snapshot of another node"):
         Node(GENESIS, tmp_path)

@@ -235,8 +235,8 @@ def join(
     genesis: Genesis,
     home: Path,
     header_hash: bytes,
-    header: Header,
     last: Block,
+    following: Block,
     manifest: bytes,
     chunks: Iterable[bytes],
 ) -> None:
@@ -250,8 +250,8 @@ def join(
         The network's, and a folder without a chain.
     header_hash
         The only thing to trust: the hash of the header after the snapshot's height.
-    header, last
-        That header, and the block before it.
+    last, following
+        The block at the snapshot's height, and the next, whose header that is; it is executed.
     manifest, chunks
         As another node's store has them.
 
@@ -261,22 +261,34 @@ def join(
         Anything of it does not follow from the trusted hash, or the home has a chain. Nothing was
         written.
     """
-    assembly = Assembly(manifest)
+    assembly, header = Assembly(manifest), following.header
     height = assembly.manifest.height
+
+    def invalid(message: object) -> SnapshotInvalid:
+        return SnapshotInvalid(height=height, message=message)
+
     if header.hash != header_hash or header.chain != genesis.hash or header.height != height + 1:
-        raise SnapshotInvalid(height=height, message="the header is not the trusted one after it")
-    if last.header.hash != header.previous:
-        raise SnapshotInvalid(height=height, message="its block is not the one before the header")
+        raise invalid("the header is not the trusted one after it")
+    if (
+        last.header.hash != header.previous
+        or blocks.transactions_root(last.transactions) != last.header.transactions
+    ):
+        raise invalid("its block is not the one before the header")
     pieces = []
     for number, chunk in enumerate(chunks):
         assembly.add(chunk)
         pieces.append(Piece(height, number, chunk))
-    assembly.state(header.app_hash)
+    app = Application(genesis, height, assembly.state(header.app_hash))
+    for fault in faults(genesis, app.state, last.header, following):
+        raise invalid(f"the block after it is not sound: {fault}")
+    _execute(app, following)
+    diff = encode_diff(app.commit())
     pieces[-1] = pieces[-1]._replace(manifest=manifest)
     with contextlib.closing(Store(home / CHAIN_FILE, genesis.hash)) as store:
         if store.height >= 0:
-            raise SnapshotInvalid(height=height, message=f"{home} has a chain already")
+            raise invalid(f"{home} has a chain already")
         store.append(height, codec.dumps(last), encode_diff(()), header.app_hash, *pieces)
+        store.append(height + 1, codec.dumps(following), diff, app.state.committed_root)
 
 
 def verify(
