@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -12,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dii import crypto
-from dii.contracts import frontend, tree
+from dii.contracts import frontend, gas, host, tree
 from dii.contracts.agreements import AGREEMENTS
 from dii.contracts.faults import Fault, render
 from dii.contracts.tree import Position
 from dii.contracts.unparse import unparse
 from dii.errors import BadSource
+from dii.telemetry.schema import METRICS
+from tests.require import ROOT
 
 ADDRESS = crypto.format_address(bytes(range(20)))
 
@@ -443,3 +446,48 @@ def test_an_address_is_its_twenty_bytes() -> None:
     assert isinstance(statement, tree.Assign)
     assert statement.value == tree.AddressOf(bytes(range(20)))
     assert ADDRESS in unparse(contract)
+
+
+# --- the page --------------------------------------------------------------------------------
+
+PAGE = (ROOT / "docs" / "language.md").read_text()
+
+
+def rows(head: str) -> list[list[str]]:
+    """Return the cells of each table whose first cell this is, and whatever stands next to it."""
+    tables = re.findall(rf"^\| {head} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    assert tables
+    lines = "".join(tables).splitlines()
+    return [[cell.strip("` ") for cell in line[1:-1].split(" | ")] for line in lines]
+
+
+def test_the_contracts_on_the_page_are_contracts() -> None:
+    found = re.findall(r"^```dii\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert found
+    for source in found:
+        assert unparse(frontend.check(source).contract) == source
+
+
+def test_the_page_names_everything_that_is_not_in_the_language() -> None:
+    assert [tuple(row) for row in rows("not in the language")] == list(
+        dict.fromkeys(frontend.REFUSED.values())
+    )
+
+
+def test_the_page_has_the_schedule_of_gas() -> None:
+    schedule = {name: value for name, value in vars(gas).items() if name.isupper()}
+    assert f"version {schedule.pop('VERSION')} of" in " ".join(PAGE.split())
+    shown = {
+        name: int(amount.replace(",", "")) for name, amount, *_ in rows("name") if name in schedule
+    }
+    assert shown == schedule
+
+
+def test_the_page_names_what_the_host_has_with_its_limits() -> None:
+    names = {*host.FUNCTIONS, *host.VARIABLES, "emit", *METRICS, *frontend.MARKS, "reported"}
+    words = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`\n]+`", PAGE))))
+    assert not names - words
+    for fields in host.RECORDS.values():
+        assert fields <= words
+    for limit in (tree.MAX_NODES, frontend.MAX_SOURCE, tree.MAX_DEPTH, tree.MAX_BYTES >> 10):
+        assert f" {limit:,} " in " ".join(PAGE.split())

@@ -41,7 +41,7 @@ SYMBOLS: Final = {
 
 _NOTHING: Final[t.Statement] = t.Pass()
 _FALSE: Final[t.Expression] = t.Bool(value=False)
-_REFUSED: Final = {
+REFUSED: Final = {
     kind: (what, instead)
     for kinds, what, instead in (
         ("While", "while", "for i in range(n), with break"),
@@ -172,7 +172,7 @@ class _Reader:
         return Position(line, column, end_line, end_column)
 
     def refuse(self, node: ast.AST, kind: str) -> None:
-        what, instead = _REFUSED.get(kind, (f"Python's {kind}", ""))
+        what, instead = REFUSED.get(kind, (f"Python's {kind}", ""))
         self.fault(node, f"{what}: not in the language", instead)
 
     def inside(self, node: ast.AST) -> None:
@@ -222,7 +222,7 @@ class _Reader:
                     self.fault(node.value, "a state variable has no value here", hint)
             elif isinstance(node, ast.FunctionDef):
                 functions.append(self.function(node))
-            elif type(node).__name__ in _REFUSED:
+            elif type(node).__name__ in REFUSED:
                 self.statement(node)
             else:
                 hint = "name: type for a state variable, or a function that does it"
