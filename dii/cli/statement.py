@@ -76,6 +76,7 @@ def page(found: Statement) -> str:
         if amount or "balance" in name
     )
     laboratory = "A laboratory network: its keys follow from a seed, and its money is play money."
+    differs = "Earned is told of the month's epochs, credited of its days: an epoch is paid when it has ended."
     findings = "".join(f"<li>{_escape(text)}</li>" for text in found.findings)
     body = [
         f"<header><div><h1>{_escape(found.operator)}</h1>",
@@ -84,9 +85,10 @@ def page(found: Statement) -> str:
         f"{_escape(found.currency.symbol)}</div></header>",
         f"<p class=notice>{laboratory}</p>" if found.laboratory else "",
         f"<dl>{shown}</dl>",
+        f"<p class=soft>{differs}</p>" if found.earned != found.credited else "",
         _chart(found, money),
-        _gateways(found, money),
         f"<h2>What stood between this and more</h2><ul>{findings}</ul>" if findings else "",
+        _gateways(found, money),
         _rejected(found.rejected),
         _movements(found, money),
         _epochs(found, money),
