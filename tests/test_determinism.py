@@ -12,10 +12,10 @@ import pytest
 from tests.require import ROOT
 
 GOLDEN = {
-    "height": 202,
-    "header": "ca0baf7c2814981e017a64c656b10fc11b8e2edff33b4ad169c49a4ec3e7eda2",
-    "app_hash": "ead082c8728e3d88708fa7ffd20ad18fd45ea6243b00fea2e364651ffa54de66",
-    "index": "8a1a9d6b149cfa7f1df793ca3a2573f31bbb7cdd5021c012c57cf451f214c205",
+    "height": 192,
+    "header": "ccdf78fe52f4b136369dbd13ac329414e8b40c108566663dff9e754019f687bd",
+    "app_hash": "d73791532736708700101d03de2e8c93fcd12ff4b36954f5984876e4a4b5619b",
+    "index": "a4b0bd2e0807c9eeff55534cd1095ea3adf757db28f4e9e4dde514d90474ccc4",
     "transactions": 685,
     "succeeded": 555,
     "receipts": 1264,

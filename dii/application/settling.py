@@ -14,8 +14,8 @@ and recomputing costs less than storing. What a stream may pay is minted into th
 the dust. So money is conserved after every block, however an epoch falls into blocks.
 
 Epochs of a scope settle in order and wait for their reports; scopes do not wait for each other.
-A block does ``settle_rows`` rows of work, divided equally among the scopes that have some to do;
-where it does not suffice for all, the next block goes on with the next scope. Pages are not
+A block does ``settle_rows`` rows of work. Where one scope has as much to do or more, the next block
+goes on with the next scope, so that none waits for longer than a block of each other. Pages are not
 divided, so a block may do a page (of each reporter, in *medians*) more than that.
 
 Who reports what, and by which streams it is paid, is as it was when the epoch's settling began:
@@ -102,15 +102,14 @@ def settle(state: State, chain: Chain, height: int, now: int, emit: Emit) -> Non
     ]
     busy = [step for step in steps if step.ready()]
     budget = chain.settle_rows
-    while busy and budget > 0:
-        step = busy.pop(0)
-        part = max(1, budget // (len(busy) + 1))
-        cost = step.run(part)
-        budget -= cost
-        if cost >= part and step.ready():
-            busy.append(step)
-    if len(names) > 1 and busy:
-        state.put(TURNS, Turn(busy[0].name))
+    for step, following in zip(busy, [*busy[1:], *busy[:1]]):
+        budget -= step.run(budget)
+        if budget <= 0:
+            if len(names) > 1:
+                state.put(TURNS, Turn(following.name))
+            break
+    for step in busy:  # an epoch begins to settle as soon as it can, however much there is to do
+        step.ready()
 
 
 @dataclass(slots=True)
