@@ -688,6 +688,13 @@ def test_lost_is_what_counters_leave_out_however_many_epochs_between(
     assert (sum(each) if None not in each else None) == (None if lost is None else 2 * lost)
 
 
+def test_a_device_that_leaps_as_far_as_it_may_all_day_stops_no_report() -> None:
+    leaps = USAGE["lost"].maximum // (MAX_GAP - 1) + 2
+    rows = [x(A, n * SECOND, n * MAX_GAP) for n in range(leaps)]
+    ((_, usage, _),) = epochs(rows)
+    assert usage["x", UNATTRIBUTED]["lost"] == USAGE["lost"].maximum
+
+
 def test_a_device_that_was_silent_for_more_than_a_week_begins_anew() -> None:
     for pause, lost in ((7 * DAY, 4), (7 * DAY + 1, 0)):
         for day in (0, 1):

@@ -31,6 +31,7 @@ as a whole, each frame once: who pays several operators divides by it. Only ther
 *lost*, the counters missing between one frame of a device and its next, however many epochs apart;
 frames that nobody heard are nobody's. A counter that does not rise, or leaps by more than
 ``MAX_GAP``, began anew, and so does a device after 7 days of silence: of these nothing is known.
+Devices can count what they like, so no more is lost than a report can carry.
 
 **Signs of life** go by the time of each reception and status. The epoch's slots of 5 minutes begin
 with the epoch; a last, shorter one counts as one. A slot is *connected* when a reception lies in
@@ -694,7 +695,9 @@ ORDER BY g.gateway""",
     "usage": f"""
 SELECT u.application, COALESCE(g.operator, '{UNATTRIBUTED}') AS operator, u.delivered,
        CASE WHEN u.delivered > 0 THEN u.uplink_units ELSE 0 END AS uplink_units, u.downlinks,
-       CASE WHEN u.owner = 0 AND u.delivered = 0 THEN 0 ELSE u.lost END AS lost
+       CASE WHEN u.owner = 0 AND u.delivered = 0 THEN 0
+            WHEN u.lost > {USAGE["lost"].maximum} THEN {USAGE["lost"].maximum}
+            ELSE u.lost END AS lost
 FROM (SELECT application, owner, {_USES}
       FROM used
       GROUP BY application, owner) u
