@@ -576,7 +576,7 @@ class SharedOwnership(Town):
 
 def case(town: type[Town]) -> type:
     found: type = town.TestCase
-    found.settings = settings(max_examples=100, stateful_step_count=30)
+    found.settings = settings(stateful_step_count=30)
     return found
 
 

@@ -226,6 +226,12 @@ def test_no_expression_is_too_much_for_the_reader(expression: str) -> None:
     assert faults_of(function(f"a = {expression}"))
 
 
+def test_no_type_is_too_much_for_the_reader() -> None:
+    for kind in ("a" + ".b" * 900, "map[int, " * 150 + "int" + "]" * 150, "list[" * 99 + "]" * 99):
+        assert faults_of(f"a: {kind}")
+        assert faults_of(f"def f(a: {kind}) -> {kind}:\n    pass")
+
+
 def test_no_text_is_too_much_for_the_reader() -> None:
     for text in ("\0", "\ud800", "é" * 200_000, "def f(", "'''", "\\", "\t\n \t x", "a: int\r= 5",
                  "if 1:\n" + " pass\n" * 5_000, "x = 1\f", "\n".join(" " * n + "if a:" for n in range(120))):  # fmt: skip

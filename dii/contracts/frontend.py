@@ -284,7 +284,7 @@ class _Reader:
             parameters.append(t.Parameter(self.name(one, one.arg), kind, at=self.at(one)))
         for generic in getattr(node, "type_params", ()):
             self.fault(generic, "generic functions", "a function for each type")
-        none = node.returns is None or ast.unparse(node.returns) == "None"
+        none = isinstance(node.returns, ast.Constant) and node.returns.value is None
         returns = self.type(node.returns) if node.returns and not none else None
         at, before, (doc, body) = self.at(node), len(self.faults), self.doc(node.body)
         self.level += 1
