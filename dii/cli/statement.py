@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import html
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -60,7 +60,11 @@ def page(found: Statement) -> str:
     """Return a statement as one HTML page that needs nothing beside itself."""
     import pandas as pd  # noqa: PLC0415
 
-    money, moved = _money(found.currency.decimals), found.movements["amount"]
+    money, moved, receipts = (
+        _money(found.currency.decimals),
+        found.movements["amount"],
+        found.receipts,
+    )
     month = f"{pd.Timestamp(found.month):%B %Y}"
     figures = {
         "opening balance": found.opening,
@@ -76,8 +80,13 @@ def page(found: Statement) -> str:
         if amount or "balance" in name
     )
     laboratory = "A laboratory network: its keys follow from a seed, and its money is play money."
-    differs = "Earned is told of the month's epochs, credited of its days: an epoch is paid when it has ended."
+    differs = (
+        "Earned is told of the month's epochs, credited of its days: an epoch is paid when it has"
+        " ended."
+    )
     findings = "".join(f"<li>{_escape(text)}</li>" for text in found.findings)
+    noted = receipts["gateway"] + "\n" + receipts["note"]
+    columns = ["epoch", "gateway", *_metrics(found), "contribution", "amount"]
     body = [
         f"<header><div><h1>{_escape(found.operator)}</h1>",
         f"<p class=soft>Statement of {month} · {_escape(found.chain)}</p></div>",
@@ -88,11 +97,11 @@ def page(found: Statement) -> str:
         f"<p class=soft>{differs}</p>" if found.earned != found.credited else "",
         _chart(found, money),
         f"<h2>What stood between this and more</h2><ul>{findings}</ul>" if findings else "",
-        _gateways(found, money),
-        _rejected(found.rejected),
-        _movements(found, money),
-        _epochs(found, money),
-        _receipts(found, money),
+        _table(found, "By gateway", _gateways(found)),
+        _table(found, "Records set aside", found.rejected, "What telemetry could not use."),
+        _table(found, "Money in and out", found.movements),
+        _table(found, "How each epoch was shared", *_epochs(receipts)),
+        _table(found, "Every receipt", receipts.assign(gateway=noted)[columns]),
         _proof(found),
     ]
     style = Path(__file__).with_suffix(".css").read_text()
@@ -104,114 +113,63 @@ def page(found: Statement) -> str:
     )
 
 
+def _metrics(found: Statement) -> list[str]:
+    """Return the metrics to show: what people look for, and what is not the contribution itself."""
+    looked_at = found.metrics if found.metrics != ("shapley_uplinks",) else ()
+    return [name for name in dict.fromkeys((*SHOWN, *looked_at)) if name in found.receipts]
+
+
+def _gateways(found: Statement) -> pd.DataFrame:
+    rows = found.receipts.assign(paid=found.receipts["amount"] > 0)
+    sums = rows.groupby("gateway").agg(
+        receipts=("epoch", "size"),
+        paid=("paid", "sum"),
+        contribution=("contribution", "sum"),
+        amount=("amount", "sum"),
+    )
+    once = rows.drop_duplicates(["epoch", "gateway"]).groupby("gateway")
+    for at, name in enumerate(_metrics(found), 2):
+        sums.insert(at, name, once[name].mean() if name.endswith("_ppm") else once[name].sum())
+    return sums.sort_values("amount", ascending=False).reset_index()
+
+
+def _epochs(receipts: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return how the pools were shared, and by which rules."""
+    table = receipts.groupby(["epoch", "start", "stream"], as_index=False).agg(
+        pool=("pool", "first"),
+        contribution=("contribution", "sum"),
+        of_all=("total_contribution", "first"),
+        amount=("amount", "sum"),
+    )
+    rules = receipts[["stream", "rule", "policy"]].drop_duplicates().itertuples(index=False)
+    return table, "; ".join(f"stream {one.stream}: {one.rule}, {one.policy}" for one in rules)
+
+
 def _chart(found: Statement, money: Callable[[int], str]) -> str:
     """Draw what each day earned."""
     import pandas as pd  # noqa: PLC0415
 
     days = pd.Timestamp(found.month).days_in_month
     earned = found.receipts.groupby(found.receipts["start"].dt.day)["amount"].sum()
-    most, slot = max(earned.max(), 1) if len(earned) else 1, 930 / days
+    if not len(earned):
+        return ""
+    most, slot = int(earned.max()), 930 / days
     bars = []
     for day in range(1, days + 1):
         amount = int(earned.get(day, 0))
-        height = max(120 * amount / most, 2)
+        height = max(120 * amount / max(most, 1), 2)
         bars.append(
             f'<rect x="{(day - 1) * slot:.1f}" y="{130 - height:.1f}" width="{slot * 0.72:.1f}"'
             f' height="{height:.1f}" rx="2"{"" if amount else " class=none"} />'
         )
         if day % 7 == 1:
             bars.append(f'<text x="{(day - 0.64) * slot:.1f}" y="148">{day}</text>')
-    title = (
-        f"<h2>Earned a day</h2><p class=soft>at most {money(int(most))}</p>" if len(earned) else ""
-    )
-    return f'{title}<svg viewBox="0 0 930 152" role="img">{"".join(bars)}</svg>' if title else ""
-
-
-def _gateways(found: Statement, money: Callable[[int], str]) -> str:
-    groups = found.receipts.groupby("gateway", sort=False)
-    table = groups[["contribution", "amount"]].sum().sort_values("amount", ascending=False)
-    once = found.receipts.drop_duplicates(["epoch", "gateway"]).groupby("gateway")
-    paid = found.receipts[found.receipts["amount"] > 0].groupby("gateway")["epoch"].nunique()
-    metrics = {
-        f">{_header(name)}": [
-            _metric(name)(one)
-            for one in (once[name].mean() if name.endswith("_ppm") else once[name].sum())[
-                table.index
-            ]
-        ]
-        for name in _shown(found)
-    }
-    columns = {
-        "gateway": map(_escape, table.index),
-        ">epochs": map(str, once.size()[table.index]),
-        ">paid": map(str, paid.reindex(table.index, fill_value=0)),
-        **metrics,
-        ">contribution": map("{:,.2f}".format, table["contribution"]),
-        f">earned {_escape(found.currency.symbol)}": map(money, table["amount"]),
-    }
-    return _section("By gateway", "", columns)
-
-
-def _rejected(rejected: pd.DataFrame) -> str:
-    columns = {
-        "gateway": map(_escape, rejected["gateway"]),
-        "reason": (_escape(one.replace("_", " ")) for one in rejected["reason"]),
-        ">records": map("{:,}".format, rejected["records"]),
-        "the first": map(_escape, rejected["first"]),
-    }
-    about = "What telemetry said of these gateways and could not be used."
-    return _section("Records set aside", about, columns)
-
-
-def _movements(found: Statement, money: Callable[[int], str]) -> str:
-    moved = found.movements
-    columns = {
-        "time (UTC)": map("{:%Y-%m-%d %H:%M}".format, moved["time"]),
-        "what": map(_escape, moved["kind"]),
-        "with": map(_escape, moved["counterparty"]),
-        f">{_escape(found.currency.symbol)}": map(money, moved["amount"]),
-    }
-    return _section("Money in and out", "", columns)
-
-
-def _epochs(found: Statement, money: Callable[[int], str]) -> str:
-    keys = ["epoch", "stream", "rule", "policy"]
-    groups = found.receipts.groupby(keys, sort=False)
-    table = groups[["start", "pool", "total_contribution"]].first()
-    sums = groups[["contribution", "amount"]].sum()
-    rules = found.receipts.drop_duplicates(keys[1:])[keys[1:]].itertuples(index=False)
-    about = "; ".join(f"stream {_escape(s)}: {_escape(rule)}, {_escape(p)}" for s, rule, p in rules)
-    columns = {
-        "epoch": (str(key[0]) for key in table.index),
-        "began": map("{:%Y-%m-%d}".format, table["start"]),
-        "stream": (_escape(key[1]) for key in table.index),
-        ">pool": map(money, table["pool"]),
-        ">contribution": map("{:,.2f}".format, sums["contribution"]),
-        ">of all": map("{:,.2f}".format, table["total_contribution"]),
-        f">earned {_escape(found.currency.symbol)}": map(money, sums["amount"]),
-    }
-    return _section("How each epoch was shared", about, columns)
-
-
-def _receipts(found: Statement, money: Callable[[int], str]) -> str:
-    rows = found.receipts
-    metrics = {f">{_header(name)}": map(_metric(name), rows[name]) for name in _shown(found)}
-    columns = {
-        "epoch": map(str, rows["epoch"]),
-        "gateway": (
-            _escape(name) + (note and f"<p class=soft>{_escape(note)}</p>")
-            for name, note in zip(rows["gateway"], rows["note"])
-        ),
-        **metrics,
-        ">contribution": map("{:,.2f}".format, rows["contribution"]),
-        f">earned {_escape(found.currency.symbol)}": map(money, rows["amount"]),
-    }
-    return _section("Every receipt", "What was reported of each gateway, and its part.", columns)
+    title = f"<h2>Earned a day</h2><p class=soft>at most {money(most)}</p>"
+    return f'{title}<svg viewBox="0 0 930 152" role="img">{"".join(bars)}</svg>'
 
 
 def _proof(found: Statement) -> str:
-    header = found.header.hash.hex()
-    lines = [["dii", "proof", "check", "receipt.proof", "--header", header]]
+    lines = [["dii", "proof", "check", "receipt.proof", "--header", found.header.hash.hex()]]
     for row in found.receipts.head(1).itertuples():
         make = ["dii", "proof", "make", "receipt", row.gateway, "--epoch", str(row.epoch)]
         lines.insert(0, [*make, "-o", "receipt.proof"])
@@ -224,35 +182,29 @@ def _proof(found: Statement) -> str:
     )
 
 
-# --- cells ---------------------------------------------------------------------------------------
-
-
-def _section(title: str, about: str, columns: Mapping[str, Iterable[str]]) -> str:
-    """Return a table of cells in HTML by header; those of numbers begin with ``>``."""
-    classes = [" class=n" if name.startswith(">") else f' class="{name}"' for name in columns]
-    head = "".join(f"<th{one}>{name.lstrip('>')}" for one, name in zip(classes, columns))
-    rows = [
-        "<tr>" + "".join(f"<td{one}>{cell}" for one, cell in zip(classes, row))
-        for row in zip(*columns.values())
-    ]
-    caption = f"<caption>{about}</caption>" if about else ""
-    body = f"{caption}<thead><tr>{head}</thead><tbody>{''.join(rows)}</tbody>"
+def _table(found: Statement, title: str, frame: pd.DataFrame, about: str = "") -> str:
+    """Return a table; how a column is written follows from its name."""
+    amount = _money(found.currency.decimals)
+    known = dict.fromkeys(("amount", "pool"), amount)
+    known |= dict.fromkeys(("contribution", "of_all"), "{:,.2f}".format)
+    known |= dict.fromkeys(("start", "time"), "{:%Y-%m-%d %H:%M}".format)
+    head, columns = [], []
+    for name in frame:
+        number = frame[name].dtype.kind in "iuf" and name != "epoch"
+        write = known.get(name) or screen.WRITERS.get(name, "{:,.0f}".format if number else _text)
+        words = f"{name} {found.currency.symbol}" if name == "amount" else name
+        kind = "n" if number else "gateway" if name == "gateway" else "t"
+        head.append(f"<th class={kind}>{_escape(words.removesuffix('_ppm').replace('_', ' '))}")
+        columns.append(
+            [
+                f"<td class={kind}>{'unknown' if screen.plain(one) is None else write(one)}"
+                for one in frame[name]
+            ]
+        )
+    rows = "".join(f"<tr>{''.join(row)}" for row in zip(*columns))
+    caption = f"<caption>{_escape(about)}</caption>" if about else ""
+    body = f"{caption}<thead><tr>{''.join(head)}</thead><tbody>{rows}</tbody>"
     return f"<h2>{title}</h2><table>{body}</table>" if rows else ""
-
-
-def _shown(found: Statement) -> list[str]:
-    """Return the metrics to show: what people look for, and what is not the contribution itself."""
-    looked_at = found.metrics if found.metrics != ("shapley_uplinks",) else ()
-    return [name for name in dict.fromkeys((*SHOWN, *looked_at)) if name in found.receipts]
-
-
-def _header(name: str) -> str:
-    return name.removesuffix("_ppm").replace("_", " ")
-
-
-def _metric(name: str) -> Callable[[Any], str]:
-    write = screen.WRITERS.get(name, "{:,.0f}".format)
-    return lambda value: "unknown" if screen.plain(value) is None else write(value)
 
 
 def _money(decimals: int) -> Callable[[int], str]:
@@ -266,6 +218,12 @@ def _money(decimals: int) -> Callable[[int], str]:
         return f"{text[:cut]}<small>{text[cut:]}</small>" if cut < len(text) else text
 
     return write
+
+
+def _text(value: object) -> str:
+    """Return a text, of several lines the later ones in grey."""
+    first, *more = str(value).split("\n")
+    return _escape(first) + "".join(f"<p class=soft>{_escape(line)}</p>" for line in more if line)
 
 
 def _escape(text: str) -> str:
