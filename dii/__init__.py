@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from dii import minting
+    from dii.application import actions
     from dii.contracts import agreements
     from dii.network import Network, Traffic
     from dii.telemetry.load import Telemetry, load
 
-__all__ = ["Network", "Telemetry", "Traffic", "agreements", "load", "minting"]
+__all__ = ["Network", "Telemetry", "Traffic", "actions", "agreements", "load", "minting"]
 __version__ = "0.1.0"
 
 _HOMES: Final = {
@@ -29,7 +30,11 @@ _HOMES: Final = {
     "load": "dii.telemetry.load",
 }
 
-_MODULES: Final = {"agreements": "dii.contracts.agreements", "minting": "dii.minting"}
+_MODULES: Final = {
+    "actions": "dii.application.actions",
+    "agreements": "dii.contracts.agreements",
+    "minting": "dii.minting",
+}
 
 
 def __getattr__(name: str) -> object:

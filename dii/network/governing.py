@@ -81,7 +81,7 @@ def propose(network: Network, action: Action, *, by: str = VALIDATOR) -> int:
     Parameters
     ----------
     action
-        One of :mod:`dii.application.actions`, or from :meth:`stream_change`.
+        One of ``dii.actions``, or from :meth:`stream_change`.
     by
         The validator who proposes it.
 
