@@ -214,6 +214,21 @@ class HomeMissing(NetworkError):
     template = "{folder} holds no network; make one with: dii init --home {folder}"
 
 
+class HomeJoined(NetworkError):
+    """Something that takes keys, telemetry or earlier blocks, where none are."""
+
+    template = (
+        "{folder} began with a snapshot of height {base}: it has neither keys nor telemetry nor"
+        " what was before, so {what}; ask a home that has the whole chain"
+    )
+
+
+class NothingToExport(NetworkError):
+    """A chain without a header after a state that it has."""
+
+    template = "a chain of height {height} has no state to hand on yet; add a block, and try again"
+
+
 class HomeBroken(NetworkError):
     """A file of a home that cannot be read or written."""
 

@@ -34,8 +34,8 @@ DATA = ROOT / "data"
 SAMPLE = [DATA / name for name in demo.FILES]
 VERBS = [
     "init", "load", "run", "status", "list", "show", "receipt", "proof", "verify", "rebuild",
-    "transfer", "burn", "assign", "claim", "propose", "vote", "contract", "statement", "keys", "lab",
-    "synth",
+    "snapshot", "transfer", "burn", "assign", "claim", "propose", "vote", "contract", "statement",
+    "keys", "lab", "synth",
 ]  # fmt: skip
 HOMELESS = {("proof", "check"), ("synth",), ("contract", "check"), ("contract", "agreements")}
 

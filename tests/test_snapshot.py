@@ -425,13 +425,13 @@ def test_joining_trusts_nothing_but_the_hash_of_a_header(original, tmp_path):
         "no chunks": (trusted, last, following, manifest, []),
         "more gold": (trusted, last, following, codec.dumps(lie), [more]),
         "no manifest": (trusted, last, following, b"", chunks),
+        "another root": (trusted, last, following, forged, chunks),
     }
     for offer in wrong.values():
         with pytest.raises(SnapshotInvalid):
             join(GENESIS, tmp_path, *offer)
         assert list(tmp_path.iterdir()) == []
-    # The root that a manifest names is what its maker says; the header's is what counts.
-    join(GENESIS, tmp_path, trusted, last, following, forged, chunks)
+    join(GENESIS, tmp_path, trusted, last, following, manifest, chunks)
     with pytest.raises(SnapshotInvalid, match="has a chain already"):
         join(GENESIS, tmp_path, trusted, last, following, manifest, chunks)
 

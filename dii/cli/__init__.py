@@ -3,9 +3,9 @@
 Each verb is a thin function over :class:`dii.Network`, so whatever can be done here can be done in
 a notebook, and gives the same. Verbs stand in modules by theme: ``build`` makes networks and lets
 them run, ``look`` shows them, ``check`` explains and proves, ``send`` signs, ``contract`` is for
-agreements, ``govern`` for votes, ``keys`` keeps keys, ``lab`` compares rules, ``synth`` generates
-networks; ``options`` says how verbs end, ``screen`` what they print, ``demo`` tells the whole story
-once.
+agreements, ``govern`` for votes, ``snapshot`` lets others join, ``keys`` keeps keys, ``lab``
+compares rules, ``synth`` generates networks; ``options`` says how verbs end, ``screen`` what they
+print, ``demo`` tells the whole story once.
 
 Only what every call needs is imported before the verb runs; engines and tables load within it, so
 that help is there at once. Typer's rich help was rejected for the same reason, and its rich
@@ -25,6 +25,7 @@ from dii.cli.contract import contract
 from dii.cli.keys import keys
 from dii.cli.lab import lab
 from dii.cli.options import Verbs
+from dii.cli.snapshot import snapshot
 from dii.cli.statement import statement
 from dii.cli.synth import synth
 
@@ -66,6 +67,7 @@ app.add_typer(check.proof, name="proof")
 app.command("statement")(statement)
 app.command("verify")(check.verify)
 app.command("rebuild")(check.rebuild)
+app.add_typer(snapshot, name="snapshot")
 app.command("transfer")(send.transfer)
 app.command("burn")(send.burn)
 app.command("assign")(send.assign)

@@ -155,12 +155,7 @@ def check(
     """Check a proof against a header hash, and against nothing else; needs no home."""
     from dii.ledger.proof import MAX_BYTES  # noqa: PLC0415
 
-    try:
-        trusted = bytes.fromhex(header)
-    except ValueError:
-        trusted = b""
-    if len(trusted) != 32:
-        raise typer.BadParameter("a header hash is 64 hex digits", param_hint="'--header'")
+    trusted = header_hash(header)
     if str(file) == "-":
         data = sys.stdin.buffer.read(MAX_BYTES + 1)
     else:
@@ -174,6 +169,17 @@ def check(
     screen.say(f"the proof holds under header {header}", "green")
     screen.say("amounts are of the smallest unit", "dim")
     screen.facts(screen.plain(_flat(found | where)))
+
+
+def header_hash(text: str) -> bytes:
+    """Read the option ``--header``."""
+    try:
+        trusted = bytes.fromhex(text)
+    except ValueError:
+        trusted = b""
+    if len(trusted) != 32:
+        raise typer.BadParameter("a header hash is 64 hex digits", param_hint="'--header'")
+    return trusted
 
 
 def proven(data: bytes, trusted: bytes) -> tuple[dict[str, Any], Header]:

@@ -14,7 +14,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -284,6 +284,7 @@ def join(
     _execute(app, following)
     diff = encode_diff(app.commit())
     pieces[-1] = pieces[-1]._replace(manifest=manifest)
+    last = replace(last, commits=())  # of validators who may no longer be those of the state
     with contextlib.closing(Store(home / CHAIN_FILE, genesis.hash)) as store:
         if store.height >= 0:
             raise invalid(f"{home} has a chain already")

@@ -36,6 +36,7 @@ CHUNK: Final = 1 << 20
 MAX_CHUNK: Final = CHUNK + codec.MAX_SIZE
 MAX_CHUNKS: Final = 1 << 12
 MAX_SIZE: Final = MAX_CHUNKS * CHUNK
+MAX_MANIFEST: Final = 64 * MAX_CHUNKS
 ROW: Final = 200
 """Bytes of a diff that take as long as opening one more row."""
 LEAST: Final = 1 << 22
@@ -133,7 +134,7 @@ class Assembly:
 
     def __init__(self, manifest: bytes) -> None:
         try:
-            self.manifest = codec.loads(Manifest, manifest, 64 * MAX_CHUNKS)
+            self.manifest = codec.loads(Manifest, manifest, MAX_MANIFEST)
         except DiiError as error:
             raise SnapshotInvalid(height="?", message=f"no manifest ({error})") from None
         self._state = State()
@@ -185,7 +186,7 @@ class Assembly:
             manifest.size,
         ):
             raise self._invalid(f"{self._pairs} of {manifest.pairs} pairs are there")
-        if root is not None and self._state.committed_root != root:
+        if root is not None and not manifest.root == root == self._state.committed_root:
             raise self._invalid("its state is not the trusted one")
         return self._state
 

@@ -250,8 +250,10 @@ class Network(Opened):
         MetricNotReported
             The stream's rule needs a metric that this data does not give.
         """
-        if self.sealed and any(self._begun(self.settled, name) for name in self._reporters()):
-            self._run_epoch(self.settled)  # it is announced as it was known before
+        if self.sealed:
+            self.signer()  # or nothing is taken in
+            if any(self._begun(self.settled, name) for name in self._reporters()):
+                self._run_epoch(self.settled)  # it is announced as it was known before
         feed = Feed(self._feed.telemetry + data if self._feed else data, traffic)
         if traffic is None and self._feed is not None:
             feed.traffic = self._feed.traffic
@@ -308,6 +310,7 @@ class Network(Opened):
         Network
             Itself.
         """
+        self.signer()
         first = self.settled
         count = max(0, self.last_epoch + 1 - first)
         count = count if epochs is None else min(epochs, count)
@@ -493,11 +496,7 @@ class Network(Opened):
         gas_limit: int | None = None,
     ) -> str:
         """Sign messages, put them into blocks, and settle until nothing is left to do."""
-        solo = self._solo
-        if solo is None:
-            if self._readonly:
-                raise Refused(kind="transaction", message="this network was opened to look only")
-            raise NotSealed
+        solo = self.signer()
         if not any(said.values()) and self.view.header is not None:
             return ""
         waiting: dict[bytes, Message] = {}

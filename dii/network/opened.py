@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from dii.application.records import CHAIN, ISSUANCES, SCOPES, Chain
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
 from dii.consensus.solo import Solo
-from dii.errors import NotSealed, NotYetSettled
+from dii.errors import HomeJoined, NotSealed, NotYetSettled, Refused
 from dii.genesis import Genesis
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
@@ -63,6 +63,8 @@ class Opened:
             self._reader = Reader(chain, folder / INDEX_FILE, genesis.hash)
         else:
             self._node = Node(genesis, folder)
+            if self._node.store.base:
+                return  # it began with a snapshot, and has no keys
             # In a laboratory every key follows from the seed, even if its name was erased.
             laboratory = self.home.seed is not None
             key = self.home.key("validator", create=laboratory)
@@ -117,6 +119,24 @@ class Opened:
         if view is None:
             raise NotSealed
         return view
+
+    def signer(self) -> Solo:
+        """Return what adds blocks.
+
+        Raises
+        ------
+        Refused, NotSealed, HomeJoined
+            Nothing does here, and why.
+        """
+        if self._solo is not None:
+            return self._solo
+        if self._readonly:
+            raise Refused(kind="transaction", message="this network was opened to look only")
+        raise self.lacks("nothing can be added here")
+
+    def lacks(self, what: str) -> HomeJoined:
+        """Return the error that a home which began with a snapshot cannot do something."""
+        return HomeJoined(folder=self.home.folder, base=self.view.store.base, what=what)
 
     @property
     def state(self) -> State:

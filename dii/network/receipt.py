@@ -323,9 +323,17 @@ def no_receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) 
 
 
 def _receipts(network: Opened, epoch: int, stream: str) -> tuple[list[bytes], list[bytes]]:
-    """Return the gateways and leaves of an issuance's receipts, in their order."""
+    """Return the gateways and leaves of an issuance's receipts, in their order.
+
+    Raises
+    ------
+    HomeJoined
+        They were made before the snapshot with which the chain begins here.
+    """
     query = "SELECT gateway, leaf FROM receipts WHERE epoch = ? AND stream = ? ORDER BY position"
     rows = network.view.index.query(query, (epoch, stream))
+    if not rows and network.issued(epoch, stream).count:
+        raise network.lacks(f"the receipts of epoch {epoch} are not here")
     return [gateway for gateway, _ in rows], [leaf for _, leaf in rows]
 
 

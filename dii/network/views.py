@@ -234,6 +234,7 @@ def summary(network: Opened) -> dict[str, str]:
     money = supply(network.state)
     stream, power = network.state.get(STREAMS, STREAM), powers(network.state)
     kind = " (laboratory: keys follow from a seed)" if genesis.laboratory else ""
+    base = network.view.store.base
     lines = {
         "network": f"{genesis.chain_id}{kind}",
         "currency": f"{genesis.currency.name} ({genesis.currency.symbol})",
@@ -245,6 +246,8 @@ def summary(network: Opened) -> dict[str, str]:
         "reporters": _reporters(network),
         "header": header.hash.hex(),
     }
+    if base:
+        lines["begins"] = f"with the snapshot of height {base}: what was before is not here"
     if stream:
         lines["rule"] = describe(stream.rule, RULES, network.currency)
         lines["policy"] = describe(stream.policy, POLICIES, network.currency)

@@ -385,7 +385,7 @@ def _snapshots() -> Target:
         if type(parts) is not tuple or not all(type(part) is bytes for part in parts):
             return
         manifest, *chunks = parts or (b"",)
-        for announced in (manifest, _fitting(chunks)):
+        for announced in (manifest, _fitting(chunks, root)):
             with suppress(DiiError):
                 assert snapshot.assemble(announced, chunks, root).pairs() == pairs
             with suppress(DiiError):
@@ -395,13 +395,13 @@ def _snapshots() -> Target:
     return Target(seeds, "value", read)
 
 
-def _fitting(chunks: Sequence[bytes]) -> bytes:
+def _fitting(chunks: Sequence[bytes], root: bytes) -> bytes:
     count = 0
     for chunk in chunks:
         with suppress(CodecError, ShapeMismatch):
             count += len(decode_diff(chunk))
     hashes = tuple(map(crypto.sha256, chunks))
-    return codec.encode((9, bytes(32), count, sum(map(len, chunks)), hashes))
+    return codec.encode((9, root, count, sum(map(len, chunks)), hashes))
 
 
 # --- contracts ------------------------------------------------------------------------------------

@@ -1,0 +1,148 @@
+"""`dii snapshot`: what is carried in a folder, joined by a header's hash, and lived on without keys."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dii import codec
+from dii.cli import app, demo, look
+from dii.consensus.node import INDEX_FILE
+from dii.errors import DiiError
+from dii.ledger.block import Block
+from tests.require import ROOT
+
+
+def dii(*words: object, code: int = 0) -> str:
+    """Run a command in this process; return what it prints, or the one line that it fails with."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stderr if code else result.stdout
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """A network of the sample with two epochs settled, its state in a folder, and its header."""
+    folder = tmp_path_factory.mktemp("exported")
+    home, bundle = folder / "home", folder / "bundle"
+    dii("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
+    dii("load", *(ROOT / "data" / name for name in demo.FILES), "--home", home)
+    dii("run", "--epochs", 2, "--home", home)
+    told = json.loads(dii("snapshot", "export", "-o", bundle, "--home", home, "--json"))
+    return home, bundle, told["header"]
+
+
+@pytest.fixture(scope="module")
+def joined(exported: tuple[Path, Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    _, bundle, header = exported
+    home = tmp_path_factory.mktemp("joined") / "new" / "home"
+    dii("snapshot", "join", bundle, "--header", header, "--home", home)
+    return home
+
+
+def test_what_export_says_one_can_copy_joins(exported, tmp_path):
+    home, _, header = exported
+    *_, command = dii("snapshot", "export", "-o", tmp_path / "b", "--home", home).splitlines()
+    words = [word.replace("NEW", str(tmp_path / "new")) for word in shlex.split(command)[1:]]
+    assert header in words
+    said = dii(*words)
+    assert "no keys and no telemetry" in said
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_joined_home_says_and_proves_what_the_whole_one_does(exported, joined, tmp_path):
+    home, _, header = exported
+    status, whole = (json.loads(dii("status", "--home", one, "--json")) for one in (joined, home))
+    assert status["header"] == whole["header"] == header
+    assert {**status, "epochs_with_data": 0} == {**whole, "epochs_with_data": 0}
+    assert "what was before is not here" in dii("status", "--home", joined)
+    bob = dii("show", "account", "bob", "--home", home, "--json")
+    address, file = json.loads(bob)["address"], tmp_path / "proof.json"
+    dii("proof", "make", "account", address, "-o", file, "--home", joined)
+    assert json.loads(dii("proof", "check", file, "--header", header, "--json"))["holds"]
+    found = json.loads(dii("verify", "--home", joined, "--json"))
+    assert (found["height"], found["app_hash"]) == (whole["height"], whole["app_hash"])
+    for name in look.Table:
+        dii("list", name, "--home", joined)
+
+    def balances(one: Path) -> dict[str, int]:
+        rows = json.loads(dii("list", "accounts", "--home", one, "--json"))
+        return {row["address"]: row["balance_uttc"] for row in rows}
+
+    assert balances(joined) == balances(home)
+    (joined / INDEX_FILE).unlink()
+    assert "dii rebuild" in dii("status", "--home", joined, code=1)
+    dii("rebuild", "--home", joined)
+    assert len(json.loads(dii("list", "blocks", "--home", joined, "--json"))) == 1
+
+
+def test_a_joined_home_says_what_it_cannot_do(exported, joined, tmp_path):
+    hashed = json.loads(dii("list", "gateways", "--home", exported[0], "--json"))[0]["hash"]
+    bob = json.loads(dii("show", "account", "bob", "--home", exported[0], "--json"))["address"]
+    sample = ROOT / "data" / demo.FILES[1]
+    for words, what in {
+        ("run",): "nothing can be added",
+        ("load", sample): "nothing can be added",
+        ("transfer", bob, "1", "--from", "bob"): "nothing can be added",
+        ("receipt", hashed, "1"): "receipts of epoch 1 are not here",
+        ("proof", "make", "receipt", hashed, "--epoch", "1", "-o", tmp_path / "x"): "not here",
+        ("snapshot", "export", "-o", tmp_path / "y"): "",
+    }.items():
+        said = dii(*words, "--home", joined, code=bool(what))
+        assert what in said
+        assert not what or "began with a snapshot" in said
+        assert not (joined / "telemetry").exists()
+    assert not (tmp_path / "x").exists()
+
+
+def same_but_for_signatures(data: bytes, other: bytes) -> bool:
+    """Tell whether bytes are a block with other signatures, which nobody takes over."""
+    try:
+        block = codec.loads(Block, data)
+    except DiiError:
+        return False
+    return replace(block, commits=()) == replace(codec.loads(Block, other), commits=())
+
+
+def test_a_folder_makes_a_home_of_the_trusted_state_or_none(exported, tmp_path):
+    home, bundle, header = exported
+    new, copy = tmp_path / "new", tmp_path / "copy"
+
+    def offer(hash_: str = header) -> str:
+        words = ["snapshot", "join", copy, "--header", hash_, "--home", new]
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == 1, result.output
+        assert result.stderr.startswith("dii: ")
+        assert list(tmp_path.iterdir()) == [copy]
+        return result.stderr
+
+    shutil.copytree(bundle, copy)
+    assert "not the trusted one" in offer("00" * 32)
+    for path in sorted(copy.iterdir()):
+        whole = path.read_bytes()
+        path.unlink()
+        assert path.name in offer()
+        for at in range(0, len(whole), max(1, len(whole) // 7)):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            if path.name != "last.block" or not same_but_for_signatures(path.read_bytes(), whole):
+                offer()
+        path.write_bytes(whole)
+    assert "exists" in dii("snapshot", "export", "-o", copy, "--home", home, code=1)
+    assert "already holds" in dii(
+        "snapshot", "join", copy, "--header", header, "--home", home, code=1
+    )
+
+
+def test_a_chain_of_one_block_has_nothing_to_hand_on(tmp_path):
+    dii("init", "--home", tmp_path / "home", "--seed", 7, "--start", "2018-04-21T00:00:00Z")
+    said = dii("snapshot", "export", "-o", tmp_path / "b", "--home", tmp_path / "home", code=1)
+    assert "add a block" in said
+    assert not (tmp_path / "b").exists()
