@@ -44,7 +44,11 @@ it is connected and the gateway is not deaf throughout it. (With 141 frames or m
 mean interval is at most 72 minutes, 20 of which are the 24 h. So the look-back holds the slots of
 a gateway's last 141 frames at most, and still is exact.)
 
-**The work** is a plan of plain SELECT statements, each put into a table of its name: joins, groups,
+**Plain frames.** Most frames have at most three receptions. Grouping receptions by what identifies a
+frame tells whose: the least, the greatest, and the sum of the gateways' numbers less both. Only
+other frames are joined with their receptions.
+
+**The work** is a plan of SELECT statements, each put into a table or view of its name: joins, groups,
 windows and casts that every engine reads (``sqlglot`` carries them to Spark). A slice of some hours
 hands the frames it has begun to the next, exactly as an epoch does. Tried and left: windows over
 all receptions (twice the time of grouping and joining), a day in one piece (the same work, several
@@ -89,6 +93,8 @@ SLICE_ROWS: Final = 500_000
 """Receptions worked on at a time, about; no result depends on it."""
 
 _TEXT, _INT = pa.string(), pa.int64()
+_NOBODY: Final = pa.array([], _TEXT)
+_ONE: Final = pa.scalar(1, pa.int32())
 _FRAMES: Final = pa.schema({"name": _TEXT, "number": _INT, "body": _INT, "begun": _INT})
 _HEARD: Final = pa.schema({"gateway": _TEXT, "since": _INT, "until": _INT, "frames": _INT})
 _KNOWN: Final = pa.schema({"gateway": _TEXT})
@@ -106,6 +112,8 @@ _COLUMNS: Final = [
     *("size", "airtime", "delivered", "foreign", "application"),
 ]
 _NAMED: Final = frozenset({"application", "device"})
+_FEW: Final = ("gateway", "kind", "deduplication_id", "application")
+"""Texts that repeat: read as Parquet has them, as numbers into a dictionary."""
 _BATCH: Final = 1 << 17
 """Rows of a batch: the grain of cutting by time and of the engine's parallel reading."""
 
@@ -264,6 +272,7 @@ def metrics(
         *(USAGE_GIVEN[name] for name in USAGE_GIVEN if name in gives),
     ]
     carries = not gives.isdisjoint({"own_uplinks", *USAGE_GIVEN})
+    receptions = _encoded(receptions)
     cut = _cutter(receptions)
     rows, named = _survey(cut(start, end, ["gateway"]))
     if not (rows or _has_status(statuses, start, end) or _has_excluded(rejects, start, end)):
@@ -291,6 +300,7 @@ def metrics(
         counts, sent, lives, own, used = [], [], [], [_OWN.empty_table()], [_USED.empty_table()]
         engine.give(heard_before=heard)
         engine.make("watched", "excluded", "known", "gates")
+        gates = engine.ask("numbers")["gateway"].combine_chunks()
         # Deafness takes 24 h: within a day, only what was heard before it can make deaf.
         for day in range(start, end, DAY):
             night, slots = min(day + DAY, end), []
@@ -298,8 +308,11 @@ def metrics(
                 stop = min(begin + step, night)
                 engine.params |= {"begin": begin, "stop": stop}
                 entries = _entries(cut(begin, stop + WINDOW, _COLUMNS), receptions.schema)
-                engine.give(receptions=entries, begun_before=frames)
-                engine.make("identified", "keys")
+                names = _names(entries, counters) if carries else _NOBODY
+                engine.give(receptions=_numbered(entries, gates, names), begun_before=frames)
+                engine.see("identified")
+                engine.make("keys", "plain")
+                engine.see("singles")
                 engine.give(walked=_walk(engine.ask("repeated")))
                 engine.make("heard", "parts", "frames")
                 counts.append(engine.ask("counts"))
@@ -307,9 +320,7 @@ def metrics(
                 slots.append(engine.ask("slots"))
                 frames = engine.ask("begun")
                 if carries:
-                    names = _names(entries, counters)
                     engine.give(
-                        coded=_coded(entries.select(["entry", "application", "device"]), names),
                         counters_before=_coded(counters, names),
                         consumers=_coded(consumers, names),
                     )
@@ -438,44 +449,110 @@ FROM (SELECT gateway, MAX(listed) AS listed,
       GROUP BY gateway) n
 LEFT JOIN operators o ON n.gateway = o.gateway
 LEFT JOIN players p ON n.gateway = p.gateway""",
+    "numbers": """
+SELECT gateway FROM gates ORDER BY gate""",
     # What identifies a frame apart from its time: the server's id; or device, counter and hash,
     # where the time stands in for what is not known.
     "identified": """
 SELECT r.entry, r.time, r.f_cnt, r.airtime, CASE WHEN r.size < 1 THEN 1 ELSE r.size END AS size,
-       COALESCE(g.gate, -r.entry) AS gate, COALESCE(g.player, -r.entry) AS player,
+       COALESCE(r.gate, -r.entry) AS gate,
        CASE WHEN kind = 'data' AND delivered THEN 1 ELSE 0 END AS delivered,
-       CASE WHEN r."foreign" THEN 1 ELSE 0 END AS stranger,
+       CASE WHEN r."foreign" THEN 1 ELSE 0 END AS stranger, r.app, r.dev,
        COALESCE(deduplication_id, device, '@' || CAST(time AS VARCHAR)) AS name,
        CASE WHEN deduplication_id IS NULL THEN f_cnt END AS number,
        CASE WHEN deduplication_id IS NOT NULL THEN NULL
             WHEN f_cnt IS NULL AND payload_hash IS NULL THEN time
             ELSE payload_hash END AS body
 FROM receptions r
-LEFT JOIN gates g ON r.gateway = g.gateway
 WHERE kind <> 'downlink'""",
     # One frame each, unless it is heard again after the window or was begun before the slice.
-    "keys": """
-SELECT name, number, body, MIN(entry) AS frame, MIN(time) AS begun, MAX(time) AS ended
-FROM (SELECT name, number, body, entry, time FROM identified
-      UNION ALL
-      SELECT name, number, body, CAST(NULL AS INTEGER) AS entry, begun AS time FROM begun_before) a
-GROUP BY name, number, body""",
+    # Of at most three receptions the gateways are the least, the greatest, and the sum less both.
+    "keys": f"""
+SELECT name, number, body, frame, begun, ended, low, high, middle, delivered, stranger, units,
+       data, app, dev, f_cnt,
+       CASE WHEN receptions <= 3 AND ended <= begun + {WINDOW} AND begun >= $begin AND begun < $stop
+            THEN 1 ELSE 0 END AS plain
+FROM (SELECT name, number, body, MIN(entry) AS frame, MIN(time) AS begun, MAX(time) AS ended,
+             COUNT(entry) AS receptions, MIN(gate) AS low, MAX(gate) AS high,
+             CASE WHEN COUNT(entry) = 3
+                  THEN CAST(SUM(gate) - MIN(gate) - MAX(gate) AS INTEGER) END AS middle,
+             MAX(delivered) AS delivered, MAX(stranger) AS stranger,
+             {_units("MAX(airtime)")} AS units,
+             {_floor(f"MAX(size) + {DATA_UNIT - 1}", str(DATA_UNIT))} AS data,
+             MAX(app) AS app, MAX(dev) AS dev, MAX(f_cnt) AS f_cnt
+      FROM (SELECT name, number, body, entry, time, gate, delivered, stranger, airtime, size, app,
+                   dev, f_cnt
+            FROM identified
+            UNION ALL
+            SELECT name, number, body, CAST(NULL AS INTEGER) AS entry, begun AS time,
+                   CAST(NULL AS INTEGER) AS gate, CAST(NULL AS INTEGER) AS delivered,
+                   CAST(NULL AS INTEGER) AS stranger, CAST(NULL AS BIGINT) AS airtime,
+                   CAST(NULL AS BIGINT) AS size, CAST(NULL AS INTEGER) AS app,
+                   CAST(NULL AS INTEGER) AS dev, CAST(NULL AS BIGINT) AS f_cnt
+            FROM begun_before) a
+      GROUP BY name, number, body) k""",
+    # Plain frames: their one to three gateways, which of these are one player's, and whose.
+    "plain": f"""
+SELECT delivered, stranger, units, data, app, low, middle, high, low_middle, low_high, middle_high,
+       low_owner, middle_owner, high_owner, {_floor(str(SHAPLEY_UNIT), "players")} AS part
+FROM (SELECT delivered, stranger, units, data, app, low, middle, high, owner_one AS low_owner,
+             CASE WHEN owner_two <> owner_one THEN owner_two END AS middle_owner,
+             CASE WHEN owner_three <> owner_one AND owner_three <> owner_two
+                  THEN owner_three END AS high_owner,
+             CASE WHEN one = two THEN 1 ELSE 0 END AS low_middle,
+             CASE WHEN one = three THEN 1 ELSE 0 END AS low_high,
+             CASE WHEN two = three THEN 1 ELSE 0 END AS middle_high,
+             1 + CASE WHEN middle IS NULL OR one = two OR two = three THEN 0 ELSE 1 END
+               + CASE WHEN high IS NULL OR one = three THEN 0 ELSE 1 END AS players
+      FROM (SELECT k.delivered, k.stranger, k.units, k.data, k.app, k.low, k.middle, k.high,
+                   COALESCE(a.player, k.low) AS one, COALESCE(b.player, k.middle) AS two,
+                   COALESCE(c.player, k.high) AS three, COALESCE(a.owner, 0) AS owner_one,
+                   COALESCE(b.owner, 0) AS owner_two, COALESCE(c.owner, 0) AS owner_three
+            FROM (SELECT delivered, stranger, units, data, app, low,
+                         CASE WHEN middle > low AND middle < high THEN middle END AS middle,
+                         CASE WHEN high > low THEN high END AS high
+                  FROM keys
+                  WHERE plain = 1) k
+            LEFT JOIN gates a ON k.low = a.gate
+            LEFT JOIN gates b ON k.middle = b.gate
+            LEFT JOIN gates c ON k.high = c.gate) p) q""",
+    # Each gateway of a plain frame; the lowest of a player's has what remains, and each owner one.
+    "singles": f"""
+SELECT low AS gate, low_owner AS owner, delivered, stranger, units, data, app,
+       CASE WHEN high IS NULL THEN 1 ELSE 2 END AS receivers,
+       part - (low_middle + low_high) * {_floor("part", "1 + low_middle + low_high")} AS share
+FROM plain
+UNION ALL
+SELECT high AS gate, high_owner AS owner, delivered, stranger, units, data, app, 2 AS receivers,
+       {_floor("part", "1 + low_high + middle_high")} AS share
+FROM plain
+WHERE high IS NOT NULL
+UNION ALL
+SELECT middle AS gate, middle_owner AS owner, delivered, stranger, units, data, app, 2 AS receivers,
+       CASE WHEN low_middle = 1 THEN {_floor("part", "2 + middle_high")}
+            ELSE part - middle_high * {_floor("part", "1 + middle_high")} END AS share
+FROM plain
+WHERE middle IS NOT NULL""",
     "repeated": f"""
 SELECT k.frame, k.begun, h.time, h.entry
 FROM identified h
 JOIN keys k ON {_SAME}
 WHERE k.ended > k.begun + {WINDOW}
 ORDER BY k.frame, h.time, h.entry""",
-    # Who heard the frames that are begun in the slice. Unknown receivers get numbers below 0.
+    # Who heard the others that are begun in the slice. Unknown receivers get numbers below 0.
     "heard": f"""
-SELECT k.frame, k.begun, h.entry, h.f_cnt, h.gate, h.player, h.delivered, h.stranger, h.airtime, h.size
+SELECT k.frame, k.begun, h.f_cnt, h.gate, COALESCE(g.player, h.gate) AS player, h.delivered,
+       h.stranger, h.airtime, h.size, h.app, h.dev
 FROM identified h
 JOIN keys k ON {_SAME}
-WHERE k.ended <= k.begun + {WINDOW} AND k.begun >= $begin AND k.begun < $stop
+LEFT JOIN gates g ON h.gate = g.gate
+WHERE k.ended <= k.begun + {WINDOW} AND k.begun >= $begin AND k.begun < $stop AND k.plain = 0
 UNION ALL
-SELECT w.frame, w.begun, h.entry, h.f_cnt, h.gate, h.player, h.delivered, h.stranger, h.airtime, h.size
+SELECT w.frame, w.begun, h.f_cnt, h.gate, COALESCE(g.player, h.gate) AS player, h.delivered,
+       h.stranger, h.airtime, h.size, h.app, h.dev
 FROM identified h
 JOIN walked w ON h.entry = w.entry
+LEFT JOIN gates g ON h.gate = g.gate
 WHERE w.begun >= $begin AND w.begun < $stop""",
     "begun": f"""
 SELECT name, number, body, MAX(begun) AS begun
@@ -512,7 +589,10 @@ SELECT CASE WHEN gate < 0 THEN 0 ELSE gate END AS gate,
        CAST(SUM(CASE WHEN delivered = 1 THEN units END) AS BIGINT) AS uplink_units,
        CAST(SUM(CASE WHEN delivered = 1 THEN data END) AS BIGINT) AS data_units,
        CAST(SUM(stranger) AS BIGINT) AS foreign_frames
-FROM (SELECT p.low AS gate, f.delivered, f.stranger, f.units, f.data,
+FROM (SELECT gate, delivered, stranger, units, data, receivers, share
+      FROM singles
+      UNION ALL
+      SELECT p.low AS gate, f.delivered, f.stranger, f.units, f.data,
              f.players AS receivers, f.part AS share
       FROM parts p
       JOIN frames f ON p.frame = f.frame
@@ -530,22 +610,24 @@ FROM (SELECT p.low AS gate, f.delivered, f.stranger, f.units, f.data,
       JOIN frames f ON m.frame = f.frame) s
 GROUP BY CASE WHEN gate < 0 THEN 0 ELSE gate END""",
     "sent": f"""
-SELECT COALESCE(g.gate, 0) AS gate, COUNT(*) AS downlinks,
-       CAST(SUM({_units("r.airtime")}) AS BIGINT) AS downlink_units
-FROM receptions r
-LEFT JOIN gates g ON r.gateway = g.gateway
-WHERE r.kind = 'downlink' AND r.time >= $begin AND r.time < $stop
-GROUP BY COALESCE(g.gate, 0)""",
+SELECT COALESCE(gate, 0) AS gate, COUNT(*) AS downlinks,
+       CAST(SUM({_units("airtime")}) AS BIGINT) AS downlink_units
+FROM receptions
+WHERE kind = 'downlink' AND time >= $begin AND time < $stop
+GROUP BY COALESCE(gate, 0)""",
     # Delivered frames of applications, and the counters of their devices one after another.
     "carried": """
+SELECT frame, units, begun AS time, app AS application, dev AS device, f_cnt
+FROM keys
+WHERE plain = 1 AND delivered = 1 AND app IS NOT NULL
+UNION ALL
 SELECT h.frame, f.units, MIN(h.begun) AS time,
-       MAX(c.application) AS application, MAX(c.device) AS device, MAX(h.f_cnt) AS f_cnt
+       MAX(h.app) AS application, MAX(h.dev) AS device, MAX(h.f_cnt) AS f_cnt
 FROM heard h
 JOIN frames f ON h.frame = f.frame
-JOIN coded c ON h.entry = c.entry
 WHERE f.delivered = 1
 GROUP BY h.frame, f.units
-HAVING MAX(c.application) IS NOT NULL""",
+HAVING MAX(h.app) IS NOT NULL""",
     "counted": """
 SELECT application, device, f_cnt, time,
        LAG(f_cnt) OVER (PARTITION BY application, device ORDER BY time, f_cnt) AS before,
@@ -563,30 +645,28 @@ ORDER BY application, device""",
     # Owner 0 is the application as a whole.
     "used": f"""
 SELECT application, owner, {_USES}
-FROM (SELECT c.application, o.owner, 1 AS delivered, c.units AS uplink_units, 0 AS downlinks,
+FROM (SELECT application, 0 AS owner, 1 AS delivered, units AS uplink_units, 0 AS downlinks,
              CAST(NULL AS BIGINT) AS lost
-      FROM carried c
-      JOIN (SELECT frame, 0 AS owner FROM carried
-            UNION ALL
-            SELECT p.frame, g.owner
-            FROM parts p
-            JOIN gates g ON p.low = g.gate
-            WHERE p.low = p.high AND g.owner > 0
-            UNION ALL
-            SELECT DISTINCT h.frame, g.owner
-            FROM heard h
-            JOIN parts p ON h.frame = p.frame AND h.player = p.player
-            JOIN gates g ON h.gate = g.gate
-            WHERE p.low < p.high AND g.owner > 0) o ON c.frame = o.frame
+      FROM carried
       UNION ALL
-      SELECT c.application, d.owner, 0, NULL, 1, NULL
-      FROM coded c
-      JOIN (SELECT entry, time, 0 AS owner FROM receptions WHERE kind = 'downlink'
+      SELECT app, owner, 1, units, 0, NULL
+      FROM singles
+      WHERE delivered = 1 AND owner > 0
+      UNION ALL
+      SELECT c.application, o.owner, 1, c.units, 0, NULL
+      FROM carried c
+      JOIN (SELECT DISTINCT h.frame, g.owner
+            FROM heard h
+            JOIN gates g ON h.gate = g.gate
+            WHERE g.owner > 0) o ON c.frame = o.frame
+      UNION ALL
+      SELECT d.app, d.owner, 0, NULL, 1, NULL
+      FROM (SELECT app, time, 0 AS owner FROM receptions WHERE kind = 'downlink'
             UNION ALL
-            SELECT r.entry, r.time, g.owner
+            SELECT r.app, r.time, g.owner
             FROM receptions r
-            JOIN gates g ON r.gateway = g.gateway
-            WHERE r.kind = 'downlink' AND g.owner > 0) d ON c.entry = d.entry
+            JOIN gates g ON r.gate = g.gate
+            WHERE r.kind = 'downlink' AND g.owner > 0) d
       WHERE d.time >= $begin AND d.time < $stop
       UNION ALL
       SELECT application, 0, 0, NULL, 0,
@@ -597,6 +677,13 @@ FROM (SELECT c.application, o.owner, 1 AS delivered, c.units AS uplink_units, 0 
 WHERE application IS NOT NULL
 GROUP BY application, owner""",
     "own": """
+SELECT s.gate, COUNT(*) AS own_uplinks
+FROM singles s
+JOIN consumers b ON s.app = b.application
+JOIN gates g ON s.gate = g.gate
+WHERE s.delivered = 1 AND g.operator = b.operator
+GROUP BY s.gate
+UNION ALL
 SELECT h.gate, COUNT(DISTINCT h.frame) AS own_uplinks
 FROM carried c
 JOIN consumers b ON c.application = b.application
@@ -734,6 +821,11 @@ class _Engine:
                 f"CREATE OR REPLACE TEMP TABLE {name} AS {PLAN[name]}", self._params(name)
             )
 
+    def see(self, *names: str) -> None:
+        """Say what views stand for; what they are made of may come later."""
+        for name in names:
+            self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {PLAN[name]}")
+
     def ask(self, name: str) -> pa.Table:
         """Compute a table that is handed out."""
         found = self.connection.sql(PLAN[name], params=self._params(name))
@@ -741,6 +833,21 @@ class _Engine:
 
 
 # --- rows in and out ---------------------------------------------------------------------------
+
+
+def _encoded(source: pa.Table | pads.Dataset) -> pa.Table | pads.Dataset:
+    """Return receptions; texts of Parquet files that repeat come as numbers into dictionaries."""
+    if not isinstance(source, pads.FileSystemDataset) or not isinstance(
+        source.format, pads.ParquetFileFormat
+    ):
+        return source
+    few = [name for name in _FEW if source.schema.field(name).type == _TEXT]
+    schema = source.schema
+    for name in few:
+        field = schema.field(name).with_type(pa.dictionary(pa.int32(), _TEXT))
+        schema = schema.set(schema.get_field_index(name), field)
+    form = pads.ParquetFileFormat(read_options=pads.ParquetReadOptions(dictionary_columns=few))
+    return pads.dataset(source.files, schema, format=form, filesystem=source.filesystem)
 
 
 def _cutter(source: pa.Table | pads.Dataset) -> _Cut:
@@ -776,7 +883,10 @@ def _survey(batches: Iterable[pa.RecordBatch]) -> tuple[int, set[str]]:
     rows, names = 0, set[str | None]()
     for batch in batches:
         rows += len(batch)
-        names.update(batch["gateway"].unique().to_pylist())
+        column = batch["gateway"]
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary.take(column.indices.unique())
+        names.update(column.unique().to_pylist())
     return rows, {name for name in names if name}
 
 
@@ -786,9 +896,33 @@ def _entries(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     return table.append_column("entry", pa.array(np.arange(1, len(table) + 1, dtype=np.int32)))
 
 
+def _numbered(entries: pa.Table, gates: pa.Array, names: pa.Array) -> pa.Table:
+    """Return receptions with numbers for gateways (from 1), applications and devices."""
+    texts = entries.drop_columns(["gateway", "application"])
+    return (
+        texts.append_column("gate", pc.add(_places(entries["gateway"], gates), _ONE))
+        .append_column("app", _places(entries["application"], names))
+        .append_column("dev", _places(entries["device"], names))
+    )
+
+
+def _places(column: pa.ChunkedArray, names: pa.Array) -> pa.ChunkedArray:
+    """Return where each text stands among names, from 0; null where it is null or not there."""
+    if not pa.types.is_dictionary(column.type):
+        return pc.index_in(column, names, skip_nulls=True)
+    chunks = [
+        pc.index_in(chunk.dictionary, names, skip_nulls=True).take(chunk.indices)
+        for chunk in column.chunks
+    ]
+    return pa.chunked_array(chunks, pa.int32())
+
+
 def _names(*tables: pa.Table) -> pa.Array:
     """Return all applications and devices in order: what their numbers stand for."""
-    found = [table[name].unique() for table in tables for name in _NAMED]
+    found = []
+    for column in (table[name] for table in tables for name in _NAMED):
+        few = pa.types.is_dictionary(column.type)
+        found += [chunk.dictionary for chunk in column.chunks] if few else [column.unique()]
     names = pa.chunked_array(found, _TEXT).unique().drop_null()
     return names.take(pc.sort_indices(names))
 
@@ -796,8 +930,8 @@ def _names(*tables: pa.Table) -> pa.Array:
 def _coded(table: pa.Table, names: pa.Array) -> pa.Table:
     """Return a table with numbers, in the order of names, for names: they group far quicker."""
     for name in _NAMED.intersection(table.column_names):
-        place, numbers = table.column_names.index(name), pc.index_in(table[name], names)
-        table = table.set_column(place, name, numbers)
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, _places(table[name], names))
     return table
 
 

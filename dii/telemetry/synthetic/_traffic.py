@@ -172,7 +172,7 @@ def blocks(latitude: Floats, longitude: Floats, most: int) -> list[Ints]:
         middle = len(order) // 2
         return halves(order[:middle]) + halves(order[middle:])
 
-    stretched = longitude * np.cos(np.radians(latitude))
+    stretched = np.round(longitude * np.cos(np.radians(latitude)), 5)
     return halves(np.arange(len(latitude)))
 
 
