@@ -127,6 +127,8 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
     ------
     UnknownName, BadMonth
         Nobody goes by this name; this is no month.
+    HomeJoined
+        The chain begins here with a snapshot that was taken after the month began.
     """
     first, last = _month(month)
     index, genesis, names = network.view.index, network.genesis, network.home.names("account")
@@ -136,6 +138,8 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
     heights = "SELECT coalesce(max(height), 0) FROM blocks WHERE time < ?"
     bounds = [index.query(heights, (time,))[0][0] for time in (first, last)]
     before, after = (min(height, network.height) for height in bounds)  # another may be writing
+    if before < network.view.store.base:
+        raise network.lacks(f"the blocks of {month} are not all here")
     start, length = genesis.start_time, genesis.epoch_length
     low, high = (max(0, -((start - time) // length)) for time in (first, last))
     receipts, metrics, hashes = _receipts(network, accounts, low, high)
