@@ -237,6 +237,13 @@ def test_an_agreement_from_the_command_line(tmp_path: Path):
     assert "Uptime with escrow and refund." in shown
     assert f"of 3, amount 10000000, to {OWNER}" in shown
     assert dii("contract", "view", address, "outcome", "of=2", "--home", home) == "paid\n"
+    (listed,) = json.loads(dii("list", "contracts", "--home", home, "--json"))
+    assert listed["contract"] == address
+    kinds = {
+        one["address"]: one["kind"]
+        for one in json.loads(dii("list", "accounts", "--home", home, "--json"))
+    }
+    assert kinds[address] == "contract"
     assert "@on_epoch" in dii("contract", "show", address, "--source", "--home", home)
     refused = dii("contract", "call", address, "close", "--from", "bob", "--home", home, code=1)
     assert "not yet: thirty epochs after the last one" in refused

@@ -37,6 +37,7 @@ class Table(StrEnum):
     TRANSACTIONS = "transactions"
     TRANSFERS = "transfers"
     PROPOSALS = "proposals"
+    CONTRACTS = "contracts"
 
 
 PEOPLE: Final = {
@@ -48,6 +49,7 @@ PEOPLE: Final = {
     Table.TRANSACTIONS: "height id sender kind code fee detail",
     Table.TRANSFERS: "height kind sender recipient amount",
     Table.PROPOSALS: "number what proposer yes total status acts expires note",
+    Table.CONTRACTS: "contract agreement deployed_by balance purse status",
 }
 """The columns that people see; ``--csv``, ``--parquet`` and ``--json`` have all."""
 ISSUED: Final = "gateway operator weight amount"
@@ -109,7 +111,9 @@ def list_(
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
-    """List accounts, epochs, gateways, operators, blocks, transactions, transfers or proposals."""
+    """List accounts, epochs, gateways, operators, blocks, transactions, transfers, proposals or
+    contracts.
+    """
     with dii.Network.open(home, readonly=True) as network:
         frame: pd.DataFrame = getattr(network, what.value)()
         cut = frame if limit is None else frame.head(limit)

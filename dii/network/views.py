@@ -75,6 +75,8 @@ def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
             kind = "treasury"
         elif address in forwards:
             kind = "forwards"
+        elif state.get(CONTRACTS, address) is not None:
+            kind = "contract"
         text = format_address(address)
         rows.append((name or text, text, kind, item.balance, item.nonce))
     columns = ["account", "address", "kind", f"balance_{unit}", "transactions"]
