@@ -12,7 +12,15 @@ import pandas as pd
 
 from dii.application.bank import supply
 from dii.application.governance import powers, standing
-from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS, PROPOSALS, SCOPES, STREAMS
+from dii.application.records import (
+    ACCOUNTS,
+    CONTRACTS,
+    FORWARDS,
+    GATEWAYS,
+    PROPOSALS,
+    SCOPES,
+    STREAMS,
+)
 from dii.application.settling import UNATTRIBUTED
 from dii.crypto import format_address
 from dii.genesis import TREASURY
