@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("transfers", "contracts", "settling", "opening", "start", "metrics")
+NAMES = ("transfers", "contracts", "growth", "settling", "opening", "start", "metrics")
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or NAMES:

@@ -102,6 +102,8 @@ def main() -> None:
         ("signed transfers through the whole chain", f"{middle:,.0f}/s ({least:,.0f}-{most:,.0f})"),
         ("bare PyNaCl, signatures only", peer("verify.py", "nacl")),
         ("bare pycryptodome, signatures only", peer("verify.py", "pycryptodome")),
+        ("py-evm, in memory", peer("evm.py", "1000")),
+        ("anvil", "not installed (no Python package)"),
     ]
     note = f"median of 5 runs of {TRANSFERS:,} of {len(wires[0])} bytes, {BLOCK:,} a block, on disk"
     show("Signed transfers", rows, note)

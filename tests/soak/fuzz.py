@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -103,13 +104,15 @@ def run(name: str, what: str) -> None:
         return
     target = importlib.import_module("tests.soak.targets").TARGETS[name]()
     if what.isdigit():
-        print(f"{loop(target, int(what), 10**9, seed=7)} inputs read without atheris")
+        print(f"{loop(target, int(what), 10**9, seed=7)} inputs")
     else:
         print(attempt(target, Path(what).read_bytes()) or "read without an error")
 
 
 def main(seconds: int) -> None:
     """Give each target some seconds, and print how many inputs it read."""
+    guide = "atheris" if importlib.util.find_spec("atheris") else "a plain loop: no atheris here"
+    print(f"fuzzing with {guide}, {seconds} s a target", flush=True)
     for name in NAMES:
         command = [sys.executable, "-m", "tests.soak.fuzz", name, str(seconds)]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -117,7 +120,8 @@ def main(seconds: int) -> None:
         if done.returncode:
             print(words)
             raise SystemExit(f"fuzzing {name} failed")
-        print(f"fuzzed {name}:", words.strip().splitlines()[-1], flush=True)
+        (count,) = re.findall(r"(?:executed_units: +|^)(\d+)", words, re.MULTILINE)
+        print(f"fuzzed {name}: {count} inputs", flush=True)
 
 
 if __name__ == "__main__":
