@@ -89,7 +89,7 @@ MAX_GAP: Final = 16_384
 """Greatest leap of a frame counter within a session (LoRaWAN 1.0.3 regional parameters)."""
 EXCLUSIONS: Final = ("simulated",)
 """Reasons of rejects that are frames set aside, not records that cannot be read."""
-SLICE_ROWS: Final = 500_000
+SLICE_ROWS: Final = 1_000_000
 """Receptions worked on at a time, about; no result depends on it."""
 
 _TEXT, _INT = pa.string(), pa.int64()
