@@ -107,6 +107,8 @@ class ScopeSection(_Part):
     reporters: Annotated[list[_AddressText], Field(min_length=1, max_length=64)]
     metrics: Annotated[list[str], Field(min_length=1, max_length=32)]
     usage: Annotated[list[str], Field(max_length=32)] = []
+    site_radius_m: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Players whose gateways stand within so many metres of each other count as one; 0: none do."""
 
     @model_validator(mode="after")
     def _known_metrics(self) -> Self:

@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "ccdf78fe52f4b136369dbd13ac329414e8b40c108566663dff9e754019f687bd",
-    "app_hash": "d73791532736708700101d03de2e8c93fcd12ff4b36954f5984876e4a4b5619b",
-    "index": "a4b0bd2e0807c9eeff55534cd1095ea3adf757db28f4e9e4dde514d90474ccc4",
+    "header": "1fdfa540f0162389601594d7f9a96e1553bffd2965147eb7845bc2e58570c662",
+    "app_hash": "0b5c7da97185d9c35f202befa9bcabdcf7a24282d47c5c2179964aac7d4a36a1",
+    "index": "37e46018fa8b8bd520a707d12d61498a2d9c987a7d608c7c726b8904aee9b276",
     "transactions": 685,
     "succeeded": 555,
     "receipts": 1264,

@@ -929,3 +929,17 @@ def test_names_and_keys_do_not_stand_on_the_chain(whole):
     hashed = keyed_hash(whole.home.network_key, "operator", "north-iot")
     assert claim_address("main", hashed) in stored
     assert whole.home.network_key not in stored
+
+
+def test_players_who_stand_together_count_as_one_where_the_genesis_says_so() -> None:
+    paid = []
+    for radius in (0, 2_000):
+        with Network.create("ttn", seed=7, site_radius_m=radius) as network:
+            network.ingest(load(*FILES))
+            assert network.genesis.scopes[0].site_radius_m == radius
+            network.run(epochs=1)
+            paid.append(network.issuance(0).set_index("gateway")["weight"].to_dict())
+            network.verify()
+    apart, together = paid
+    assert apart != together
+    assert sum(together.values()) == sum(apart.values())  # the same uplinks, divided otherwise

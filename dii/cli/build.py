@@ -63,6 +63,10 @@ def init(
     delay: Annotated[
         int | None, typer.Option(help="Seconds from a vote to its effect; by default a week.")
     ] = None,
+    reporters: Annotated[int, typer.Option(help="How many report; of n, (n - 1) / 3 may lie.")] = 1,
+    site_radius: Annotated[
+        int, typer.Option(metavar="METRES", help="Gateways so close count as one site; 0: none.")
+    ] = 0,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -84,6 +88,8 @@ def init(
         start=start,
         epoch_seconds=epoch_seconds,
         gas_price=gas_price,
+        reporters=reporters,
+        site_radius_m=site_radius,
         max_mint_per_epoch=max_mint,
         governance=None if delay is None else {"delay_seconds": delay},
     ) as network:

@@ -110,6 +110,7 @@ class Network(Opened):
         epoch_seconds: int = 86_400,
         gas_price: int = 1,
         reporters: int = 1,
+        site_radius_m: int = 0,
         max_mint_per_epoch: str | int | None = None,
         governance: Mapping[str, int] | None = None,
     ) -> Network:
@@ -136,6 +137,9 @@ class Network(Opened):
             Length of an epoch.
         gas_price
             Smallest units a gas.
+        site_radius_m
+            Players whose gateways stand within so many metres of each other count as one in
+            ``shapley_uplinks``; 0 leaves them apart.
         reporters
             How many there are, at most 64; here all of them report the same. Of n, (n - 1) // 3
             could lie and move nothing.
@@ -164,6 +168,7 @@ class Network(Opened):
             epoch_seconds=epoch_seconds,
             gas_price=gas_price,
             reporters=reporters,
+            site_radius_m=site_radius_m,
             max_mint_per_epoch=max_mint_per_epoch,
             governance=governance or {},
         )
@@ -376,8 +381,9 @@ class Network(Opened):
             raise NotSealed
         genesis = self.genesis
         known = self._consumers if next(self.state.items(APPLICATIONS), None) else None
+        radius = genesis.scopes[0].site_radius_m
         return self._feed.epoch(
-            epoch, genesis.start_time, genesis.epoch_length, self._players, known
+            epoch, genesis.start_time, genesis.epoch_length, self._players, known, radius
         )
 
     def _players(self, epoch: int) -> dict[str, str]:

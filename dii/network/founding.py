@@ -37,6 +37,7 @@ def draft(
     epoch_seconds: int,
     gas_price: int,
     reporters: int,
+    site_radius_m: int,
     max_mint_per_epoch: str | int | None,
     governance: Mapping[str, int],
 ) -> tuple[dict[str, Any], int | None]:
@@ -61,6 +62,7 @@ def draft(
         "epoch_seconds": epoch_seconds,
         "gas_price": gas_price,
         "reporters": reporters,
+        "site_radius_m": site_radius_m,
         "max_mint_per_epoch": policy.most
         if max_mint_per_epoch is None
         else currency.parse(max_mint_per_epoch),
@@ -99,8 +101,10 @@ def genesis(
         "reporters": [format_address(address) for address in reporters],
         "metrics": [name for name in METRICS if name in metrics],
         "usage": [name for name in USAGE if name in usage],
+        "site_radius_m": draft["site_radius_m"],
     }
-    fixed = {name: value for name, value in draft.items() if name != "reporters"}
+    apart = {"reporters", "site_radius_m"}
+    fixed = {name: value for name, value in draft.items() if name not in apart}
     return Genesis.make(
         **fixed,
         start=from_microseconds(start),
