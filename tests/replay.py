@@ -25,17 +25,23 @@ from dii.application.actions import (
 from dii.application.messages import (
     AssignGateway,
     Burn,
+    Call,
     Claim,
+    Deploy,
     Message,
     Propose,
     RegisterApplications,
     RegisterGateways,
+    TopUp,
     Transfer,
     Vote,
 )
 from dii.consensus.node import Node
 from dii.consensus.solo import Solo
-from dii.crypto import SigningKey, claim_address
+from dii.contracts import tree
+from dii.contracts.agreements import Agreement, PayPerUplink, UptimeAgreement
+from dii.contracts.values import INT, form
+from dii.crypto import SigningKey, claim_address, contract_address
 from dii.genesis import Genesis
 from dii.ledger.index import TABLES
 from dii.ledger.transaction import MAX_BYTES
@@ -110,6 +116,11 @@ def the_genesis() -> Genesis:
     )
 
 
+def number(value: int) -> bytes:
+    """Return an int as a call carries it."""
+    return bytes(form(INT).pack(value))
+
+
 class Replay:
     """Makes the chain."""
 
@@ -117,6 +128,7 @@ class Replay:
         self.node = Node(the_genesis())
         self.solo = Solo(self.node, VALIDATOR, ALICE)
         self.nonces: Counter[SigningKey] = Counter()
+        self.contracts: list[bytes] = []
         self.drawn = 0
 
     def draw(self, below: int) -> int:
@@ -136,7 +148,7 @@ class Replay:
         address = [other.address, claim_address("main", OPERATORS[self.draw(3)]), bytes(20)][
             self.draw(3)
         ]
-        match self.draw(10):
+        match self.draw(12):
             case 0:
                 return self.say(key, Burn(self.draw(5_000)))
             case 1 | 2:
@@ -145,10 +157,32 @@ class Replay:
                 return self.say(key, Transfer(address, 10**10))
             case 4:
                 return self.say(key, Claim("main", OPERATORS[0], key.public_key))
+            case 10 | 11:
+                return self.call(key)
             case 5:
                 return self.say(key, Transfer(hashlib.sha256(address).digest()[:20], 1), 1_500)
             case _:
                 return self.say(key, Transfer(address, self.draw(10**6)))
+
+    def deploy(self, agreement: Agreement, *arguments: codec.Value, value: int) -> bytes:
+        """Return alice's deployment of an agreement for all epochs; its purse empties before."""
+        self.contracts.append(contract_address(ALICE.address, self.nonces[ALICE]))
+        code, wire = tree.encode(agreement.tree), codec.encode((*arguments, number(EPOCHS)))
+        return self.say(ALICE, Deploy("main", code, wire, value, 60_000, 250_000))
+
+    def call(self, key: SigningKey) -> bytes:
+        """Return a call of a contract, or money for its purse."""
+        uptime, uplinks = self.contracts
+        epoch = number(self.draw(EPOCHS))
+        calls: list[Message] = [
+            Call(uptime, "prove", codec.encode((epoch,)), 0),
+            Call(uptime, "release", codec.encode((epoch,)), 0),
+            Call(uptime, "give_back", codec.encode((epoch,)), self.draw(2)),
+            Call(uplinks, "fund", codec.encode(()), self.draw(1_000)),
+            Call(uplinks, "withdraw", codec.encode((gateway(4 + self.draw(4)),)), 0),
+            TopUp(self.contracts[self.draw(2)], 130_000),
+        ]
+        return self.say(key, calls[self.draw(len(calls))])
 
     def report(self, name: str, epoch: int) -> list[bytes]:
         """Return what a scope's reporters say of an epoch; now and then a value is unknown.
@@ -195,6 +229,14 @@ class Replay:
             self.solo.produce(self.all_say(name, RegisterApplications(name, bindings)))
         alone = tuple((gateway(number), ALICE.address) for number in (1, 2, 24))
         self.solo.produce([self.say(REPORTERS[3], RegisterGateways("main", alone))])
+        online, paid = number(300_000), number(3)
+        operators = tuple(map(gateway, range(4, 8)))  # as they stand in the reports
+        self.solo.produce(
+            [
+                self.deploy(UptimeAgreement, gateway(3), online, value=60_000),
+                self.deploy(PayPerUplink, b"used" * 5, operators, paid, value=40_000),
+            ]
+        )
         deep: codec.Value = ()
         for _ in range(codec.MAX_DEPTH - 4):
             deep = (deep,)
