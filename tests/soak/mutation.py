@@ -101,19 +101,19 @@ def parts(value: Any) -> list[Any]:
 def _value(value: Any, pool: Sequence[Any], draw: random.Random) -> Any:
     """Return a value with one place in it changed."""
     chance = draw.random()
-    if chance < 0.08:
+    if chance < 0.12:
         return draw.choice(
             [one for one in draw.choices(pool, k=30) if _alike(one, value)] or (value,)
         )
-    if chance < 0.1:
+    if chance < 0.14:
         return draw.choice((draw.choice(pool), draw.choice(ODDITIES)))
     if isinstance(value, tuple | list) and value:
         items, at = list(value), draw.randrange(len(value))
-        if chance < 0.7:
+        if chance < 0.9:
             items[at] = _value(items[at], pool, draw)
-        elif chance < 0.8:
+        elif chance < 0.93:
             del items[at]
-        elif chance < 0.9:
+        elif chance < 0.96:
             items.insert(at, draw.choice((items[at], draw.choice(pool), draw.choice(ODDITIES))))
         else:
             other = draw.randrange(len(items))
@@ -121,9 +121,9 @@ def _value(value: Any, pool: Sequence[Any], draw: random.Random) -> Any:
         return type(value)(items)
     if isinstance(value, dict) and value:
         key = draw.choice(list(value))
-        if chance < 0.2:
+        if chance < 0.18:
             return {one: item for one, item in value.items() if one != key}
-        if chance < 0.3:
+        if chance < 0.22:
             return value | {draw.choice(WORDS): draw.choice(pool)}
         return value | {key: _value(value[key], pool, draw)}
     return _atom(value, draw)
