@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "e1102b4b73c86f93b3b08878e22e82d01ed1f6bd5570c744b14850efba109e31",
-    "app_hash": "5a1a69e974f6031db7202ed2a0db82594059e225baa7242d5c1adc9525c46e27",
-    "index": "255e302192188627a472bcbe7641ab00d8fdec1557a7179657612e2dfb5f1ba6",
+    "header": "a1eabf2dfb58cfcf18a17f324e9413a2e11441eef0bd05bb9a77c5f4fb21675c",
+    "app_hash": "db25f5b69508b7ab4640505d320dd9da1f89bd510259971c30c12e238704dcca",
+    "index": "ad2d0282f87020bac40fe294ef748f84cdb0197b9595f40c6907c08e261f8228",
     "transactions": 687,
     "succeeded": 554,
     "receipts": 1253,

@@ -1,20 +1,18 @@
 """Looking up what a settled epoch says of one gateway, or of an application's use of an operator.
 
 Contracts ask for one row at a time. Pages lie in the order of keys, so a binary search over the
-pages' first keys, which are read without decoding, finds the page, and another one finds the row.
-Decoded pages are remembered by their bytes: a state that is reverted cannot make them wrong.
+pages' first keys, which are read without decoding, finds the page, and another one finds the row
+in the page's bytes. Nothing is remembered, so a contract that asks all over an epoch pays what it
+costs, and no node takes longer than another.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from functools import lru_cache
+from bisect import bisect_right
 
 from dii.application import pages
 from dii.application.records import EPOCH_PAGES, PAGES, USAGE_PAGES, Chunk
 from dii.ledger.state import State, Table
-
-_decoded = lru_cache(maxsize=16)(pages.decode)
 
 
 def is_kept(state: State, scope: str, epoch: int) -> bool:
@@ -60,8 +58,4 @@ def _row(
     number = bisect_right(firsts, key, key=lambda n: pages.first_key(data(n), len(key))) - 1
     if number < 0:
         return None
-    page = _decoded(data(number), len(key))
-    row = bisect_left(page.keys, key)
-    if row == page.rows or page.keys[row] != key:
-        return None
-    return [column[row] for column in page.columns]
+    return pages.find(data(number), key)

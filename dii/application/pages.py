@@ -11,6 +11,7 @@ page of a thousand rows decodes in two dozen C calls.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -79,21 +80,47 @@ def decode(data: bytes, key: int = HASH) -> Page:
     return Page(keys, [_decode_column(column, len(keys)) for column in wire.columns])
 
 
-def _keys_at(data: bytes) -> tuple[int, int]:
-    """Return where a checked page's keys begin, and their length: after two heads of CBOR."""
-    more = {0x58: 1, 0x59: 2, 0x5A: 4}.get(data[1], 0)
-    return 2 + more, int.from_bytes(data[2 : 2 + more]) if more else data[1] & 0x1F
+def _span(data: bytes, at: int) -> tuple[int, int]:
+    """Return where bytes of a checked page begin and end, whose head of CBOR is there."""
+    more = {0x58: 1, 0x59: 2, 0x5A: 4}.get(data[at], 0)
+    begin = at + 1 + more
+    return begin, begin + (int.from_bytes(data[at + 1 : begin]) if more else data[at] & 0x1F)
 
 
 def first_key(data: bytes, key: int = HASH) -> bytes:
     """Return a checked page's first key without reading the page."""
-    at, _ = _keys_at(data)
-    return data[at : at + key]
+    begin, _ = _span(data, 1)
+    return data[begin : begin + key]
 
 
 def count_rows(data: bytes, key: int = HASH) -> int:
     """Return how many rows a checked page has without reading it."""
-    return _keys_at(data)[1] // key
+    begin, end = _span(data, 1)
+    return (end - begin) // key
+
+
+def find(data: bytes, wanted: bytes) -> list[int | None] | None:
+    """Return a row of a checked page, or None where it has none, without reading other rows."""
+    (begin, at), key = _span(data, 1), len(wanted)
+    rows = (at - begin) // key
+    keys = range(begin, at, key)
+    row = bisect_left(keys, wanted, key=lambda start: data[start : start + key])
+    if row == rows or data[keys[row] : keys[row] + key] != wanted:
+        return None
+    values: list[int | None] = []
+    at += 1 + (data[at] == 0x98)  # the head of the array of columns
+    while at < len(data):
+        width, (begin, at) = data[at + 1], _span(data, at + 2)
+        value = int.from_bytes(data[begin + row * width : begin + (row + 1) * width])
+        known = True
+        if data[at] != 0xF6:  # there is a mask, whose first bit comes after its padding
+            begin, at = _span(data, at)
+            bit = (at - begin) * 8 - rows + row
+            known = bool(data[begin + bit // 8] >> (7 - bit % 8) & 1)
+        else:
+            at += 1
+        values.append(value if known else None)
+    return values
 
 
 def _decode_column(column: _WireColumn, rows: int) -> Column:

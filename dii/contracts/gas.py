@@ -49,7 +49,9 @@ PAY: Final = 2_000
 EMIT: Final = 100
 """An event in the index."""
 RECORD: Final = 20
-"""Looking up metrics, usage or an owner."""
+"""Looking up an owner."""
+LOOKUP: Final = 150
+"""Finding a row of metrics or usage among an epoch's pages."""
 
 # Bytes that one gas pays for. An item of a list counts as ITEM bytes, a text or bytes in a list as
 # TEXT_ITEM and its own size on top.

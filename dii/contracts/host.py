@@ -144,11 +144,11 @@ FUNCTIONS: Final = {
         (BYTES,), BOOL, gas.RECORD, lambda g: lambda f: f[0].host.operator(g(f)) is not None
     ),
     "metrics": Signature(
-        (BYTES, INT), Plain("metrics"), gas.RECORD,
+        (BYTES, INT), Plain("metrics"), gas.LOOKUP,
         lambda g, e: lambda f: f[0].host.metrics(g(f), e(f)),
     ),
     "usage": Signature(
-        (BYTES, ADDRESS, INT), Plain("usage"), gas.RECORD,
+        (BYTES, ADDRESS, INT), Plain("usage"), gas.LOOKUP,
         lambda a, o, e: lambda f: f[0].host.usage(a(f), o(f), e(f)),
     ),
 }  # fmt: skip
