@@ -6,8 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dii.application import pages
+from dii.application.messages import Call
 from dii.contracts import gas as contract_gas
 from dii.contracts.host import FUNCTIONS
+from tests.chains import ALICE, BOB, OPENING, Chain, gateway
+from tests.test_contracts_chain import BANK, PAYS, compiled, deploy, wire
 
 # --- work out of proportion to gas ----------------------------------------------------------------
 
@@ -35,3 +38,57 @@ def test_a_lookup_pays_for_the_search():
     """Some 20 microseconds; a gas is 90 ns."""
     assert FUNCTIONS["metrics"].cost >= 100
     assert FUNCTIONS["usage"].cost == FUNCTIONS["metrics"].cost == contract_gas.LOOKUP
+
+
+def test_the_first_call_in_a_block_pays_for_compiling_the_contract():
+    """65 contracts called in turn had 60 ms of compilation each, for the 1.4 ms of 15,000 gas."""
+    chain = Chain()
+    address = deploy(chain, ALICE, BANK)
+    first, second, failing, other = chain.block(
+        *(chain.sign(who, Call(address, "put", wire(), 5)) for who in (ALICE, BOB)),
+        *(chain.sign(ALICE, Call(address, "none", wire(), 0)) for _ in range(2)),
+    ).results
+    saved = (contract_gas.COMPILE_BYTE - 1) * len(compiled(BANK))
+    assert first.gas - second.gas >= saved - 500
+    assert failing.gas == other.gas < saved
+    assert chain.do(ALICE, Call(address, "put", wire(), 5))[0].gas >= saved
+
+
+def test_a_call_that_fails_has_been_compiled_for_the_whole_block():
+    chain = Chain()
+    address = deploy(chain, ALICE, BANK)
+    failing, good = chain.block(
+        chain.sign(BOB, Call(address, "none", wire(), 0)),
+        chain.sign(ALICE, Call(address, "put", wire(), 5)),
+    ).results
+    assert failing.code
+    assert not good.code
+    assert good.gas < failing.gas
+
+
+def test_beyond_what_a_block_keeps_every_call_pays(monkeypatch):
+    monkeypatch.setattr("dii.application.programs.MAX_LOADED", 1)
+    chain = Chain()
+    kept = deploy(chain, ALICE, BANK)
+    other = deploy(chain, ALICE, BANK + "\n# another\nextra: int\n")
+    calls = [Call(address, "put", wire(), 5) for address in (kept, other, kept, other)]
+    gas = [one.gas for one in chain.do(ALICE, *calls)]
+    compilation = contract_gas.compile_gas(len(compiled(BANK)))
+    assert [used > compilation for used in gas] == [True, True, False, True]
+
+
+def test_hooks_that_must_be_compiled_take_their_share_of_a_blocks_work():
+    """Hundreds of contracts with little gas reserved were compiled in one block: 39 s."""
+    most = 2 * contract_gas.compile_gas(len(compiled(PAYS)))
+
+    def blocks(*sources: str) -> int:
+        chain = Chain(limits={"hook_gas": most})
+        for source in sources:
+            deploy(chain, ALICE, source, BOB.address, 3, value=9, hook_gas=4_500, purse=9_000)
+        height = chain.app.height
+        chain.settle(0, {gateway(1): (9,)})
+        assert chain.balance(BOB) == OPENING + len(sources)
+        return chain.app.height - height
+
+    different = [PAYS + f"\nextra{number}: int\n" for number in range(12)]
+    assert blocks(*different) >= blocks(*[PAYS] * 12) + 2

@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "a1eabf2dfb58cfcf18a17f324e9413a2e11441eef0bd05bb9a77c5f4fb21675c",
-    "app_hash": "db25f5b69508b7ab4640505d320dd9da1f89bd510259971c30c12e238704dcca",
-    "index": "ad2d0282f87020bac40fe294ef748f84cdb0197b9595f40c6907c08e261f8228",
+    "header": "3e2d2f960057f16fe1cdeef411b2b944ffa9a8cb0a27278b0a1b7935b6064143",
+    "app_hash": "b8d8c91e809c3d5984a6e7a11da88cbdd7a3123b5d70b2c9de36a67cdd30768d",
+    "index": "3fdd5db2b391a8864d144472721b03da937a9d8b8e1021b03c26afd097f33df3",
     "transactions": 687,
     "succeeded": 554,
     "receipts": 1253,

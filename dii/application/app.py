@@ -32,6 +32,7 @@ from dii.application.messages import (
     Vote,
     from_value,
 )
+from dii.application.programs import Loaded
 from dii.application.records import (
     ACCOUNTS,
     CHAIN,
@@ -134,6 +135,7 @@ class _Block:
     time: int
     fees: int = 0
     rows: dict[str, list[tuple[object, ...]]] = field(default_factory=lambda: defaultdict(list))
+    loaded: Loaded = field(default_factory=Loaded)
 
     def emit(self, table: str, row: tuple[object, ...]) -> None:
         self.rows[table].append(row)
@@ -270,7 +272,7 @@ class Application:
             bank.credit(self.state, TREASURY, block.fees)
         updates = enact(self.state, chain, height, time, block.emit)
         try:
-            settle(self.state, chain, height, time, block.emit)
+            settle(self.state, chain, height, time, block.emit, block.loaded)
         except UnknownVersion as error:  # an older release than the one that enacted it
             raise UpgradeNeeded(height=height, what=error.numbers["spec"]) from error
         self._check_conservation(height)
@@ -425,7 +427,9 @@ class Application:
         meter = gas.Meter(tx.gas_limit)
         meter.charge(gas.intrinsic(len(tx.wire)))
         rows: list[tuple[str, tuple[object, ...]]] = []
-        context = Context(state, chain, block.height, block.time, tx.sender, meter, position, rows)
+        context = Context(
+            state, chain, block.height, block.time, tx.sender, meter, position, rows, block.loaded
+        )
         mark = state.mark()
         if held:
             state.put(ACCOUNTS, Account(account.balance - held, tx.nonce), tx.sender)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from dii.application import bank, gas
+from dii.application.programs import Loaded
 from dii.application.records import (
     ACCOUNTS,
     DUTIES,
@@ -39,6 +40,8 @@ class Context:
         Of the transaction in its block.
     rows
         (index table, row): what is to be indexed if the message succeeds.
+    loaded
+        Programs that the block has run.
     """
 
     state: State
@@ -49,6 +52,7 @@ class Context:
     meter: gas.Meter
     position: int
     rows: list[tuple[str, tuple[object, ...]]]
+    loaded: Loaded = field(default_factory=Loaded)
 
     def emit(self, table: str, *row: object) -> None:
         """Note a row for the index."""

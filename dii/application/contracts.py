@@ -2,8 +2,7 @@
 
 A contract's money is the balance of an account that nobody has the key to; its variables are
 records of the state, so they are proven like anything else. Its code is a tree, kept once however
-often it is deployed. Compiled programs are kept in memory only, and every call pays for its
-compilation, since a node that has just started must do it.
+often it is deployed. Compiled programs are kept in memory only (:mod:`dii.application.programs`).
 
 Hooks run in the settling of the contract's scope, within the gas that was reserved when the
 contract was deployed. That gas is paid from a *purse* apart from the balance, each epoch, used or
@@ -14,7 +13,6 @@ What is left of a purse goes back to the deployer.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +23,7 @@ from dii.application import bank, gas
 from dii.application.context import Context, epoch_at
 from dii.application.lookup import lookup_metrics, lookup_usage
 from dii.application.messages import Call, Deploy, TopUp
+from dii.application.programs import LOAD_BYTE, Loaded
 from dii.application.records import (
     CODES,
     CONTRACTS,
@@ -40,7 +39,6 @@ from dii.application.records import (
     Hook,
     Reserved,
 )
-from dii.contracts import compiler, tree
 from dii.contracts import gas as contract_gas
 from dii.contracts.vm import Program
 from dii.crypto import format_address
@@ -63,25 +61,11 @@ Emit = Callable[[str, tuple[object, ...]], None]
 
 BY_ITSELF: Final = -1
 """Position in its block of what no transaction caused."""
-LOAD_BYTE: Final = 1
-"""Gas of a byte of the tree at every call: the node may have to compile it."""
 HOOK_LEAST: Final = 1_000
 """Gas that a contract reserves at least: what finding and paying it costs."""
 NO_ARGUMENTS: Final = codec.encode(())
 UNTIL: Final = codec.encode(("until",))
 """Where a contract stores the last epoch of its hooks."""
-
-
-@functools.lru_cache(maxsize=64)
-def program(code: bytes) -> Program:
-    """Return a tree's program.
-
-    Raises
-    ------
-    BadContract, BadProgram
-        The bytes are no tree, or break the rules of the language.
-    """
-    return compiler.compile(tree.decode(code))
 
 
 @dataclass(slots=True)
@@ -189,7 +173,7 @@ def deploy(context: Context, message: Deploy) -> bool:
     if scope is None:
         raise UnknownScope(scope=message.scope)
     context.meter.charge(contract_gas.compile_gas(len(message.code)) + gas.NEW_ACCOUNT)
-    found = program(message.code)
+    found = context.loaded.load(message.code)
     _check_reads(message.scope, scope.metrics, found.metrics_read)
     _check_reads(message.scope, scope.usage, found.usage_read)
     digest = crypto.sha256(message.code)
@@ -204,7 +188,7 @@ def deploy(context: Context, message: Deploy) -> bool:
     context.emit("transfers", context.position, "deploy", sender, address, message.value)
     context.emit("events", *happened(context.position, address, "deployed", message.value, sender))
     if "init" in found.functions:
-        _run(context, address, contract, "init", message.arguments, message.value, door="init")
+        _run(context, address, contract, found, "init", message, door="init")
     elif message.value or message.arguments != NO_ARGUMENTS:
         raise BadMessage(kind="Deploy", message="without an init there is nothing to give it")
     if bool(found.hooks) != bool(message.hook_gas):
@@ -239,7 +223,9 @@ def call(context: Context, message: Call) -> bool:
         context.position, address, "called", message.value, context.sender, message.function
     )
     context.emit("events", *row)
-    _run(context, address, contract, message.function, message.arguments, message.value)
+    code = _code(state, contract)
+    context.meter.charge(context.loaded.gas(code))
+    _run(context, address, contract, context.loaded.load(code), message.function, message)
     return False
 
 
@@ -285,28 +271,27 @@ def _run(
     context: Context,
     address: bytes,
     contract: Contract,
+    program: Program,
     function: str,
-    arguments: bytes,
-    value: int,
+    message: Deploy | Call,
     *,
     door: str = "external",
 ) -> None:
     """Run a function for a transaction, within what is left of its gas."""
-    code, meter = _code(context.state, contract), context.meter
-    meter.charge(LOAD_BYTE * len(code))
+    meter = context.meter
     host = ChainHost(
-        context.state, contract.scope, address, context.sender, value,
+        context.state, contract.scope, address, context.sender, message.value,
         context.height, context.time // SECOND, context.epoch, context.position,
         lambda table, row: context.emit(table, *row),
     )  # fmt: skip
     try:
-        wire = codec.decode(arguments)
+        wire = codec.decode(message.arguments)
     except CodecError as error:
         raise BadMessage(kind="Call", message=f"its arguments: {error}") from None
     if type(wire) is not tuple:
         raise BadMessage(kind="Call", message="its arguments are no array")
     try:
-        result = program(code).run(function, wire, host, meter.limit - meter.used, by=door)
+        result = program.run(function, wire, host, meter.limit - meter.used, by=door)
     except TransactionError as error:
         meter.charge(int(str(error.numbers.get("gas", 0))))
         raise
@@ -335,7 +320,8 @@ def _wake(context: Context, address: bytes, contract: Contract) -> None:
 class Hooks:
     """Runs the hooks of one scope's settled epoch within one block.
 
-    ``height`` and ``now`` are the block's; ``emit`` takes rows for the index.
+    ``height`` and ``now`` are the block's, ``loaded`` has the programs that it has run; ``emit``
+    takes rows for the index.
     """
 
     state: State
@@ -345,6 +331,7 @@ class Hooks:
     height: int
     now: int
     emit: Emit
+    loaded: Loaded
 
     def run(self, after: bytes, budget: int) -> tuple[bytes | None, int]:
         """Run hooks in the order of addresses.
@@ -359,10 +346,11 @@ class Hooks:
         Returns
         -------
         after, gas
-            Where to go on, None where all have run; and the gas that was reserved for those.
+            Where to go on, None where all have run; and the gas that was reserved for those, with
+            that of loading them: no purse pays for this, but the block's work is bounded.
         """
         spent = 0
-        for (_, address), hook in self.state.items(HOOKS, self.scope):
+        for (_, address), _ in self.state.items(HOOKS, self.scope):
             assert isinstance(address, bytes)
             if address <= after:
                 continue
@@ -370,28 +358,32 @@ class Hooks:
                 return after, spent
             contract = _contract(self.state, address)
             if contract.since <= self.epoch:
-                spent += hook.gas
-                self._epoch(address, contract)
+                spent += self._epoch(address, contract)
             after = address
         return None, spent
 
-    def _epoch(self, address: bytes, contract: Contract) -> None:
+    def _epoch(self, address: bytes, contract: Contract) -> int:
         """Pay for an epoch of a contract and run it; put it to rest where that is due."""
         fee = contract.hook_gas * self.chain.gas_price
         if contract.purse < fee:
             self._rest(address, contract, "asleep")
-            return
+            return contract.hook_gas
         contract = replace(contract, purse=contract.purse - fee)
         bank.credit(self.state, TREASURY, fee)
         self.state.put(CONTRACTS, contract, address)
         code = _code(self.state, contract)
+        work = contract.hook_gas + self.loaded.gas(code)
+        program = self.loaded.load(code)
         left = contract.hook_gas - LOAD_BYTE * len(code)
-        for name in program(code).hooks:
-            left -= self._hook(address, contract, name, max(0, left))
+        for name in program.hooks:
+            left -= self._hook(address, contract, program, name, max(0, left))
         if self.epoch >= contract.until:
             self._rest(address, contract, "ended")
+        return work
 
-    def _hook(self, address: bytes, contract: Contract, name: str, limit: int) -> int:
+    def _hook(
+        self, address: bytes, contract: Contract, program: Program, name: str, limit: int
+    ) -> int:
         """Run one function; return the gas it used. What fails is undone and noted."""
         rows: list[tuple[str, tuple[object, ...]]] = []
         host = ChainHost(
@@ -401,8 +393,7 @@ class Hooks:
         mark = self.state.mark()
         epoch = self.epoch.to_bytes(self.epoch.bit_length() // 8 + 1)
         try:
-            run = program(_code(self.state, contract)).run
-            used = run(name, (epoch,), host, limit, by="on_epoch").gas
+            used = program.run(name, (epoch,), host, limit, by="on_epoch").gas
         except TransactionError as error:
             self.state.revert(mark)
             self._note(address, "failed", self.epoch, str(error))

@@ -31,6 +31,7 @@ from typing import Final, Literal
 from dii.application import bank, naming, pages
 from dii.application.contracts import Hooks
 from dii.application.medians import PAGE_COST, Merge
+from dii.application.programs import Loaded
 from dii.application.records import (
     CHUNKS,
     COMING,
@@ -91,14 +92,15 @@ def epoch_status(state: State, chain: Chain, name: str, epoch: int, now: int) ->
     return "reporting"
 
 
-def settle(state: State, chain: Chain, height: int, now: int, emit: Emit) -> None:
+def settle(state: State, chain: Chain, height: int, now: int, emit: Emit, loaded: Loaded) -> None:
     """Do one block's work: move every scope's settling on, and drop what has lapsed."""
     naming.lapse(state, chain, now)
     names = sorted(str(name) for (name,), _ in state.items(SCOPES))
     turn = state.get(TURNS)
     later = [name for name in names if turn is not None and name >= turn.scope]
     steps = [
-        _Step(state, chain, name, height, now, emit) for name in dict.fromkeys([*later, *names])
+        _Step(state, chain, name, height, now, emit, loaded)
+        for name in dict.fromkeys([*later, *names])
     ]
     busy = [step for step in steps if step.ready()]
     budget = chain.settle_rows
@@ -122,6 +124,7 @@ class _Step:
     height: int
     now: int
     emit: Emit
+    loaded: Loaded
 
     def run(self, budget: int) -> int:
         """Work for about so many rows; return what it cost, less than asked for where all is done."""
@@ -342,8 +345,9 @@ class _Step:
         """
         rows, most = self.chain.settle_rows, self.chain.hook_gas
         hooks = Hooks(
-            self.state, self.chain, self.name, scope.next_epoch, self.height, self.now, self.emit
-        )
+            self.state, self.chain, self.name, scope.next_epoch, self.height, self.now, self.emit,
+            self.loaded,
+        )  # fmt: skip
         after, used = hooks.run(cursor.last, max(1, budget * most // rows))
         if after is None:
             self._put(Cursor("clear", cursor.reporters, ()))

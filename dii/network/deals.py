@@ -15,7 +15,7 @@ import pandas as pd
 
 from dii import codec
 from dii.application import contracts as chain
-from dii.application import gas
+from dii.application import gas, programs
 from dii.application.bank import account
 from dii.application.context import Context, epoch_at
 from dii.application.messages import Call, Deploy, TopUp
@@ -132,7 +132,7 @@ def deploy(
     code = tree.encode(program.contract)
     init = program.functions.get("init")
     wire = _wire(network, "init", init.parameters if init else (), arguments)
-    most = hook_gas if hook_gas is not None else HOOK_GAS + chain.LOAD_BYTE * len(code)
+    most = hook_gas if hook_gas is not None else HOOK_GAS + programs.LOAD_BYTE * len(code)
     money = network.currency.parse
     message = Deploy(SCOPE, code, wire, money(value), most if program.hooks else 0, 0)
     sender = network.home.key(by).address
@@ -228,7 +228,7 @@ class Deal:
         """Its program, from the tree on the chain."""
         code = self.network.state.get(CODES, self.record.code)
         assert code is not None
-        return chain.program(code.tree)
+        return programs.program(code.tree)
 
     @property
     def source(self) -> str:

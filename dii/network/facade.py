@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from dii import codec, crypto, minting
 from dii.application import gas
 from dii.application.bank import account, resolve
-from dii.application.contracts import LOAD_BYTE
 from dii.application.messages import (
     AssignGateway,
     Burn,
@@ -30,8 +29,11 @@ from dii.application.messages import (
     to_value,
 )
 from dii.application.pages import MAX_BYTES
+from dii.application.programs import LOAD_BYTE
 from dii.application.records import (
     APPLICATIONS,
+    CODES,
+    CONTRACTS,
     FORWARDS,
     GATEWAYS,
     REPORTS,
@@ -536,6 +538,11 @@ class Network(Opened):
             limit += DEPLOY_GAS * len(message.code)
         if isinstance(message, Deploy | Call):
             limit += CALL_GAS
+        contract = (
+            self.state.get(CONTRACTS, message.contract) if isinstance(message, Call) else None
+        )
+        code = contract and self.state.get(CODES, contract.code)
+        limit += compile_gas(len(code.tree)) if code else 0
         return transaction.sign(
             key,
             self.genesis.hash,
