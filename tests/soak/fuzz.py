@@ -52,7 +52,7 @@ def loop(target: Target, seconds: float, most: int, seed: int) -> int:
     seen = {attempt(target, data) for data in corpus}
     while count < most and time.monotonic() < end:
         data = draw.choice(corpus)
-        for _ in range(draw.choice((1, 1, 2, 4))):
+        for _ in range(draw.choice((1, 1, 1, 3))):
             data = mutate(data, draw.choice(corpus), target.form, draw)[:LONGEST]
         count += 1
         try:
