@@ -73,7 +73,7 @@ from dii.ledger.transaction import Transaction
 from dii.ledger.tree import TreeProof
 from dii.units import PPM, SECOND
 
-MAX_REMEMBERED: Final = 1 << 26
+MAX_REMEMBERED: Final = 1 << 27
 """Bytes of checked transactions remembered between check, proposal and execution."""
 
 MAX_UNPAID: Final = 16
@@ -169,7 +169,7 @@ class Application:
             self.init_chain()
         else:
             self.state = state
-        self._known: dict[bytes, _Known | TransactionError] = {}
+        self._known: dict[bytes, _Known] = {}
         self._remembered = 0
         self._waiting: dict[bytes, _Waiting] = defaultdict(_Waiting)
         self._epoch: int | None = None  # of the last block; unknown where none was executed yet
@@ -288,7 +288,7 @@ class Application:
         self._finalized = None
         for wire in wires:
             if self._known.pop(wire, None) is not None:
-                self._remembered -= len(wire)
+                self._remembered -= _weight(wire)
         self._waiting.clear()  # engines check again what still waits (ABCI's recheck)
         return self.state.commit()
 
@@ -304,25 +304,32 @@ class Application:
         return chain
 
     def _verified(self, wires: Sequence[bytes]) -> list[_Known | TransactionError]:
-        """Decode and check signatures, on all cores; remember what was checked."""
+        """Decode and check signatures, on all cores; remember those that hold."""
         known = self._known
         if self._remembered > MAX_REMEMBERED:
             known.clear()
             self._remembered = 0
+        found: dict[bytes, _Known | TransactionError] = {}
         fresh = []
-        for wire in dict.fromkeys(wire for wire in wires if wire not in known):
-            self._remembered += len(wire)
+        for wire in dict.fromkeys(wires):
+            if wire in known:
+                found[wire] = known[wire]
+                continue
             try:
                 tx = transaction.decode(wire)
                 fresh.append(_Known(tx, from_value(tx.message)))
             except TransactionError as error:
-                known[wire] = error
+                found[wire] = error
         chain = self.genesis.hash
         verdicts = crypto.verify_all([transaction.signed_item(chain, one.tx) for one in fresh])
         for one, good in zip(fresh, verdicts):
-            bad = BadSignature(sender=format_address(one.tx.sender)) if not good else None
-            known[one.tx.wire] = bad or one
-        return [known[wire] for wire in wires]
+            wire = one.tx.wire
+            if good:
+                found[wire] = known[wire] = one
+                self._remembered += _weight(wire)
+            else:
+                found[wire] = BadSignature(sender=format_address(one.tx.sender))
+        return [found[wire] for wire in wires]
 
     def _admit(self, known: _Known) -> None:
         """Apply the rules for waiting; see :meth:`check_tx`."""
@@ -491,6 +498,11 @@ def _announced(what: Message | Report) -> int:
     if isinstance(what, ReportManifest | Report):
         return len(what.chunks) + len(what.usage_chunks)
     return 0
+
+
+def _weight(wire: bytes) -> int:
+    """Return about how many bytes a decoded transaction takes in memory, or more."""
+    return 4 * len(wire) + 2048
 
 
 def write_genesis(state: State, genesis: Genesis) -> None:
