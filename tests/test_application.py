@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from dii import codec, crypto
 from dii.application import Application, BlockResult, TxResult, bank, gas, settling, total_money
-from dii.application.app import MAX_UNPAID
+from dii.application.app import MAX_UNPAID, _weight
 from dii.application.bank import account, supply
 from dii.application.lookup import is_kept, lookup_metrics, lookup_usage
 from dii.application.messages import (
@@ -1079,12 +1079,12 @@ def test_what_is_remembered_of_transactions_is_bounded_in_bytes(monkeypatch):
     chain = Chain()
     for number in range(100):
         assert chain.app.check_tx(bytes([number]) * 10_000).code == BadTransaction.code
-        assert sum(map(len, chain.app._known)) <= (1 << 16) + 10_000
+        assert sum(map(_weight, chain.app._known)) <= (1 << 16) + _weight(bytes(10_000))
     for nonce in range(3):
         wire = sign(chain.app.genesis.hash, ALICE, nonce, Burn(1))
         assert chain.app.check_tx(wire).code == 0
     chain.do(BOB, Burn(1))
-    assert chain.app._remembered == sum(map(len, chain.app._known))
+    assert chain.app._remembered == sum(map(_weight, chain.app._known))
 
 
 def test_admission_changes_nothing():

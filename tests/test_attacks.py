@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,6 @@ from dii.application import pages
 from dii.application.messages import Call, Transfer
 from dii.contracts import gas as contract_gas
 from dii.contracts.host import FUNCTIONS
-from dii.errors import TransactionError
 from tests.chains import ALICE, BOB, OPENING, Chain, gateway
 from tests.test_contracts_chain import BANK, PAYS, compiled, deploy, wire
 
@@ -98,15 +98,20 @@ def test_hooks_that_must_be_compiled_take_their_share_of_a_blocks_work():
     assert blocks(*different) >= blocks(*[PAYS] * 12) + 2
 
 
-def test_what_is_refused_is_not_remembered():
-    """Errors were, with the frames that raised them: seven bytes of rubbish took 2,300 in memory."""
-    chain = Chain()
-    forged = bytearray(chain.sign(ALICE, Transfer(BOB.address, 1)))
-    forged[-1] ^= 1
-    rubbish = codec.encode((b"\x86" * 100, bytes(64)))
+def test_what_is_refused_takes_no_more_memory_than_is_counted():
+    """It took more: errors were remembered with the frames that raised them."""
+    chain, count = Chain(), 500
+    signed = bytearray(chain.sign(ALICE, Transfer(BOB.address, 1)))
+    wires = []
+    for number in range(count):
+        mark = number.to_bytes(2)
+        wires += [b"rubbish" + mark, codec.encode((b"\x86" * 100 + mark, bytes(64)))]
+        wires.append(bytes(signed[:-2]) + mark)
+    chain.app.check_tx(b"what is loaded at first")
+    tracemalloc.start()
+    for wire_bytes in wires:
+        assert chain.app.check_tx(wire_bytes).code
     gc.collect()
-    before = sum(isinstance(one, TransactionError) for one in gc.get_objects())
-    for bad in (b"rubbish", rubbish, bytes(forged)):
-        assert chain.app.check_tx(bad).code
-    gc.collect()
-    assert sum(isinstance(one, TransactionError) for one in gc.get_objects()) <= before
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < sum(4 * len(one) + 2048 for one in wires)

@@ -169,7 +169,7 @@ class Application:
             self.init_chain()
         else:
             self.state = state
-        self._known: dict[bytes, _Known] = {}
+        self._known: dict[bytes, _Known | TxResult] = {}
         self._remembered = 0
         self._waiting: dict[bytes, _Waiting] = defaultdict(_Waiting)
         self._epoch: int | None = None  # of the last block; unknown where none was executed yet
@@ -197,8 +197,8 @@ class Application:
         """
         try:
             known = self._verified([wire])[0]
-            if isinstance(known, TransactionError):
-                raise known
+            if isinstance(known, TxResult):
+                return known
             self._admit(known)
         except TransactionError as error:
             return TxResult(error.code, str(error))
@@ -218,7 +218,7 @@ class Application:
         nonces: dict[bytes, int] = {}
         chosen = []
         for wire, known in zip(wires, self._verified(wires)):
-            if isinstance(known, TransactionError):
+            if isinstance(known, TxResult):
                 continue
             tx = known.tx
             expected = nonces.get(tx.sender)
@@ -303,33 +303,30 @@ class Application:
         assert chain is not None, "init_chain comes first"
         return chain
 
-    def _verified(self, wires: Sequence[bytes]) -> list[_Known | TransactionError]:
-        """Decode and check signatures, on all cores; remember those that hold."""
+    def _verified(self, wires: Sequence[bytes]) -> list[_Known | TxResult]:
+        """Decode and check signatures, on all cores; remember the verdicts."""
         known = self._known
         if self._remembered > MAX_REMEMBERED:
             known.clear()
             self._remembered = 0
-        found: dict[bytes, _Known | TransactionError] = {}
         fresh = []
-        for wire in dict.fromkeys(wires):
-            if wire in known:
-                found[wire] = known[wire]
-                continue
+        for wire in dict.fromkeys(wire for wire in wires if wire not in known):
+            self._remembered += _weight(wire)
             try:
                 tx = transaction.decode(wire)
                 fresh.append(_Known(tx, from_value(tx.message)))
             except TransactionError as error:
-                found[wire] = error
+                # Not the error itself: it holds the frames that raised it.
+                known[wire] = TxResult(error.code, str(error))
         chain = self.genesis.hash
         verdicts = crypto.verify_all([transaction.signed_item(chain, one.tx) for one in fresh])
         for one, good in zip(fresh, verdicts):
-            wire = one.tx.wire
             if good:
-                found[wire] = known[wire] = one
-                self._remembered += _weight(wire)
+                known[one.tx.wire] = one
             else:
-                found[wire] = BadSignature(sender=format_address(one.tx.sender))
-        return [found[wire] for wire in wires]
+                error = BadSignature(sender=format_address(one.tx.sender))
+                known[one.tx.wire] = TxResult(error.code, str(error))
+        return [known[wire] for wire in wires]
 
     def _admit(self, known: _Known) -> None:
         """Apply the rules for waiting; see :meth:`check_tx`."""
@@ -401,10 +398,10 @@ class Application:
     # --- execution ----------------------------------------------------------------------------
 
     def _deliver(
-        self, block: _Block, chain: Chain, position: int, known: _Known | TransactionError
+        self, block: _Block, chain: Chain, position: int, known: _Known | TxResult
     ) -> TxResult:
-        if isinstance(known, TransactionError):
-            return TxResult(known.code, str(known))
+        if isinstance(known, TxResult):
+            return known
         try:
             result = self._execute(block, chain, position, known)
         except TransactionError as error:  # before the nonce was taken: a no-op
