@@ -324,8 +324,8 @@ class Application:
             if good:
                 known[one.tx.wire] = one
             else:
-                error = BadSignature(sender=format_address(one.tx.sender))
-                known[one.tx.wire] = TxResult(error.code, str(error))
+                bad = BadSignature(sender=format_address(one.tx.sender))
+                known[one.tx.wire] = TxResult(bad.code, str(bad))
         return [known[wire] for wire in wires]
 
     def _admit(self, known: _Known) -> None:
