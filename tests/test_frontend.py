@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import textwrap
 from collections.abc import Callable
 from random import Random
@@ -266,7 +265,6 @@ def test_what_cannot_be_seen_is_refused_where_it_stands() -> None:
     assert "\u200b" not in shown
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="type aliases and parameters came with 3.12")
 def test_what_newer_pythons_add_is_refused() -> None:
     assert faults_of("type A = int")
     assert faults_of("def f[T](a: int):\n    pass")
