@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from dii import codec
 from dii.application import pages
-from dii.application.messages import Call, Transfer
+from dii.application.messages import Burn, Call, Deploy, Transfer
 from dii.contracts import gas as contract_gas
 from dii.contracts.host import FUNCTIONS
-from tests.chains import ALICE, BOB, OPENING, Chain, gateway
+from tests.chains import ALICE, BOB, GAS, OPENING, THIEF, Chain, gateway
 from tests.test_contracts_chain import BANK, PAYS, compiled, deploy, wire
 
 # --- work out of proportion to gas ----------------------------------------------------------------
@@ -115,3 +115,20 @@ def test_what_is_refused_takes_no_more_memory_than_is_counted():
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert grown < sum(4 * len(one) + 2048 for one in wires)
+
+
+def test_nobody_fills_blocks_with_what_they_can_no_longer_pay():
+    """The first transaction gave the balance away; fifteen of 100 kB followed it for nothing."""
+    chain = Chain()
+    bulk = Deploy("main", bytes(32_000), codec.encode(()), 0, 0, 0)
+    for give in (
+        Transfer(BOB.address, OPENING - 2 * GAS),
+        Burn(OPENING - 2 * GAS),
+        Deploy("main", b"\0", codec.encode(()), OPENING - 3 * GAS, 0, GAS),
+    ):
+        wires = [chain.sign(THIEF, one) for one in (give, *[bulk] * 15)]
+        assert not chain.app.process_proposal(wires)
+        assert chain.app.prepare_proposal(wires, 1 << 21) == wires[:2]
+        chain._signed.clear()
+    wires = [chain.sign(THIEF, one) for one in [bulk] * 16]
+    assert chain.app.process_proposal(wires)

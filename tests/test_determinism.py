@@ -13,11 +13,11 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "3e2d2f960057f16fe1cdeef411b2b944ffa9a8cb0a27278b0a1b7935b6064143",
-    "app_hash": "b8d8c91e809c3d5984a6e7a11da88cbdd7a3123b5d70b2c9de36a67cdd30768d",
-    "index": "3fdd5db2b391a8864d144472721b03da937a9d8b8e1021b03c26afd097f33df3",
-    "transactions": 687,
-    "succeeded": 554,
+    "header": "64d891b559b6fa2296ff79af689315521c45a1395f71f7db9289555f2c659a61",
+    "app_hash": "a9673e97e4759ca39fa1ccca35328b5005952b5485a4e7e3616a0d5b5f90d42a",
+    "index": "95ce18caff889cd4e6c592cedfc447a2bb021b74c09138ed1c23ec445fa0d275",
+    "transactions": 505,
+    "succeeded": 446,
     "receipts": 1253,
 }
 """What ``tests.replay`` comes to. A change of these is a change of the protocol: chains that run

@@ -25,10 +25,15 @@ from dii.application.context import Context, duty_of, epoch_at
 from dii.application.governance import enact, powers
 from dii.application.handlers import DUTY, HANDLERS
 from dii.application.messages import (
+    Burn,
+    Call,
+    Deploy,
     Message,
     Propose,
     ReportChunk,
     ReportManifest,
+    TopUp,
+    Transfer,
     Vote,
     from_value,
 )
@@ -211,21 +216,29 @@ class Application:
     def prepare_proposal(self, wires: Sequence[bytes], max_bytes: int) -> list[bytes]:
         """Choose transactions for a block, in the given order.
 
-        Leaves out what ``process_proposal`` would refuse a block for, and what does not fit.
+        Leaves out what ``process_proposal`` would refuse a block for, and what does not fit. Who
+        sends several must be able to pay for each if those before it succeed: a block is no place
+        for what would do nothing at all, and so cost nothing.
         """
         chain = self._chain()
         room, gas_left = min(max_bytes, chain.block_bytes), chain.block_gas
         nonces: dict[bytes, int] = {}
+        spare: dict[bytes, int] = {}
         chosen = []
         for wire, known in zip(wires, self._verified(wires)):
             if isinstance(known, TxResult):
                 continue
             tx = known.tx
             expected = nonces.get(tx.sender)
+            fee = 0 if self._on_duty(known, None) else tx.gas_limit * chain.gas_price
             if expected is None:
-                expected = bank.account(self.state, tx.sender).nonce
+                account = bank.account(self.state, tx.sender)
+                expected, spare[tx.sender] = account.nonce, account.balance
             if tx.nonce != expected or len(wire) > room or tx.gas_limit > gas_left:
                 continue
+            if fee > spare[tx.sender]:
+                continue
+            spare[tx.sender] -= fee + _outlay(known.message)
             nonces[tx.sender] = expected + 1
             room -= len(wire)
             gas_left -= tx.gas_limit
@@ -494,6 +507,18 @@ def _announced(what: Message | Report) -> int:
     """Return how many chunks a manifest, or the report that it began, announces."""
     if isinstance(what, ReportManifest | Report):
         return len(what.chunks) + len(what.usage_chunks)
+    return 0
+
+
+def _outlay(message: Message) -> int:
+    """Return what a message takes from its sender's balance if it succeeds, the fee apart."""
+    match message:
+        case Transfer(amount=amount) | Burn(amount) | TopUp(amount=amount):
+            return amount
+        case Deploy():
+            return message.value + message.purse
+        case Call():
+            return message.value
     return 0
 
 
