@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -525,6 +527,7 @@ def test_a_chain_of_another_genesis_is_refused_and_left_alone(home, whole):
 
 WRITER = """
 import sys
+import weakref
 from pathlib import Path
 from contextlib import closing
 from dii.consensus.node import Node
@@ -724,3 +727,18 @@ def test_a_height_is_written_once(tmp_path):
         assert store.block(0) == b""
         assert store.block(1) is None
         assert store.height == 0
+
+
+def test_a_node_that_nobody_refers_to_is_freed_without_a_collection(tmp_path):
+    """Great blocks set what they leave apart from collection, so no cycle may hold the state."""
+    gc.collect()
+    gc.disable()
+    try:
+        node = Node(GENESIS, tmp_path)
+        extend(node)
+        node.close()
+        left = weakref.ref(node.app)
+        del node
+        assert left() is None
+    finally:
+        gc.enable()

@@ -450,13 +450,13 @@ class Application:
         mark = state.mark()
         if held:
             state.put(ACCOUNTS, Account(account.balance - held, tx.nonce), tx.sender)
-        error: TransactionError | None = None
+        failed = TxResult(0)  # not the error itself: it and this frame would hold each other
         free = False
         try:
             free = HANDLERS[type(known.message)](context, known.message)
             balance = bank.account(state, tx.sender).balance + held
-        except TransactionError as failure:
-            error = failure
+        except TransactionError as error:
+            failed = TxResult(error.code, str(error))
             state.revert(mark)
             rows.clear()
             balance = account.balance
@@ -464,7 +464,9 @@ class Application:
         if balance < fee:  # only a duty's: everything else has been covered
             state.revert(mark)
             rows.clear()
-            error = error or self._uncovered(chain, replace(account, balance=balance), known)
+            if not failed.code:
+                short = self._uncovered(chain, replace(account, balance=balance), known)
+                failed = TxResult(short.code, str(short))
             used = duty_of(state, tx.sender, epoch)
             state.put(DUTIES, replace(used, failures=used.failures + 1), tx.sender)
             balance, fee = account.balance, 0
@@ -472,9 +474,7 @@ class Application:
         block.fees += fee
         for table, row in rows:
             block.emit(table, row)
-        if error is not None:
-            return TxResult(error.code, str(error), meter.used, fee)
-        return TxResult(0, "", meter.used, fee)
+        return TxResult(failed.code, failed.detail, meter.used, fee)
 
     def _check_conservation(self, height: int) -> None:
         """Compare minted - burned with the sum of all changes of balances, purses and carried dust.

@@ -11,6 +11,7 @@ it goes: each block checks what it changes, a snapshot that the whole is what wa
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -194,6 +195,7 @@ class Node:
         finally:
             self.index.close()
             self.store.close()
+            gc.unfreeze()  # what great blocks have set apart; see ``uncollected``
 
 
 @contextlib.contextmanager
