@@ -1,26 +1,33 @@
-"""Signed transfers through the whole chain.
+"""Signed transfers, and signed calls of a contract, through the whole chain.
 
 Counted from signed bytes to a durable block: decode, check signatures, order, execute, state
-root, commit to disk, and the index written. Blocks of 1,000 between 10,000 accounts, on disk.
+root, commit to disk, and the index written. Blocks of 1,000 between 10,000 accounts, on disk. The
+calls are those of ``tests.benchmarks.contracts``: they transfer a token that a contract keeps.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 import tempfile
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
-from dii import crypto
-from dii.application.messages import Transfer, to_value
+from dii import codec, crypto
+from dii.application.messages import Call, Deploy, Message, Transfer, to_value
 from dii.consensus.node import Node
 from dii.consensus.solo import Solo
+from dii.contracts import tree
+from dii.contracts.frontend import parse
+from dii.crypto import contract_address
 from dii.genesis import Genesis
 from dii.ledger import transaction
+from tests.benchmarks.contracts import TOKEN
 from tests.benchmarks.report import median, peer, show
 
 BLOCK = 1_000
@@ -39,8 +46,18 @@ class Signer:
         return crypto_sign(message, self._secret)[:64]
 
 
-def load() -> tuple[Genesis, crypto.SigningKey, list[bytes]]:
-    """Return a genesis, its validator, and signed transfers between random accounts."""
+@dataclass
+class Load:
+    """A chain's genesis and validator; signed transactions to begin with, and those to time."""
+
+    genesis: Genesis
+    validator: crypto.SigningKey
+    before: list[bytes] = field(default_factory=list)
+    timed: list[bytes] = field(default_factory=list)
+
+
+def load(*, calls: bool = False) -> Load:
+    """Return transfers between random accounts, of the currency or of a contract's token."""
     validator = crypto.SigningKey.derive(1, "validator")
     signers = [Signer(hashlib.sha256(b"%d" % number).digest()) for number in range(ACCOUNTS)]
     genesis = Genesis.make(
@@ -60,53 +77,74 @@ def load() -> tuple[Genesis, crypto.SigningKey, list[bytes]]:
             }
         ],
     )
-    draw, nonces, wires = random.Random(7), [0] * ACCOUNTS, []
+    nonces = [0] * ACCOUNTS
+    load = Load(genesis, validator)
+
+    def sign(sender: int, message: Message, gas_limit: int) -> bytes:
+        nonces[sender] += 1
+        return transaction.sign(
+            signers[sender], genesis.hash, nonces[sender] - 1, to_value(message),
+            gas_limit=gas_limit, valid_until=10**6,
+        )  # fmt: skip
+
+    token = contract_address(signers[0].address, 0)
+    if calls:
+        deploy = Deploy("main", tree.encode(parse(TOKEN)), codec.encode(()), 0, 0, 0)
+        load.before = [sign(0, deploy, 200_000)]
+        mint = Call(token, "mint", codec.encode((b"\x01\0\0\0",)), 0)
+        load.before += [sign(number, mint, 20_000) for number in range(ACCOUNTS)]
+    draw = random.Random(7)
     for _ in range(TRANSFERS):
         sender, recipient = draw.sample(range(ACCOUNTS), 2)
-        message = to_value(Transfer(signers[recipient].address, draw.randrange(1, 10**4)))
-        wires.append(
-            transaction.sign(
-                signers[sender],
-                genesis.hash,
-                nonces[sender],
-                message,
-                gas_limit=4_000,
-                valid_until=10**6,
-            )
-        )
-        nonces[sender] += 1
-    return genesis, validator, wires
+        to, amount = signers[recipient].address, draw.randrange(1, 100)
+        if calls:
+            arguments = codec.encode((to, amount.to_bytes(1)))
+            load.timed.append(sign(sender, Call(token, "transfer", arguments, 0), 20_000))
+        else:
+            load.timed.append(sign(sender, Transfer(to, amount), 4_000))
+    return load
 
 
-def run(genesis: Genesis, validator: crypto.SigningKey, wires: list[bytes]) -> float:
-    """Return transfers a second."""
+def run(load: Load) -> float:
+    """Return transactions a second."""
     with tempfile.TemporaryDirectory() as folder:
-        node = Node(genesis, Path(folder))
-        solo = Solo(node, validator)
+        node = Node(load.genesis, Path(folder))
+        solo = Solo(node, load.validator)
+
+        def send(wires: list[bytes]) -> None:
+            for at in range(0, len(wires), BLOCK):
+                placed, result = solo.produce(wires[at : at + BLOCK])
+                assert len(placed) == len(wires[at : at + BLOCK])
+                assert not any(one.code for one in result.results)
+            node.index.flush()
+
+        send(load.before)
         start = time.perf_counter()
-        for at in range(0, len(wires), BLOCK):
-            placed, result = solo.produce(wires[at : at + BLOCK])
-            assert len(placed) == BLOCK
-            assert not any(one.code for one in result.results)
-        node.index.flush()
+        send(load.timed)
         seconds = time.perf_counter() - start
         node.close()
-    return len(wires) / seconds
+    return len(load.timed) / seconds
 
 
 def main() -> None:
     """Measure and print."""
-    genesis, validator, wires = load()
-    middle, least, most = median(lambda: run(genesis, validator, wires))
-    rows = [
-        ("signed transfers through the whole chain", f"{middle:,.0f}/s ({least:,.0f}-{most:,.0f})"),
+    rows, sizes = [], []
+    for what, one in (("transfers", load()), ("token calls", load(calls=True))):
+        middle, least, most = median(functools.partial(run, one))
+        row = f"{middle:,.0f}/s ({least:,.0f}-{most:,.0f})"
+        rows.append((f"signed {what} through the whole chain", row))
+        sizes.append(len(one.timed[0]))
+    rows += [
         ("bare PyNaCl, signatures only", peer("verify.py", "nacl")),
         ("bare pycryptodome, signatures only", peer("verify.py", "pycryptodome")),
         ("py-evm, in memory", peer("evm.py", "1000")),
         ("anvil", "not installed (no Python package)"),
     ]
-    note = f"median of 5 runs of {TRANSFERS:,} of {len(wires[0])} bytes, {BLOCK:,} a block, on disk"
-    show("Signed transfers", rows, note)
+    note = (
+        f"median of 5 runs of {TRANSFERS:,} of {sizes[0]} and {sizes[1]} bytes,"
+        f" {BLOCK:,} a block, on disk"
+    )
+    show("Signed transactions", rows, note)
 
 
 if __name__ == "__main__":
