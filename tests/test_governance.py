@@ -73,6 +73,7 @@ from dii.telemetry.schema import METRICS
 from dii.units import SECOND
 from tests import chains
 from tests.chains import ALICE, BOB, CAROL, EPOCH, OPENING, REPORTER, START, gateway, scope, stream
+from tests.test_contracts_chain import BANK, deploy
 
 DELAY = 2 * EPOCH
 VOTING = 5 * EPOCH
@@ -451,6 +452,15 @@ def test_the_treasury_pays_what_was_decided_and_never_more_than_it_has():
     left = chain.balance(TREASURY)
     assert "needed" in chain.fails(SpendTreasury(CAROL.address, left + 10**6))
     assert chain.balance(TREASURY) >= left
+
+
+def test_the_treasury_pays_no_contract_past_its_functions():
+    """Nobody could tell whose the money is, and no function might ever pay it out."""
+    chain = Chain()
+    chain.do(ALICE, Transfer(TREASURY, 5_000))
+    address = deploy(chain, BOB, BANK)
+    assert "is a contract" in chain.fails(SpendTreasury(address, 1_000))
+    assert chain.balance(address) == 0
 
 
 # --- what cannot be ------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ from dii.application.actions import (
     SpendTreasury,
 )
 from dii.application.context import Context
-from dii.application.contracts import BY_ITSELF
+from dii.application.contracts import BY_ITSELF, refuse_contract
 from dii.application.messages import Propose, Vote
 from dii.application.records import (
     AGENDA,
@@ -275,6 +275,7 @@ class _Enactment:
                 self.state.put(CHAIN, replace(chain, gas_price=price, gas_schedule=schedule))
             case SpendTreasury(to, amount):
                 to = bank.resolve(self.state, to)
+                refuse_contract(self.state, to)
                 bank.debit(self.state, TREASURY, amount)
                 bank.credit(self.state, to, amount)
                 self.emit("transfers", (BY_ITSELF, "treasury", TREASURY, to, amount))
