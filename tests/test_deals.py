@@ -16,6 +16,7 @@ from dii.application.records import RESERVED
 from dii.cli import app, demo
 from dii.crypto import format_address
 from dii.errors import BadCall, BadSource, Refused, UnknownContract
+from dii.network.deals import MONEY
 from tests.require import ROOT
 
 SAMPLE = [ROOT / "data" / name for name in demo.FILES]
@@ -74,6 +75,12 @@ def told(deal: Any) -> list[str]:
     return [f"{row.event}: {row.details}" for row in events[events["told"]].itertuples()]
 
 
+def test_the_page_lists_the_names_that_are_money():
+    page = (ROOT / "docs" / "language.md").read_text()
+    shown = page.partition("An `int` called ")[2].partition(" is money")[0]
+    assert tuple(re.findall(r"`(\w+)`", shown)) == MONEY
+
+
 def balance(network: Network, who: str) -> int:
     table = network.accounts().set_index("account")
     return int(table["balance_uttc"][who])
@@ -92,7 +99,7 @@ def test_agreements_pay_and_refund_by_themselves_and_say_why(net: Network):
         operators=[OWNER], price="0.05 TTC", epochs=4,
     )  # fmt: skip
     net.run()
-    assert [line.split(",")[0] for line in told(good)] == [f"paid: of {n}" for n in range(4)]
+    assert [line.split(",")[0] for line in told(good)] == [f"paid: epoch {n}" for n in range(4)]
     assert f"to {OWNER}" in told(good)[0]
     assert [line.split(":")[0] for line in told(bad)] == ["paid", "paid", "refunded", "refunded"]
     assert good.balance == bad.balance == 0
@@ -155,8 +162,8 @@ def test_a_contract_written_in_a_cell_is_checked_deployed_called_and_asked(net: 
     words = "deployed called brought called brought pays ended"
     assert deal.events()["event"].tolist() == words.split()
     assert told(deal) == [
-        "brought: sender alice, value 2000000",
-        "brought: sender bob, value 1500000",
+        "brought: sender alice, value 2 TTC",
+        "brought: sender bob, value 1.5 TTC",
     ]
     source = deal.source
     assert net.check(source)
@@ -235,7 +242,7 @@ def test_an_agreement_from_the_command_line(tmp_path: Path):
     dii("run", "--home", home)
     shown = dii("contract", "show", address, "--home", home)
     assert "Uptime with escrow and refund." in shown
-    assert f"of 3, amount 10000000, to {OWNER}" in shown
+    assert f"epoch 3, 10 TTC, to {OWNER}, online 100 %" in shown
     assert dii("contract", "view", address, "outcome", "of=2", "--home", home) == "paid\n"
     (listed,) = json.loads(dii("list", "contracts", "--home", home, "--json"))
     assert listed["contract"] == address

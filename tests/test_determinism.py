@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "64d891b559b6fa2296ff79af689315521c45a1395f71f7db9289555f2c659a61",
-    "app_hash": "a9673e97e4759ca39fa1ccca35328b5005952b5485a4e7e3616a0d5b5f90d42a",
-    "index": "95ce18caff889cd4e6c592cedfc447a2bb021b74c09138ed1c23ec445fa0d275",
+    "header": "f7168faa1d81e12e52561d56cd5ef69516c099c21387da48b7f0f1733497e91e",
+    "app_hash": "5bb3f047253314f75cffe4742d6fdee259d66616fcdba4318098e50beaccf0fc",
+    "index": "194b300b3d47301bbc162c33f0cac43c9c1db0fa9a97fe06c21af693bc130a5f",
     "transactions": 505,
     "succeeded": 446,
     "receipts": 1253,

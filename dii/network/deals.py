@@ -50,8 +50,24 @@ SHOWN: Final = 12
 """Events that ``show`` lists, the last ones."""
 
 
-_MONEY: Final = {"deployed", "called", "pays", "topped up", "gives its purse back"}
-"""Notes of the chain that begin with an amount."""
+NOTES: Final = {
+    "deployed": ["amount", "by"],
+    "called": ["amount", "by", "function"],
+    "pays": ["amount", "to"],
+    "topped up": ["amount", "by"],
+    "gives its purse back": ["amount", "to"],
+    "failed": ["epoch", ""],
+}
+"""What the values of the chain's own notes are; of all others it is an epoch."""
+# fmt: off
+MONEY: Final = (
+    "advance", "amount", "due", "escrow", "given", "goal", "owed", "pledged", "pot", "price",
+    "price_each", "prepaid", "rest", "reserved", "reward", "target", "value",
+)
+# fmt: on
+"""Names by which a contract calls money; shown with the currency's unit."""
+SPOKEN: Final = {"amount": "", "of": "epoch", "one": "", "settled": "epoch"}
+"""How names of event values read in a sentence, where not as they are."""
 
 
 class Agreement(Protocol):
@@ -387,17 +403,23 @@ class Deal:
         return table
 
     def _details(self, event: str, values: list[object], *, told: bool) -> str:
-        if not told and event in _MONEY:  # an amount comes first there
-            values[0] = self.network.currency.format(int(str(values[0])))
-        words = map(self._detail, values)
-        if not told:
-            return ", ".join(words)
-        names = _labels(self.program.contract).get((event, len(values)), [""] * len(values))
-        return ", ".join(f"{name} {word}".lstrip() for name, word in zip(names, words))
+        if told:
+            names = _labels(self.program.contract).get((event, len(values)), [""] * len(values))
+        else:
+            names = NOTES.get(event, ["epoch"])
+        return ", ".join(
+            f"{SPOKEN.get(name, name.removesuffix('_ppm'))} {self._worded(name, value)}".lstrip()
+            for name, value in zip(names, values)
+        )
 
-    def _detail(self, value: object) -> str:
+    def _worded(self, name: str, value: object) -> str:
+        """Return a value as the contract's name for it suggests that it is meant."""
         if isinstance(value, str) and value.startswith("0x"):
             return self._named(bytes.fromhex(value[2:]))
+        if type(value) is int and name in MONEY:
+            return self.network.currency.format(value)
+        if type(value) is int and name.endswith("_ppm"):
+            return f"{value / 10_000:g} %"
         return str(value)
 
     def lines(self) -> dict[str, str]:
@@ -413,7 +435,7 @@ class Deal:
         if record.hook_gas:
             fee = record.hook_gas * self.network.parameters.gas_price
             facts["purse"] = f"{money(record.purse)}; an epoch costs {money(fee)}"
-        facts |= {name: str(value) for name, value in self.variables().items()}
+        facts |= {name: self._worded(name, value) for name, value in self.variables().items()}
         for one in self._open:
             named = ", ".join(f"{p.name}: {spell(p.type)}" for p in one.parameters)
             facts[f"{one.name}({named})"] = " ".join(one.doc.split()) or "(it does not say)"
