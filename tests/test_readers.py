@@ -17,10 +17,11 @@ from dii.errors import UnknownFormat
 from dii.telemetry import READERS, REASONS
 from dii.telemetry.fields import BOUNDS, canonical_gateway, payload_hash
 from dii.telemetry.load import Telemetry, load
+from dii.telemetry.metrics import metrics
 from dii.telemetry.readers import matrix
 from dii.telemetry.schema import GATEWAYS, METRICS, RECEPTIONS, REJECTS, TABLES, USAGE_GIVEN
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, Gateway, Reception, Reject
-from dii.units import format_time, from_microseconds
+from dii.units import DAY, format_time, from_microseconds
 from tests.require import ROOT, real_data
 
 REGISTRY = "ttn/registry_world_2018-04-20.json"
@@ -167,6 +168,32 @@ def test_a_simulated_uplink_is_rejected_with_gateway_and_time(uplinks: Telemetry
     assert format_time(row.time) == "2021-04-30T14:23:32Z"
     assert "ttn:test" not in uplinks.gateways["gateway"].to_pylist()
     assert max(uplinks.receptions["rssi"].to_pylist()) < 0
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "kilometres", "receptions"),
+    [(UPLINKS, 9, "329.2", 40), ("ttn/ttn_v2_uplinks.jsonl", 4, "7,554.2", 10)],
+)
+def test_a_reception_too_strong_for_its_stated_places_is_set_aside_if_asked(
+    file: str, line: int, kilometres: str, receptions: int
+) -> None:
+    assert "too_strong" not in reasons(load(real_data(file)))
+    data = load(real_data(file), check_radio=True, strict=True)
+    (row,) = data.rejects.query("reason == 'too_strong'").itertuples()
+    assert (row.line, len(data.receptions)) == (line, receptions)
+    assert f" over {kilometres} km; free space allows " in row.detail
+    epoch = metrics(
+        data.receptions,
+        data.statuses,
+        operators={},
+        gateways=None,
+        start=int(row.time) // DAY * DAY,
+        length=DAY,
+        gives=data.gives,
+        rejects=data.rejected,
+    )
+    excluded = {"gateway": row.gateway, "reason": "too_strong", "frames": 1}
+    assert excluded in epoch.excluded.to_pylist()
 
 
 def test_times_are_the_servers_whatever_gateway_clocks_say(uplinks: Telemetry) -> None:

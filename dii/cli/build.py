@@ -175,6 +175,13 @@ def load(
         list[str] | None,
         typer.Option(metavar="FOREIGN=NAME", help="What a column of a plain table is."),
     ] = None,
+    check_radio: Annotated[
+        bool,
+        typer.Option(
+            "--check-radio",
+            help="Set aside what was received stronger than its stated places allow.",
+        ),
+    ] = False,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -186,7 +193,7 @@ def load(
             raise _bad("columns", f"cannot read {text!r}; write it like lat=latitude")
         renamed[foreign] = name
     with dii.Network.open(home) as network:
-        data = _read(sources, strict=strict, columns=renamed)
+        data = _read(sources, strict=strict, columns=renamed, check_radio=check_radio)
         network.ingest(data)
         sealed = network.sealed
     if as_json:
@@ -198,10 +205,14 @@ def load(
 
 
 def _read(
-    sources: list[str], *, strict: bool = False, columns: dict[str, str] | None = None
+    sources: list[str],
+    *,
+    strict: bool = False,
+    columns: dict[str, str] | None = None,
+    check_radio: bool = False,
 ) -> Telemetry:
     with screen.progress("loading"):
-        return dii.load(*sources, strict=strict, columns=columns)
+        return dii.load(*sources, strict=strict, columns=columns, check_radio=check_radio)
 
 
 def telemetry_json(data: Telemetry) -> dict[str, Any]:

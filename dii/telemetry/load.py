@@ -194,6 +194,7 @@ def load(
     strict: bool = False,
     columns: Mapping[str, str] | None = None,
     network: str = "ttn",
+    check_radio: bool = False,
 ) -> Telemetry:
     """Read files of any known format; what they are shows at their beginning.
 
@@ -209,6 +210,9 @@ def load(
         a column out.
     network
         Whose gateway ids they are where a source does not say.
+    check_radio
+        Set aside what was received stronger than free space allows between the places that a
+        record states for device and gateway (see ``radio``).
 
     Raises
     ------
@@ -225,7 +229,7 @@ def load(
     gives: list[frozenset[str]] = []
     with TemporaryDirectory(prefix="dii-") as folder:
         for origin, name in _origins(sources, Path(folder)):
-            source = Source(origin, name, columns, network)
+            source = Source(origin, name, columns, network, check_radio=check_radio)
             reader = find_reader(source)
             rows = Rows(name, strict)
             reader.read(source, rows)

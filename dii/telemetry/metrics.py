@@ -87,7 +87,7 @@ MEMORY: Final = 7 * DAY
 """How long what a gateway heard, and a device's counter, is of use."""
 MAX_GAP: Final = 16_384
 """Greatest leap of a frame counter within a session (LoRaWAN 1.0.3 regional parameters)."""
-EXCLUSIONS: Final = ("simulated",)
+EXCLUSIONS: Final = ("simulated", "too_strong")
 """Reasons of rejects that are frames set aside, not records that cannot be read."""
 SLICE_ROWS: Final = 1_000_000
 """Receptions worked on at a time, about; no result depends on it."""

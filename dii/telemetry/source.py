@@ -151,6 +151,8 @@ class Source:
         Names of the schema for foreign names of columns; an empty name leaves a column out.
     network
         Whose gateway ids they are where the source does not say.
+    check_radio
+        Whether readers set impossible receptions aside (see ``radio``).
 
     Raises
     ------
@@ -166,7 +168,10 @@ class Source:
         name: str,
         columns: Mapping[str, str] | None = None,
         network: str = "ttn",
+        *,
+        check_radio: bool = False,
     ) -> None:
+        self.check_radio = check_radio
         self.origin = origin
         self.name = name
         self.columns = columns or {}

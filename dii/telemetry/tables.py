@@ -54,6 +54,7 @@ REASONS: Final[Mapping[str, str]] = {
     "stale_poll": "a poll that tells nothing newer than the one before it",
     "same_reception": "a reception that stands twice in one uplink",
     "simulated": "an uplink that was never on the air",
+    "too_strong": "a reception stronger than the stated places of device and gateway allow",
     "before_start": "a record from before the network's first epoch",
     "late": "records of epochs that had been settled without them",
 }
@@ -75,6 +76,7 @@ EXPECTED: Final = frozenset(
         "stale_poll",
         "same_reception",
         "simulated",
+        "too_strong",
     }
 )
 """Reasons that sound input may give rise to; the others stop a strict load."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import ClassVar, Final
 
 from dii.telemetry import fields
 from dii.telemetry.fields import BOUNDS, NO_FIELDS, Fault, Record
+from dii.telemetry.radio import too_strong
 from dii.telemetry.source import Source, parse_json, values
 from dii.telemetry.tables import Gateway, Reception, Rows
 from dii.units import SECOND
@@ -266,8 +267,25 @@ class Log:
     polls: Polls
     places: LastPlaces = field(default_factory=LastPlaces)
 
+    def reception(self, row: Reception, location: Record, devices: Iterable[Record] = ()) -> None:
+        """Push a reception, and note where its gateway was.
+
+        ``devices`` are the places that the record states for the device.
+        """
+        if row.gateway is not None:
+            self.places.note(row.gateway, row.time, self.rows.line, location)
+        why = too_strong(row.rssi, location, devices) if self.source.check_radio else None
+        if why is None:
+            self.rows.reception(row)
+        else:
+            self.rows.reject("too_strong", why, row.gateway, row.time)
+
     def heard(
-        self, frame: Reception, entries: list[object], read: Callable[[Record], _Heard]
+        self,
+        frame: Reception,
+        entries: list[object],
+        read: Callable[[Record], _Heard],
+        devices: Iterable[Record] = (),
     ) -> None:
         """Push a reception for each entry of who heard a frame; a bad entry costs only itself.
 
@@ -281,9 +299,7 @@ class Log:
             except Fault as fault:
                 self.rows.reject(fault.reason, fault.detail, frame.gateway, frame.time)
                 continue
-            if row.gateway is not None:
-                self.places.note(row.gateway, row.time, self.rows.line, location)
-            self.rows.reception(row)
+            self.reception(row, location, devices)
 
 
 _Heard = tuple[Reception, Record]

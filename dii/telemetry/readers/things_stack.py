@@ -24,7 +24,6 @@ from dii.telemetry.fields import Fault, Record
 from dii.telemetry.readers.base import (
     UPLINK_METRICS,
     JsonReader,
-    LastPlaces,
     Log,
     application_uplink,
 )
@@ -57,10 +56,11 @@ class ThingsStack(JsonReader):
 
     def record(self, record: Record, log: Log) -> None:
         """Push the receptions of an uplink."""
-        _message(record, log.source.network, log.rows, log.places)
+        _message(record, log)
 
 
-def _message(record: Record, network: str, rows: Rows, places: LastPlaces) -> None:
+def _message(record: Record, log: Log) -> None:
+    rows = log.rows
     if "end_device_ids" not in record:
         raise Fault("bad_record", "a message of an application is expected")
     message = fields.inner(record, "uplink_message")
@@ -73,7 +73,9 @@ def _message(record: Record, network: str, rows: Rows, places: LastPlaces) -> No
         return
     frame = _frame(record, message, received)
     ids = fields.inner(message, "network_ids")
-    network = fields.network_of(fields.text(ids, "net_id"), fields.text(ids, "tenant_id"), network)
+    network = fields.network_of(
+        fields.text(ids, "net_id"), fields.text(ids, "tenant_id"), log.source.network
+    )
     heard: list[_Heard] = []
     for entry in entries:
         try:
@@ -84,18 +86,17 @@ def _message(record: Record, network: str, rows: Rows, places: LastPlaces) -> No
         for one in heard:
             rows.reject("simulated", "never on the air", one.gateway, received)
         return
+    stated = fields.inner(message, "locations").values()
+    devices = [one for one in stated if isinstance(one, dict)]
     named = {one.same() for one in heard if one.gateway and None not in one.same()}
     for one in heard:
         if one.gateway is None and one.same() in named:
             rows.reject("same_reception", "a named gateway's, through Packet Broker", time=received)
             continue
-        if one.gateway is not None:
-            places.note(one.gateway, received, rows.line, one.location)
-        rows.reception(
-            frame._replace(
-                gateway=one.gateway, gateway_time=one.gateway_time, rssi=one.rssi, snr=one.snr
-            )
+        row = frame._replace(
+            gateway=one.gateway, gateway_time=one.gateway_time, rssi=one.rssi, snr=one.snr
         )
+        log.reception(row, one.location, devices)
 
 
 def _frame(record: Record, message: Record, received: int) -> Reception:

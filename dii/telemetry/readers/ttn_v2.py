@@ -75,7 +75,7 @@ class TtnV2(JsonReader):
             )
             return row, entry if "latitude" in entry else {}
 
-        log.heard(frame, entries, heard)
+        log.heard(frame, entries, heard, [metadata])
 
 
 class NocStatuses(JsonReader):

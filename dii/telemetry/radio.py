@@ -1,0 +1,72 @@
+"""Whether a frame can have been heard where it is said to have been.
+
+Where a record states both the device's and the gateway's place, physics bounds how strong the
+reception can be: power spreads over a sphere, and whatever stands in between only weakens it. A
+stronger one was not heard there: the frame came to the gateway by wire, or one of the two places is
+wrong. Every constant is on the lenient side, so that what is set aside is impossible, not unlikely.
+
+Off by default. Places are statements: of the device's the application's owner is the author, who
+pays for uplinks and could unsay them by moving his devices on the map. Nor is distance a reason by
+itself: balloons and satellites are heard over hundreds of kilometres, weakly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import log10
+from typing import Final
+
+from dii.telemetry.fields import Fault, Record, number
+from dii.telemetry.sites import Place, distance
+
+EIRP: Final = 36.0
+"""dBm: the most that any region allows a device to radiate (USA, 47 CFR 15.247: 30 dBm into 6 dBi)."""
+ANTENNA: Final = 15.0
+"""dBi of a gateway's antenna; the common ones have 2 to 9."""
+FREQUENCY: Final = 433.05
+"""MHz: the lowest band of LoRaWAN. The higher the frequency, the weaker the reception."""
+NEAR: Final = 1_000.0
+"""Metres within which places, rounded and jittered, say nothing of strength."""
+NOWHERE: Final[Place] = (0.0, 0.0)
+"""What forms fill in where nobody states a place."""
+
+
+def strongest(metres: float) -> float:
+    """Return the greatest strength in dBm with which a frame arrives over a distance.
+
+    Free-space loss is 20 log d + 20 log f + 32.4 dB with d in km and f in MHz
+    (ITU-R P.525-4, equation 6).
+    """
+    return EIRP + ANTENNA - (20 * log10(metres / 1000) + 20 * log10(FREQUENCY) + 32.4)
+
+
+def place(record: Record) -> Place | None:
+    """Return the place of a record's ``latitude`` and ``longitude``, None without a sound one."""
+    try:
+        north, east = (number(record, name, name) for name in ("latitude", "longitude"))
+    except Fault:
+        return None
+    if north is None or east is None or (north, east) == NOWHERE:
+        return None
+    return north, east
+
+
+def too_strong(rssi: float | None, gateway: Record, devices: Iterable[Record]) -> str | None:
+    """Return why a reception cannot be: its strength exceeds what free space allows.
+
+    Parameters
+    ----------
+    rssi
+        Strength of the reception, dBm.
+    gateway, devices
+        Where the gateway is, and each place that the record states for the device: the nearest
+        counts. Without a place at both ends, or within a kilometre, nothing is said.
+    """
+    here = place(gateway)
+    places = [one for one in map(place, devices) if one is not None]
+    if rssi is None or here is None or not places:
+        return None
+    metres = min(distance(here, one) for one in places)
+    if metres < NEAR or rssi <= (most := strongest(metres)):
+        return None
+    return f"{rssi:g} dBm over {metres / 1000:,.1f} km; free space allows {most:.1f} dBm at most"
