@@ -19,9 +19,10 @@ import sqlglot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dii.telemetry import metrics as module
+from dii.telemetry import plan as statements
 from dii.telemetry.load import load
-from dii.telemetry.metrics import MAX_GAP, Epoch, Lookback, metrics
+from dii.telemetry.metrics import Epoch, Lookback, metrics
+from dii.telemetry.plan import MAX_GAP
 from dii.telemetry.schema import METRICS, SHAPLEY_UNIT, TABLES, UNATTRIBUTED, USAGE, USAGE_GIVEN
 from dii.units import DAY, PPM, SECOND
 from tests.require import real_data
@@ -421,8 +422,8 @@ class Case:
 def test_metrics_are_those_of_the_reference(seed: int, slice_rows: int) -> None:
     case = Case(seed, scale=1800 * SECOND, most=40)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "SLICE_ROWS", slice_rows)
-        patch.setattr(module, "_BATCH", 3)
+        patch.setattr("dii.telemetry.metrics.SLICE_ROWS", slice_rows)
+        patch.setattr("dii.telemetry.columns._BATCH", 3)
         assert case.found() == case.expected()
 
 
@@ -444,9 +445,9 @@ def test_silence_is_what_the_engine_makes_of_it_and_needs_no_engine(
     case.statuses.append(status(A, last + 3 * DAY, 3 * DAY + 1))
     case.lengths += [7 * SECOND, 60 * SECOND, DAY, 3 * DAY, DAY, DAY]
     receptions, statuses = table("receptions", case.receptions), table("statuses", case.statuses)
-    connect, opened = module.duckdb.connect, []
+    connect, opened = statements.duckdb.connect, []
     monkeypatch.setattr(
-        module.duckdb, "connect", lambda **more: (opened.append(1), connect(**more))[1]
+        statements.duckdb, "connect", lambda **more: (opened.append(1), connect(**more))[1]
     )
     start, lookback, silent = START, None, 0
     for length, expected in zip(case.lengths, case.expected()):
@@ -525,9 +526,9 @@ def test_every_statement_carried_to_spark_and_back_gives_the_same(
             run.add(name)
             return super().__getitem__(name)
 
-    plan = Watched({name: carried_over(text) for name, text in module.PLAN.items()})
-    assert plan != module.PLAN
-    monkeypatch.setattr(module, "PLAN", plan)
+    plan = Watched({name: carried_over(text) for name, text in statements.PLAN.items()})
+    assert plan != statements.PLAN
+    monkeypatch.setattr(statements, "PLAN", plan)
     for seed in range(4):
         case = Case(seed, scale=scale, most=40)
         assert case.found() == case.expected()
@@ -837,7 +838,7 @@ def test_the_look_back_does_not_grow_with_what_was_heard() -> None:
         length=DAY,
         gives=ALL,
     )
-    assert sum(epoch.lookback.heard["frames"].to_pylist()) < module.ENOUGH + 5
+    assert sum(epoch.lookback.heard["frames"].to_pylist()) < statements.ENOUGH + 5
 
 
 def test_epochs_go_forward_only() -> None:

@@ -586,7 +586,7 @@ class Network(Opened):
         Of the time before the epoch nothing is in it, so ``online_ppm`` knows no earlier silence.
         """
         from dii.minting.laboratory import Records  # noqa: PLC0415
-        from dii.telemetry.metrics import WINDOW  # noqa: PLC0415
+        from dii.telemetry.plan import WINDOW  # noqa: PLC0415
 
         if self._feed is None:
             raise NotSealed

@@ -21,7 +21,8 @@ import tomli_w
 from dii.errors import HomeBroken, SourceMissing
 from dii.files import write
 from dii.telemetry.load import Telemetry
-from dii.telemetry.metrics import WINDOW, Epoch, Lookback, metrics
+from dii.telemetry.metrics import Epoch, Lookback, metrics
+from dii.telemetry.plan import WINDOW
 from dii.telemetry.readers.base import UPLINK_METRICS
 from dii.telemetry.schema import METRICS, USAGE_GIVEN
 from dii.telemetry.sites import players

@@ -1,0 +1,162 @@
+"""Columns of records, cut by time and numbered, for the plan of `metrics`.
+
+Texts cost most: gateways, applications and devices go through the plan as numbers in the order of
+their names, which group far quicker, and come out as names again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+
+from dii.telemetry.plan import WINDOW
+
+_TEXT, _INT = pa.string(), pa.int64()
+_ONE: Final = pa.scalar(1, pa.int32())
+_WALKED: Final = pa.schema({"entry": pa.int32(), "frame": pa.int32(), "begun": _INT})
+COLUMNS: Final = [
+    *("time", "gateway", "kind", "deduplication_id", "device", "f_cnt", "payload_hash"),
+    *("size", "airtime", "delivered", "foreign", "application"),
+]
+"""What metrics need of receptions."""
+_NAMED: Final = frozenset({"application", "device"})
+_FEW: Final = ("gateway", "kind", "deduplication_id", "application")
+"""Texts that repeat: read as Parquet has them, as numbers into a dictionary."""
+_BATCH: Final = 1 << 17
+"""Rows of a batch: the grain of cutting by time and of the engine's parallel reading."""
+
+Cut = Callable[[int, int, list[str]], Iterator[pa.RecordBatch]]
+"""Yields some columns of the rows of a span of time, [start, stop)."""
+
+
+def encoded(source: pa.Table | pads.Dataset) -> pa.Table | pads.Dataset:
+    """Return receptions; texts of Parquet files that repeat come as numbers into dictionaries."""
+    if not isinstance(source, pads.FileSystemDataset) or not isinstance(
+        source.format, pads.ParquetFileFormat
+    ):
+        return source
+    few = [name for name in _FEW if source.schema.field(name).type == _TEXT]
+    schema = source.schema
+    for name in few:
+        field = schema.field(name).with_type(pa.dictionary(pa.int32(), _TEXT))
+        schema = schema.set(schema.get_field_index(name), field)
+    form = pads.ParquetFileFormat(read_options=pads.ParquetReadOptions(dictionary_columns=few))
+    return pads.dataset(source.files, schema, format=form, filesystem=source.filesystem)
+
+
+def cutter(source: pa.Table | pads.Dataset) -> Cut:
+    """Return what yields the columns of the rows of a span of time."""
+    if isinstance(source, pads.Dataset):
+
+        def read(start: int, stop: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+            within = (pc.field("time") >= start) & (pc.field("time") < stop)
+            return iter(source.to_batches(columns=columns, filter=within))
+
+        return read
+    index = []
+    for batch in source.select(COLUMNS).to_batches(max_chunksize=_BATCH):
+        bounds = pc.min_max(batch["time"]).as_py()
+        index.append((bounds["min"], bounds["max"], batch))
+
+    def cut(start: int, stop: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        for first, last, batch in index:
+            if first < stop and last >= start:
+                part = batch.select(columns)
+                if first < start or last >= stop:
+                    times = batch["time"]
+                    part = part.filter(
+                        pc.and_(pc.greater_equal(times, start), pc.less(times, stop))
+                    )
+                yield part
+
+    return cut
+
+
+def survey(batches: Iterable[pa.RecordBatch]) -> tuple[int, set[str]]:
+    """Count rows and collect the gateways they name."""
+    rows, names = 0, set[str | None]()
+    for batch in batches:
+        rows += len(batch)
+        column = batch["gateway"]
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary.take(column.indices.unique())
+        names.update(column.unique().to_pylist())
+    return rows, {name for name in names if name}
+
+
+def entries(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    """Return the rows as a table, numbered from 1."""
+    table = pa.Table.from_batches(batches, pa.schema([schema.field(name) for name in COLUMNS]))
+    return table.append_column("entry", pa.array(np.arange(1, len(table) + 1, dtype=np.int32)))
+
+
+def numbered(entries: pa.Table, gates: pa.Array, names: pa.Array) -> pa.Table:
+    """Return receptions with numbers for gateways (from 1), applications and devices."""
+    texts = entries.drop_columns(["gateway", "application"])
+    return (
+        texts.append_column("gate", pc.add(_places(entries["gateway"], gates), _ONE))
+        .append_column("app", _places(entries["application"], names))
+        .append_column("dev", _places(entries["device"], names))
+    )
+
+
+def _places(column: pa.ChunkedArray, names: pa.Array) -> pa.ChunkedArray:
+    """Return where each text stands among names, from 0; null where it is null or not there."""
+    if not pa.types.is_dictionary(column.type):
+        return pc.index_in(column, names, skip_nulls=True)
+    chunks = [
+        pc.index_in(chunk.dictionary, names, skip_nulls=True).take(chunk.indices)
+        for chunk in column.chunks
+    ]
+    return pa.chunked_array(chunks, pa.int32())
+
+
+def names(*tables: pa.Table) -> pa.Array:
+    """Return all applications and devices in order: what their numbers stand for."""
+    found = []
+    for column in (table[name] for table in tables for name in _NAMED):
+        few = pa.types.is_dictionary(column.type)
+        found += [chunk.dictionary for chunk in column.chunks] if few else [column.unique()]
+    names = pa.chunked_array(found, _TEXT).unique().drop_null()
+    return names.take(pc.sort_indices(names))
+
+
+def coded(table: pa.Table, names: pa.Array) -> pa.Table:
+    """Return a table with numbers, in the order of names, for names: they group far quicker."""
+    for name in _NAMED.intersection(table.column_names):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, _places(table[name], names))
+    return table
+
+
+def named(table: pa.Table, names: pa.Array) -> pa.Table:
+    """Return a table with names for numbers."""
+    for name in _NAMED.intersection(table.column_names):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, names.take(table[name]))
+    return table
+
+
+def walk(repeated: pa.Table) -> pa.Table:
+    """Divide receptions that share an identity, in the order of time, into frames.
+
+    A window begins with the first reception that the window before it does not hold; SQL has no
+    word for this. A frame is called after its first entry.
+    """
+    key = start = frame = -1
+    frames, starts = [], []
+    columns = [repeated[name].to_pylist() for name in ("frame", "begun", "time", "entry")]
+    for number, begun, time, entry in zip(*columns):
+        if number != key:
+            key, start, frame = number, begun, entry
+        if time > start + WINDOW:
+            start, frame = time, entry
+        frames.append(frame)
+        starts.append(start)
+    walked = {"entry": repeated["entry"], "frame": frames, "begun": starts}
+    return pa.table(walked, schema=_WALKED)
