@@ -34,7 +34,7 @@ from dii.ledger.snapshot import Assembly, Manifest, assemble, cut, state_at
 from dii.ledger.state import State, decode_diff, encode_diff
 from dii.ledger.store import Store
 from tests.chains import ALICE, THIEF
-from tests.soak.chain import CHANGES, GENESIS, Undisturbed, produce
+from tests.soak.chain import GENESIS, Undisturbed, produce, shrink
 
 BLOCKS = 30
 
@@ -43,9 +43,7 @@ BLOCKS = 30
 def small() -> Iterator[None]:
     """Lower the thresholds, so that a snapshot is always under way."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, names in CHANGES.items():
-            for name, value in names.items():
-                patch.setattr(module, name, value)
+        shrink(patch.setattr)
         yield
 
 

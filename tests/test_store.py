@@ -15,7 +15,7 @@ from dii.errors import BlockDamaged, StoreBroken
 from dii.ledger import store as stores
 from dii.ledger.reader import Reader
 from dii.ledger.store import Piece, Store
-from tests.soak.chain import CHANGES, GENESIS, Undisturbed, produce
+from tests.soak.chain import GENESIS, Undisturbed, produce, shrink
 
 WAL = f"{CHAIN_FILE}-wal"
 LOCK = "chain.lock"
@@ -27,9 +27,7 @@ FRAME = 24
 def small() -> Iterator[None]:
     """Lower the thresholds, so that a snapshot is always under way."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, names in CHANGES.items():
-            for name, value in names.items():
-                patch.setattr(module, name, value)
+        shrink(patch.setattr)
         yield
 
 
