@@ -516,6 +516,10 @@ def test_lab_compares_rules_as_python_does(home: Path, network: Network) -> None
     python = network.compare(2, minting.Airtime(), pool="100 TTC")
     assert found["measures"] == plain(python.measures.reset_index().to_dict("records"))
     assert sum(row["Airtime/1(downlink=0)"] for row in found["amounts"]) <= 100 * 10**6
+    (free,), priced = found["measures"], ("--rule", "Airtime", "--pool", "100", "--price", "1.5")
+    (costly,) = read("lab", "compare", 2, *priced, "--home", home)["measures"]
+    assert free["self_traffic_earned"] - costly["self_traffic_earned"] == 1_000 * 1_500_000
+    assert "earn -1,4" in dii("lab", "compare", 2, *priced, "--home", home).stdout
     shown = dii("lab", "compare", 2, "--home", home).stdout
     assert "ShapleyTraffic/1()" in shown
     assert "a clone gains" in shown

@@ -28,13 +28,16 @@ def compare(
         list[str] | None, typer.Option(help="NAME or NAME:parameter=value,...; repeat it.")
     ] = None,
     pool: Annotated[str | None, typer.Option(help="What each rule may pay.")] = None,
+    price: Annotated[
+        str, typer.Option(help="What a data unit costs who sends traffic to oneself.")
+    ] = "0",
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
     """Pay an epoch under several rules, honest and cheated, and say how they differ."""
     rules = [chosen("rule", text, dii.minting.RULES.values()) for text in rule or []]
     with dii.Network.open(home, readonly=True) as network:
-        found = network.compare(epoch, *rules, pool=pool)
+        found = network.compare(epoch, *rules, pool=pool, price=price)
         if as_json:
             measures = found.measures.reset_index().to_dict("records")
             amounts = found.amounts.reset_index().to_dict("records")

@@ -606,7 +606,9 @@ class Network(Opened):
             gives=self._feed.gives,
         )
 
-    def compare(self, epoch: int, *rules: Rule, pool: str | int | None = None) -> Comparison:
+    def compare(
+        self, epoch: int, *rules: Rule, pool: str | int | None = None, price: str | int = 0
+    ) -> Comparison:
         """Pay an epoch under several rules, honest and cheated; see :mod:`dii.minting.laboratory`.
 
         Parameters
@@ -617,6 +619,8 @@ class Network(Opened):
             By default every share rule without parameters whose metrics there are.
         pool
             What each may pay; by default the most that an epoch may mint.
+        price
+            What a data unit costs who sends it, so that traffic to oneself has its cost.
         """
         from dii.minting.laboratory import compare  # noqa: PLC0415
 
@@ -624,7 +628,8 @@ class Network(Opened):
         known = (minting.ShapleyTraffic(), minting.Airtime(), minting.Uptime())
         chosen = rules or [rule for rule in known if found.gives.issuperset(rule.needs)]
         money = self.genesis.max_mint_per_epoch if pool is None else self.currency.parse(pool)
-        return compare(found, [rule.resolve(self.currency) for rule in chosen], money)
+        resolved = [rule.resolve(self.currency) for rule in chosen]
+        return compare(found, resolved, money, price=self.currency.parse(price))
 
     # --- checking -----------------------------------------------------------------------------
 
