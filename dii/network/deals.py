@@ -7,9 +7,9 @@ and the index alone, so that the parties to an agreement see what everybody can 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import pandas as pd
 
@@ -37,10 +37,8 @@ from dii.errors import (
 )
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
+from dii.network.sending import Sending
 from dii.units import SECOND
-
-if TYPE_CHECKING:
-    from dii.network.facade import Network
 
 HOOK_GAS: Final = 30_000
 """What a contract's hooks may use each epoch, beside the loading of its code."""
@@ -107,7 +105,7 @@ def check(_: object, source: str | Agreement) -> Checked:
 
 
 def deploy(
-    network: Network,
+    network: Sending,
     source: str | Agreement,
     *,
     by: str,
@@ -161,7 +159,7 @@ def deploy(
     return Deal(network, address)
 
 
-def _epochs(network: Network, sender: bytes, message: Deploy) -> int:
+def _epochs(network: Opened, sender: bytes, message: Deploy) -> int:
     """Deploy for a trial, undone again; return for how many epochs the contract is to run."""
     state = network.state
     meter = gas.Meter(network.parameters.block_gas)
@@ -180,7 +178,7 @@ def _epochs(network: Network, sender: bytes, message: Deploy) -> int:
         state.revert(mark)
 
 
-def contract(network: Opened, address: str) -> Deal:
+def contract(network: Sending, address: str) -> Deal:
     """Return the contract at an address.
 
     Raises
@@ -194,7 +192,7 @@ def contract(network: Opened, address: str) -> Deal:
     return Deal(network, found)
 
 
-def contracts(network: Opened) -> pd.DataFrame:
+def contracts(network: Sending) -> pd.DataFrame:
     """Return every contract: address, what it is, who deployed it, its money and its epochs."""
     unit, rows = network.currency.unit, []
     for (address,), record in network.state.items(CONTRACTS):
@@ -223,7 +221,7 @@ class Deal:
         Whose chain it is on.
     """
 
-    def __init__(self, network: Opened, address: bytes) -> None:
+    def __init__(self, network: Sending, address: bytes) -> None:
         self.network = network
         self._address = address
 
@@ -304,16 +302,11 @@ class Deal:
         """
         wire = _wire(self.network, function, self._function(function).parameters, arguments)
         money = self.network.currency.parse(value)
-        return self._submit(by, Call(self._address, function, wire, money), gas_limit)
+        return self.network.submit(by, Call(self._address, function, wire, money), gas_limit)
 
     def top_up(self, amount: str | int, *, by: str) -> str:
         """Put money into its purse; a sleeping contract wakes."""
-        return self._submit(by, TopUp(self._address, self.network.currency.parse(amount)), None)
-
-    def _submit(self, by: str, message: Call | TopUp, gas_limit: int | None) -> str:
-        submit: Callable[..., str] | None = getattr(self.network, "submit", None)
-        assert submit is not None
-        return submit(by, message, gas_limit)
+        return self.network.submit(by, TopUp(self._address, self.network.currency.parse(amount)))
 
     def _function(self, name: str) -> Function:
         for one in self._open:

@@ -7,33 +7,23 @@ into reports and wishes into signed transactions, and shows what the chain made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from dii import codec, crypto, minting
-from dii.application import gas
-from dii.application.bank import account, resolve
+from dii import crypto, minting
+from dii.application.bank import resolve
 from dii.application.messages import (
     AssignGateway,
     Burn,
-    Call,
     Claim,
-    Deploy,
-    Message,
     RegisterApplications,
     RegisterGateways,
-    ReportChunk,
     Transfer,
-    to_value,
 )
-from dii.application.pages import MAX_BYTES
-from dii.application.programs import LOAD_BYTE
 from dii.application.records import (
     APPLICATIONS,
-    CODES,
-    CONTRACTS,
     FORWARDS,
     GATEWAYS,
     REPORTS,
@@ -42,17 +32,13 @@ from dii.application.records import (
     Report,
 )
 from dii.consensus.node import Verified, verify
-from dii.contracts.gas import STORED, compile_gas
-from dii.crypto import SigningKey
 from dii.errors import (
     AlreadyClaimed,
     GenesisError,
     NotSealed,
-    Refused,
     TrafficGenerated,
     UnknownName,
 )
-from dii.ledger import transaction
 from dii.ledger.state import Table
 from dii.minting import Policy, Rule
 from dii.network import deals, founding, governing, views
@@ -60,8 +46,9 @@ from dii.network import receipt as receipts
 from dii.network import statement as statements
 from dii.network.feed import Feed, Traffic
 from dii.network.home import RESERVED, SCOPE, Home, reporter_names
-from dii.network.opened import TELEMETRY, Opened
+from dii.network.opened import TELEMETRY
 from dii.network.reporting import registrations, report
+from dii.network.sending import Sending
 from dii.telemetry.schema import METRICS, UNATTRIBUTED, USAGE
 from dii.units import SECOND, Currency
 
@@ -72,19 +59,11 @@ if TYPE_CHECKING:
     from dii.telemetry.load import Telemetry
     from dii.telemetry.metrics import Epoch
 
-VALID_FOR = 1_000
-"""Blocks for which a transaction signed here stays valid."""
-
-CALL_GAS: Final = 300_000
-"""What a call of a contract may use unless it is told; what it does not use costs nothing."""
-DEPLOY_GAS: Final = compile_gas(1) + STORED + 2 * LOAD_BYTE
-"""Of a byte of a contract's tree."""
-
 Progress = Callable[[int, int], None]
 """Called with (epochs done, epochs to do)."""
 
 
-class Network(Opened):
+class Network(Sending):
     """One community's economy; make it with :meth:`create` or :meth:`open`.
 
     Attributes
@@ -183,7 +162,7 @@ class Network(Opened):
             network.home.keep_draft(draft)
         else:
             network._seal(first, METRICS, USAGE)
-            network._submit("reporter", [])  # a first block, so that there is a header
+            network._send({})  # a first block, so that there is a header
         return network
 
     @classmethod
@@ -420,16 +399,16 @@ class Network(Opened):
             The chain's reason, such as insufficient funds.
         """
         to = self.home.address(recipient)
-        return self._submit(sender, [Transfer(to, self.currency.parse(amount))])
+        return self.submit(sender, Transfer(to, self.currency.parse(amount)))
 
     def burn(self, sender: str, amount: str | int) -> str:
         """Destroy money for service used; return the transaction's id in hex."""
-        return self._submit(sender, [Burn(self.currency.parse(amount))])
+        return self.submit(sender, Burn(self.currency.parse(amount)))
 
     def assign(self, gateway: str, sender: str, recipient: str) -> str:
         """Hand a gateway on to another account, from the next epoch."""
         message = AssignGateway(self.home.gateway(gateway), self.home.address(recipient))
-        return self._submit(sender, [message])
+        return self.submit(sender, message)
 
     def register_application(self, application: str, consumer: str) -> str:
         """As the reporters, bind an application to the account of who uses it.
@@ -473,84 +452,6 @@ class Network(Opened):
             names = [(address, f"{operator} (claimed)", None), (owner, operator, None)]
             self.home.remember("account", names)
         return done
-
-    def submit(self, sender: str, message: Message, gas_limit: int | None = None) -> str:
-        """Send a message of any kind; return the transaction's id in hex.
-
-        Parameters
-        ----------
-        sender
-            Name of the account whose key signs it.
-        message
-            As in :mod:`dii.application.messages`.
-        gas_limit
-            The most it may use; by default what such a message usually needs.
-
-        Raises
-        ------
-        Refused
-            The chain's reason.
-        """
-        return self._send({sender: [message]}, gas_limit=gas_limit)
-
-    def _submit(self, sender: str, messages: Sequence[Message], time: int | None = None) -> str:
-        """Send one account's messages; see :meth:`_send`."""
-        return self._send({sender: messages}, time)
-
-    def _send(
-        self,
-        said: Mapping[str, Sequence[Message]],
-        time: int | None = None,
-        gas_limit: int | None = None,
-    ) -> str:
-        """Sign messages, put them into blocks, and settle until nothing is left to do."""
-        solo = self.signer()
-        if not any(said.values()) and self.view.header is not None:
-            return ""
-        waiting: dict[bytes, Message] = {}
-        for sender, messages in said.items():
-            key = self.home.key(sender)
-            nonce = account(self.state, key.address).nonce
-            for at, message in enumerate(messages):
-                waiting[self._sign(key, nonce + at, message, gas_limit)] = message
-        last = next(reversed(waiting), b"")
-        while waiting:
-            placed, result = solo.produce(list(waiting), time)
-            if not placed:
-                refused = type(next(iter(waiting.values()))).__name__
-                raise Refused(kind=refused, message="it fits into no block")
-            for wire, one in zip(placed, result.results):
-                kind = type(waiting.pop(wire)).__name__
-                if one.code:
-                    solo.settle()  # what failed took its fee: a header must carry that, too
-                    raise Refused(kind=kind, message=one.detail)
-        solo.settle()
-        return crypto.sha256(last).hex() if last else ""
-
-    def _sign(self, key: SigningKey, nonce: int, message: Message, gas_limit: int | None) -> bytes:
-        value = to_value(message)
-        size = 256 + len(codec.encode(value))
-        limit = gas.intrinsic(size) + gas.NEW_ACCOUNT
-        limit += gas.BINDING * (1 + len(getattr(message, "bindings", ())))
-        if isinstance(message, ReportChunk):
-            limit += gas.REPORT_BYTE * MAX_BYTES
-        if isinstance(message, Deploy):
-            limit += DEPLOY_GAS * len(message.code)
-        if isinstance(message, Deploy | Call):
-            limit += CALL_GAS
-        contract = (
-            self.state.get(CONTRACTS, message.contract) if isinstance(message, Call) else None
-        )
-        code = contract and self.state.get(CODES, contract.code)
-        limit += compile_gas(len(code.tree)) if code else 0
-        return transaction.sign(
-            key,
-            self.genesis.hash,
-            nonce,
-            value,
-            gas_limit=limit if gas_limit is None else gas_limit,
-            valid_until=self.height + VALID_FOR,
-        )
 
     # --- what came out ------------------------------------------------------------------------
 

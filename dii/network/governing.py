@@ -7,7 +7,7 @@ proposes and who votes is therefore told first what this release would make of i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pandas as pd
 
@@ -31,9 +31,7 @@ from dii.minting import POLICIES, RULES, Policy, Rule
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
 from dii.network.receipt import describe
-
-if TYPE_CHECKING:
-    from dii.network.facade import Network
+from dii.network.sending import Sending
 
 VALIDATOR: Final = "validator"
 """The account that governs a network of one."""
@@ -75,7 +73,7 @@ def stream_change(
     return SetStream(scope, name, weighed, paid, None if rest == "nobody" else rest or kept)
 
 
-def propose(network: Network, action: Action, *, by: str = VALIDATOR) -> int:
+def propose(network: Sending, action: Action, *, by: str = VALIDATOR) -> int:
     """Propose an action; return the proposal's number.
 
     Parameters
@@ -95,7 +93,7 @@ def propose(network: Network, action: Action, *, by: str = VALIDATOR) -> int:
     return number
 
 
-def vote(network: Network, number: int, *, by: str = VALIDATOR, approve: bool = True) -> str:
+def vote(network: Sending, number: int, *, by: str = VALIDATOR, approve: bool = True) -> str:
     """Vote on a proposal; return the transaction's id in hex."""
     return network.submit(by, Vote(number, approve))
 

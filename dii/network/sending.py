@@ -1,0 +1,105 @@
+"""Sending: messages signed with the keys of a home, put into blocks, and settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from dii import codec, crypto
+from dii.application import gas
+from dii.application.bank import account
+from dii.application.messages import Call, Deploy, Message, ReportChunk, to_value
+from dii.application.pages import MAX_BYTES
+from dii.application.programs import LOAD_BYTE
+from dii.application.records import CODES, CONTRACTS
+from dii.contracts.gas import STORED, compile_gas
+from dii.crypto import SigningKey
+from dii.errors import Refused
+from dii.ledger import transaction
+from dii.network.opened import Opened
+
+VALID_FOR: Final = 1_000
+"""Blocks for which a transaction signed here stays valid."""
+
+CALL_GAS: Final = 300_000
+"""What a call of a contract may use unless it is told; what it does not use costs nothing."""
+DEPLOY_GAS: Final = compile_gas(1) + STORED + 2 * LOAD_BYTE
+"""Of a byte of a contract's tree."""
+
+
+class Sending(Opened):
+    """A home with its chain, to which transactions can be sent; only to look, if it is read-only."""
+
+    def submit(self, sender: str, message: Message, gas_limit: int | None = None) -> str:
+        """Send a message of any kind; return the transaction's id in hex.
+
+        Parameters
+        ----------
+        sender
+            Name of the account whose key signs it.
+        message
+            As in :mod:`dii.application.messages`.
+        gas_limit
+            The most it may use; by default what such a message usually needs.
+
+        Raises
+        ------
+        Refused
+            The chain's reason.
+        """
+        return self._send({sender: [message]}, gas_limit=gas_limit)
+
+    def _send(
+        self,
+        said: Mapping[str, Sequence[Message]],
+        time: int | None = None,
+        gas_limit: int | None = None,
+    ) -> str:
+        """Sign messages, put them into blocks, and settle until nothing is left to do."""
+        solo = self.signer()
+        if not any(said.values()) and self.view.header is not None:
+            return ""
+        waiting: dict[bytes, Message] = {}
+        for sender, messages in said.items():
+            key = self.home.key(sender)
+            nonce = account(self.state, key.address).nonce
+            for at, message in enumerate(messages):
+                waiting[self._sign(key, nonce + at, message, gas_limit)] = message
+        last = next(reversed(waiting), b"")
+        while waiting:
+            placed, result = solo.produce(list(waiting), time)
+            if not placed:
+                refused = type(next(iter(waiting.values()))).__name__
+                raise Refused(kind=refused, message="it fits into no block")
+            for wire, one in zip(placed, result.results):
+                kind = type(waiting.pop(wire)).__name__
+                if one.code:
+                    solo.settle()  # what failed took its fee: a header must carry that, too
+                    raise Refused(kind=kind, message=one.detail)
+        solo.settle()
+        return crypto.sha256(last).hex() if last else ""
+
+    def _sign(self, key: SigningKey, nonce: int, message: Message, gas_limit: int | None) -> bytes:
+        value = to_value(message)
+        size = 256 + len(codec.encode(value))
+        limit = gas.intrinsic(size) + gas.NEW_ACCOUNT
+        limit += gas.BINDING * (1 + len(getattr(message, "bindings", ())))
+        if isinstance(message, ReportChunk):
+            limit += gas.REPORT_BYTE * MAX_BYTES
+        if isinstance(message, Deploy):
+            limit += DEPLOY_GAS * len(message.code)
+        if isinstance(message, Deploy | Call):
+            limit += CALL_GAS
+        contract = (
+            self.state.get(CONTRACTS, message.contract) if isinstance(message, Call) else None
+        )
+        code = contract and self.state.get(CODES, contract.code)
+        limit += compile_gas(len(code.tree)) if code else 0
+        return transaction.sign(
+            key,
+            self.genesis.hash,
+            nonce,
+            value,
+            gas_limit=limit if gas_limit is None else gas_limit,
+            valid_until=self.height + VALID_FOR,
+        )
