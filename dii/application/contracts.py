@@ -70,7 +70,7 @@ UNTIL: Final = codec.encode(("until",))
 
 @dataclass(slots=True)
 class ChainHost:
-    """What a running contract sees of the chain and may do to it; see :mod:`dii.contracts.host`."""
+    """What a running contract sees of the chain and may do to it; see :class:`dii.contracts.vm.Host`."""
 
     state: State
     scope: str

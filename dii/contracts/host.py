@@ -1,4 +1,4 @@
-"""What a contract sees of the chain: the seam between the machine and whoever carries it.
+"""What a contract sees of the chain: the names that lead to its :class:`~dii.contracts.vm.Host`.
 
 A contract knows the variables, functions and records of the tables here and nothing else of its
 node. There are no calls from contract to contract, so re-entry cannot exist.
@@ -6,9 +6,9 @@ node. There are no calls from contract to contract, so re-entry cannot exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from dii.contracts import gas
 from dii.contracts.tree import Plain, Type
@@ -16,52 +16,6 @@ from dii.contracts.values import ADDRESS, BOOL, BYTES, INT
 from dii.contracts.vm import Frame, Run
 from dii.errors import Reverted
 from dii.telemetry.schema import METRICS
-
-
-class Host(Protocol):
-    """A contract's world during one call.
-
-    Attributes
-    ----------
-    sender, value
-        Who calls (20 bytes), and the money that came along.
-    self_address
-        The contract's own account, 20 bytes.
-    height, time, epoch
-        The block's height, its time in seconds since 1970, and the epoch in which that lies (-1
-        before the first).
-    """
-
-    sender: bytes
-    value: int
-    self_address: bytes
-    height: int
-    time: int
-    epoch: int
-
-    def balance(self) -> int:
-        """Return the contract's own money, the call's value included."""
-
-    def read(self, key: bytes, /) -> bytes | None:
-        """Return what the contract stored under a key."""
-
-    def write(self, key: bytes, value: bytes | None, /) -> None:
-        """Store, or delete with None."""
-
-    def pay(self, to: bytes, amount: int) -> None:
-        """Pay from the contract's balance; a TransactionError ends the call."""
-
-    def emit(self, event: str, values: tuple[int | bool | str | bytes, ...]) -> None:
-        """Note an event for the index, should the call succeed."""
-
-    def operator(self, gateway: bytes) -> bytes | None:
-        """Return the account that owns a gateway now."""
-
-    def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:
-        """Return a gateway's metrics in one of the last two settled epochs, if it was reported."""
-
-    def usage(self, application: bytes, operator: bytes, epoch: int) -> Mapping[str, int] | None:
-        """Return an application's use of an operator's gateways, likewise."""
 
 
 def short(value: Run) -> Run:

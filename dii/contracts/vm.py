@@ -19,15 +19,12 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeVar
 
 from dii.codec import Value
 from dii.contracts import gas
 from dii.contracts.tree import Contract, Function
 from dii.errors import BadCall, OutOfGas, Reverted, TransactionError
-
-if TYPE_CHECKING:
-    from dii.contracts.host import Host
 
 MAX_FRAMES: Final = 360
 """Frames of Python in which compiled code may nest; its leaves and the host have 40 more."""
@@ -43,6 +40,52 @@ Frame: TypeAlias = list[Any]
 Run: TypeAlias = Callable[[Frame], Any]
 """A compiled node. Statements return None, or a signal: see :mod:`dii.contracts.compiler`."""
 T = TypeVar("T")
+
+
+class Host(Protocol):
+    """A contract's world during one call.
+
+    Attributes
+    ----------
+    sender, value
+        Who calls (20 bytes), and the money that came along.
+    self_address
+        The contract's own account, 20 bytes.
+    height, time, epoch
+        The block's height, its time in seconds since 1970, and the epoch in which that lies (-1
+        before the first).
+    """
+
+    sender: bytes
+    value: int
+    self_address: bytes
+    height: int
+    time: int
+    epoch: int
+
+    def balance(self) -> int:
+        """Return the contract's own money, the call's value included."""
+
+    def read(self, key: bytes, /) -> bytes | None:
+        """Return what the contract stored under a key."""
+
+    def write(self, key: bytes, value: bytes | None, /) -> None:
+        """Store, or delete with None."""
+
+    def pay(self, to: bytes, amount: int) -> None:
+        """Pay from the contract's balance; a TransactionError ends the call."""
+
+    def emit(self, event: str, values: tuple[int | bool | str | bytes, ...]) -> None:
+        """Note an event for the index, should the call succeed."""
+
+    def operator(self, gateway: bytes) -> bytes | None:
+        """Return the account that owns a gateway now."""
+
+    def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:
+        """Return a gateway's metrics in one of the last two settled epochs, if it was reported."""
+
+    def usage(self, application: bytes, operator: bytes, epoch: int) -> Mapping[str, int] | None:
+        """Return an application's use of an operator's gateways, likewise."""
 
 
 class Machine:
