@@ -69,8 +69,9 @@ class Sending(Opened):
         while waiting:
             placed, result = solo.produce(list(waiting), time)
             if not placed:
-                refused = type(next(iter(waiting.values()))).__name__
-                raise Refused(kind=refused, message="it fits into no block")
+                wire, message = next(iter(waiting.items()))
+                why = solo.node.app.check_tx(wire).detail or "it fits into no block"
+                raise Refused(kind=type(message).__name__, message=why)
             for wire, one in zip(placed, result.results):
                 kind = type(waiting.pop(wire)).__name__
                 if one.code:
