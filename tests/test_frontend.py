@@ -163,7 +163,7 @@ def test_a_fault_is_shown_with_its_line_a_caret_and_what_to_write() -> None:
         "line 6, column 15: values have no methods\n"
         '    6 |  return "é" + a.b(1.5)\n'
         "      |               ^^^\n"
-        "  instead: b(…), a function\n"
+        "  instead: b(a, …), a function\n"
         "line 6, column 19: numbers with a point: not in the language\n"
         '    6 |  return "é" + a.b(1.5)\n'
         "      |                   ^^^\n"
@@ -190,6 +190,26 @@ def g() -> int:
 """
     places = [fault.at and fault.at.line for fault in faults_of(source, frontend.check)]
     assert places == [1, 6, 6, 6, 7, 13, 13, 14]
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("a: address\n", "Address"),
+        ("a: float\n", "int, in the smallest unit"),
+        ("a: dict[Address, int]\n", "map[…, …], as a state variable"),
+        ("a: List[int]\n", "list[…]"),
+        (function("require(True, 'why')"), 'assert condition, "why"'),
+        (function("transfer(sender, 5)"), "pay(to, amount)"),
+        (function("b = a.get(sender, 0)"), "get(a, …), a function"),
+        (function("a.append(5)"), "a = a + [x]"),
+        (function("a.pop()"), "pop(a), a function"),
+    ],
+)
+def test_who_comes_from_another_language_is_told_the_word_of_this_one(
+    source: str, hint: str
+) -> None:
+    assert hint in [fault.hint for fault in faults_of(source, frontend.check)]
 
 
 def test_more_faults_than_anyone_reads_are_counted() -> None:

@@ -115,7 +115,10 @@ class _Compiler(Expressions):
         plain = plain.item if isinstance(plain, ListOf) else plain
         if plain not in PLAIN:
             names = "int, bool, str, bytes, Address, list[…] or map[…, …]"
-            self.fault(plain, f"there is no type {plain.name!r}", names)
+            hint = {"address": "Address", "float": "int, in the smallest unit"}.get(
+                plain.name, names
+            )
+            self.fault(plain, f"there is no type {plain.name!r}", hint)
 
     def signature(self, function: t.Function) -> None:
         """Check what can be said of a function without its body."""

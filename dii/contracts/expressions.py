@@ -31,6 +31,15 @@ NOTHING: Final = Plain("nothing")
 MAX_FAULTS: Final = 50
 LONGEST: Final = 300
 """Characters of a fault; names in a tree made by hand may be longer."""
+ELSEWHERE: Final = {
+    "require": 'assert condition, "why"',
+    "revert": 'assert False, "why"',
+    "print": 'emit("event", …)',
+    "transfer": "pay(to, amount)",
+    "send": "pay(to, amount)",
+}
+"""What functions of Python and of other languages for contracts are called here."""
+
 PLAIN: Final = (INT, BOOL, STR, BYTES, ADDRESS)
 LISTS: Final = tuple(map(ListOf, PLAIN))
 LITERALS: Final[dict[type[t.Node], Plain]] = {
@@ -350,7 +359,7 @@ class Expressions:
             return signature.make(*runs), signature.returns or NOTHING
         if name == "range":
             return self.fault(node, "range stands in a for only", "for i in range(n):")
-        return self.fault(node, f"there is no function {name!r}")
+        return self.fault(node, f"there is no function {name!r}", ELSEWHERE.get(name, ""))
 
     def _helper(self, node: t.Call, function: t.Function) -> Typed:
         kinds = [one.type for one in function.parameters]

@@ -310,6 +310,10 @@ class _Reader:
                 if not isinstance(kind, t.MapOf):
                     return t.MapOf(t.Plain(key, at=at), kind, at=at)
         hint = "int, bool, str, bytes, Address, list[…] or, for a state variable, map[…, …]"
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+            hint = {"dict": "map[…, …], as a state variable", "List": "list[…]"}.get(
+                node.value.id, hint
+            )
         self.fault(node, "not a type", hint)
         return t.Plain("int", at=at)
 
@@ -452,8 +456,11 @@ class _Reader:
                 self.fault(node, "an address is written out", 'Address("dii1…"), or a parameter')
             case ast.Name(name), arguments:
                 return t.Call(self.name(node, name), tuple(map(self.expression, arguments)))
-            case ast.Attribute(_, name), _:
-                hint = "xs = xs + [x]" if name == "append" else f"{name}(…), a function"
+            case ast.Attribute(of, name), given:
+                value = of.id if isinstance(of, ast.Name) else "x"
+                hint = f"{name}({value}{', …' if given else ''}), a function"
+                if name == "append":
+                    hint = f"{value} = {value} + [x]"
                 self.fault(node.func, "values have no methods", hint)
             case _:
                 self.fault(node.func, "only a function's name can be called", "helper(x)")
