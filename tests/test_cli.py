@@ -529,6 +529,12 @@ def test_lab_compares_rules_as_python_does(home: Path, network: Network) -> None
     assert "needs downlink_units" in line
 
 
+@pytest.mark.parametrize("words", ["status", "list accounts", "list epochs", "show block 3"])
+def test_lines_into_a_pipe_end_with_their_text(home: Path, words: str) -> None:
+    lines = dii(*words.split(), "--home", home).stdout.splitlines()
+    assert lines == [line.rstrip() for line in lines]
+
+
 def test_status_agrees_with_python(home: Path, network: Network) -> None:
     found, header = read("status", "--home", home), network.header()
     assert found["chain"] == network.genesis.chain_id

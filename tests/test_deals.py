@@ -76,7 +76,7 @@ def told(deal: Any) -> list[str]:
 
 
 def test_the_page_lists_the_names_that_are_money():
-    page = (ROOT / "docs" / "language.md").read_text()
+    page = " ".join((ROOT / "docs" / "language.md").read_text().split())
     shown = page.partition("An `int` called ")[2].partition(" is money")[0]
     assert tuple(re.findall(r"`(\w+)`", shown)) == MONEY
 
@@ -199,6 +199,26 @@ def test_arguments_that_do_not_fit_cost_nothing(
     assert net.height == before
 
 
+def test_money_given_as_text_is_in_whole_units_if_its_name_says_that_it_is_money(net: Network):
+    source = """
+cost: int
+price: int
+parts: int
+
+def init(amount: int, cost_: int, parts_: int):
+    cost = cost_
+    price = amount
+    parts = parts_
+"""
+    words = ("2", "2"), ("2 TTC", "2 TTC"), (2, 2)
+    for (amount, cost), money in zip(words, [2_000_000, 2_000_000, 2]):
+        deal = net.deploy(source, by="bob", amount=amount, cost_=cost, parts_="1_000")
+        found = deal.variables()
+        assert (found["price"], found["parts"]) == (money, 1_000)
+        assert found["cost"] == (2 if cost == "2" else money)  # no name of money
+    assert "price  0.000002 TTC\n" in str(deal)
+
+
 def test_what_the_chain_refuses_is_said_in_its_words(net: Network):
     with pytest.raises(Refused, match="until is -1"):
         net.deploy(COUNTER, by="bob", epochs=0)
@@ -216,6 +236,8 @@ def test_what_the_chain_refuses_is_said_in_its_words(net: Network):
         deal.view("bring", name="x")
     with pytest.raises(UnknownContract):
         net.contract("bob")
+    with pytest.raises(BadCall, match="no gateway or application goes by 'nonesuch' here"):
+        net.deploy(agreements.UptimeAgreement, by="bob", gateway="nonesuch", online_ppm=1, epochs=1)
 
 
 # --- on the command line -------------------------------------------------------------------------
@@ -276,6 +298,10 @@ def test_a_file_is_checked_and_deployed(tmp_path: Path):
     dii("contract", "call", address, "bring", "name=x", "--value", "2", "--from", "bob", *where)
     assert dii("contract", "view", address, "of", "who=bob", *where) == "2000000\n"
     dii("contract", "top-up", address, "1", "--from", "bob", *where)
+    file.write_text("@external\ndef f() -> int:\n    return require(1.5)\n")
+    faults = dii("contract", "deploy", file, "--from", "bob", *where, code=1)
+    assert faults == dii("contract", "check", file, code=1)
+    assert faults.count("\n") == faults.count("line 3") * 4 > 0  # place, line, caret, hint
     file.write_bytes(b"\xff")
     assert "not UTF-8" in dii("contract", "check", file, code=2)
     assert "no such file" in dii("contract", "check", tmp_path / "none.dii", code=2)

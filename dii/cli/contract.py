@@ -11,6 +11,7 @@ import dii
 from dii.cli import screen
 from dii.cli.options import DEFAULT_HOME, Home, Json, clean, command
 from dii.cli.send import Sender, done
+from dii.errors import BadSource
 
 if TYPE_CHECKING:
     from dii.contracts.agreements import Agreement
@@ -64,11 +65,17 @@ def deploy(
     as_json: Json = False,
 ) -> None:
     """Put a contract on the chain; by default its purse lasts until its last epoch."""
+    source = _source(what)
     with dii.Network.open(home) as network:
-        deal = network.deploy(
-            _source(what), by=sender, value=value, hook_gas=hook_gas, purse=purse, gas_limit=gas,
-            **_pairs(arguments),
-        )  # fmt: skip
+        try:
+            deal = network.deploy(
+                source, by=sender, value=value, hook_gas=hook_gas, purse=purse, gas_limit=gas,
+                **_pairs(arguments),
+            )  # fmt: skip
+        except BadSource as error:  # many lines, with carets
+            for line in str(error).splitlines():
+                typer.echo(clean(line), err=True)
+            raise typer.Exit(1) from None
         screen.answer(as_json, {"contract": deal.address} | deal.lines(), deal.lines())
         if not as_json:
             screen.say("look at it again with: " + command(home, "contract", "show", deal.address))

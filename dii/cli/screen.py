@@ -27,6 +27,7 @@ from dii.units import PPM
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
+    from rich.table import Table
 
     from dii import Network
 
@@ -97,6 +98,15 @@ def console(*, error: bool = False) -> Console:
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
+def _print(table: Table) -> None:
+    """Print a table; into a pipe without the blanks that would fill its lines."""
+    out = console()
+    with out.capture() as captured:
+        out.print(table)
+    for line in captured.get().splitlines():
+        typer.echo(line if sys.stdout.isatty() else line.rstrip())
+
+
 def say(text: str = "", style: str | None = None) -> None:
     """Print a line."""
     console().print(clean(text), style=style, soft_wrap=True)
@@ -116,7 +126,7 @@ def facts(lines: Mapping[str, object], network: Network | None = None) -> None:
             grid.add_row(name.removesuffix(unit), network.currency.format(value))
         else:
             grid.add_row(name, Text(clean(str(plain(value)))))
-    console().print(grid)
+    _print(grid)
 
 
 def answer(as_json: bool, document: object, shown: str | Mapping[str, object]) -> None:
@@ -160,7 +170,7 @@ def rows(
         table.add_column(header, justify="right" if number else "left", no_wrap=number)
     for row in zip(*cells):
         table.add_row(*row)
-    console().print(table)
+    _print(table)
     if len(frame) > limit:
         say(f"{len(frame) - limit:,} more: a pipe and --json have all", "dim")
 

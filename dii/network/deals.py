@@ -63,7 +63,7 @@ MONEY: Final = (
     "price_each", "prepaid", "rest", "reserved", "reward", "target", "value",
 )
 # fmt: on
-"""Names by which a contract calls money; shown with the currency's unit."""
+"""Names by which a contract calls money: read in whole units, and shown with the unit."""
 SPOKEN: Final = {"amount": "", "of": "epoch", "one": "", "settled": "epoch"}
 """How names of event values read in a sentence, where not as they are."""
 
@@ -428,7 +428,10 @@ class Deal:
         if record.hook_gas:
             fee = record.hook_gas * self.network.parameters.gas_price
             facts["purse"] = f"{money(record.purse)}; an epoch costs {money(fee)}"
-        facts |= {name: self._worded(name, value) for name, value in self.variables().items()}
+        facts |= {
+            name.removesuffix("_ppm"): self._worded(name, value)
+            for name, value in self.variables().items()
+        }
         for one in self._open:
             named = ", ".join(f"{p.name}: {spell(p.type)}" for p in one.parameters)
             facts[f"{one.name}({named})"] = " ".join(one.doc.split()) or "(it does not say)"
@@ -469,19 +472,22 @@ def _wire(
     values = []
     for one in parameters:
         try:
-            values.append(form(one.type).pack(_read(network, one.type, given[one.name])))
+            values.append(form(one.type).pack(_read(network, one, one.type, given[one.name])))
         except (ValueError, DiiError) as error:
             raise BadCall(function=function, message=f"{one.name}: {error}") from None
     return codec.encode(tuple(values))
 
 
-def _read(network: Opened, kind: Type, value: object) -> object:
-    """Return the value of an argument as people give it: by name, with a unit, as text."""
+def _read(network: Opened, what: Parameter, kind: Type, value: object) -> object:
+    """Return the value of an argument as people give it: by name, with a unit, as text.
+
+    Of what goes by a name of money a text is in whole units, as it is wherever people write money.
+    """
     if isinstance(kind, ListOf):
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
             raise ValueError("a list is expected")  # noqa: TRY004 - named with the argument
-        return tuple(_read(network, kind.item, one) for one in items)
+        return tuple(_read(network, what, kind.item, one) for one in items)
     if not isinstance(value, str) or kind == STR:
         return value
     if kind == ADDRESS:
@@ -493,7 +499,7 @@ def _read(network: Opened, kind: Type, value: object) -> object:
         return known[value.lower()]
     if kind == INT:
         try:
-            return int(value.replace("_", ""))
+            return network.currency.parse(value) if what.name in MONEY else int(value)
         except ValueError:
             return network.currency.parse(value)
     application = network.home.find("application", value)
@@ -502,4 +508,9 @@ def _read(network: Opened, kind: Type, value: object) -> object:
     try:
         return network.home.gateway(value)
     except UnknownName:
+        pass
+    try:
         return bytes.fromhex(value.removeprefix("0x"))
+    except ValueError:
+        message = f"no gateway or application goes by {value!r} here, and it is no hexadecimal"
+        raise ValueError(message) from None
