@@ -1023,6 +1023,16 @@ def network(home: Path | None = None) -> Network:
     )
 
 
+def test_what_would_fail_as_things_stand_is_noted_before_anybody_votes(tmp_path):
+    with network(tmp_path) as net:
+        net.propose(net.stream_change("main", policy=FixedEmission("20001 TTC")))
+        with pytest.raises(Refused, match="free are one open proposal"):
+            net.propose(SetGas(2, 1))
+        (row,) = net.proposals().to_dict("records")
+        assert row["status"] == "open"
+        assert "above max_mint_per_epoch 20000000000" in row["note"]
+
+
 def test_people_propose_vote_and_read_what_is_pending_in_plain_words(tmp_path):
     with network(tmp_path) as net:
         number = net.propose(net.stream_change("main", policy=FixedEmission("5000 TTC")))

@@ -85,6 +85,12 @@ MAX_UNPAID: Final = 16
 """Failed duties of an account in an epoch that nobody need pay for."""
 
 
+ALLOWANCE: Final = (
+    "free are one open proposal, the first vote on each, one report an epoch and its new bindings"
+)
+"""What a duty that found no money is told."""
+
+
 class TxResult(NamedTuple):
     """What became of one transaction.
 
@@ -466,7 +472,7 @@ class Application:
             rows.clear()
             if not failed.code:
                 short = self._uncovered(chain, replace(account, balance=balance), known)
-                failed = TxResult(short.code, str(short))
+                failed = TxResult(short.code, f"{short}; {ALLOWANCE}")
             used = duty_of(state, tx.sender, epoch)
             state.put(DUTIES, replace(used, failures=used.failures + 1), tx.sender)
             balance, fee = account.balance, 0

@@ -101,7 +101,8 @@ def vote(network: Sending, number: int, *, by: str = VALIDATOR, approve: bool = 
 def proposals(network: Opened) -> pd.DataFrame:
     """Return every proposal: what it changes, who approves it, how it stands, and when it acts.
 
-    ``yes`` and ``total`` are voting power now; ``note`` says why one failed.
+    ``yes`` and ``total`` are voting power now; ``note`` says why one failed, or would as things
+    stand.
     """
     state, names = network.state, network.home.names("account")
     power = powers(state)
@@ -112,17 +113,18 @@ def proposals(network: Opened) -> pd.DataFrame:
     rows = []
     for (number,), item in state.items(PROPOSALS):
         status = standing(network.parameters, item, now)
+        pending = status in {"open", "passed"}
         rows.append(
             {
                 "number": number,
-                "what": in_words(network, item.action, pending=status in {"open", "passed"}),
+                "what": in_words(network, item.action, pending=pending),
                 "proposer": network.home.label(item.proposer, names),
                 "yes": approval(item, power),
                 "total": sum(power.values()),
                 "status": status,
                 "acts": item.acts or None,
                 "expires": item.opened + network.parameters.voting_period,
-                "note": failed.get(number, ""),
+                "note": concerns(network, item.action) if pending else failed.get(number, ""),
             }
         )
     columns = ["number", "what", "proposer", "yes", "total", "status", "acts", "expires", "note"]
