@@ -70,6 +70,10 @@ def test_a_joined_home_says_and_proves_what_the_whole_one_does(exported, joined,
     assert json.loads(dii("proof", "check", file, "--header", header, "--json"))["holds"]
     found = json.loads(dii("verify", "--home", joined, "--json"))
     assert (found["height"], found["app_hash"]) == (whole["height"], whole["app_hash"])
+    assert found["base"] == whole["height"] - 1
+    assert f"after the snapshot of height {found['base']}, to" in dii("verify", "--home", joined)
+    table = json.loads(dii("list", "accounts", "--home", joined, "--json"))
+    assert {one["kind"] for one in table} == {"treasury", "unknown", "key"}  # claims look as any
     for name in look.Table:
         dii("list", name, "--home", joined)
 

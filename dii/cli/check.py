@@ -290,14 +290,18 @@ def verify(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
         with screen.progress("executing blocks") as tick:
             found = network.verify(lambda done: tick(done, height))
     document = {
+        "base": found.base,
         "height": found.height,
         "transactions": found.transactions,
         "app_hash": found.app_hash,
         f"minted_{money.unit}": found.minted,
         f"burned_{money.unit}": found.burned,
     }
+    which = f"{found.height:,} blocks"
+    if found.base:
+        which = f"the blocks after the snapshot of height {found.base:,}, to {found.height:,},"
     line = (
-        f"{found.height:,} blocks with {found.transactions:,} transactions hold, to app hash"
+        f"{which} with {found.transactions:,} transactions hold, to app hash"
         f" {found.app_hash.hex()}: {money.format(found.minted)} minted,"
         f" {money.format(found.burned)} burned"
     )
@@ -309,5 +313,6 @@ def rebuild(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     with dii.Network.open(home) as network:
         with screen.progress("executing blocks"):
             network.rebuild()
-        height = network.height
-    screen.answer(as_json, {"height": height}, f"the index holds all {height:,} blocks again")
+        height, base = network.height, network.view.store.base
+    shown = f"the index holds again every block from {base + 1:,} to {height:,}"
+    screen.answer(as_json, {"height": height}, shown)

@@ -45,8 +45,9 @@ INDEX_FILE = "index.sqlite"
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a full re-execution found to hold."""
+    """What re-execution found to hold, from the genesis or the snapshot of height ``base`` on."""
 
+    base: int
     height: int
     transactions: int
     app_hash: bytes
@@ -341,7 +342,8 @@ def verify(
     more, money = surplus(app.state), supply(app.state)
     if more:
         raise InvariantBroken(height=app.height, message=f"{more} more held than minted")
-    return Verified(app.height, transactions, app.state.committed_root, money.minted, money.burned)
+    root = app.state.committed_root
+    return Verified(base, app.height, transactions, root, money.minted, money.burned)
 
 
 def faults(genesis: Genesis, state: State, previous: Header | None, block: Block) -> Iterator[str]:

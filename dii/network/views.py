@@ -69,7 +69,10 @@ def _where(conditions: Mapping[str, object], joined: str = " AND ") -> tuple[str
 
 
 def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
-    """Return every account, or one: name, address, kind, balance, number of transactions sent."""
+    """Return every account, or one: name, address, kind, balance, number of transactions sent.
+
+    Who has no name here and never sent anything may have a key or not: its kind is ``unknown``.
+    """
     unit, state = network.currency.unit, network.state
     names = network.home.names("account")
     forwards = {key for (key,), _ in state.items(FORWARDS)}
@@ -78,7 +81,9 @@ def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
     for (address,), item in state.items(ACCOUNTS, *only):
         assert isinstance(address, bytes)
         name = names.get(address)
-        kind = "claim" if network.home.is_claim(name, address) else "key"
+        kind = "key" if name or item.nonce else "unknown"
+        if network.home.is_claim(name, address):
+            kind = "claim"
         if address == TREASURY:
             kind = "treasury"
         elif address in forwards:
