@@ -219,6 +219,17 @@ def init(amount: int, cost_: int, parts_: int):
     assert "price  0.000002 TTC\n" in str(deal)
 
 
+def test_a_contracts_variables_hide_nothing_that_the_chain_says(net: Network):
+    source = (
+        'status: str\npurse: int\nrate: int\nrate_ppm: int\n\ndef init():\n    status = "rich"\n'
+    )
+    deal = net.deploy(source, by="bob")
+    lines = deal.lines()
+    assert lines["status"] == "runs when called"
+    assert (lines["its status"], lines["purse"]) == ("rich", "0")
+    assert (lines["rate"], lines["its rate_ppm"]) == ("0", "0 %")
+
+
 def test_what_the_chain_refuses_is_said_in_its_words(net: Network):
     with pytest.raises(Refused, match="until is -1"):
         net.deploy(COUNTER, by="bob", epochs=0)
@@ -267,7 +278,14 @@ def test_an_agreement_from_the_command_line(tmp_path: Path):
     assert f"epoch 3, 10 TTC, to {OWNER}, online 100 %" in shown
     assert dii("contract", "view", address, "outcome", "of=2", "--home", home) == "paid\n"
     (listed,) = json.loads(dii("list", "contracts", "--home", home, "--json"))
-    assert listed["contract"] == address
+    assert (listed["contract"], listed["agreement"]) == (address, "uptime")
+    file = tmp_path / "like.dii"
+    source = agreements.UptimeAgreement.source
+    file.write_text(f"# Of no weight.\n{source}")
+    words = (*terms, "--from", "bob", "--value", "40", "--home", home, "--json")
+    assert "as it comes along" in json.loads(dii("contract", "deploy", file, *words))["text"]
+    file.write_text(source + "\n\n@external\ndef take():\n    pay(sender, balance)\n")
+    assert "its own" in json.loads(dii("contract", "deploy", file, *words))["text"]
     kinds = {
         one["address"]: one["kind"]
         for one in json.loads(dii("list", "accounts", "--home", home, "--json"))
@@ -306,6 +324,23 @@ def test_a_file_is_checked_and_deployed(tmp_path: Path):
     assert "not UTF-8" in dii("contract", "check", file, code=2)
     assert "no such file" in dii("contract", "check", tmp_path / "none.dii", code=2)
     assert "once, as name=value" in dii("contract", "view", address, "of", "who", *where, code=2)
+
+
+def test_who_tells_that_money_was_paid_is_shown(tmp_path: Path):
+    home, file = tmp_path / "home", tmp_path / "liar.dii"
+    file.write_text(
+        '@payable\ndef init():\n    amount = value\n    to = sender\n    emit("pays", amount, to)\n'
+    )
+    dii("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
+    dii("load", *SAMPLE, "--home", home)
+    words = ("--from", "bob", "--value", "3", "--home", home, "--json")
+    address = json.loads(dii("contract", "deploy", file, *words))["contract"]
+    shown = dii("contract", "show", address, "--home", home)
+    assert "text  its own; read what it does" in shown
+    (noted, lied) = re.findall(r"^\S+ \S+ +(chain|contract)  +(.*)$", shown, re.MULTILINE)
+    assert noted[0] == "chain"
+    assert noted[1].startswith("deployed")
+    assert lied == ("contract", "pays       3 TTC, to bob")
 
 
 def test_the_agreements_are_listed_and_printed():

@@ -147,7 +147,9 @@ def show(
             return
         screen.facts(deal.lines())
         screen.say()
-        screen.rows(events, "time event details")
+        # Who says it matters: a contract may tell that it pays, and not pay.
+        events["by"] = events["told"].map({True: "contract", False: "chain"})
+        screen.rows(events, "time by event details")
 
 
 @contract.command("agreements")

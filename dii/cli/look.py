@@ -49,7 +49,7 @@ PEOPLE: Final = {
     Table.TRANSACTIONS: "height id sender kind code fee detail",
     Table.TRANSFERS: "height kind sender recipient amount",
     Table.PROPOSALS: "number what proposer yes total status acts expires note",
-    Table.CONTRACTS: "contract agreement deployed_by balance purse status",
+    Table.CONTRACTS: "contract title agreement deployed_by balance purse status",
 }
 """The columns that people see; ``--csv``, ``--parquet`` and ``--json`` have all."""
 ISSUED: Final = "gateway operator weight amount"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final, Protocol
 
 import pandas as pd
@@ -21,11 +22,12 @@ from dii.application.context import Context, epoch_at
 from dii.application.messages import Call, Deploy, TopUp
 from dii.application.records import CODES, CONTRACTS, HOOKS, SCOPES, STORAGE, Contract
 from dii.contracts import frontend, tree, unparse
+from dii.contracts.agreements import AGREEMENTS
 from dii.contracts.faults import Fault, render
 from dii.contracts.tree import Function, ListOf, MapOf, Parameter, Type
 from dii.contracts.values import ADDRESS, BOOL, INT, STR, form, spell
 from dii.contracts.vm import Program
-from dii.crypto import contract_address, format_address
+from dii.crypto import contract_address, format_address, sha256
 from dii.errors import (
     BadCall,
     BadSource,
@@ -193,7 +195,11 @@ def contract(network: Sending, address: str) -> Deal:
 
 
 def contracts(network: Sending) -> pd.DataFrame:
-    """Return every contract: address, what it is, who deployed it, its money and its epochs."""
+    """Return every contract: address, what it says it is, deployer, money and epochs.
+
+    ``agreement`` names the one that comes with the package and has the very same code; anybody can
+    deploy anything under the title of one.
+    """
     unit, rows = network.currency.unit, []
     for (address,), record in network.state.items(CONTRACTS):
         assert isinstance(address, bytes)
@@ -202,14 +208,22 @@ def contracts(network: Sending) -> pd.DataFrame:
             (
                 format_address(address),
                 deal.title,
+                deal.agreement,
                 network.home.label(record.deployer),
                 deal.balance,
                 record.purse,
                 deal.status,
             )
         )
-    columns = ["contract", "agreement", "deployed_by", f"balance_{unit}", f"purse_{unit}", "status"]
+    money = [f"balance_{unit}", f"purse_{unit}"]
+    columns = ["contract", "title", "agreement", "deployed_by", *money, "status"]
     return pd.DataFrame(rows, columns=columns)
+
+
+@cache
+def _released() -> dict[bytes, str]:
+    """Return the agreements that come along, by the hash of what runs."""
+    return {sha256(tree.encode(one.tree)): one.name for one in AGREEMENTS.values()}
 
 
 class Deal:
@@ -253,6 +267,11 @@ class Deal:
     def title(self) -> str:
         """The first line of its summary."""
         return self.program.contract.doc.strip().partition("\n")[0] or "(no summary)"
+
+    @property
+    def agreement(self) -> str | None:
+        """The agreement of the package whose code it runs, None if it is nobody's but its own."""
+        return _released().get(self.record.code)
 
     @property
     def balance(self) -> int:
@@ -421,6 +440,9 @@ class Deal:
         facts = {
             "contract": self.address,
             "promises": " ".join(self.program.contract.doc.split()) or "(it does not say)",
+            "text": f"agreement {self.agreement}, as it comes along"
+            if self.agreement
+            else "its own; read what it does, not only what it promises",
             "deployed by": self._named(record.deployer),
             "balance": money(self.balance),
             "status": self.status,
@@ -428,10 +450,9 @@ class Deal:
         if record.hook_gas:
             fee = record.hook_gas * self.network.parameters.gas_price
             facts["purse"] = f"{money(record.purse)}; an epoch costs {money(fee)}"
-        facts |= {
-            name.removesuffix("_ppm"): self._worded(name, value)
-            for name, value in self.variables().items()
-        }
+        for name, value in self.variables().items():
+            label = name.removesuffix("_ppm")  # which must not hide what the chain says
+            facts[f"its {name}" if label in facts else label] = self._worded(name, value)
         for one in self._open:
             named = ", ".join(f"{p.name}: {spell(p.type)}" for p in one.parameters)
             facts[f"{one.name}({named})"] = " ".join(one.doc.split()) or "(it does not say)"
