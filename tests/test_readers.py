@@ -196,6 +196,15 @@ def test_a_reception_too_strong_for_its_stated_places_is_set_aside_if_asked(
     assert excluded in epoch.excluded.to_pylist()
 
 
+@pytest.mark.parametrize("places", [None, [], "here", {"user": None}, {"user": {"latitude": []}}])
+def test_a_devices_place_that_cannot_be_read_costs_nothing(tmp_path: Path, places: object) -> None:
+    records = messages()
+    for record in records:
+        record["uplink_message"]["locations"] = places
+    data = load(write_lines(tmp_path / "up.jsonl", records), check_radio=True)
+    assert reasons(data) == {"same_reception": 2, "simulated": 1}
+
+
 def test_times_are_the_servers_whatever_gateway_clocks_say(uplinks: Telemetry) -> None:
     table = uplinks.receptions.to_pydict()
     assert table["time"] == sorted(table["time"])

@@ -86,8 +86,9 @@ def _message(record: Record, log: Log) -> None:
         for one in heard:
             rows.reject("simulated", "never on the air", one.gateway, received)
         return
-    stated = fields.inner(message, "locations").values()
-    devices = [one for one in stated if isinstance(one, dict)]
+    stated = message.get("locations")  # by where each comes from; of no weight unless asked for
+    places = stated.values() if isinstance(stated, dict) else ()
+    devices = [one for one in places if isinstance(one, dict)]
     named = {one.same() for one in heard if one.gateway and None not in one.same()}
     for one in heard:
         if one.gateway is None and one.same() in named:
