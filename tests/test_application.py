@@ -373,6 +373,7 @@ class Walk:
 
     def block(self) -> None:
         app, wires = self.app, self.wires
+        app.anticipate(self.random.sample(wires, len(wires) // 2))
         for wire in wires:
             app.check_tx(wire)
         proposal = app.prepare_proposal(wires, 1 << 21)
@@ -1041,6 +1042,19 @@ def test_waiting_transactions_have_the_accounts_next_nonces():
     assert chain.app.check_tx(wires[2]).code == NonceMismatch.code
     assert {one.code for one in chain.block(*wires).results} == {0}
     assert chain.app.check_tx(chain.sign(ALICE, Transfer(BOB.address, 1))).code == 0
+
+
+def test_what_was_anticipated_is_judged_as_if_it_had_not_been(monkeypatch):
+    monkeypatch.setattr("dii.crypto.batch._FEW", 0)
+    ahead, plain = Chain(), Chain()
+    for number in range(4):
+        said = [ahead.sign(who, Burn(1 + number)) for who in (ALICE, BOB)]
+        wires = [*said, said[0][:-1] + bytes((said[0][-1] ^ 1,)), b"\x82 no transaction"]
+        ahead.app.anticipate([*wires, *wires])
+        if number == 2:
+            monkeypatch.setattr("dii.application.app.MAX_REMEMBERED", 0)
+        ahead.app.anticipate(wires[1:])
+        assert ahead.block(*wires) == plain.block(*wires)
 
 
 def test_an_account_has_a_limit_of_waiting_transactions_and_a_reporters_chunks_have_none():

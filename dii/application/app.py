@@ -15,7 +15,7 @@ nonce and is counted, and after ``MAX_UNPAID`` of them in an epoch duties are li
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -130,6 +130,14 @@ class _Known:
 
 
 @dataclass(slots=True)
+class _Judged:
+    """Decoded transactions whose signatures are being judged, and what waits for the verdicts."""
+
+    decoded: list[_Known]
+    verdicts: Callable[[], list[bool]]
+
+
+@dataclass(slots=True)
 class _Waiting:
     """What of one account waits: transactions; chunks among them, and chunks they announce."""
 
@@ -182,6 +190,7 @@ class Application:
             self.state = state
         self._known: dict[bytes, _Known | TxResult] = {}
         self._remembered = 0
+        self._judged: dict[bytes, _Judged] = {}
         self._waiting: dict[bytes, _Waiting] = defaultdict(_Waiting)
         self._epoch: int | None = None  # of the last block; unknown where none was executed yet
         self._finalized: tuple[int, int, list[bytes]] | None = None
@@ -198,6 +207,31 @@ class Application:
         write_genesis(self.state, self.genesis)
         self.genesis_diff = self.state.commit()
         return self.state.committed_root
+
+    def anticipate(self, wires: Sequence[bytes]) -> None:
+        """Begin to check transactions that will come, in processes beside this one.
+
+        May be called before any other verb with what that is to be called with, to save time.
+        """
+        known, judged = self._known, self._judged
+        if self._remembered > MAX_REMEMBERED:
+            known.clear()
+            judged.clear()
+            self._remembered = 0
+        decoded = []
+        for wire in dict.fromkeys(one for one in wires if one not in known and one not in judged):
+            self._remembered += _weight(wire)
+            try:
+                tx = transaction.decode(wire)
+                decoded.append(_Known(tx, from_value(tx.message)))
+            except TransactionError as error:
+                # Not the error itself: it holds the frames that raised it.
+                known[wire] = TxResult(error.code, str(error))
+        if decoded:
+            chain = self.genesis.hash
+            verdicts = crypto.begin([transaction.signed_item(chain, one.tx) for one in decoded])
+            begun = _Judged(decoded, verdicts)
+            judged.update((one.tx.wire, begun) for one in decoded)
 
     def check_tx(self, wire: bytes) -> TxResult:
         """Say whether a transaction may wait for a block.
@@ -324,28 +358,13 @@ class Application:
 
     def _verified(self, wires: Sequence[bytes]) -> list[_Known | TxResult]:
         """Decode and check signatures, on all cores; remember the verdicts."""
-        known = self._known
-        if self._remembered > MAX_REMEMBERED:
-            known.clear()
-            self._remembered = 0
-        fresh = []
-        for wire in dict.fromkeys(wire for wire in wires if wire not in known):
-            self._remembered += _weight(wire)
-            try:
-                tx = transaction.decode(wire)
-                fresh.append(_Known(tx, from_value(tx.message)))
-            except TransactionError as error:
-                # Not the error itself: it holds the frames that raised it.
-                known[wire] = TxResult(error.code, str(error))
-        chain = self.genesis.hash
-        verdicts = crypto.verify_all([transaction.signed_item(chain, one.tx) for one in fresh])
-        for one, good in zip(fresh, verdicts):
-            if good:
-                known[one.tx.wire] = one
-            else:
-                bad = BadSignature(sender=format_address(one.tx.sender))
-                known[one.tx.wire] = TxResult(bad.code, str(bad))
-        return [known[wire] for wire in wires]
+        self.anticipate(wires)
+        for wire in wires if self._judged else ():
+            judged = self._judged.get(wire)
+            for one, good in zip(judged.decoded, judged.verdicts()) if judged else ():
+                self._judged.pop(one.tx.wire, None)
+                self._known[one.tx.wire] = one if good else _refused(one.tx)
+        return [self._known[wire] for wire in wires]
 
     def _admit(self, known: _Known) -> None:
         """Apply the rules for waiting; see :meth:`check_tx`."""
@@ -526,6 +545,11 @@ def _outlay(message: Message) -> int:
         case Call():
             return message.value
     return 0
+
+
+def _refused(tx: Transaction) -> TxResult:
+    error = BadSignature(sender=format_address(tx.sender))
+    return TxResult(error.code, str(error))
 
 
 def _weight(wire: bytes) -> int:

@@ -16,6 +16,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 
@@ -28,6 +29,7 @@ from dii.errors import (
     CodecError,
     IndexMissing,
     InvariantBroken,
+    LedgerError,
     ShapeMismatch,
     SnapshotInvalid,
 )
@@ -122,8 +124,7 @@ class Node:
 
     def _catch_up(self, app: Application) -> None:
         """Execute the stored blocks that follow, and index them."""
-        for height, diff, _, raw in self.store.blocks(app.height + 1):
-            block = codec.loads(Block, raw)
+        for height, diff, _, block in decoded(app, self.store.blocks(app.height + 1)):
             result = _execute(app, block)
             if encode_diff(app.commit()) != diff:
                 raise BlockInvalid(height=height, message="executing it gives another state")
@@ -218,6 +219,33 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if caught:
             handler(*caught[0])
+
+
+def decoded(
+    app: Application, rows: Iterable[tuple[int, bytes, bytes, bytes]]
+) -> Iterator[tuple[int, bytes, bytes, Block]]:
+    """Decode a store's blocks, and while one is executed have the signatures of the next checked.
+
+    Raises
+    ------
+    BlockInvalid, StoreBroken
+        Where one cannot be read, once all before it are handed out.
+    """
+    held = []
+    try:
+        for height, diff, root, raw in rows:
+            try:
+                block = codec.loads(Block, raw)
+            except (CodecError, ShapeMismatch) as error:
+                raise BlockInvalid(height=height, message=error) from None
+            app.anticipate(block.transactions)
+            held.append((height, diff, root, block))
+            if len(held) > 1:
+                yield held.pop(0)
+    except LedgerError:
+        yield from held
+        raise
+    yield from held
 
 
 def _execute(app: Application, block: Block) -> BlockResult:
@@ -318,15 +346,10 @@ def verify(
     app = Application(genesis, base, state_at(store, base) if base else None)
     previous: Header | None = None
     transactions = 0
-    for height, diff, root, raw in store.blocks(base):
-        if height == 0:
-            if diff != encode_diff(app.genesis_diff):
-                raise BlockInvalid(height=0, message="its state is not that of the genesis")
-            continue
-        try:
-            block = codec.loads(Block, raw)
-        except (CodecError, ShapeMismatch) as error:
-            raise BlockInvalid(height=height, message=error) from None
+    for _, diff, _, _ in islice(store.blocks(0), not base):
+        if diff != encode_diff(app.genesis_diff):
+            raise BlockInvalid(height=0, message="its state is not that of the genesis")
+    for height, diff, root, block in decoded(app, store.blocks(max(base, 1))):
         if height > base:
             for fault in faults(genesis, app.state, previous, block):
                 raise BlockInvalid(height=height, message=fault)

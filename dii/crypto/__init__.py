@@ -15,13 +15,15 @@ from dii.crypto.address import (
     parse_address,
     sha256,
 )
+from dii.crypto.batch import begin, verify_all
 from dii.crypto.keys import SigningKey, load_key, public_key_of, save_key
-from dii.crypto.signature import accelerator, verify, verify_all
+from dii.crypto.signature import accelerator, verify
 
 __all__ = [
     "SigningKey",
     "accelerator",
     "address_of",
+    "begin",
     "claim_address",
     "contract_address",
     "format_address",

@@ -9,7 +9,7 @@ down. A signature R ‖ S of a message M under a public key A is valid if and on
 2. S < L, the order of the base point B;
 3. S·B = R + SHA-512(R ‖ A ‖ M)·A exactly, without multiplying by the cofactor.
 
-libsodium, through PyNaCl, judges by this rule, quickly and without Python's global lock. Without
+libsodium, through PyNaCl, judges by this rule, quickly. Without
 PyNaCl a short reference over pycryptodome's points gives the same verdicts. pycryptodome's own
 ``verify`` multiplies by the cofactor, and OpenSSL (``cryptography``) admits small orders; neither
 may judge here. Whichever verifies must first give the right verdict on ``EDGE_CASES``.
@@ -20,8 +20,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any, Final
 
 from dii.errors import AcceleratorRefused
@@ -35,9 +34,6 @@ _Y8: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 """The y of two of the points of order 8; the other two have its negative."""
 _SMALL_ORDER_Y: Final = (1, _P - 1, 0, _Y8, _P - _Y8)
 """The y of all eight points whose order divides 8: orders 1, 2, 4, 8 and 8."""
-
-_PART: Final = 32
-"""Signatures that a thread takes at a time: 2 ms of work, so that all threads end together."""
 
 # Points of the edge cases, from fixed secrets a and r and a point T of order 8.
 _A: Final = "bee217cdf80bf0ecb5edff7cdca88f9f6ce69282efa728be3d372ce55bea5524"  # a·B
@@ -97,31 +93,8 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     AcceleratorRefused
         The library that would verify does not follow the rule.
     """
-    _, check = _chosen()
+    _, check = chosen()
     return check(public_key, message, signature)
-
-
-def verify_all(items: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
-    """Judge many (public key, message, signature) on all cores; verdicts in the same order.
-
-    The threads take Python's global lock between two signatures: while another thread computes in
-    Python they get it every 5 ms only, so call this when nothing else in the process does.
-
-    Raises
-    ------
-    AcceleratorRefused
-        The library that would verify does not follow the rule.
-    """
-    _, check = _chosen()
-
-    def judge(part: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
-        return [check(*item) for item in part]
-
-    # The reference holds Python's global lock, so threads would only get in each other's way.
-    if len(items) <= _PART or check is reference:
-        return judge(items)
-    parts = [items[start : start + _PART] for start in range(0, len(items), _PART)]
-    return [verdict for verdicts in _threads().map(judge, parts) for verdict in verdicts]
 
 
 def accelerator() -> str:
@@ -132,21 +105,12 @@ def accelerator() -> str:
     AcceleratorRefused
         The library that would verify does not follow the rule.
     """
-    library, check = _chosen()
+    library, check = chosen()
     return "none" if check is reference else library
 
 
 @functools.cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), "verify")
-
-
-if hasattr(os, "register_at_fork"):  # a forked child has the pool's object but not its threads
-    os.register_at_fork(after_in_child=_threads.cache_clear)
-
-
-@functools.cache
-def _chosen() -> tuple[str, Verify]:
+def chosen() -> tuple[str, Verify]:
     """Choose the verifier of this process, and refuse it if it fails an edge case."""
     library, check = load_accelerator() or ("pycryptodome", reference)
     for case, verdict, message, a, r, s in EDGE_CASES:

@@ -1,0 +1,208 @@
+"""Judging many signatures at once, in processes of their own, while this one goes on.
+
+A block's signatures take as long as all the rest of its execution, and they can be known before
+their turn comes. Threads were rejected: between two signatures they need Python's global lock, which
+a thread that computes hands out every 5 ms only, so what was meant to run beside it waits for it.
+So were the executors of the standard library: their processes import the caller's ``__main__``
+again, which in a script without a guard starts everything anew. What runs here instead is a
+bare interpreter that reads signatures from a pipe and writes a byte for each.
+
+A process that ends, for want of memory say, takes no verdict with it: what it owed is judged here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import functools
+import os
+import struct
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import accumulate, chain, pairwise
+from typing import IO, Final, TypeAlias
+
+from dii.crypto.signature import chosen
+
+Item: TypeAlias = tuple[bytes, bytes, bytes]
+"""Public key, message, signature."""
+
+_FEW: Final = 64
+"""Signatures that are judged here: starting processes for them would take longer."""
+_OWED: Final = 1 << 14
+"""Verdicts that a process may owe: they fit into its pipe, so it never waits to be rid of them."""
+_PIPE: Final = 1 << 20
+"""Bytes of a pipe: a block of transfers, so that handing it over takes no waiting either."""
+_COUNT: Final = struct.Struct(">I")
+_CHILD: Final = """
+import sys
+sys.path[:] = sys.argv[1:]
+from dii.crypto.batch import serve
+serve(sys.stdin.buffer, sys.stdout.buffer)
+"""
+
+
+def verify_all(items: Sequence[Item]) -> list[bool]:
+    """Judge many signatures on all cores; verdicts in the same order.
+
+    Raises
+    ------
+    AcceleratorRefused
+        The library that would verify does not follow the rule.
+    """
+    return begin(items)()
+
+
+def begin(items: Sequence[Item]) -> Callable[[], list[bool]]:
+    """Begin to judge many signatures on all cores, and return what waits for the verdicts.
+
+    Raises
+    ------
+    AcceleratorRefused
+        As :func:`verify_all`.
+    """
+    _, check = chosen()
+    if len(items) <= _FEW:
+        return functools.cache(lambda: [check(*item) for item in items])
+    verifiers = _verifiers()
+    size = -(-len(items) // len(verifiers))
+    parts = [
+        verifier.begin(items[at : at + size])
+        for verifier, at in zip(verifiers, range(0, len(items), size))
+    ]
+    return functools.cache(lambda: [bool(verdict) for part in parts for verdict in part.wait()])
+
+
+class _Part:
+    """Signatures that a process judges."""
+
+    def __init__(self, verifier: _Verifier, items: Sequence[Item]) -> None:
+        self.verifier, self.items = verifier, items
+        self.verdicts: bytes | None = None
+
+    def wait(self) -> bytes:
+        """Return a byte for each: 1 where it is valid."""
+        if self.verdicts is None:
+            self.verifier.finish(self)
+        assert self.verdicts is not None
+        return self.verdicts
+
+
+class _Verifier:
+    """A process that judges, in the order in which it is asked.
+
+    It is *sound* while all that was written to it and read from it was whole: after an interrupt in
+    the middle nobody could tell whose verdict a byte is. Then another one is started.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owed: deque[_Part] = deque()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sound = False
+        atexit.register(self.close)
+
+    def begin(self, items: Sequence[Item]) -> _Part:
+        """Hand signatures over."""
+        part = _Part(self, items)
+        with self._lock:
+            while self._owed and not self._has_room(len(items)):
+                self._take()
+            if not self._sound:
+                self._start()
+            sound, self._sound = self._sound, False
+            self._owed.append(part)
+            if sound:
+                with contextlib.suppress(OSError):
+                    write(self._pipes()[0], items)
+                    self._sound = True
+        return part
+
+    def finish(self, part: _Part) -> None:
+        """Wait for the verdicts on a part, and on those before it."""
+        with self._lock:
+            while part.verdicts is None:
+                self._take()
+
+    def _has_room(self, more: int) -> bool:
+        return self._sound and sum(len(one.items) for one in self._owed) + more <= _OWED
+
+    def _take(self) -> None:
+        """Have the verdicts on the first part that is owed."""
+        part = self._owed[0]
+        if part.verdicts is None:
+            count, verdicts = len(part.items), b""
+            if self._sound:
+                self._sound = False
+                verdicts = self._pipes()[1].read(count)
+                self._sound = len(verdicts) == count
+            if not self._sound:
+                _, check = chosen()
+                verdicts = bytes(check(*item) for item in part.items)
+            part.verdicts = verdicts
+        self._owed.popleft()
+
+    def _start(self) -> None:
+        self.close()
+        with contextlib.suppress(OSError):  # as many are running as there may be
+            # In a group of its own, so that an interrupt on a terminal is not for it.
+            self._process = subprocess.Popen(  # noqa: S603 - our own lines, by our own Python
+                [sys.executable, "-c", _CHILD, *sys.path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                process_group=0,
+            )
+            self._sound = True
+            if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
+                fcntl.fcntl(self._pipes()[0], fcntl.F_SETPIPE_SZ, _PIPE)
+
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        return self._process.stdin, self._process.stdout
+
+    def close(self) -> None:
+        """End the process; what it owes is judged here."""
+        self._sound = False
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in self._pipes():
+                with contextlib.suppress(OSError):  # what was not written yet has no reader
+                    pipe.close()
+            self._process = None
+
+
+@functools.cache
+def _verifiers() -> list[_Verifier]:
+    return [_Verifier() for _ in range(os.cpu_count() or 1)]
+
+
+if hasattr(os, "register_at_fork"):  # the processes of a forked process are its parent's
+    os.register_at_fork(after_in_child=_verifiers.cache_clear)
+
+
+def write(to: IO[bytes], items: Sequence[Item]) -> None:
+    """Write signatures as :func:`serve` reads them: their number, all lengths, all bytes."""
+    parts = list(chain.from_iterable(items))
+    lengths = struct.pack(f">{len(parts)}I", *map(len, parts))
+    to.write(b"".join((_COUNT.pack(len(items)), lengths, *parts)))
+    to.flush()
+
+
+def serve(source: IO[bytes], to: IO[bytes]) -> None:
+    """Judge what is written until the end of it."""
+    _, check = chosen()
+    while count := source.read(_COUNT.size):
+        (items,) = _COUNT.unpack(count)
+        lengths = struct.unpack(f">{3 * items}I", source.read(12 * items))
+        data = source.read(sum(lengths))
+        parts = (data[start:end] for start, end in pairwise(accumulate(lengths, initial=0)))
+        to.write(bytes(check(*item) for item in zip(parts, parts, parts)))
+        to.flush()
