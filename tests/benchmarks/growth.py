@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from dii.ledger.state import State, encode_diff
 from dii.ledger.store import Store
 from dii.minting import FixedEmission, Issuance, ReceiptLeaf, Uptime
 from dii.network.receipt import ReceiptProof
+from tests.benchmarks.peers.memory import peak_mb
 from tests.benchmarks.report import show
 from tests.benchmarks.transfers import Signer
 from tests.chains import VALIDATOR, genesis
@@ -99,7 +99,7 @@ def measure(count: int, home: Path) -> str:
         seconds.append(time.perf_counter() - begin)
         assert len(placed) == BLOCK
         assert not any(one.code for one in result.results)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = peak_mb()
     solo.produce(())  # so that a header carries the state
 
     def size(what: Proof | ReceiptProof) -> int:
@@ -119,7 +119,7 @@ def measure(count: int, home: Path) -> str:
     node.close()
     return (
         f"{1_000 * statistics.median(seconds):4.0f} ms, worst {1_000 * max(seconds):4.0f}"
-        f"   {memory / 1_000:5,.0f} MB   {opened:5.2f} s   {account:,.0f} and {receipt:,} bytes"
+        f"   {memory:5,} MB   {opened:5.2f} s   {account:,.0f} and {receipt:,} bytes"
     )
 
 

@@ -30,9 +30,12 @@ def median(run: Callable[[], float], times: int = 5) -> tuple[float, float, floa
 
 
 def peer(script: str, *arguments: str) -> str:
-    """Run a peer's script in ``.venv-peers``; its output, or that it is not installed."""
+    """Run a peer's script in ``.venv-peers``; its output, or why there is none."""
     if not PEERS.exists():
         return "not installed (make peers)"
     path = Path(__file__).parent / "peers" / script
     done = subprocess.run([PEERS, path, *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else f"not installed ({script})"
+    if done.returncode == 0:
+        return done.stdout.strip()
+    why = (done.stderr.splitlines() or [f"ended by {-done.returncode}"])[-1]
+    return "not installed (make peers)" if why.startswith("ModuleNotFound") else f"failed ({why})"

@@ -10,6 +10,8 @@ import resource
 import sys
 import time
 
+from memory import peak_mb
+
 MEMORY = 14 << 30
 SECOND = 1_000_000
 DAY, SLOT, WINDOW = 86_400 * SECOND, 300 * SECOND, 60 * SECOND
@@ -164,4 +166,4 @@ if __name__ == "__main__":
         print(f"more than {MEMORY >> 30} GB")
         sys.exit()
     seconds, used = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF)
-    print(rows, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024, *sums)
+    print(rows, seconds, used.ru_utime + used.ru_stime, peak_mb(), *sums)
