@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from dii.cli.screen import plain
 from dii.consensus.solo import Solo
 from dii.crypto import format_address
 from dii.genesis import Genesis, Limits
-from dii.telemetry.readers import matrix
+from dii.telemetry.readers import READERS, matrix
+from dii.units import to_microseconds
 from tests.require import ROOT, real_data
 
 DATA = ROOT / "data"
@@ -348,7 +350,7 @@ def test_load_counts_what_was_taken_and_what_was_set_aside(tmp_path: Path) -> No
     assert loaded["operators"] == 25
     assert loaded["receptions"] == len(data.receptions)
     assert loaded["statuses"] == len(data.statuses)
-    assert loaded["gives"] == sorted(data.gives)
+    assert sorted(loaded["gives"]) == sorted(data.gives)
     counts = {row["reason"]: row["count"] for row in loaded["rejects"]}
     assert counts == data.rejects["reason"].value_counts().to_dict()
     text = dii("load", *SAMPLE, "--home", home).stdout
@@ -365,6 +367,42 @@ def test_load_explains_which_metrics_each_format_gives() -> None:
     for row in matrix():
         given = [name for name, given in row.items() if given is True]
         assert f"{row['reader']} {', '.join(given) or 'no metrics'}" in shown
+    assert read("load", "--explain") == matrix()
+
+
+def test_load_explains_what_it_takes_a_file_for_and_why_not_for_another_and_loads_nothing(
+    tmp_path: Path,
+) -> None:
+    log = real_data("ttn/gouda_receptions_2022-01-06.csv")
+    shown = dii("load", log, "--explain", "--home", tmp_path / "none").stdout
+    why = {
+        "taken for": "ttn-gateway-collector (ttn-gateway-collector: every frame",
+        "not ttn-v2-noc-counters": "no column of a CSV file is named device_id",
+        "not gateways, statuses": "its columns are those of receptions",
+        "not receptions": "it would do, but ttn-gateway-collector comes first",
+    }
+    for what, reason in why.items():
+        assert re.search(rf"^ *{what}  {re.escape(reason)}", shown, re.MULTILINE)
+    rows = read("load", log, ROOT / "README.md", "--explain")
+    assert [(row["file"], row["reader"]) for row in rows if row["taken"]] == [
+        (log.name, "ttn-gateway-collector")
+    ]
+    assert len(rows) == 2 * len(READERS)
+    assert not any((tmp_path).iterdir())
+
+
+def test_load_says_what_the_network_sets_aside_of_a_sound_file(tmp_path: Path) -> None:
+    home, early = tmp_path / "home", DATA / "uplinks.jsonl"
+    dii("init", "--home", home, "--seed", 7, "--start", "2025-03-04")
+    whole = load(early)
+    start = to_microseconds(datetime(2025, 3, 4, tzinfo=UTC))
+    before = sum(time < start for time in whole.receptions["time"].to_pylist())
+    for _ in range(2):
+        found = read("load", early, "--home", home)
+        assert found["read_as"] == {"uplinks.jsonl": "things-stack-v3"}
+        (told,) = [row for row in found["rejects"] if row["reason"] == "before_start"]
+        assert told["count"] == before > 0
+        assert told["detail"] == "before 2025-03-04T00:00:00Z"
 
 
 def test_columns_of_foreign_tables_can_be_named(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import dii
 from dii.cli import look, screen
 from dii.cli.options import DEFAULT_HOME, Home, Json, command
 from dii.errors import HomeMissing, NotSealed
+from dii.telemetry.schema import METRICS, USAGE_GIVEN
 from dii.units import format_time
 
 if TYPE_CHECKING:
@@ -143,10 +144,16 @@ def _bad(option: str, message: str) -> typer.BadParameter:
 # --- load ----------------------------------------------------------------------------------------
 
 
-def _explain(asked: bool) -> None:
-    if asked:
-        from dii.telemetry.readers import matrix  # noqa: PLC0415
+def _explain(sources: list[str], columns: dict[str, str], *, as_json: bool) -> None:
+    """Say what each format gives; of sources, what they are taken for and why for nothing else."""
+    from dii.telemetry.load import explain  # noqa: PLC0415
+    from dii.telemetry.readers import matrix  # noqa: PLC0415
 
+    judged = explain(*sources, columns=columns)
+    if as_json:
+        screen.json_out(judged if sources else matrix())
+        return
+    if not sources:
         screen.facts(
             {
                 str(row["reader"]): ", ".join(name for name, given in row.items() if given is True)
@@ -154,20 +161,25 @@ def _explain(asked: bool) -> None:
                 for row in matrix()
             }
         )
-        raise typer.Exit
+    for file, rows in judged.groupby("file", sort=False):
+        screen.say(str(file), "bold")
+        others = rows[~rows["taken"]].groupby("why", sort=False)["reader"].agg(", ".join)
+        taken = [f"{row.reader} ({row.why})" for row in rows[rows["taken"]].itertuples()]
+        found = {"taken for": taken[0] if taken else "nothing that is known"}
+        screen.facts(found | {f"not {readers}": why for why, readers in others.items()})
 
 
 def load(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Files of any known format.")
-    ],
-    explain: Annotated[  # noqa: ARG001 - its callback ends the command
+        list[str] | None,
+        typer.Argument(metavar="SOURCE...", help="Files of any known format, or their addresses."),
+    ] = None,
+    explain: Annotated[
         bool,
         typer.Option(
             "--explain",
-            callback=_explain,
-            is_eager=True,
-            help="Say which metrics each format can give, and load nothing.",
+            help="Load nothing; say what each source is taken for and why not for anything else,"
+            " or without any which metrics each format can give.",
         ),
     ] = False,
     strict: Annotated[bool, typer.Option(help="Stop at the first bad record.")] = False,
@@ -192,9 +204,14 @@ def load(
         if not (foreign and equals):
             raise _bad("columns", f"cannot read {text!r}; write it like lat=latitude")
         renamed[foreign] = name
+    if explain:
+        _explain(sources or [], renamed, as_json=as_json)
+        return
+    if not sources:
+        raise typer.BadParameter("name at least one file", param_hint="'SOURCE...'")
     with dii.Network.open(home) as network:
         data = _read(sources, strict=strict, columns=renamed, check_radio=check_radio)
-        network.ingest(data)
+        data = _ingested(network, data)
         sealed = network.sealed
     if as_json:
         screen.json_out(telemetry_json(data) | {"sealed": sealed})
@@ -215,6 +232,15 @@ def _read(
         return dii.load(*sources, strict=strict, columns=columns, check_radio=check_radio)
 
 
+def _ingested(network: Network, data: Telemetry, traffic: Traffic | None = None) -> Telemetry:
+    """Take telemetry in; return it with what the network set aside of it among the rejects."""
+    import pyarrow as pa  # noqa: PLC0415 - slow, and not every verb needs it
+
+    network.ingest(data, traffic)
+    refused = [network.feed.refused] if network.feed else []
+    return dataclasses.replace(data, rejected=pa.concat_tables([data.rejected, *refused]))
+
+
 def telemetry_json(data: Telemetry) -> dict[str, Any]:
     """Return what was loaded, for JSON."""
     first, last = data.span or (None, None)
@@ -225,7 +251,8 @@ def telemetry_json(data: Telemetry) -> dict[str, Any]:
         "without_operator": operators.null_count,
         "receptions": len(data.receptions),
         "statuses": len(data.statuses),
-        "gives": sorted(data.gives),
+        "gives": [name for name in (*METRICS, *USAGE_GIVEN) if name in data.gives],
+        "read_as": dict(sorted(data.formats)),
         "first": None if first is None else format_time(first),
         "last": None if last is None else format_time(last),
         "rejects": rejects_by_reason(data),
@@ -250,11 +277,15 @@ def show_telemetry(data: Telemetry, traffic: Traffic | None = None) -> None:
         period = f"{traffic.days} days from {start} of generated traffic (seed {traffic.seed})"
     screen.facts(
         {
-            "gateways": "{gateways:,} of {operators:,} operators".format(**facts)
-            + (", {without_operator:,} name none".format(**facts)),
+            "gateways": (
+                "{gateways:,} of {operators:,} operators, {without_operator:,} name none"
+                if facts["operators"]
+                else "{gateways:,}, without operators"
+            ).format(**facts),
             "records": "{receptions:,} receptions, {statuses:,} statuses".format(**facts),
             "period": period,
             "metrics": ", ".join(facts["gives"]) or "none",
+            "read as": "; ".join(data.read_as()),
             "set aside": f"{len(data.rejected):,} records",
         }
     )
@@ -297,7 +328,7 @@ def run(
     with found or dii.Network.create(home=home, seed=seed) as network:
         if sources or traffic:
             with screen.progress("registering gateways"):
-                network.ingest(data, traffic)
+                data = _ingested(network, data, traffic)
         with screen.progress("settling epochs") as tick:
             network.run(epochs, tick)
         if as_json:

@@ -27,8 +27,8 @@ from dii.telemetry.readers.base import UPLINK_METRICS
 from dii.telemetry.schema import METRICS, USAGE_GIVEN
 from dii.telemetry.sites import players
 from dii.telemetry.synthetic import Population, populate
-from dii.telemetry.tables import Reject, to_table
-from dii.units import DAY
+from dii.telemetry.tables import SCHEMAS, Reject, to_table
+from dii.units import DAY, format_time
 
 TRAFFIC_FILE: Final = "traffic.toml"
 LOOKBACK_FILE: Final = "lookback"
@@ -77,11 +77,14 @@ class Feed:
         What is generated instead of receptions, or None.
     lookback
         The last epoch whose metrics were computed, and what the next needs to know of it.
+    refused
+        What :meth:`admit` set aside of what came last, as rejects.
     """
 
     telemetry: Telemetry
     traffic: Traffic | None = None
     lookback: tuple[int, Lookback] | None = None
+    refused: pa.Table = field(default_factory=SCHEMAS["rejects"].empty_table)
     _latest: tuple[tuple[object, ...], Epoch] | None = None
     _days: dict[int, pa.Table] = field(default_factory=dict)
     _population: Population | None = None
@@ -169,9 +172,10 @@ class Feed:
             table = getattr(telemetry, name)
             time = table["time"].to_numpy()
             kept = table.filter(pa.array(time >= start))
+            early = f"before {format_time(start)}"
             for line, row in enumerate(table.filter(pa.array(time < start)).to_pylist(), 1):
                 rejects.append(
-                    Reject(name, line, "before_start", None, row["gateway"], row["time"])
+                    Reject(name, line, "before_start", early, row["gateway"], row["time"])
                 )
             if before is not None:
                 settled = _between(getattr(before.telemetry, name), start, closed)
@@ -190,7 +194,8 @@ class Feed:
         # Where gateways go by other ids now, the time before is counted again.
         same = before is not None and before.telemetry.aliases == telemetry.aliases
         lookback = before.lookback if before is not None and same else None
-        return Feed(replace(telemetry, rejected=rejected, **tables), self.traffic, lookback)
+        telemetry = replace(telemetry, rejected=rejected, **tables)
+        return Feed(telemetry, self.traffic, lookback, to_table("rejects", rejects))
 
     @property
     def gateways(self) -> list[str]:

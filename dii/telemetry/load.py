@@ -32,8 +32,8 @@ import pyarrow.parquet as pq
 from dii.errors import BadColumns, SourceMissing, SourceUnreadable
 from dii.files import sync, write
 from dii.telemetry.fetch import fetch, is_url, shown
-from dii.telemetry.readers import find_reader
-from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS
+from dii.telemetry.readers import find_reader, judged
+from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, Reader
 from dii.telemetry.schema import METRICS, TABLES, USAGE_GIVEN
 from dii.telemetry.source import Source, first_line
 from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table
@@ -49,6 +49,9 @@ PLACEHOLDER_RADIUS: Final = 1e-4
 SHARED_BY: Final = 10
 """Gateways at exactly one point from which on it is a placeholder: a default of a maker or the
 middle of a town. Real sites have a few gateways, and rarely in the very same metre."""
+
+NAMED: Final = 3
+"""Files of one format that summaries name; of more they say how many."""
 
 _MANIFEST: Final = "telemetry.json"
 _MAX_MANIFEST: Final = 64 << 20
@@ -68,6 +71,8 @@ class Telemetry:
         not 0.
     aliases
         Pairs of ``network:id`` and EUI that were seen to be one gateway.
+    formats
+        Pairs of a file and the reader that read it; not kept by ``save``, nor compared.
     """
 
     gateways: pa.Table = field(default_factory=SCHEMAS["gateways"].empty_table)
@@ -76,6 +81,7 @@ class Telemetry:
     gives: frozenset[str] = frozenset()
     rejected: pa.Table = field(default_factory=SCHEMAS["rejects"].empty_table)
     aliases: frozenset[tuple[str, str]] = frozenset()
+    formats: frozenset[tuple[str, str]] = field(default=frozenset(), compare=False)
 
     @property
     def rejects(self) -> pd.DataFrame:
@@ -164,6 +170,16 @@ class Telemetry:
             "rejects": self.rejected,
         }
 
+    def read_as(self) -> list[str]:
+        """Return what files were taken for, a text for each reader."""
+        files: dict[str, list[str]] = {}
+        for file, reader in sorted(self.formats):
+            files.setdefault(reader, []).append(file)
+        return [
+            f"{reader} ({', '.join(names) if len(names) <= NAMED else f'{len(names)} files'})"
+            for reader, names in sorted(files.items())
+        ]
+
     def _facts(self) -> list[tuple[str, str]]:
         operators = pc.count_distinct(self.gateways["operator"]).as_py()
         reasons = Counter(self.rejected["reason"].to_pylist()).most_common()
@@ -174,6 +190,7 @@ class Telemetry:
             ("statuses", f"{len(self.statuses):,}"),
             ("rejects", ", ".join(f"{count:,} {reason}" for reason, count in reasons) or "none"),
             ("gives", given or "no metrics"),
+            *(("read as", text) for text in self.read_as()),
         ]
         if self.span is not None:
             facts.append(("period", " to ".join(map(format_time, self.span))))
@@ -225,17 +242,41 @@ def load(
     for foreign, name in (columns or {}).items():
         if name not in known:
             raise BadColumns(file=f"columns={{{foreign!r}: {name!r}}}", message="no such column")
-    found: list[Rows] = []
-    gives: list[frozenset[str]] = []
+    found: list[tuple[Rows, Reader]] = []
     with TemporaryDirectory(prefix="dii-") as folder:
         for origin, name in _origins(sources, Path(folder)):
             source = Source(origin, name, columns, network, check_radio=check_radio)
             reader = find_reader(source)
             rows = Rows(name, strict)
             reader.read(source, rows)
-            found.append(rows)
-            gives.append(reader.given(rows))
-    return _assemble(found, gives)
+            found.append((rows, reader))
+    return _assemble(found)
+
+
+def explain(
+    *sources: str | Path | pd.DataFrame, columns: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Return what each source is taken for, and why not for anything else, without reading it.
+
+    A row a source and reader: ``file``, ``reader``, ``taken`` and ``why``.
+
+    Raises
+    ------
+    SourceMissing, SourceUnreadable, SourceUnreachable, InputTooLarge
+        As ``load``.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    rows: list[tuple[str, str, bool, str]] = []
+    with TemporaryDirectory(prefix="dii-") as folder:
+        for origin, name in _origins(sources, Path(folder)):
+            taker = None
+            for reader, reason in judged(Source(origin, name, columns)):
+                first = reason is None and taker is None
+                taker = taker or (reader.name if first else None)
+                why = reader.about if first else reason or f"it would do, but {taker} comes first"
+                rows.append((name, reader.name, first, why))
+    return pd.DataFrame(rows, columns=["file", "reader", "taken", "why"])
 
 
 def _origins(sources: Iterable[object], folder: Path) -> Iterator[tuple[Path | pa.Table, str]]:
@@ -282,9 +323,11 @@ def _paths(path: Path) -> list[Path]:
     return found
 
 
-def _assemble(found: Sequence[Rows], gives: Sequence[frozenset[str]]) -> Telemetry:
+def _assemble(found: Sequence[tuple[Rows, Reader]]) -> Telemetry:
     """Return what several files say together."""
-    seen = sorted((pair, rows.file, line) for rows in found for pair, line in rows.aliases.items())
+    seen = sorted(
+        (pair, rows.file, line) for rows, _ in found for pair, line in rows.aliases.items()
+    )
     aliases = {pair for pair, _, _ in seen}
     names = _resolved(aliases)
     rejects = [
@@ -293,7 +336,7 @@ def _assemble(found: Sequence[Rows], gives: Sequence[frozenset[str]]) -> Telemet
         if pair[0] not in names
     ]
     gateways = []
-    for rows in found:
+    for rows, _ in found:
         for row, line in rows.gateways:
             gateway = row._replace(gateway=names.get(row.gateway, row.gateway))
             gateways.append((gateway, rows.file, line))
@@ -302,10 +345,11 @@ def _assemble(found: Sequence[Rows], gives: Sequence[frozenset[str]]) -> Telemet
         Telemetry(
             receptions=_renamed(rows.table("receptions"), names),
             statuses=_renamed(rows.table("statuses"), names),
-            gives=given,
+            gives=reader.given(rows),
             rejected=_renamed(rows.table("rejects"), names),
+            formats=frozenset({(rows.file, reader.name)}),
         )
-        for rows, given in zip(found, gives)
+        for rows, reader in found
     ]
     known = Telemetry(
         gateways=_merge_gateways(row for row, _, _ in gateways),
@@ -335,6 +379,7 @@ def _merge(parts: Sequence[Telemetry]) -> Telemetry:
         gives=_given([part.gives for part in parts]),
         rejected=_union([_renamed(part.rejected, names) for part in parts]),
         aliases=aliases,
+        formats=frozenset().union(*(part.formats for part in parts)),
     )
 
 

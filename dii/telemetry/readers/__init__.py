@@ -8,6 +8,7 @@ are, so the order matters for plain tables only, which take what nobody claims a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from dii.errors import UnknownFormat
@@ -50,6 +51,11 @@ def matrix() -> list[dict[str, str | bool]]:
     ]
 
 
+def judged(source: Source) -> Iterator[tuple[Reader, str | None]]:
+    """Yield each reader with why it declines a source, None if it would read it."""
+    return ((reader, reader.declines(source)) for reader in READERS)
+
+
 def find_reader(source: Source) -> Reader:
     """Return the reader of a source.
 
@@ -59,8 +65,7 @@ def find_reader(source: Source) -> Reader:
         Every reader declines; the error says why each does.
     """
     declined: dict[str, list[str]] = {}
-    for reader in READERS:
-        reason = reader.declines(source)
+    for reader, reason in judged(source):
         if reason is None:
             return reader
         declined.setdefault(reason, []).append(reader.name)

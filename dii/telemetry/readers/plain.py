@@ -51,6 +51,8 @@ KINDS: Final[Mapping[str, str]] = {
 MAX_ROWS_PER_BYTE: Final = 64
 """Rows that a byte of a Parquet file may stand for, beyond the first million."""
 
+NO_GATEWAY: Final = "no column is named gateway, nor is it said which one it is (columns)"
+
 _BOOLS: Final = {"true": True, "false": False, "1": True, "0": False}
 _TIMES: Final = frozenset({"time", "gateway_time", "last_seen"})
 _PLACE: Final = frozenset({"latitude", "longitude", "altitude"})
@@ -81,7 +83,7 @@ class _Plain(Reader):
         found = _table(source.header)
         if found == self.table:
             return None
-        return f"its columns are those of {found}" if found else "no column is named gateway"
+        return f"its columns are those of {found}" if found else NO_GATEWAY
 
     def read(self, source: Source, rows: Rows) -> None:
         """Push the rows whose every value can be read."""
