@@ -558,10 +558,16 @@ def test_lab_compares_rules_as_python_does(home: Path, network: Network) -> None
     (free,), priced = found["measures"], ("--rule", "Airtime", "--pool", "100", "--price", "1.5")
     (costly,) = read("lab", "compare", 2, *priced, "--home", home)["measures"]
     assert free["self_traffic_earned"] - costly["self_traffic_earned"] == 1_000 * 1_500_000
-    assert "earn -1,4" in dii("lab", "compare", 2, *priced, "--home", home).stdout
+    shown = dii("lab", "compare", 2, *priced, "--home", home).stdout
+    assert re.search(r"^1,000 frames to oneself earn +-1,4[0-9]{2}\.", shown, re.MULTILINE)
     shown = dii("lab", "compare", 2, "--home", home).stdout
-    assert "ShapleyTraffic/1()" in shown
-    assert "a clone gains" in shown
+    assert re.search(r"^ *rule 1  ShapleyTraffic/1\(\)$", shown, re.MULTILINE)
+    python = network.compare(2)
+    gains = [rf" +{gain:.1%}" for gain in python.measures["clone_gain"]]
+    assert re.search(rf"^a clone gains{''.join(gains)}$", shown, re.MULTILINE)
+    for operator, amounts in python.amounts.iterrows():
+        paid = [rf" +{amount / 10**6:,.6f}" for amount in amounts]
+        assert re.search(rf"^{operator}{''.join(paid)}$", shown, re.MULTILINE)
     assert "no delivered uplinks" in refused("lab", "compare", 500, "--home", home)
     line = refused("lab", "compare", 2, "--rule", "Airtime:downlink=1", "--home", home)
     assert "needs downlink_units" in line

@@ -10,12 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dii import Network, Telemetry, load, minting
+from dii.cli import demo
 from dii.errors import NothingToCompare
 from dii.minting import Airtime, DataCredits, ShapleyTraffic, Uptime
 from dii.minting.laboratory import Records, compare, distance, gini, nakamoto, paid, top_share
+from dii.telemetry.metrics import metrics
 from dii.telemetry.schema import RECEPTIONS
 from dii.telemetry.tables import Reception, to_table
 from dii.units import DAY, SECOND
+from tests.require import ROOT
 
 AMOUNTS = st.lists(st.integers(0, 10**6), min_size=1, max_size=30).filter(any)
 GIVES = frozenset({"receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "uplink_units"})
@@ -110,6 +114,34 @@ def test_self_traffic_pays_under_a_share_of_a_fixed_pool():
     assert measures["self_traffic_earned"].iloc[0] == pytest.approx(float(after - before), abs=1)
 
 
+def test_the_arbitrage_of_2020_appears_and_vanishes_at_its_published_size():
+    """A hotspot earned about 21,000 USD of HNT with 145 USD of credits (HIP-10).
+
+    In smallest units of a thousandth of a dollar; a frame of ours stands for a dollar's credits,
+    100,000 of them. The pool is 32.5 % of a month's 5,000,000 HNT at 2 USD; what the others sent
+    follows from it.
+    """
+    dollar, frames = 1_000, 145
+    pool = 1_625_000 * 2 * dollar
+    sent = frames * pool // (21_000 * dollar) - frames
+    everyone = [f"hotspot {number}" for number in range(500)]
+    rows = [
+        Reception(
+            time=number * SECOND, gateway=everyone[number % 500], device="d", f_cnt=number,
+            size=24, airtime=71_936, delivered=True,
+        )
+        for number in range(sent)
+    ]  # fmt: skip
+    found = Records(
+        to_table("receptions", rows), to_table("statuses", []), {}, 0, DAY, GIVES | {"data_units"}
+    )
+    rules = [ShapleyTraffic(), DataCredits(dollar)]
+    measures = compare(found, rules, pool, frames=frames, price=dollar).measures
+    share, claim = measures["self_traffic_earned"]
+    assert share / dollar == pytest.approx(21_000 - 145, rel=0.01)
+    assert claim == 0
+
+
 @pytest.mark.parametrize("price", [1, 7, 1000])
 def test_the_arbitrage_of_2020_pays_until_a_frame_earns_no_more_than_it_costs(price):
     """HIP-10: of 145 USD in credits, 21,000 USD were earned where a share of a pool was paid."""
@@ -125,7 +157,7 @@ def test_the_arbitrage_of_2020_pays_until_a_frame_earns_no_more_than_it_costs(pr
     ("found", "rule", "words"),
     [
         (records(), ShapleyTraffic(), "no delivered uplinks"),
-        (replace(records("A"), gives=GIVES - {"shapley_uplinks"}), Airtime(), "no delivered"),
+        (replace(records("A"), gives=GIVES - {"shapley_uplinks"}), Airtime(), "does not say which"),
         (replace(records("A"), start=DAY), ShapleyTraffic(), "no gateway heard"),
         (records("A"), Uptime(), "needs online_ppm"),
     ],
@@ -133,6 +165,42 @@ def test_the_arbitrage_of_2020_pays_until_a_frame_earns_no_more_than_it_costs(pr
 def test_what_cannot_be_compared_says_why(found, rule, words):
     with pytest.raises(NothingToCompare, match=words):
         compare(found, [rule], 100)
+
+
+def test_nothing_is_compared_without_a_rule():
+    with pytest.raises(NothingToCompare, match="name a rule"):
+        compare(records("A"), [])
+
+
+def test_rules_are_compared_over_files_without_any_network():
+    data = load(*(ROOT / "data" / name for name in ("registry.json", "uplinks.jsonl")))
+    rules = [minting.ShapleyTraffic(), minting.Airtime()]
+    found = minting.compare(minting.Records.of(data, 2), rules)
+    assert [*found.amounts] == [*found.measures.index] == [str(rule.spec()) for rule in rules]
+    assert all(0 <= 1_000_000 - paid < 200_000 for paid in found.measures["paid"])  # unattributed
+    with Network.create(seed=7) as network:
+        network.ingest(data)
+        same = network.compare(2, *rules, pool=1_000_000)
+    assert found.amounts.equals(same.amounts)
+    assert found.measures.equals(same.measures)
+
+
+@pytest.mark.parametrize("length", [DAY, DAY // 3])
+def test_epochs_of_files_are_cut_as_a_reporter_cuts_them(length):
+    data = load(*(ROOT / "data" / name for name in demo.FILES))
+    expected = [
+        metrics(
+            data.receptions, data.statuses, operators=records.operators,
+            gateways=sorted(records.operators), start=records.start, length=length, gives=data.gives,
+        ).metrics
+        for number in (0, 1, 5)
+        for records in [Records.of(data, number, length=length)]
+    ]  # fmt: skip
+    found = [Records.of(data, number, length=length).metrics() for number in (0, 1, 5)]
+    assert found == expected
+    assert all(len(Records.of(data, 99).receptions) == 0 for _ in found)
+    with pytest.raises(NothingToCompare):
+        minting.compare(Records.of(Telemetry()), [ShapleyTraffic()])
 
 
 def test_experiments_leave_the_records_as_they_are():

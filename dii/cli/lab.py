@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -11,9 +11,23 @@ from dii.cli import screen
 from dii.cli.build import chosen
 from dii.cli.options import DEFAULT_HOME, Epoch, Home, Json
 
+if TYPE_CHECKING:
+    from dii import Network
+    from dii.minting import Comparison
+
 lab = typer.Typer(help="Compare rules over an epoch's records.", no_args_is_help=True)
 
-PER_CENT = 100
+MEASURES: Final = {
+    "paid": ("paid", None),
+    "gini": ("Gini coefficient", "{:.3f}"),
+    "nakamoto": ("operators with more than half", "{:.0f}"),
+    "top_1_percent": ("share of the top 1 %", "{:.1%}"),
+    "distance_to_shapley": ("distance to Shapley", "{:.1%}"),
+    "distance_to_leave_one_out": ("distance to leave-one-out", "{:.1%}"),
+    "clone_gain": ("a clone gains", "{:.1%}"),
+    "self_traffic_earned": ("1,000 frames to oneself earn", None),
+}
+"""What measures are called, and how they are written; None for amounts."""
 
 
 @lab.callback()
@@ -34,7 +48,10 @@ def compare(
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
-    """Pay an epoch under several rules, honest and cheated, and say how they differ."""
+    """Pay an epoch under several rules, honest and cheated, and say how they differ.
+
+    Distances are the share of the money that would have to change hands.
+    """
     rules = [chosen("rule", text, dii.minting.RULES.values()) for text in rule or []]
     with dii.Network.open(home, readonly=True) as network:
         found = network.compare(epoch, *rules, pool=pool, price=price)
@@ -43,25 +60,25 @@ def compare(
             amounts = found.amounts.reset_index().to_dict("records")
             screen.json_out({"epoch": epoch, "measures": measures, "amounts": amounts})
             return
-        top = found.amounts.head(10)
-        for name, measures in found.measures.iterrows():
-            screen.say(str(name), "bold")
-            screen.facts(
-                {
-                    "paid": network.currency.format(int(measures["paid"])),
-                    "gini": f"{measures['gini']:.3f}",
-                    "nakamoto": f"{measures['nakamoto']:.0f} operators get more than half",
-                    "top 1 %": f"{PER_CENT * measures['top_1_percent']:.1f} %",
-                    "from Shapley": f"{PER_CENT * measures['distance_to_shapley']:.1f} % of the"
-                    " money would change hands",
-                    "from leave-one-out": f"{PER_CENT * measures['distance_to_leave_one_out']:.1f} %",
-                    "a clone gains": f"{PER_CENT * measures['clone_gain']:.1f} %",
-                    "self-traffic": "1,000 frames to oneself earn "
-                    + network.currency.format(int(measures["self_traffic_earned"])),
-                    "pays most to": ", ".join(
-                        f"{who} {network.currency.format(int(amount))}"
-                        for who, amount in top[name].nlargest(3).items()
-                    ),
-                }
-            )
-            screen.say()
+        _show(found, network)
+
+
+def _show(found: Comparison, network: Network) -> None:
+    import pandas as pd  # noqa: PLC0415
+
+    rules = {name: f"rule_{number}" for number, name in enumerate(found.measures.index, 1)}
+    screen.facts({heading.replace("_", " "): name for name, heading in rules.items()})
+    screen.say()
+    shown = pd.DataFrame({"measure": [heading for heading, _ in MEASURES.values()]})
+    for name, heading in rules.items():
+        values = found.measures.loc[name, [*MEASURES]]
+        texts = [
+            form.format(value) if form else network.currency.format(int(value))
+            for value, (_, form) in zip(values, MEASURES.values())
+        ]
+        shown[heading] = [text.rjust(max(map(len, texts))) for text in texts]
+    screen.rows(shown, " ".join(shown))
+    screen.say()
+    unit = network.currency.unit
+    amounts = found.amounts.set_axis([f"{name}_{unit}" for name in rules.values()], axis=1)
+    screen.rows(amounts.reset_index(), " ".join(["operator", *rules.values()]), network)

@@ -29,10 +29,14 @@ from dii.minting.issuance import divide
 from dii.minting.rules import Rule, weigh
 from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.metrics import metrics
+from dii.telemetry.plan import WINDOW
 from dii.telemetry.schema import UNATTRIBUTED
+from dii.units import DAY
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from dii.telemetry.load import Telemetry
 
 CLONE: Final = "(clone)"
 """Gateway and operator by which an experiment cheats."""
@@ -65,6 +69,25 @@ class Records:
     start: int
     length: int
     gives: frozenset[str]
+
+    @classmethod
+    def of(cls, data: Telemetry, epoch: int = 0, *, length: int = DAY) -> Records:
+        """Return an epoch of loaded telemetry; number 0 is that of its first record.
+
+        Operators are those that it names; of the time before the epoch nothing is known.
+        """
+        first, _ = data.span or (0, 0)
+        start = (first // length + epoch) * length
+        end, time = start + length, pc.field("time")
+        named = zip(*(data.gateways[name].to_pylist() for name in ("gateway", "operator")))
+        return cls(
+            data.receptions.filter((time >= start) & (time < end + WINDOW)),
+            data.statuses.filter((time >= start) & (time - pc.field("covers") < end)),
+            {gateway: operator for gateway, operator in named if operator},
+            start,
+            length,
+            data.gives,
+        )
 
     def metrics(self) -> pa.Table:
         """Return one row of metrics a gateway, as a report carries them."""
@@ -150,7 +173,12 @@ class Comparison:
 
 
 def compare(
-    records: Records, rules: Sequence[Rule], pool: int, *, frames: int = 1000, price: int = 0
+    records: Records,
+    rules: Sequence[Rule],
+    pool: int = 1_000_000,
+    *,
+    frames: int = 1000,
+    price: int = 0,
 ) -> Comparison:
     """Pay the same records under several rules, honest and cheated.
 
@@ -161,11 +189,12 @@ def compare(
     Parameters
     ----------
     records
-        Of one epoch.
+        Of one epoch: ``Records.of(data)`` or ``Network.records``. Metrics alone would not do, as
+        cheats change what is heard.
     rules
-        With amounts resolved.
+        With amounts in the smallest unit.
     pool
-        What each rule may pay, in the smallest unit.
+        What each rule may pay, in the smallest unit; by default amounts read as millionths.
     frames
         Frames of self-traffic, of ``SELF_BYTES`` at SF7.
     price
@@ -182,8 +211,11 @@ def compare(
         if missing:
             message = f"{rule.spec()} needs {missing[0]}, which the telemetry does not give"
             raise NothingToCompare(message=message)
-    if not len(records.receptions) or "shapley_uplinks" not in records.gives:
-        raise NothingToCompare(message="no delivered uplinks in this epoch; choose another")
+    if "shapley_uplinks" not in records.gives:
+        raise NothingToCompare(message="the telemetry does not say which uplinks were delivered")
+    if not rules or not len(records.receptions):
+        what = "no delivered uplinks in this epoch; choose another" if rules else "name a rule"
+        raise NothingToCompare(message=what)
     table = records.metrics()
     shapley = _by_operator(records, table, _column(table, "shapley_uplinks"))
     alone = records.without_owners().metrics()
