@@ -559,7 +559,7 @@ def test_lab_compares_rules_as_python_does(home: Path, network: Network) -> None
     (costly,) = read("lab", "compare", 2, *priced, "--home", home)["measures"]
     assert free["self_traffic_earned"] - costly["self_traffic_earned"] == 1_000 * 1_500_000
     shown = dii("lab", "compare", 2, *priced, "--home", home).stdout
-    assert re.search(r"^1,000 frames to oneself earn +-1,4[0-9]{2}\.", shown, re.MULTILINE)
+    assert re.search(r"^1,000 frames to oneself earn, TTC +-1,4[0-9]{2}\.", shown, re.MULTILINE)
     shown = dii("lab", "compare", 2, "--home", home).stdout
     assert re.search(r"^ *rule 1  ShapleyTraffic/1\(\)$", shown, re.MULTILINE)
     python = network.compare(2)

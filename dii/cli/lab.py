@@ -69,13 +69,14 @@ def _show(found: Comparison, network: Network) -> None:
     rules = {name: f"rule_{number}" for number, name in enumerate(found.measures.index, 1)}
     screen.facts({heading.replace("_", " "): name for name, heading in rules.items()})
     screen.say()
-    shown = pd.DataFrame({"measure": [heading for heading, _ in MEASURES.values()]})
+    money = screen.decimal(network.currency.decimals)
+    forms = [form.format if form else money for _, form in MEASURES.values()]
+    symbol = f", {network.currency.symbol}"
+    headings = [name if form else name + symbol for name, form in MEASURES.values()]
+    shown = pd.DataFrame({"measure": headings})
     for name, heading in rules.items():
-        values = found.measures.loc[name, [*MEASURES]]
-        texts = [
-            form.format(value) if form else network.currency.format(int(value))
-            for value, (_, form) in zip(values, MEASURES.values())
-        ]
+        values = found.measures.loc[name, [*MEASURES]].tolist()
+        texts = [write(value) for write, value in zip(forms, values)]
         shown[heading] = [text.rjust(max(map(len, texts))) for text in texts]
     screen.rows(shown, " ".join(shown))
     screen.say()

@@ -182,7 +182,7 @@ def _column(
     header = name.removesuffix("_ppm").replace("_", " ")
     if network and (amount := f"{name}_{network.currency.unit}") in frame:
         money = network.currency
-        return f"{header} {money.symbol}", amount, _decimal(money.decimals)
+        return f"{header} {money.symbol}", amount, decimal(money.decimals)
     if network and name in {"weight", "total_weight"}:
         scale = scale_of(network)
         return "contribution", name, lambda weight: f"{weight / scale:,.2f}"
@@ -193,7 +193,8 @@ def _write(value: object) -> str:
     return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
 
 
-def _decimal(digits: int) -> Callable[[int], str]:
+def decimal(digits: int) -> Callable[[int], str]:
+    """Return what writes amounts of the smallest unit in whole ones, with all their digits."""
     return lambda amount: f"{Decimal(amount).scaleb(-digits):,.{digits}f}"
 
 
