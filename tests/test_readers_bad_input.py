@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import gzip
 import json
 import math
@@ -33,6 +34,7 @@ from dii.errors import (
 from dii.telemetry import REASONS
 from dii.telemetry.fields import BOUNDS, EARLIEST, LATEST
 from dii.telemetry.load import Telemetry, load
+from dii.telemetry.readers import READERS
 from dii.telemetry.schema import TABLES
 from dii.telemetry.source import MAX_LINE
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS
@@ -392,12 +394,18 @@ def check_sound(data: Telemetry) -> None:
 def test_a_mutated_record_is_used_or_rejected_in_all_its_parts(form: str) -> None:
     records = samples()[form]
 
+    def write(path: Path, *wanted: Any) -> Path:
+        lines = [json.dumps(one) for one in wanted]
+        path.write_text("[" + ",".join(lines) + "]" if form == "registry" else "\n".join(lines))
+        return path
+
+    with TemporaryDirectory() as folder:
+        whole = load(write(Path(folder) / "records", *records[:2]))
+
     @given(mutated(records))
     def check(record: Any) -> None:
         with TemporaryDirectory() as folder:
-            path = Path(folder) / "records"
-            lines = [json.dumps(one) for one in [records[0], record, records[1]]]
-            path.write_text("[" + ",".join(lines) + "]" if form == "registry" else "\n".join(lines))
+            path = write(Path(folder) / "records", records[0], record, records[1])
             data = load(path)
             check_sound(data)
             bad = set(reasons(data)) - EXPECTED
@@ -406,15 +414,26 @@ def test_a_mutated_record_is_used_or_rejected_in_all_its_parts(form: str) -> Non
                     load(path, strict=True)
             else:
                 assert load(path, strict=True) == data
-        gone = [row for row in data.rejected.to_pylist() if row["reason"] not in FIELD_REASONS]
         if form == "registry":
-            assert len(data.gateways) + len(gone) == 3
-            return
-        others = len(entries_of(records[0])) + len(entries_of(records[1]))
-        used = len(data.receptions) + len(gone) - others
-        assert used in {1, len(entries_of(record)) or 1}  # the record, or each of its entries
+            assert len(data.gateways) + rejected(data) == 3
+        else:
+            check_told(data, whole, len(entries_of(record)))
 
     check()
+
+
+def check_told(data: Telemetry, before: Telemetry, parts: int, used: str = "records") -> None:
+    """Each part of the record that came on top is used or rejected, or the record as a whole is."""
+
+    def count(one: Telemetry) -> int:
+        return len(one.gateways) if used == "gateways" else len(one.receptions) + len(one.statuses)
+
+    taken, gone = count(data) - count(before), rejected(data) - rejected(before)
+    assert taken + gone == (parts or 1) or (taken, gone) == (0, 1)
+
+
+def rejected(data: Telemetry) -> int:
+    return sum(reason not in FIELD_REASONS for reason in data.rejected["reason"].to_pylist())
 
 
 @cache
@@ -450,7 +469,14 @@ def others() -> dict[str, list[Any]]:
             {"gateway": "roof", "time": at, "stat": {"rxok": 2, "lati": 46.2, "long": 3.2}},
         ],
         "connections": [
-            {"gateway_id": "roof", "time": at, "connected_at": at, "uplink_count": "12"}
+            {"gateway_id": "roof", "time": at, "connected_at": at, "uplink_count": "12"},
+            {
+                "time": at,
+                "entries": {
+                    name: {"connected_at": at, "uplink_count": count}
+                    for name, count in (("roof", "3"), ("attic", 7))
+                },
+            },
         ],
         "mapper": [
             {
@@ -481,24 +507,12 @@ def test_a_mutated_record_about_gateways_is_used_or_rejected(form: str) -> None:
                 file.write("\n" + json.dumps(record, indent=indent))
             data = load(path)
         check_sound(data)
-        told = parts(data) - parts(whole)
-        if form in {"mapper", "noc"}:
-            told = len(data.gateways) - len(whole.gateways) + rejected(data)
-        statuses = record.get("statuses")
-        heard = len(entries_of(record)) + bool(record.get("stat"))
-        heard = len(statuses) if isinstance(statuses, dict) else heard
-        # The record or each of its parts; a part that cannot be used may take all with it.
-        assert told in {1, heard or 1}
+        several = record.get("statuses", record.get("entries"))
+        parts = len(entries_of(record)) + bool(record.get("stat"))
+        parts = len(several) if isinstance(several, dict) else parts
+        check_told(data, whole, parts, "gateways" if form in {"mapper", "noc"} else "records")
 
     check()
-
-
-def rejected(data: Telemetry) -> int:
-    return sum(reason not in FIELD_REASONS for reason in data.rejected["reason"].to_pylist())
-
-
-def parts(data: Telemetry) -> int:
-    return len(data.receptions) + len(data.statuses) + rejected(data)
 
 
 @given(st.integers(1, 20), st.sampled_from([0, 4, 5, 6, 7, 8, 9, 11]), WRONG)
@@ -507,7 +521,7 @@ def test_a_mutated_line_of_a_gateways_log_is_used_or_rejected(
 ) -> None:
     text = real_data("ttn/gouda_receptions_2022-01-06.csv").read_text().splitlines()[:21]
     values = text[line].split(",")
-    values[column] = "".join(str(value).encode(errors="replace").decode().splitlines())
+    values[column] = one_line(value)
     text[line] = ",".join(values)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "log.csv"
@@ -523,7 +537,7 @@ def test_a_mutated_poll_is_used_or_rejected(line: int, column: int, value: objec
     text = real_data("ttn/zurich_noc_counters_2017-09.csv").read_text().splitlines()[:21]
     values = text[line].split(",")
     values[1] = "17"  # the only poll of this gateway
-    values[column] = "".join(str(value).encode(errors="replace").decode().splitlines())
+    values[column] = one_line(value)
     text[line] = ",".join(values)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "polls.csv"
@@ -568,15 +582,65 @@ def test_bytes_gone_wrong_are_an_error_or_a_reject(data: st.DataObject) -> None:
         assert "\n" not in error
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["time", "gateway", "f_cnt", "rssi"]), WRONG)))
-def test_plain_rows_of_anything_are_used_or_rejected(rows: list[dict[str, Any]]) -> None:
-    columns = {name: [row.get(name) for row in rows] for name in ("time", "gateway", "f_cnt")}
-    try:
-        data = load(pd.DataFrame(columns, dtype=object))
-    except SourceUnreadable:
-        return
-    check_sound(data)
-    assert len(data.receptions) + len(data.rejected) == len(rows)
+PLAIN = {
+    "gateways": {"gateway": "roof", "operator": "ann", "latitude": 52.0, "longitude": 5.0,
+                 "country": "nl", "last_seen": "2025-01-01T00:00:00Z"},
+    "receptions": {"time": "2025-01-01T00:00:00Z", "gateway": "roof", "f_cnt": 3, "rssi": -90.5,
+                   "delivered": True, "kind": "data"},
+    "statuses": {"time": "2025-01-01T00:00:00Z", "gateway": "roof", "covers": 10**6, "frames": 3},
+}  # fmt: skip
+"""A row of each plain table."""
+
+
+@pytest.mark.parametrize("form", ["frame", "csv"])
+@pytest.mark.parametrize("table", PLAIN)
+def test_plain_rows_of_anything_are_used_or_rejected(table: str, form: str) -> None:
+    names = [*PLAIN[table]]
+    value = st.tuples(st.sampled_from(names), WRONG)
+
+    @given(st.lists(st.lists(value, max_size=3).map(dict), max_size=9))
+    def check(wrong: list[dict[str, Any]]) -> None:
+        rows = [PLAIN[table] | {"gateway": f"roof {n}"} | row for n, row in enumerate(wrong)]
+        frame = pd.DataFrame({name: [row[name] for row in rows] for name in names}, dtype=object)
+        with TemporaryDirectory() as folder:
+            source: Any = frame
+            if form == "csv":
+                source = Path(folder) / "table"
+                texts = [[one_line(row[name]) for name in names] for row in rows]
+                with source.open("w", newline="") as file:
+                    csv.writer(file).writerows([names, *texts])
+            try:
+                data = load(source)
+            except SourceUnreadable:
+                assert form == "frame"  # what Arrow cannot hold
+                return
+        check_sound(data)
+        assert {reader for _, reader in data.formats} == {table}
+        assert len(getattr(data, table)) + rejected(data) == len(rows)
+
+    check()
+
+
+def one_line(value: object) -> str:
+    """Return a value as the text of a CSV file, in which a line is a row."""
+    text = "" if value is None else str(value)
+    return "".join(text.encode(errors="replace").decode().splitlines())
+
+
+def test_no_reader_escapes_mutation() -> None:
+    """Where rows in are rows used and rejected: the tests above."""
+    records = {**samples(), **others()}
+    texts = {name: "\n".join(map(json.dumps, found)) for name, found in records.items()}
+    texts["registry"] = json.dumps(samples()["registry"])
+    names = set(PLAIN)
+    with TemporaryDirectory() as folder:
+        for name, text in texts.items():
+            path = Path(folder) / name
+            path.write_text(text)
+            names |= {reader for _, reader in load(path).formats}
+    logs = ("gouda_receptions_2022-01-06", "zurich_noc_counters_2017-09")
+    names |= {reader for _, reader in load(*(real_data(f"ttn/{n}.csv") for n in logs)).formats}
+    assert names == {reader.name for reader in READERS}
 
 
 def test_missing_sources_are_their_own_error(tmp_path: Path) -> None:
