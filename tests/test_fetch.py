@@ -10,10 +10,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from typer.testing import CliRunner
 
+from dii.cli import app
 from dii.errors import InputTooLarge, SourceMissing, SourceUnreachable, UnknownFormat
 from dii.telemetry import fetch
 from dii.telemetry.load import load
@@ -176,6 +179,16 @@ def test_a_file_beyond_all_bounds_is_refused(
 def test_what_the_web_sends_is_recognised_like_a_file(server: str) -> None:
     with pytest.raises(UnknownFormat, match=r"README\.md"):
         load(f"{server}/plain/README.md")
+
+
+@pytest.mark.parametrize("verb", ["load", "run --receptions"])
+def test_the_command_line_fetches(server: str, verb: str, tmp_path: Path) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    commands = [["init", *home, "--seed", "7"], [*verb.split(), f"{server}/plain/{UPLINKS}", *home]]
+    for words in commands:
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+    assert "41 receptions" in done.stdout
 
 
 def test_who_fetches_nothing_loads_no_client() -> None:

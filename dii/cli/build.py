@@ -299,12 +299,12 @@ def show_telemetry(data: Telemetry, traffic: Traffic | None = None) -> None:
 
 def run(
     registry: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Whose gateways there are; repeatable."),
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="Whose gateways there are; repeatable."),
     ] = None,
     receptions: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Uplinks or statuses, of any known format; repeatable."),
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="Uplinks or statuses, in any known format; repeatable."),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -319,7 +319,7 @@ def run(
     With a registry alone, traffic is generated for its gateways, 30 days unless --epochs says
     otherwise. Run again, it goes on where it stopped.
     """
-    sources = [str(path) for path in (*(registry or []), *(receptions or []))]
+    sources = [*(registry or []), *(receptions or [])]
     data = _read(sources) if sources else dii.Telemetry()
     found = _found(home, seed, needed=not sources)
     traffic = None if receptions else _traffic(found, data, epochs)
