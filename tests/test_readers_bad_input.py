@@ -643,6 +643,34 @@ def test_no_reader_escapes_mutation() -> None:
     assert names == {reader.name for reader in READERS}
 
 
+@pytest.mark.parametrize("source", [None, 5, ["a.json", "b.json"], b"a.json"])
+def test_what_is_no_source_is_named(source: Any) -> None:
+    with pytest.raises(SourceUnreadable, match=f"table 1: a {type(source).__name__}, not a path"):
+        load(source)
+
+
+def test_a_name_that_no_table_has_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("when,gateway\n2025-01-01,roof\n")
+    (tmp_path / "two.csv").write_text("gateway,who\nroof,ann\n")
+    names = {"when": "time", "who": "operator"}
+    assert len(load(tmp_path / "*.csv", columns=names).receptions) == 1
+    with pytest.raises(BadColumns, match="no table has a column 'whom'"):
+        load(tmp_path / "*.csv", columns=names | {"whom": "operator"})
+
+
+def test_a_table_without_a_gateway_is_shown_by_its_columns() -> None:
+    with pytest.raises(UnknownFormat, match="begins with 'box,who'"):
+        load(pd.DataFrame({"box": ["roof"], "who": ["ann"]}))
+
+
+def test_a_compressed_parquet_file_is_to_be_unpacked(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"gateway": ["roof"]}), tmp_path / "table")
+    (tmp_path / "packed").write_bytes(gzip.compress((tmp_path / "table").read_bytes()))
+    assert load(tmp_path / "table") == load(pq.read_table(tmp_path / "table"))
+    with pytest.raises(SourceUnreadable, match="unpack it"):
+        load(tmp_path / "packed")
+
+
 def test_missing_sources_are_their_own_error(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="nowhere"):
         load(tmp_path / "nowhere")

@@ -304,7 +304,9 @@ def run(
     ] = None,
     receptions: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE", help="Uplinks or statuses, in any known format; repeatable."),
+        typer.Option(
+            metavar="SOURCE", help="Uplinks or statuses, in any known format; repeatable."
+        ),
     ] = None,
     epochs: Annotated[
         int | None,

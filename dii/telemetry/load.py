@@ -219,7 +219,7 @@ def load(
     ----------
     *sources
         Paths of files, gzipped or not, patterns such as ``"logs/*.jsonl"``, or URLs (http, https)
-        of files; or pandas data frames with the columns of ``telemetry.schema``.
+        of files; or tables (pandas, Arrow) with the columns of ``telemetry.schema``.
     strict
         Stop at the first bad record, instead of setting it aside in ``rejects``.
     columns
@@ -243,6 +243,7 @@ def load(
         if name not in known:
             raise BadColumns(file=f"columns={{{foreign!r}: {name!r}}}", message="no such column")
     found: list[tuple[Rows, Reader]] = []
+    unseen = set(columns or {})
     with TemporaryDirectory(prefix="dii-") as folder:
         for origin, name in _origins(sources, Path(folder)):
             source = Source(origin, name, columns, network, check_radio=check_radio)
@@ -250,6 +251,9 @@ def load(
             rows = Rows(name, strict)
             reader.read(source, rows)
             found.append((rows, reader))
+            unseen.difference_update(source.names)
+    if unseen:
+        raise BadColumns(file="columns", message=f"no table has a column {min(unseen)!r}")
     return _assemble(found)
 
 
@@ -305,6 +309,11 @@ def _origins(sources: Iterable[object], folder: Path) -> Iterator[tuple[Path | p
 
 
 def _table(source: object, name: str) -> pa.Table:
+    if isinstance(source, pa.Table):
+        return source
+    if not hasattr(source, "columns"):
+        message = f"a {type(source).__name__}, not a path, an address or a data frame"
+        raise SourceUnreadable(file=name, message=message)
     try:
         return pa.Table.from_pandas(source, preserve_index=False)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:

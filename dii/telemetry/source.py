@@ -350,9 +350,17 @@ class Source:
     @cached_property
     def header(self) -> Sequence[str]:
         """Names of the columns of a table, Parquet or CSV file, as the schema names them."""
+        return [self.columns.get(name, name) for name in self.names]
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """Names of these columns as they stand there."""
         if not isinstance(self.origin, Path):
             names = self.origin.column_names
         elif self.parquet:
+            if self.zipped:
+                message = "a Parquet file in a compressed one: unpack it"
+                raise SourceUnreadable(file=self.name, message=message)
             try:
                 names = pq.read_schema(self.origin).names
             except (pa.ArrowException, OSError) as error:
@@ -363,4 +371,4 @@ class Source:
                 names = next(csv.reader([first], delimiter=self.delimiter, strict=True), [])
             except csv.Error:
                 names = []
-        return [self.columns.get(name.strip(), name.strip()) for name in names]
+        return [name.strip() for name in names]

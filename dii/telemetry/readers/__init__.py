@@ -69,8 +69,7 @@ def find_reader(source: Source) -> Reader:
         if reason is None:
             return reader
         declined.setdefault(reason, []).append(reader.name)
-    start = source.head[:40].decode("utf-8", "replace")
+    start = source.head.decode("utf-8", "replace") or ",".join(source.names)
     why = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in declined.items())
-    if not start:
-        why = "it is empty"
+    start, why = start[:40], why if start else "it is empty"
     raise UnknownFormat(file=source.name, start=start, declined=why)
