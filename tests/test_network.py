@@ -56,6 +56,7 @@ from dii.network import Receipt, home
 from dii.network.home import RESERVED
 from dii.network.receipt import ReceiptProof
 from dii.telemetry import Telemetry
+from dii.telemetry.tables import Reject, to_table
 from dii.units import DAY
 from tests.require import ROOT
 
@@ -254,6 +255,40 @@ def test_what_was_set_aside_once_is_not_set_aside_again(data, start):
     with create(start=start) as network:
         network.ingest(data)
         assert reasons(network)["before_start"] == once["before_start"], "in one piece or in two"
+
+
+def test_epochs_out_of_tables_are_epochs(data):
+    with create() as network:
+        network.ingest(data)
+        network.run(epochs=2)
+        epoch = network.epochs()["epoch"].to_numpy()[1]
+        assert type(epoch) is not int
+        assert network.issuance(epoch).equals(network.issuance(1))
+        gateway = network.issuance(1).gateway[0]
+        assert network.receipt(gateway, epoch).verify(network.header())
+        assert network.compare(epoch).amounts.equals(network.compare(1).amounts)
+        assert minting.Records.of(data, epoch).metrics() == minting.Records.of(data, 1).metrics()
+
+
+def test_a_receipt_gives_the_reason_of_each_excluded_frame(data):
+    simulated = data.rejects.query("reason == 'simulated'")
+    assert len(simulated) == 2
+    with create() as network:
+        network.ingest(data)
+        network.run()
+        start, length = network.genesis.start_time, network.genesis.epoch_length
+        for row in simulated.itertuples():
+            epoch = (row.time - start) // length
+            receipt = network.receipt(row.gateway, epoch=epoch)
+            assert receipt.excluded == {"simulated": receipt.metrics["excluded_frames"]}
+            assert "1 simulated (an uplink that was never on the air)" in str(receipt)
+            assert not network.receipt(network.issuance(epoch).gateway[0], epoch).excluded
+        # What comes after the epoch has settled was not among what the chain counts.
+        more = to_table(
+            "rejects", [Reject("more", 1, "simulated", None, row.gateway, row.time + 1)]
+        )
+        network.ingest(replace(data, rejected=more))
+        assert not network.receipt(row.gateway, epoch=epoch).excluded
 
 
 def split(data: Telemetry, time: int) -> tuple[Telemetry, Telemetry]:

@@ -57,6 +57,7 @@ def receipt(
                 "proof": found.proof.to_json(),
             }
             why = _explained(found.leaf, found.issuance, f"_{found.currency.unit}")
+            why["excluded"] = found.excluded
             screen.json_out(names | {"stream": stream} | why | proof)
             return
         screen.facts(found.lines())

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from operator import index
 from pathlib import Path
 from typing import Any, Final
 
@@ -186,8 +187,10 @@ class Index:
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run a query over everything that was put."""
         self.flush()
+        # Numbers out of tables are numpy's, which SQLite would take for bytes and find nothing.
+        plain = [index(one) if hasattr(one, "__index__") else one for one in parameters]
         with self._using():
-            return self.db.execute(sql, parameters).fetchall()
+            return self.db.execute(sql, plain).fetchall()
 
     def close(self) -> None:
         """Write what is buffered and close the file."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import index
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -77,7 +78,7 @@ class Records:
         Operators are those that it names; of the time before the epoch nothing is known.
         """
         first, _ = data.span or (0, 0)
-        start = (first // length + epoch) * length
+        start = (first // length + index(epoch)) * length
         end, time = start + length, pc.field("time")
         named = zip(*(data.gateways[name].to_pylist() for name in ("gateway", "operator")))
         return cls(

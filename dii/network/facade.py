@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -491,7 +492,7 @@ class Network(Sending):
 
         if self._feed is None:
             raise NotSealed
-        start = self.genesis.start_time + epoch * self.genesis.epoch_length
+        start = self.genesis.start_time + index(epoch) * self.genesis.epoch_length
         end = start + self.genesis.epoch_length
         names = self.home.names("account")
         players = self._players(epoch)

@@ -8,6 +8,7 @@ memory at once.
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from dii.errors import HomeBroken, SourceMissing
 from dii.files import write
 from dii.telemetry.load import Telemetry
 from dii.telemetry.metrics import Epoch, Lookback, metrics
-from dii.telemetry.plan import WINDOW
+from dii.telemetry.plan import EXCLUSIONS, WINDOW
 from dii.telemetry.readers.base import UPLINK_METRICS
 from dii.telemetry.schema import METRICS, USAGE_GIVEN
 from dii.telemetry.sites import players
@@ -143,6 +144,13 @@ class Feed:
     def rejects(self) -> pa.Table:
         """Return what readers set aside; frames among it are reported as excluded."""
         return self.telemetry.rejected
+
+    def excluded(self, gateway: str, start: int, end: int) -> dict[str, int]:
+        """Return by reason how many frames of a gateway are excluded from [start, end)."""
+        time, rejected = pc.field("time"), self.telemetry.rejected
+        within = (time >= start) & (time < end) & (pc.field("gateway") == gateway)
+        rows = rejected.filter(within & pc.field("reason").isin(EXCLUSIONS))
+        return dict(sorted(Counter(rows["reason"].to_pylist()).items()))
 
     def operators(self) -> dict[str, str | None]:
         """Return each gateway's operator; each is its own where no source names any."""

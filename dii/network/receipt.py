@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import index
 from textwrap import TextWrapper
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf, Spec
 from dii.minting.spec import Versioned, from_spec
 from dii.network.founding import STREAM
 from dii.network.opened import Opened
+from dii.telemetry.tables import REASONS as EXCLUDED
 from dii.units import Currency
 
 RECEIPT: Final = "receipt"
@@ -181,6 +183,9 @@ class Receipt:
         For showing amounts.
     proof
         The way from the leaf to a header.
+    excluded
+        How many frames were excluded by reason, where the records that say so are here; the chain
+        holds their number only.
     """
 
     gateway: str
@@ -191,6 +196,7 @@ class Receipt:
     issuance: Issuance
     currency: Currency
     proof: ReceiptProof
+    excluded: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def amount(self) -> int:
@@ -256,6 +262,11 @@ class Receipt:
             "proof": f"receipt {self.proof.index + 1} of {issuance.count}, against header"
             f" {self.header.height} ({self.header.hash.hex()[:16]}…)",
         }
+        if self.excluded:
+            lines["excluded"] = ", ".join(
+                f"{count:,} {reason} ({EXCLUDED[reason]})"
+                for reason, count in self.excluded.items()
+            )
         if REASONS[leaf.reason]:
             lines["note"] = REASONS[leaf.reason]
         return lines
@@ -291,18 +302,25 @@ def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> 
     NotYetSettled, UnknownName, NoReceipt
         There is no such receipt, and why.
     """
+    epoch = index(epoch)  # out of a table it is numpy's
     issuance = network.issued(epoch, stream)
     hashed = network.home.gateway(gateway)
     gateways, leaves = _receipts(network, epoch, stream)
-    index = bisect_left(gateways, hashed)
-    if hashed not in gateways[index : index + 1]:
+    place = bisect_left(gateways, hashed)
+    if hashed not in gateways[place : place + 1]:
         raise NoReceipt(gateway=gateway, epoch=epoch, stream=stream)
-    leaf = codec.loads(ReceiptLeaf, leaves[index])
+    leaf = codec.loads(ReceiptLeaf, leaves[place])
     issued = network.prove(ISSUANCES, stream, epoch)
-    proof = ReceiptProof(leaves[index], index, log.prove(leaves, index), issued)
+    proof = ReceiptProof(leaves[place], place, log.prove(leaves, place), issued)
     name = network.home.names("gateway").get(hashed, hashed.hex())
     operator = network.home.label(leaf.payee)
-    return Receipt(name, operator, stream, epoch, leaf, issuance, network.currency, proof)
+    reported = dict(zip(issuance.metrics, leaf.values)).get("excluded_frames")
+    start = network.genesis.start_time + epoch * network.genesis.epoch_length
+    feed, end = network.feed, start + network.genesis.epoch_length
+    excluded = feed.excluded(name, start, end) if feed and reported else {}
+    if sum(excluded.values()) != reported:  # some came later, or from elsewhere
+        excluded = {}
+    return Receipt(name, operator, stream, epoch, leaf, issuance, network.currency, proof, excluded)
 
 
 def no_receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> NoReceiptProof:

@@ -185,7 +185,10 @@ class Telemetry:
         reasons = Counter(self.rejected["reason"].to_pylist()).most_common()
         given = ", ".join(name for name in (*METRICS, *USAGE_GIVEN) if name in self.gives)
         facts = [
-            ("gateways", f"{len(self.gateways):,} of {operators:,} operators"),
+            (
+                "gateways",
+                f"{len(self.gateways):,}" + f" of {operators:,} operators" * (operators > 0),
+            ),
             ("receptions", f"{len(self.receptions):,}"),
             ("statuses", f"{len(self.statuses):,}"),
             ("rejects", ", ".join(f"{count:,} {reason}" for reason, count in reasons) or "none"),
