@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from dii.cli import app
 from dii.errors import InputTooLarge, SourceMissing, SourceUnreachable, UnknownFormat
 from dii.telemetry import fetch
 from dii.telemetry.load import load
-from tests.require import ROOT, real_data
+from tests.require import ROOT, program, real_data
 
 REGISTRY = "ttn/registry_world_2018-04-20.json"
 UPLINKS = "ttn/ttn_v3_uplinks.jsonl"
@@ -179,6 +180,33 @@ def test_a_file_beyond_all_bounds_is_refused(
 def test_what_the_web_sends_is_recognised_like_a_file(server: str) -> None:
     with pytest.raises(UnknownFormat, match=r"README\.md"):
         load(f"{server}/plain/README.md")
+
+
+def test_a_server_is_believed_with_a_certificate_that_is_trusted_and_only_then(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    words = (
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=here"
+    )
+    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run([program("openssl"), *words.split(), *more], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as https:
+        https.socket = context.wrap_socket(https.socket, server_side=True)
+        thread = threading.Thread(target=https.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            url = f"https://127.0.0.1:{https.server_port}/plain/{UPLINKS}"
+            with pytest.raises(SourceUnreachable, match="certificate"):
+                load(url)
+            assert not Handler.asked
+            monkeypatch.setenv("SSL_CERT_FILE", certificate)
+            assert load(url) == load(real_data(UPLINKS))
+        finally:
+            https.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize("verb", ["load", "run --receptions"])
