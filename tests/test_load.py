@@ -18,10 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dii.errors import RecordRejected, SourceMissing, SourceUnreadable
-from dii.telemetry import Telemetry, arrow_schema
-from dii.telemetry.load import load
+from dii.telemetry.load import Telemetry, load
 from dii.telemetry.schema import METRICS, REJECTS, TABLES
-from dii.telemetry.tables import SCHEMAS, Gateway, Reception, to_table
+from dii.telemetry.tables import SCHEMAS, Gateway, Reception, arrow_schema, to_table
 from tests.require import ROOT, real_data
 
 START = 1_600_000_000_000_000

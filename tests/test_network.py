@@ -55,7 +55,7 @@ from dii.ledger.proof import MAX_BYTES, Proof, read_json
 from dii.network import Receipt, home
 from dii.network.home import RESERVED
 from dii.network.receipt import ReceiptProof
-from dii.telemetry import Telemetry
+from dii.telemetry.load import Telemetry
 from dii.telemetry.tables import Reject, to_table
 from dii.units import DAY
 from tests.require import ROOT

@@ -14,13 +14,12 @@ import pyarrow as pa
 import pytest
 
 from dii.errors import UnknownFormat
-from dii.telemetry import READERS, REASONS
 from dii.telemetry.fields import BOUNDS, canonical_gateway, payload_hash
 from dii.telemetry.load import Telemetry, load
 from dii.telemetry.metrics import metrics
-from dii.telemetry.readers import matrix
+from dii.telemetry.readers import READERS, matrix
 from dii.telemetry.schema import GATEWAYS, METRICS, RECEPTIONS, REJECTS, TABLES, USAGE_GIVEN
-from dii.telemetry.tables import EXPECTED, FIELD_REASONS, Gateway, Reception, Reject
+from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS, Gateway, Reception, Reject
 from dii.units import DAY, format_time, from_microseconds
 from tests.require import ROOT, real_data
 

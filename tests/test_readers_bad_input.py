@@ -31,13 +31,12 @@ from dii.errors import (
     TelemetryError,
     UnknownFormat,
 )
-from dii.telemetry import REASONS
 from dii.telemetry.fields import BOUNDS, EARLIEST, LATEST
 from dii.telemetry.load import Telemetry, load
 from dii.telemetry.readers import READERS
 from dii.telemetry.schema import TABLES
 from dii.telemetry.source import MAX_LINE
-from dii.telemetry.tables import EXPECTED, FIELD_REASONS
+from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS
 from tests.require import real_data
 
 GATEWAYS = {

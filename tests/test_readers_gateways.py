@@ -88,6 +88,21 @@ def test_zurich_was_fresh_at_all_polls_and_deaf_for_three_days_and_a_half() -> N
     ]  # fmt: skip
 
 
+def test_a_log_of_polls_may_grow_and_may_be_cut_with_an_overlap_of_one(tmp_path: Path) -> None:
+    header, *polls = real_data(ZURICH).read_text().splitlines()
+
+    def log(first: int, last: int) -> Telemetry:
+        path = tmp_path / "polls.csv"
+        path.write_text("\n".join([header, *polls[first:last]]))
+        return load(path)
+
+    whole = load(real_data(ZURICH))
+    assert log(0, 40) + log(0, 99) == log(0, 99) == whole
+    first = 1_505_088_000 * SECOND
+    assert days(log(0, 40) + log(39, 99), first, 5) == days(whole, first, 5)
+    assert days(log(0, 40) + log(40, 99), first, 5) != days(whole, first, 5)
+
+
 def test_a_counter_that_runs_backwards_is_rejected_and_counting_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "counters.csv"
     lines = [f"16,{minutes(60 * n)},{total},{minutes(60 * n)}" for n, total in

@@ -87,14 +87,14 @@ def text(record: Record, key: str) -> str | None:
     return value
 
 
-def integer(record: Record, key: str, column: str) -> int | None:
-    """Return an integer within the bounds of a column; protobuf writes 64 bits as text."""
+def integer(record: Record, key: str, column: str | None = None) -> int | None:
+    """Return an integer within the bounds of a column, or a counter; protobuf writes it as text."""
     value = record.get(key)
     if value is None or value == "":
         return None
     if type(value) is str and _NUMBER.fullmatch(value):
         value = int(value)
-    least, most = BOUNDS[column]
+    least, most = BOUNDS[column] if column else (0, 2**63 - 1)
     if type(value) is not int or not least <= value <= most:
         raise _wrong(key, f"an integer from {least} to {most}")
     return value
@@ -181,18 +181,6 @@ def check_time(key: str, micros: int) -> int:
     if not EARLIEST <= micros <= LATEST:
         raise Fault("bad_time", f"{key}: a time from 2000 to 2100 is expected")
     return micros
-
-
-def count(record: Record, key: str) -> int | None:
-    """Return a counter; protobuf writes it as text."""
-    value = record.get(key)
-    if value is None or value == "":
-        return None
-    if type(value) is str and _NUMBER.fullmatch(value):
-        value = int(value)
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise _wrong(key, "a counter")
-    return value
 
 
 def duration(record: Record, key: str, column: str) -> int | None:

@@ -82,7 +82,7 @@ def _connection(stats: Record, gateway: str, asked: int | None, polls: Polls) ->
     at = asked or max([since, *(sign for key in _SIGNS if (sign := fields.time(stats, key)))])
     if ended is not None and ended >= since:
         at = min(at, ended)
-    polls.poll(gateway, at, total=fields.count(stats, "uplink_count") or 0, since=since)
+    polls.poll(gateway, at, total=fields.integer(stats, "uplink_count") or 0, since=since)
 
 
 class GatewayEvents(JsonReader):

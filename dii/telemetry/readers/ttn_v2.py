@@ -113,7 +113,7 @@ def _seen(identifier: str, entry: object, log: Log) -> tuple[str, int, int | Non
     if not isinstance(entry, dict):
         raise Fault("bad_record", "statuses: objects are expected")
     gateway = log.rows.identity(fields.text({"id": identifier}, "id"), None, log.source.network)
-    at, total = fields.time(entry, "timestamp") or 0, fields.count(entry, "rx_ok")
+    at, total = fields.time(entry, "timestamp") or 0, fields.integer(entry, "rx_ok")
     log.places.note(gateway, at, log.rows.line, fields.inner(entry, "location"))
     return gateway, at, total
 
@@ -132,7 +132,7 @@ class NocCounters(CsvReader):
         if identifier is None or asked is None:
             raise Fault("bad_field", "device_id and measured_at: values are expected")
         gateway = fields.canonical_gateway(identifier, None, log.source.network)
-        seen, total = fields.time(record, "last_online"), fields.count(record, "rx_ok")
+        seen, total = fields.time(record, "last_online"), fields.integer(record, "rx_ok")
         if seen is None or seen <= asked - HOUR:
             log.rows.gateway(Gateway(gateway, last_seen=seen))
         else:
