@@ -275,11 +275,12 @@ def reference(
         ]
         watched |= {s["gateway"] for s in touching}
         here = [frame for frame in frames if start <= frame[0]["time"] < end]
-        excluded = [
-            r["gateway"]
+        stopped = {
+            (r["gateway"], r["time"])
             for r in rejects
             if r["reason"] == "simulated" and r["gateway"] and start <= (r["time"] or 0) < end
-        ]
+        }
+        excluded = [gateway for gateway, _ in stopped]
         seen = {r["gateway"] for r in receptions if start <= r["time"] < end} - {None}
         sent = [r for r in receptions if r["kind"] == "downlink" and start <= r["time"] < end]
         seen |= {r["gateway"] or UNATTRIBUTED for frame in [*here, sent] for r in frame}
@@ -639,6 +640,10 @@ def test_simulated_frames_are_counted_as_excluded() -> None:
     reject = {"file": "f", "line": 1, "reason": "simulated", "gateway": A, "time": START}
     rejects = [reject, {**reject, "reason": "bad_json"}, {**reject, "time": START + DAY}]
     assert only([], "excluded_frames", rejects=rejects) == {A: 1}
+    # Files overlap and antennas are several: the frame stays one.
+    again = [{**reject, "file": "another"}, {**reject, "line": 2}]
+    assert only([], "excluded_frames", rejects=[*rejects, *again]) == {A: 1}
+    assert only([], "excluded_frames", rejects=[reject, {**reject, "time": START + 1}]) == {A: 2}
 
 
 OPERATORS = {A: "P", B: "P", C: "Q"}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import tomli_w
 
@@ -273,10 +274,13 @@ def test_epochs_out_of_tables_are_epochs(data):
 def test_a_receipt_gives_the_reason_of_each_excluded_frame(data):
     simulated = data.rejects.query("reason == 'simulated'")
     assert len(simulated) == 2
+    files = ["again.jsonl" if file == "uplinks.jsonl" else file for file in data.rejects.file]
+    again = data.rejected.set_column(0, data.rejected.schema.field(0), pa.array(files))
     with create() as network:
-        network.ingest(data)
+        network.ingest(data + Telemetry(rejected=again))  # an export of the same under another name
         network.run()
         start, length = network.genesis.start_time, network.genesis.epoch_length
+        assert set(network._feed.telemetry.rejects.file) > {"uplinks.jsonl", "again.jsonl"}
         for row in simulated.itertuples():
             epoch = (row.time - start) // length
             receipt = network.receipt(row.gateway, epoch=epoch)

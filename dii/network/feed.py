@@ -150,7 +150,8 @@ class Feed:
         time, rejected = pc.field("time"), self.telemetry.rejected
         within = (time >= start) & (time < end) & (pc.field("gateway") == gateway)
         rows = rejected.filter(within & pc.field("reason").isin(EXCLUSIONS))
-        return dict(sorted(Counter(rows["reason"].to_pylist()).items()))
+        frames = set(zip(rows["reason"].to_pylist(), rows["time"].to_pylist()))
+        return dict(sorted(Counter(reason for reason, _ in frames).items()))
 
     def operators(self) -> dict[str, str | None]:
         """Return each gateway's operator; each is its own where no source names any."""

@@ -79,11 +79,13 @@ FROM statuses
 WHERE time >= $start AND time - GREATEST(covers, 1) + 1 < $end""",
     "known": """
 SELECT gateway FROM known_before UNION SELECT gateway FROM watched ORDER BY gateway""",
+    # Several files, and several antennas of a gateway, may tell of one frame.
     "excluded": f"""
 SELECT gateway, reason, COUNT(*) AS frames
-FROM rejects
-WHERE gateway IS NOT NULL AND time >= $start AND time < $end
-  AND reason IN ({", ".join(map(repr, EXCLUSIONS))})
+FROM (SELECT DISTINCT gateway, reason, time
+      FROM rejects
+      WHERE gateway IS NOT NULL AND time >= $start AND time < $end
+        AND reason IN ({", ".join(map(repr, EXCLUSIONS))})) a
 GROUP BY gateway, reason
 ORDER BY gateway, reason""",
     # Numbers in the order of ids stand for gateways, and an operator's lowest for the operator.
