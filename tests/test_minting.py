@@ -319,6 +319,12 @@ def test_exponential_decay_keeps_its_share_from_epoch_to_epoch_and_its_sum_is_bo
     assert sum(pools) <= Fraction(amount) * 10**6 / (10**6 - keep)
 
 
+def test_a_minimum_uptime_that_nobody_can_reach_is_refused():
+    Uptime(10**6).check()
+    with pytest.raises(BadParameter, match="minimum_ppm lies in 0 to 1000000"):
+        Uptime(10**6 + 1).check()
+
+
 @pytest.mark.parametrize("keep", [10**6, 2**63 - 1])
 def test_a_pool_that_would_not_shrink_is_refused(keep):
     with pytest.raises(BadParameter, match="keep_ppm"):

@@ -101,6 +101,18 @@ class Uptime(Rule):
         least = self.minimum_ppm
         return [ppm if ppm >= least else 0 for ppm in columns["online_ppm"]]
 
+    def check(self) -> None:
+        """Refuse a minimum that nobody can reach.
+
+        Raises
+        ------
+        BadParameter
+            ``minimum_ppm`` is more than the whole epoch.
+        """
+        if not 0 <= self.minimum_ppm <= PPM:
+            raise BadParameter(spec=self.spec(), message=f"minimum_ppm lies in 0 to {PPM}")
+        super().check()
+
 
 @dataclass(frozen=True)
 class ShapleyTraffic(Rule):
