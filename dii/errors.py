@@ -545,13 +545,6 @@ class UnknownContract(ContractError):
     template = "there is no contract at {address}"
 
 
-class NoSuchMetric(ContractError):
-    """A contract that reads what nobody reports."""
-
-    code = 27
-    template = "it reads {metric}, which scope {scope!r} does not report ({given})"
-
-
 class HookBudgetFull(ContractError):
     """Every unit of gas that may run by itself each epoch is reserved already."""
 
@@ -609,12 +602,11 @@ class NothingToCompare(MintingError):
     """Records from which the laboratory cannot tell rules apart."""
 
 
-class MetricNotReported(MintingError):
-    """A rule needs a metric that the scope's reporters do not give."""
+class MetricNotReported(ContractError, MintingError):
+    """A rule or a contract needs a metric that the scope's reporters do not give."""
 
-    template = (
-        "stream {stream}: {rule} needs {metric}, which scope {scope} does not report ({given})"
-    )
+    code = 27
+    template = "{what} needs {metric}, which scope {scope} does not report ({given})"
 
 
 # --- telemetry ---------------------------------------------------------------------------------

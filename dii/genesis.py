@@ -338,8 +338,9 @@ def check_metrics(stream: str, rule: Spec, scope: str, given: Collection[str]) -
     """Refuse a rule that needs a metric which its scope does not give: MetricNotReported."""
     for metric in from_spec(rule, minting.RULES).needs:
         if metric not in given:
+            what, known = f"stream {stream}: {rule.name}", ", ".join(given)
             raise MetricNotReported(
-                stream=stream, rule=rule.name, metric=metric, scope=scope, given=", ".join(given)
+                what=what, stream=stream, metric=metric, scope=scope, given=known
             )
 
 

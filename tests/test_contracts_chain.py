@@ -20,7 +20,7 @@ from dii.errors import (
     BadProgram,
     HookBudgetFull,
     InsufficientFunds,
-    NoSuchMetric,
+    MetricNotReported,
     OutOfGas,
     PurseTooSmall,
     Reverted,
@@ -75,6 +75,24 @@ def spin(n: int) -> int:
 '''
 
 HOOK_GAS = 20_000
+
+
+OWNERS = '''
+"""Pays the owner of gateway 1 one unit for each epoch, and what is left to whom it is told."""
+until: int
+
+@payable
+def init(until_: int):
+    until = until_
+
+@on_epoch
+def each(settled: int):
+    pay(operator(GATEWAY), 1)
+
+@external
+def give(to: Address):
+    pay(to, balance)
+'''.replace("GATEWAY", repr(gateway(1)))
 
 
 def compiled(source: str) -> bytes:
@@ -171,6 +189,58 @@ def test_an_empty_purse_puts_a_contract_to_sleep_and_a_top_up_wakes_it():
     assert conserved(chain)
 
 
+def test_an_awake_contract_takes_money_for_its_purse_until_its_last_epoch_has_settled():
+    chain = Chain()
+    address = pays(chain, until=1, purse=HOOK_GAS)
+    asleep = pays(chain, until=1, purse=HOOK_GAS)
+    chain.block(time=START + 5 * EPOCH)  # reports are late
+    (result,) = chain.do(BOB, TopUp(address, HOOK_GAS))
+    assert result.code == 0, result.detail
+    for epoch in range(2):
+        chain.settle(epoch, {gateway(1): (9,)})
+    assert stored(chain, address, "paid") == 2
+    assert stored(chain, asleep, "paid") == 1
+    for one in (address, asleep):
+        (result,) = chain.do(BOB, TopUp(one, HOOK_GAS))
+        assert result.code == BadMessage.code
+    assert conserved(chain)
+
+
+def test_a_hook_that_burns_all_its_gas_takes_nothing_but_its_fee_and_holds_up_nobody():
+    chain = Chain()
+    source = PAYS.replace(
+        "if m.reported", "for i in range(10**9):\n        paid += 1\n    if m.reported"
+    )
+    burning = deploy(
+        chain, ALICE, source.replace("10**9", str(10**9)), BOB.address, 1,
+        value=100, hook_gas=HOOK_GAS, purse=9 * HOOK_GAS,
+    )  # fmt: skip
+    honest = pays(chain)
+    alice = chain.balance(ALICE)
+    for epoch in range(2):
+        chain.settle(epoch, {gateway(1): (9,)})
+    assert [kind for kind, _ in events(chain, burning)] == ["failed", "failed", "ended"]
+    assert stored(chain, burning, "paid") == 0
+    assert stored(chain, honest, "paid") == 2
+    assert chain.balance(ALICE) == alice + 7 * HOOK_GAS
+    assert conserved(chain)
+
+
+def test_a_hook_pays_whoever_owned_the_gateway_in_the_epoch_that_settled():
+    chain = Chain()
+    chain.register((1, BOB.address))
+    how = {"value": 100, "hook_gas": HOOK_GAS, "purse": 9 * HOOK_GAS}
+    deploy(chain, ALICE, OWNERS, 5, **how)
+    before = chain.balance(BOB), chain.balance(THIEF)
+    (result,) = chain.do(BOB, AssignGateway(gateway(1), THIEF.address))
+    chain.block(time=START + 3 * EPOCH)  # reports are late
+    fee = result.fee
+    for epoch in range(3):
+        chain.settle(epoch, {})
+    assert chain.balance(BOB) == before[0] + 1 - fee
+    assert chain.balance(THIEF) == before[1] + 2
+
+
 def test_a_failing_hook_changes_nothing_and_says_why():
     chain = Chain()
     address = pays(chain)
@@ -258,7 +328,7 @@ def test_a_call_beyond_its_gas_pays_all_of_it_and_does_nothing():
         (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 2 * OPENING, 9, 9), InsufficientFunds),
         (
             Deploy("main", compiled(PAYS.replace("online_ppm", "uplinks")), wire(), 0, 9, 9),
-            NoSuchMetric,
+            MetricNotReported,
         ),
         (
             Deploy(
@@ -275,6 +345,25 @@ def test_what_cannot_stand_leaves_nothing(message: object, error: type[Exception
     assert result.code == error.code, result.detail
     for table in (CONTRACTS, CODES, STORAGE, HOOKS):
         assert not list(chain.app.state.items(table))
+    assert conserved(chain)
+
+
+def test_a_contract_is_paid_by_another_only_if_it_looks_at_its_balance():
+    chain = Chain()
+    how = {"hook_gas": HOOK_GAS, "purse": HOOK_GAS}
+    giver, seeing = (deploy(chain, ALICE, OWNERS, 9, value=50, **how) for _ in range(2))
+    blind = deploy(chain, ALICE, BANK)
+    (result,) = chain.do(BOB, Call(giver, "give", wire(blind), 0))
+    assert result.code == BadMessage.code
+    assert "never looks at its balance" in result.detail
+    assert (chain.balance(giver), chain.balance(blind)) == (50, 0)
+    (result,) = chain.do(BOB, Call(giver, "give", wire(seeing), 0))
+    assert result.code == 0, result.detail
+    (result,) = chain.do(BOB, Call(seeing, "give", wire(seeing), 0))
+    assert result.code == 0, "itself"
+    assert (chain.balance(giver), chain.balance(seeing)) == (0, 100)
+    (result,) = chain.do(BOB, Transfer(seeing, 5))
+    assert result.code == BadMessage.code, "people call what takes money"
     assert conserved(chain)
 
 

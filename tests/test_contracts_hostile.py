@@ -552,7 +552,7 @@ def mutated(value: Any, random: Random, pool: list[Any]) -> Any:
 @given(st.integers(0, 2**32))
 def test_mutated_trees_give_named_errors_only(seed):
     random = Random(seed)
-    wires = [t._pack(tree) for tree in SEEDS]
+    wires = [t.pack(tree) for tree in SEEDS]
     pool: list[Any] = []
 
     def collect(item: Any) -> None:
@@ -593,7 +593,7 @@ def test_swapped_nodes_give_named_errors_only(seed):
 
     tree = swap(random.choice(SEEDS))
     try:
-        data = codec.encode(t._pack(tree))
+        data = codec.encode(t.pack(tree))
         attempt(t.decode(data))
     except DiiError:
         return

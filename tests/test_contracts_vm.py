@@ -464,7 +464,7 @@ def corpus() -> list[str]:
     made = [parse(Writer(seed).program()) for seed in range(40)]
     made += [parse(burner(body)) for body in BURNERS.values()]
     made += [tree for name, tree in FORGED.items() if "surrogate" not in name]  # not on the wire
-    return [codec.encode(t._pack(tree)).hex() for tree in made]
+    return [codec.encode(t.pack(tree)).hex() for tree in made]
 
 
 def replay(trees: list[str], python: str, *flags: str, frames: int = 0, **environment: str) -> str:

@@ -141,6 +141,54 @@ def test_an_operator_who_claims_an_account_goes_on_being_credited(net: Network):
     assert balance(net, "alice") == before + whole
 
 
+def test_two_names_of_one_operator_are_credited_once(net: Network):
+    """Whoever hires a claim account and a key's account may hire one operator under two names."""
+    claim = net.home.address(OWNER)
+    terms = {"application": "doors-1", "price": "0.05 TTC", "epochs": 2}
+    names = {"one": [OWNER], "two": [OWNER, "alice"], "turned": ["alice", OWNER]}
+    deals = {
+        what: net.deploy(agreements.PayPerUplink, by="bob", value="10 TTC", operators=who, **terms)
+        for what, who in names.items()
+    }
+    net.claim(OWNER, "alice")
+    net.run(epochs=2)
+    paid = {
+        what: [deal.view("credited", to=to) for to in (format_address(claim), "alice")]
+        for what, deal in deals.items()
+    }
+    (credit, _) = paid["one"]
+    assert credit > 0
+    assert paid == {"one": [credit, 0], "two": [credit, 0], "turned": [0, credit]}
+
+
+def test_what_a_gateway_in_shared_ownership_earns_by_agreements_is_shared(net: Network):
+    net.claim(OWNER, "alice")
+    shared = net.deploy(agreements.SharedOwnership, by="bob", owners=["alice", "bob"], parts=[3, 1])
+    assert shared.view("status") == "empty"
+    net.assign(ONLINE, "alice", shared.address)
+    net.run(epochs=1)
+    online = net.deploy(
+        agreements.UptimeAgreement, by="bob", value="8 TTC", gateway=ONLINE, online_ppm=1, epochs=2
+    )
+    traffic = net.deploy(
+        agreements.PayPerUplink, by="bob", value="10 TTC", application="doors-1",
+        operators=[shared.address], price="1 TTC", epochs=2,
+    )  # fmt: skip
+    net.run(epochs=2)
+    assert (online.balance, online.view("status")) == (0, "over")
+    assert traffic.view("status") == "owing"
+    owed = traffic.view("credited", to=shared.address)
+    assert owed > 0
+    before = shared.balance
+    assert before > 8 * UNIT
+    traffic.call("withdraw", by="bob", to=shared.address)
+    assert shared.balance == before + owed
+    assert traffic.view("status") == "over"
+    due = shared.view("due", owner="alice")
+    assert due == 3 * ((before + owed) // 4)
+    assert shared.view("status") == "owing"
+
+
 def test_a_contract_written_in_a_cell_is_checked_deployed_called_and_asked(net: Network):
     assert net.check(COUNTER)
     assert repr(net.check(COUNTER)) == "no faults"

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dii import codec, crypto
@@ -40,13 +40,14 @@ from dii.application.records import (
     Reserved,
 )
 from dii.contracts import gas as contract_gas
+from dii.contracts import tree
 from dii.contracts.vm import Program
 from dii.crypto import format_address
 from dii.errors import (
     BadMessage,
     CodecError,
     HookBudgetFull,
-    NoSuchMetric,
+    MetricNotReported,
     PurseTooSmall,
     TransactionError,
     UnknownContract,
@@ -66,11 +67,17 @@ HOOK_LEAST: Final = 1_000
 NO_ARGUMENTS: Final = codec.encode(())
 UNTIL: Final = codec.encode(("until",))
 """Where a contract stores the last epoch of its hooks."""
+BALANCE: Final = codec.encode(tree.pack(tree.Name("balance")))
+"""Stands in the tree of each contract that looks at its balance."""
 
 
 @dataclass(slots=True)
 class ChainHost:
-    """What a running contract sees of the chain and may do to it; see :class:`dii.contracts.vm.Host`."""
+    """What a running contract sees of the chain and may do to it; see :class:`dii.contracts.vm.Host`.
+
+    ``owned_in`` is the epoch whose owners of gateways count; ``rows`` are the rows of usage asked
+    for so far, each with the name that it went by.
+    """
 
     state: State
     scope: str
@@ -80,8 +87,10 @@ class ChainHost:
     height: int
     time: int
     epoch: int
+    owned_in: int
     position: int
     put_row: Emit
+    rows: dict[tuple[bytes, bytes, int], bytes] = field(default_factory=dict)
 
     def balance(self) -> int:
         """Return the contract's balance."""
@@ -100,9 +109,16 @@ class ChainHost:
             self.state.put(STORAGE, Cell(value), self.self_address, key)
 
     def pay(self, to: bytes, amount: int) -> None:
-        """Pay from the contract's balance; a contract takes money with a call only."""
+        """Pay from the contract's balance.
+
+        Another contract takes money so if its code looks at its balance: it can tell that some
+        came. Money would be lost on any other.
+        """
         to = bank.resolve(self.state, to)
-        refuse_contract(self.state, to)
+        other = self.state.get(CONTRACTS, to)
+        if other is not None and BALANCE not in _code(self.state, other):
+            what = f"contract {format_address(to)} never looks at its balance; it takes no payments"
+            raise BadMessage(kind="pay", message=what)
         bank.debit(self.state, self.self_address, amount)
         bank.credit(self.state, to, amount)
         self.put_row("transfers", (self.position, "contract", self.self_address, to, amount))
@@ -113,9 +129,9 @@ class ChainHost:
         self.put_row("events", (self.position, self.self_address, True, event, shown(values)))
 
     def operator(self, gateway: bytes) -> bytes | None:
-        """Return whose a gateway is in the current epoch."""
+        """Return whose a gateway is now; to a hook, whose it was in the epoch that settled."""
         binding = self.state.get(GATEWAYS, gateway)
-        owner = binding.owner(self.epoch) if binding and binding.scope == self.scope else None
+        owner = binding.owner(self.owned_in) if binding and binding.scope == self.scope else None
         return None if owner is None else bank.resolve(self.state, owner)
 
     def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:
@@ -123,12 +139,17 @@ class ChainHost:
         return _known(lookup_metrics(self.state, self.scope, epoch, gateway))
 
     def usage(self, application: bytes, operator: bytes, epoch: int) -> Mapping[str, int] | None:
-        """Return what an application used of an operator's in one of these epochs."""
-        found = lookup_usage(self.state, self.scope, epoch, application, operator)
-        owner = bank.resolve(self.state, operator)
-        if found is None and owner != operator:  # since then the operator has claimed its account
+        """Return what an application used of an operator's in one of these epochs.
+
+        A claimed claim account and its owner's are two names of one operator: in one call a row
+        answers to the first of them, lest its uplinks be paid for twice.
+        """
+        for owner in (operator, bank.resolve(self.state, operator)):
             found = lookup_usage(self.state, self.scope, epoch, application, owner)
-        return _known(found)
+            if found is not None:
+                first = self.rows.setdefault((application, owner, epoch), operator)
+                return _known(found) if first == operator else None
+        return None
 
 
 def _known(found: Mapping[str, int | None] | None) -> Mapping[str, int] | None:
@@ -232,7 +253,9 @@ def call(context: Context, message: Call) -> bool:
 def top_up(context: Context, message: TopUp) -> bool:
     """Put money into a contract's purse; it wakes if it slept and there is room for it."""
     address, contract = message.contract, _contract(context.state, message.contract)
-    if not message.amount or not contract.hook_gas or contract.until < context.epoch:
+    awake = context.state.get(HOOKS, contract.scope, address) is not None
+    # What is awake runs until its last epoch has settled, however late that is.
+    if not message.amount or not (awake or (contract.hook_gas and context.epoch <= contract.until)):
         what = "nothing would run of it: it has no @on_epoch function, or its last epoch is over"
         raise BadMessage(kind="TopUp", message=what)
     bank.debit(context.state, context.sender, message.amount)
@@ -241,7 +264,7 @@ def top_up(context: Context, message: TopUp) -> bool:
     note = happened(context.position, address, "topped up", message.amount, context.sender)
     context.emit("events", *note)
     contract = replace(contract, purse=contract.purse + message.amount)
-    if context.state.get(HOOKS, contract.scope, address) is None:
+    if not awake:
         _wake(context, address, replace(contract, since=max(0, context.epoch)))
         context.emit("events", *happened(context.position, address, "awake", context.epoch))
     else:
@@ -258,7 +281,8 @@ def _contract(state: State, address: bytes) -> Contract:
 
 def _check_reads(scope: str, given: tuple[str, ...], read: frozenset[str]) -> None:
     for name in sorted(read.difference(given)):
-        raise NoSuchMetric(metric=name, scope=scope, given=", ".join(given) or "nothing of it")
+        known = ", ".join(given) or "nothing of it"
+        raise MetricNotReported(what="the contract", metric=name, scope=scope, given=known)
 
 
 def _code(state: State, contract: Contract) -> bytes:
@@ -281,7 +305,8 @@ def _run(
     meter = context.meter
     host = ChainHost(
         context.state, contract.scope, address, context.sender, message.value,
-        context.height, context.time // SECOND, context.epoch, context.position,
+        context.height, context.time // SECOND, context.epoch, max(0, context.epoch),
+        context.position,
         lambda table, row: context.emit(table, *row),
     )  # fmt: skip
     try:
@@ -388,7 +413,8 @@ class Hooks:
         rows: list[tuple[str, tuple[object, ...]]] = []
         host = ChainHost(
             self.state, contract.scope, address, address, 0, self.height, self.now // SECOND,
-            epoch_at(self.chain, self.now), BY_ITSELF, lambda table, row: rows.append((table, row)),
+            epoch_at(self.chain, self.now), self.epoch, BY_ITSELF,
+            lambda table, row: rows.append((table, row)),
         )  # fmt: skip
         mark = self.state.mark()
         epoch = self.epoch.to_bytes(self.epoch.bit_length() // 8 + 1)

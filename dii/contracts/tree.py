@@ -372,14 +372,15 @@ def encode(contract: Contract) -> bytes:
     BadContract
         It is beyond the bounds on bytes, nodes or depth.
     """
-    data = codec.encode(_pack(contract))
+    data = codec.encode(pack(contract))
     decode(data)  # the bounds are the decoder's
     return data
 
 
-def _pack(item: Any) -> Value:
+def pack(item: Any) -> Value:
+    """Return a node as the arrays that its bytes stand for."""
     if type(item) is tuple:
-        return tuple(_pack(one) for one in item)
+        return tuple(pack(one) for one in item)
     if not isinstance(item, Node):
         return item
     kind = type(item)
@@ -387,7 +388,7 @@ def _pack(item: Any) -> Value:
     if kind is Int:
         number = values[0]
         values = [number.to_bytes((number + (number < 0)).bit_length() // 8 + 1, signed=True)]
-    return (_TAGS[kind], *map(_pack, values))
+    return (_TAGS[kind], *map(pack, values))
 
 
 def decode(data: bytes) -> Contract:

@@ -357,9 +357,10 @@ class Deal:
             raise BadCall(function=function, message="it may change something: call it")
         wire = codec.decode(_wire(network, function, declared.parameters, arguments))
         now = network.header().time
+        epoch = epoch_at(network.parameters, now)
         host = chain.ChainHost(
             network.state, self.record.scope, self._address, bytes(20), 0, network.height,
-            now // SECOND, epoch_at(network.parameters, now), 0, lambda *_: None,
+            now // SECOND, epoch, epoch, 0, lambda *_: None,
         )  # fmt: skip
         result = self.program.run(function, wire, host, VIEW_GAS)
         return (
