@@ -189,6 +189,19 @@ class Town(RuleBasedStateMachine):
             assert world.money == self.owing()
         assert all(amount > 0 for _, amount in world.paid)
 
+    @property
+    def status(self) -> str:
+        return str(self.world.call(self.program, "status").value)
+
+    @invariant()
+    def status_is_one_of_the_words_that_its_text_lists(self) -> None:
+        if self.world.storage:
+            self.world.sender, self.world.value = MALLORY, 0
+            word = self.status
+            assert word in self.program.functions["status"].doc
+            assert word != "over" or self.world.money == 0
+            assert word != "running" or self.world.epoch < 4
+
     def wind_up(self) -> None:
         """Let a stranger end everything."""
 
@@ -202,6 +215,7 @@ class Town(RuleBasedStateMachine):
         self.wind_up()
         self.sums_add_up()
         assert self.world.money == 0, "nothing stays locked"
+        assert self.status in ("over", "built", "failed")
         for name in {"close", "sweep"}.intersection(self.program.functions):
             assert not self.call(MALLORY, name)
 
@@ -501,6 +515,14 @@ class Assurance(Town):
     def somebody_asks_for_a_refund(self, by: bytes, backer: bytes) -> None:
         self.call(by, "refund", backer)
 
+    @invariant()
+    def status_tells_how_far_it_has_come(self) -> None:
+        word = self.status
+        assert (word == "built") == self.built
+        assert word != "pledging" or not (self.funded or (self.refunding and self.world.epoch > 2))
+        assert word not in ("building", "waiting") or self.funded
+        assert word == "failed" or not self.funded or not self.refunding
+
     def carried_out(self, of: int) -> None:
         if self.gateway and self.since <= of <= 7 and not self.built and not self.state["over"]:
             assert (of in self.proven) == (self.truth.get((self.gateway, of), 0) >= 5)
@@ -562,6 +584,7 @@ class SharedOwnership(Town):
             self.world.sender = person
             shown = self.world.call(self.program, "due", person).value
             assert shown == self.due[person] - got[person]
+        assert self.status == ("owing" if self.due.total() > got.total() else "empty")
 
     def teardown(self) -> None:
         if not self.program or "due" not in self.__dict__:

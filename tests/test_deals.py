@@ -95,10 +95,15 @@ def test_agreements_pay_and_refund_by_themselves_and_say_why(net: Network):
         for gateway in (ONLINE, DEAF)
     )  # fmt: skip
     calls = net.deploy(
-        agreements.PayPerUplink, by="bob", value="10 TTC", application="doors-1",
+        agreements.PayPerUplink, by="bob", value="9 TTC", application="doors-1",
         operators=[OWNER], price="0.05 TTC", epochs=4,
     )  # fmt: skip
+    calls.call("fund", by="alice", value="1 TTC")
+    assert calls.view("status") == "running"
+    assert "hired  linden-lab\n" in repr(calls)
     net.run()
+    assert (good.view("status"), calls.view("status")) == ("over", "owing")
+    assert calls.lines()["it says it is"] == "owing"
     assert [line.split(",")[0] for line in told(good)] == [f"paid: epoch {n}" for n in range(4)]
     assert f"to {OWNER}" in told(good)[0]
     assert [line.split(":")[0] for line in told(bad)] == ["paid", "paid", "refunded", "refunded"]
@@ -267,6 +272,45 @@ def init(amount: int, cost_: int, parts_: int):
     assert "price  0.000002 TTC\n" in str(deal)
 
 
+def test_a_share_given_in_per_cent_is_in_millionths_if_its_name_says_so(net: Network):
+    source = "least_ppm: int\n\ndef init(share_ppm: int, share: int):\n    least_ppm = share_ppm\n"
+    for word, parts in {"95 %": 950_000, "87.5%": 875_000, "17": 17, "0.0001 %": 1}.items():
+        deal = net.deploy(source, by="bob", share_ppm=word, share=0)
+        assert deal.variables() == {"least_ppm": parts}
+    for wrong in ({"share_ppm": "0.00001 %"}, {"share_ppm": "-1 %"}, {"share": "95 %"}):
+        with pytest.raises(BadCall, match="cannot read"):
+            net.deploy(source, by="bob", **({"share_ppm": 0, "share": 0} | wrong))
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ("    return 'fine'", "fine"),
+        ("    return '<b>'", "&lt;b&gt;"),
+        ("    assert False", None),
+        ("    for i in range(1_000_000_000):\n        pass\n    return ''", None),
+    ],
+)  # fmt: skip
+def test_what_a_contract_says_of_itself_in_a_word_is_shown_beside_what_the_chain_says(
+    net: Network, body: str, shown: str | None
+):
+    source = f"n: int\n\ndef init():\n    n = 0\n\n@view\ndef status() -> str:\n{body}\n"
+    deal = net.deploy(source, by="bob")
+    assert deal.lines()["status"] == "runs when called"
+    assert ("it says it is" in deal.lines()) == (shown is not None)
+    if shown is not None:
+        assert f">{shown}<" in deal._repr_html_()
+
+
+def test_what_is_left_in_the_purse_is_told_in_epochs(net: Network):
+    deal = net.deploy(COUNTER, by="bob", epochs=3)
+    fee = deal.record.hook_gas * net.parameters.gas_price
+    each = f"epochs of {deal.record.hook_gas:,} at {net.currency.format(fee)}"
+    assert deal.lines()["purse"] == f"{net.currency.format(3 * fee)}, gas for 3 {each}"
+    net.run(epochs=1)
+    assert deal.lines()["purse"] == f"{net.currency.format(2 * fee)}, gas for 2 {each}"
+
+
 def test_a_contracts_variables_hide_nothing_that_the_chain_says(net: Network):
     source = (
         'status: str\npurse: int\nrate: int\nrate_ppm: int\n\ndef init():\n    status = "rich"\n'
@@ -325,6 +369,8 @@ def test_an_agreement_from_the_command_line(tmp_path: Path):
     assert "Uptime with escrow and refund." in shown
     assert f"epoch 3, 10 TTC, to {OWNER}, online 100 %" in shown
     assert dii("contract", "view", address, "outcome", "of=2", "--home", home) == "paid\n"
+    assert dii("contract", "view", address, "status", "--home", home) == "over\n"
+    assert dii("contract", "view", address, "part", "of=2", "--home", home) == "10 TTC\n"
     (listed,) = json.loads(dii("list", "contracts", "--home", home, "--json"))
     assert (listed["contract"], listed["agreement"]) == (address, "uptime")
     file = tmp_path / "like.dii"
@@ -371,6 +417,7 @@ def test_a_file_is_checked_and_deployed(tmp_path: Path):
     file.write_bytes(b"\xff")
     assert "not UTF-8" in dii("contract", "check", file, code=2)
     assert "no such file" in dii("contract", "check", tmp_path / "none.dii", code=2)
+    assert "more than 524,288 bytes" in dii("contract", "check", "/dev/zero", code=2)
     assert "once, as name=value" in dii("contract", "view", address, "of", "who", *where, code=2)
 
 
@@ -396,3 +443,5 @@ def test_the_agreements_are_listed_and_printed():
     assert {one["name"] for one in listed} == set(agreements.AGREEMENTS)
     for name, one in agreements.AGREEMENTS.items():
         assert dii("contract", "agreements", name) == one.source
+    shown = dii("contract", "agreements")
+    assert "takes  gateway: bytes, online_ppm: int, epochs: int\n" in shown

@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "f7168faa1d81e12e52561d56cd5ef69516c099c21387da48b7f0f1733497e91e",
-    "app_hash": "5bb3f047253314f75cffe4742d6fdee259d66616fcdba4318098e50beaccf0fc",
-    "index": "194b300b3d47301bbc162c33f0cac43c9c1db0fa9a97fe06c21af693bc130a5f",
+    "header": "f3fd599ef8a3b449c7cb8f3e65d14469ba76f55914edee496c7fa519cca85597",
+    "app_hash": "ad6a2c08899d074b1bc09cfad5346f0243609f90e035ea3ce7ecca617ef2c9f5",
+    "index": "9dbc8ea584eb677c91617cf2aabfbe60302ed5e8cb73b283cc64df1da31a1fb0",
     "transactions": 505,
     "succeeded": 446,
     "receipts": 1253,

@@ -123,8 +123,9 @@ def view(
 ) -> None:
     """Ask a contract something; costs nothing and changes nothing."""
     with dii.Network.open(home, readonly=True) as network:
-        value = network.contract(address).view(function, **_pairs(arguments))
-        screen.answer(as_json, value, str(value))
+        deal = network.contract(address)
+        value = deal.view(function, **_pairs(arguments))
+        screen.answer(as_json, value, deal.answer(function, value))
 
 
 @contract.command("show")
@@ -166,7 +167,9 @@ def agreements(
     if as_json:
         screen.json_out([{"name": one.name, "summary": one.summary} for one in AGREEMENTS.values()])
         return
-    screen.facts({one.name: one.summary for one in AGREEMENTS.values()})
+    for one in AGREEMENTS.values():
+        screen.facts({one.name: " ".join(one.summary.split()), "takes": one.takes})
+        screen.say()
 
 
 def _agreement(name: str) -> Agreement:
@@ -184,10 +187,12 @@ def _source(what: str) -> str | Agreement:
     path = Path(what)
     if not path.exists():
         return _agreement(what)
-    if path.stat().st_size > MAX_FILE:
+    with path.open("rb") as file:
+        text = file.read(MAX_FILE + 1)
+    if len(text) > MAX_FILE:
         raise typer.BadParameter(f"{what} has more than {MAX_FILE:,} bytes")
     try:
-        return path.read_text("utf-8")
+        return text.decode()
     except UnicodeDecodeError as error:
         raise typer.BadParameter(f"{what} is not UTF-8: {error}") from None
 

@@ -115,7 +115,15 @@ def _kept(deals: list[Deal]) -> None:
     _step("What the agreements did by themselves, epoch after epoch", "deal.events()")
     for deal in deals:
         events = deal.events()
-        screen.say(f"{deal.title} Now holds {deal.network.currency.format(deal.balance)}.")
+        counts = events.loc[events["told"], "event"].value_counts()
+        kept = ", ".join(f"{word} {count}" for word, count in counts.items())
+        holds = deal.network.currency.format(deal.balance)
+        screen.say(f"{deal.title} {deal.view('status').capitalize()}: {kept}; now holds {holds}.")
+        terms = deal.lines()
+        if "required" in terms:
+            screen.say(f"An epoch is paid if online for {terms['required']}, else refunded.")
+        else:
+            screen.say(f"An uplink is {terms['price_each']}; what is credited can be withdrawn.")
         screen.rows(events[events["told"]], "event details")
         screen.say()
 

@@ -373,6 +373,8 @@ def encode(contract: Contract) -> bytes:
         It is beyond the bounds on bytes, nodes or depth.
     """
     data = codec.encode(pack(contract))
+    if len(data) > MAX_BYTES:
+        raise BadContract(message=f"its tree has {len(data):,} bytes, and {MAX_BYTES:,} is most")
     decode(data)  # the bounds are the decoder's
     return data
 

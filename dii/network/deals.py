@@ -39,16 +39,18 @@ from dii.errors import (
 )
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
+from dii.network.receipt import table_of
 from dii.network.sending import Sending
-from dii.units import SECOND
+from dii.units import SECOND, Currency
 
 HOOK_GAS: Final = 30_000
 """What a contract's hooks may use each epoch, beside the loading of its code."""
 VIEW_GAS: Final = 10_000_000
 """What a view may use; nobody pays for it."""
-SHOWN: Final = 12
-"""Events that ``show`` lists, the last ones."""
-
+STATUS_GAS: Final = 100_000
+"""What telling in a word where it stands may use."""
+PERCENT: Final = Currency("millionths", "%", 4)
+"""How a value is read and written whose name ends in ``_ppm``."""
 
 NOTES: Final = {
     "deployed": ["amount", "by"],
@@ -66,6 +68,8 @@ MONEY: Final = (
 )
 # fmt: on
 """Names by which a contract calls money: read in whole units, and shown with the unit."""
+MONEY_VIEWS: Final = frozenset({"credited", "due", "missing", "part", "pledge_of"})
+"""Views of the agreements that come along whose result is money."""
 SPOKEN: Final = {"amount": "", "of": "epoch", "one": "", "settled": "epoch"}
 """How names of event values read in a sentence, where not as they are."""
 
@@ -356,18 +360,19 @@ class Deal:
         if "view" not in declared.marks:
             raise BadCall(function=function, message="it may change something: call it")
         wire = codec.decode(_wire(network, function, declared.parameters, arguments))
+        value = self._ask(function, wire, VIEW_GAS)
+        return value if declared.returns is None else self._shown(declared.returns, value)
+
+    def _ask(self, function: str, wire: Any, gas_limit: int) -> Any:
+        """Run a view for nobody."""
+        network = self.network
         now = network.header().time
         epoch = epoch_at(network.parameters, now)
         host = chain.ChainHost(
             network.state, self.record.scope, self._address, bytes(20), 0, network.height,
-            now // SECOND, epoch, epoch, 0, lambda *_: None,
+            now // SECOND, epoch, max(0, epoch), 0, lambda *_: None,
         )  # fmt: skip
-        result = self.program.run(function, wire, host, VIEW_GAS)
-        return (
-            result.value
-            if declared.returns is None
-            else self._shown(declared.returns, result.value)
-        )
+        return self.program.run(function, wire, host, gas_limit).value
 
     def variables(self) -> dict[str, Any]:
         """Return its state variables, without maps, whose keys nobody lists."""
@@ -427,13 +432,20 @@ class Deal:
 
     def _worded(self, name: str, value: object) -> str:
         """Return a value as the contract's name for it suggests that it is meant."""
+        if isinstance(value, list):
+            return ", ".join(self._worded(name, one) for one in value)
         if isinstance(value, str) and value.startswith("0x"):
             return self._named(bytes.fromhex(value[2:]))
         if type(value) is int and name in MONEY:
             return self.network.currency.format(value)
         if type(value) is int and name.endswith("_ppm"):
-            return f"{value / 10_000:g} %"
+            return PERCENT.format(value)
         return str(value)
+
+    def answer(self, function: str, value: object) -> str:
+        """Return what a view gave, as people read it."""
+        money = function in MONEY_VIEWS and self.agreement is not None
+        return self._worded("amount" if money else function, value)
 
     def lines(self) -> dict[str, str]:
         """Return all there is to know at a glance: what is promised, by whom, and where it stands."""
@@ -448,9 +460,14 @@ class Deal:
             "balance": money(self.balance),
             "status": self.status,
         }
+        word = self._word()
+        if word is not None:
+            facts["it says it is"] = word
         if record.hook_gas:
             fee = record.hook_gas * self.network.parameters.gas_price
-            facts["purse"] = f"{money(record.purse)}; an epoch costs {money(fee)}"
+            lasts = f"{record.purse // fee:,}" if fee else "all"
+            each = f"epochs of {record.hook_gas:,} at {money(fee)}"
+            facts["purse"] = f"{money(record.purse)}, gas for {lasts} {each}"
         for name, value in self.variables().items():
             label = name.removesuffix("_ppm")  # which must not hide what the chain says
             facts[f"its {name}" if label in facts else label] = self._worded(name, value)
@@ -458,6 +475,19 @@ class Deal:
             named = ", ".join(f"{p.name}: {spell(p.type)}" for p in one.parameters)
             facts[f"{one.name}({named})"] = " ".join(one.doc.split()) or "(it does not say)"
         return facts
+
+    def _word(self) -> str | None:
+        """Return what it tells of itself in a word, if it has a view for that."""
+        found = self.program.functions.get("status")
+        if found is None or "view" not in found.marks or found.parameters or found.returns != STR:
+            return None
+        try:
+            return str(self._ask("status", (), STATUS_GAS))
+        except TransactionError:
+            return None
+
+    def _repr_html_(self) -> str:
+        return table_of(self.lines())
 
     def __repr__(self) -> str:
         """Return it at a glance."""
@@ -520,6 +550,8 @@ def _read(network: Opened, what: Parameter, kind: Type, value: object) -> object
             raise ValueError(f"true or false is expected, not {value!r}")
         return known[value.lower()]
     if kind == INT:
+        if what.name.endswith("_ppm") and "%" in value:
+            return PERCENT.parse(value.removesuffix("%").strip())
         try:
             return network.currency.parse(value) if what.name in MONEY else int(value)
         except ValueError:

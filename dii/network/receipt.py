@@ -279,12 +279,17 @@ class Receipt:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{name}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in self.lines().items()
-        )
-        return f"<table>{rows}</table>"
+        return table_of(self.lines())
+
+
+def table_of(lines: Mapping[str, str]) -> str:
+    """Return facts as a table of a notebook."""
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+        f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+        for name, text in lines.items()
+    )
+    return f"<table>{rows}</table>"
 
 
 def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> Receipt:

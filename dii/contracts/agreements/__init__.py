@@ -18,6 +18,7 @@ from typing import Final
 
 from dii.contracts import frontend
 from dii.contracts.tree import Contract, Parameter
+from dii.contracts.values import spell
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class Agreement:
     def parameters(self) -> tuple[Parameter, ...]:
         """What it is deployed with."""
         return next(one.parameters for one in self.tree.functions if one.name == "init")
+
+    @property
+    def takes(self) -> str:
+        """What it is deployed with, as people read it."""
+        return ", ".join(f"{one.name}: {spell(one.type)}" for one in self.parameters)
 
 
 UptimeAgreement: Final = Agreement("uptime")
