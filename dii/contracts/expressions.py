@@ -260,7 +260,7 @@ class Expressions:
             self.cost += gas.DIVIDE if op in ("//", "%") else 0
             return do.ARITHMETIC[op](left[0], right[0]), INT
         self.cost += gas.SIZED
-        return do.join(left[0], right[0], 8 if isinstance(kind, ListOf) else 1), kind
+        return do.join(left[0], right[0], gas.SLOT if isinstance(kind, ListOf) else 1), kind
 
     def _logic(self, node: t.Logic, _: Type | None) -> Typed:
         left, right = self.typed(node.left, BOOL), self.typed(node.right, BOOL)

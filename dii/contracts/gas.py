@@ -56,6 +56,8 @@ LOOKUP: Final = 150
 # Bytes that one gas pays for. An item of a list counts as ITEM bytes, a text or bytes in a list as
 # TEXT_ITEM and its own size on top.
 ITEM: Final = 32
+SLOT: Final = 16
+"""An item of a list that is made, whatever it is: eight bytes, and counting that it is held."""
 TEXT_ITEM: Final = 128
 COPY: Final = 512
 COMPARE: Final = 256
@@ -64,7 +66,7 @@ HASH: Final = 64
 SORT: Final = 256
 """Times the logarithm of the number of items."""
 ROOM: Final = 1 << 24
-"""Bytes that one call may make, whatever its gas; an item of a list is 8."""
+"""Bytes that one call may make, whatever its gas."""
 MAX_STORED: Final = 1 << 16
 """Bytes of one stored value."""
 MAX_KEY: Final = 256

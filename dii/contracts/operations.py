@@ -188,7 +188,7 @@ def in_order(operand: Run, weigh: Weigh) -> Run:
 
     def run(frame: Frame) -> tuple[Any, ...]:
         machine, items = frame[0], operand(frame)
-        machine.make(8 * len(items))
+        machine.make(gas.SLOT * len(items))
         machine.take(weigh(items) * len(items).bit_length() // gas.SORT)
         return tuple(sorted(items))
 
@@ -199,7 +199,7 @@ def build(items: list[Run]) -> Run:
     """Return ``[a, b, …]``."""
 
     def run(frame: Frame) -> tuple[Any, ...]:
-        frame[0].make(8 * len(items))
+        frame[0].make(gas.SLOT * len(items))
         return tuple([item(frame) for item in items])
 
     return run
