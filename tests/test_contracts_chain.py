@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -15,6 +16,7 @@ from dii.contracts import tree
 from dii.contracts.frontend import parse
 from dii.crypto import SigningKey, contract_address
 from dii.errors import (
+    BadCall,
     BadContract,
     BadMessage,
     BadProgram,
@@ -26,7 +28,8 @@ from dii.errors import (
     Reverted,
     UnknownContract,
 )
-from tests.chains import ALICE, BOB, EPOCH, OPENING, START, THIEF, Chain, gateway
+from tests.chains import ALICE, BOB, EPOCH, OPENING, START, THIEF, Chain, gateway, scope
+from tests.test_contracts_hostile import BURNERS, burner
 
 PAYS = '''
 """Pays someone one unit for each epoch in which gateway 1 was online."""
@@ -346,6 +349,91 @@ def test_what_cannot_stand_leaves_nothing(message: object, error: type[Exception
     for table in (CONTRACTS, CODES, STORAGE, HOOKS):
         assert not list(chain.app.state.items(table))
     assert conserved(chain)
+
+
+ASKS = """
+n: int
+by_bytes: map[bytes, int]
+by_text: map[str, int]
+
+@external
+def metric(of: int) -> bool:
+    return metrics(b"g", of).reported
+
+@external
+def used(of: int) -> bool:
+    return usage(b"a", sender, of).reported
+
+@external
+def row(id: bytes) -> bool:
+    return metrics(id, 0).reported or usage(id, sender, 0).reported
+
+@external
+def owned(id: bytes) -> bool:
+    return bound(id)
+
+@external
+def tell(x: int, b: bytes, t: str):
+    emit("told", x, b, t, True, sender)
+
+@external
+def keep(b: bytes, t: str):
+    by_bytes[b] = 1
+    by_text[t] = 1
+"""
+EDGES = [0, -1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**255 - 1, -(2**255)]
+BYTES = [b"", b"x", bytes(20), b"x" * 40, b"x" * 256, b"x" * 257, b"x" * 7_000]
+TEXTS = ["", "\0", "\u202e", "\U0001f600" * 256, "x" * 257, "x" * 7_000]
+
+
+def test_whatever_a_contract_asks_of_the_chain_stops_its_call_at_most():
+    chain = Chain()
+    address = deploy(chain, ALICE, ASKS)
+    chain.settle(0, {gateway(1): (9,)})
+    calls = [(function, (edge,)) for function in ("metric", "used") for edge in EDGES]
+    calls += [(function, (one,)) for function in ("row", "owned") for one in BYTES]
+    calls += [("tell", (edge, b, t)) for edge in EDGES[-2:] for b in BYTES[::3] for t in TEXTS]
+    calls += [("keep", (b, t)) for b in BYTES for t in TEXTS]
+    codes = Counter(
+        chain.do(BOB, Call(address, function, wire(*values), 0))[0].code
+        for function, values in calls
+    )
+    assert set(codes) == {0, Reverted.code}
+    assert codes[0] > len(EDGES) * 2
+    assert conserved(chain)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff", codec.encode(1), codec.encode((None,)), codec.encode(((),)), b"\x81\x42\0\0"],
+)
+def test_arguments_that_are_none_stop_the_call(data: bytes):
+    chain = Chain()
+    address = deploy(chain, ALICE, ASKS)
+    (result,) = chain.do(BOB, Call(address, "metric", data, 0))
+    assert result.code in (BadMessage.code, BadCall.code)
+
+
+@pytest.fixture(scope="module")
+def burned() -> Chain:
+    """A chain with a settled epoch that has metrics and usage, for others to burn gas on."""
+    chain = Chain(scopes=[scope(usage=("delivered",))])
+    rows = {gateway(1) + BOB.address: (3,)}
+    chain.settle(0, {gateway(1): (9,)}, usage=rows, usage_columns=("delivered",))
+    return chain
+
+
+@pytest.mark.parametrize("name", BURNERS)
+def test_what_burns_is_stopped_on_the_chain_as_it_is_anywhere(burned: Chain, name: str):
+    address = deploy(burned, ALICE, burner(BURNERS[name]))
+    call = burned.sign(BOB, Call(address, "main", wire(), 0), gas_limit=300_000)
+    before = burned.balance(BOB)
+    (result,) = burned.block(call).results
+    assert result.code in (Reverted.code, OutOfGas.code)
+    assert result.gas <= 300_000
+    assert burned.balance(BOB) == before - result.fee
+    assert not list(burned.app.state.items(STORAGE, address))
+    assert conserved(burned)
 
 
 def test_a_contract_is_paid_by_another_only_if_it_looks_at_its_balance():

@@ -158,6 +158,11 @@ BURNERS = {
     "owners without end": "for i in range(99999999):\n    q = bound(b'g')",
     "metrics without end": "for i in range(99999999):\n    q = metrics(b'g', i)",
     "usage without end": "for i in range(99999999):\n    q = usage(b'a', sender, -i)",
+    "an epoch beyond all keys": f"q = metrics(b'g', {2**255 - 1}).reported\nassert q, 'no'",
+    "an epoch below all keys": f"q = usage(b'a', sender, {-(2**255)}).reported\nassert q, 'no'",
+    "a gateway of no bytes": "q = metrics(b'', 0).reported\nassert q, 'no'",
+    "a gateway of too many bytes": "q = metrics(b'12345678901234567890' + b'1', 0).reported\nassert q, 'no'",
+    "an application of no bytes": "q = usage(b'', sender, 0).reported\nassert q, 'no'",
     "an assertion after much work": "for i in range(1000):\n    n = i\nassert False, 'no'",
 }  # fmt: skip
 

@@ -11,13 +11,18 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from dii.application import pages
-from dii.application.records import EPOCH_PAGES, PAGES, USAGE_PAGES, Chunk
+from dii.application.records import EPOCH_PAGES, PAGES, USAGE_PAGES, Chunk, EpochPages
 from dii.ledger.state import State, Table
 
 
 def is_kept(state: State, scope: str, epoch: int) -> bool:
     """Return whether the metrics of an epoch are in the state: agreed on, and not too old."""
-    return epoch >= 0 and state.get(EPOCH_PAGES, scope, epoch) is not None
+    return _pages(state, scope, epoch) is not None
+
+
+def _pages(state: State, scope: str, epoch: int) -> EpochPages | None:
+    """Return what is kept of an epoch; a contract may ask for any number, a key holds 64 bits."""
+    return state.get(EPOCH_PAGES, scope, epoch) if 0 <= epoch < 1 << 64 else None
 
 
 def lookup_metrics(
@@ -27,7 +32,7 @@ def lookup_metrics(
 
     None, too, where the epoch is not kept; see :func:`is_kept`.
     """
-    found = state.get(EPOCH_PAGES, scope, epoch) if epoch >= 0 else None
+    found = _pages(state, scope, epoch)
     if found is None:
         return None
     values = _row(state, PAGES, found.pages, (scope, epoch), gateway)
@@ -38,7 +43,7 @@ def lookup_usage(
     state: State, scope: str, epoch: int, application: bytes, operator: bytes
 ) -> dict[str, int | None] | None:
     """Return an application's use of an operator (an account) in an epoch, or None."""
-    found = state.get(EPOCH_PAGES, scope, epoch) if epoch >= 0 else None
+    found = _pages(state, scope, epoch)
     if found is None:
         return None
     key = application + operator
@@ -49,6 +54,10 @@ def lookup_usage(
 def _row(
     state: State, table: Table[Chunk], count: int, where: tuple[str, int], key: bytes
 ) -> list[int | None] | None:
+    """Find a row; contracts may ask by bytes of any length, which pages could not be read by."""
+    if len(key) != (pages.USAGE_KEY if table is USAGE_PAGES else pages.HASH):
+        return None
+
     def data(number: int) -> bytes:
         chunk = state.get(table, *where, number)
         assert chunk is not None
