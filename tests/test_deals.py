@@ -322,7 +322,18 @@ def test_a_contracts_variables_hide_nothing_that_the_chain_says(net: Network):
     assert (lines["rate"], lines["its rate_ppm"]) == ("0", "0 %")
 
 
+def test_all_terms_of_an_agreement_that_are_money_are_read_in_whole_units(net: Network):
+    terms = {"pledging": 2, "building": 3, "online_ppm": "90%", "proofs": 2}
+    deal = net.deploy(
+        agreements.Assurance, by="bob", builder="alice", goal="100", upfront="25", **terms
+    )
+    found = deal.variables()
+    assert (found["target"], found["advance"]) == (100 * UNIT, 25 * UNIT)
+
+
 def test_what_the_chain_refuses_is_said_in_its_words(net: Network):
+    with pytest.raises(Refused, match=r"^Deploy refused: it reserves 1 gas"):
+        net.deploy(COUNTER, by="bob", epochs=1, hook_gas=1)
     with pytest.raises(Refused, match="until is -1"):
         net.deploy(COUNTER, by="bob", epochs=0)
     with pytest.raises(Refused, match="has 100000000"):
@@ -331,6 +342,8 @@ def test_what_the_chain_refuses_is_said_in_its_words(net: Network):
             online_ppm=1, epochs=1,
         )  # fmt: skip
     deal = net.deploy(COUNTER, by="bob", epochs=2)
+    with pytest.raises(Refused, match=r"^TopUp refused: no money came along"):
+        deal.top_up("0", by="bob")
     with pytest.raises(Refused, match="nothing came along"):
         deal.call("bring", by="alice", name="x")
     with pytest.raises(BadCall, match="there is bring, of"):

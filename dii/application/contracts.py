@@ -255,7 +255,9 @@ def top_up(context: Context, message: TopUp) -> bool:
     address, contract = message.contract, _contract(context.state, message.contract)
     awake = context.state.get(HOOKS, contract.scope, address) is not None
     # What is awake runs until its last epoch has settled, however late that is.
-    if not message.amount or not (awake or (contract.hook_gas and context.epoch <= contract.until)):
+    if not message.amount:
+        raise BadMessage(kind="TopUp", message="no money came along")
+    if not awake and not (contract.hook_gas and context.epoch <= contract.until):
         what = "nothing would run of it: it has no @on_epoch function, or its last epoch is over"
         raise BadMessage(kind="TopUp", message=what)
     bank.debit(context.state, context.sender, message.amount)

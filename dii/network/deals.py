@@ -32,7 +32,6 @@ from dii.errors import (
     BadCall,
     BadSource,
     DiiError,
-    Refused,
     TransactionError,
     UnknownContract,
     UnknownName,
@@ -40,7 +39,7 @@ from dii.errors import (
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
 from dii.network.receipt import table_of
-from dii.network.sending import Sending
+from dii.network.sending import Sending, refused
 from dii.units import SECOND, Currency
 
 HOOK_GAS: Final = 30_000
@@ -64,7 +63,7 @@ NOTES: Final = {
 # fmt: off
 MONEY: Final = (
     "advance", "amount", "due", "escrow", "given", "goal", "owed", "pledged", "pot", "price",
-    "price_each", "prepaid", "rest", "reserved", "reward", "target", "value",
+    "price_each", "prepaid", "rest", "reserved", "reward", "target", "upfront", "value",
 )
 # fmt: on
 """Names by which a contract calls money: read in whole units, and shown with the unit."""
@@ -179,7 +178,7 @@ def _epochs(network: Opened, sender: bytes, message: Deploy) -> int:
         assert made is not None
         return made.until - made.since + 1
     except TransactionError as error:
-        raise Refused(kind="Deploy", message=str(error)) from None
+        raise refused("Deploy", str(error)) from None
     finally:
         state.revert(mark)
 

@@ -27,6 +27,11 @@ DEPLOY_GAS: Final = compile_gas(1) + STORED + 2 * LOAD_BYTE
 """Of a byte of a contract's tree."""
 
 
+def refused(kind: str, why: str) -> Refused:
+    """Return the error that tells why the chain refused a message, which is named once."""
+    return Refused(kind=kind, message=why.removeprefix(f"{kind}: "))
+
+
 class Sending(Opened):
     """A home with its chain, to which transactions can be sent; only to look, if it is read-only."""
 
@@ -71,12 +76,12 @@ class Sending(Opened):
             if not placed:
                 wire, message = next(iter(waiting.items()))
                 why = solo.node.app.check_tx(wire).detail or "it fits into no block"
-                raise Refused(kind=type(message).__name__, message=why)
+                raise refused(type(message).__name__, why)
             for wire, one in zip(placed, result.results):
                 kind = type(waiting.pop(wire)).__name__
                 if one.code:
                     solo.settle()  # what failed took its fee: a header must carry that, too
-                    raise Refused(kind=kind, message=one.detail)
+                    raise refused(kind, one.detail)
         solo.settle()
         return crypto.sha256(last).hex() if last else ""
 
