@@ -272,6 +272,21 @@ def init(amount: int, cost_: int, parts_: int):
     assert "price  0.000002 TTC\n" in str(deal)
 
 
+def test_an_argument_may_go_by_the_name_of_a_parameter_of_ours(net: Network):
+    source = """
+n: int
+
+def init(source: int, network: int):
+    n = source + network
+
+@view
+def sum_of(function: int, self: int) -> int:
+    return n + function + self
+"""
+    deal = net.deploy(source, by="bob", source=1, network=2)
+    assert deal.view("sum_of", function=3, self=4) == 10
+
+
 def test_a_share_given_in_per_cent_is_in_millionths_if_its_name_says_so(net: Network):
     source = "least_ppm: int\n\ndef init(share_ppm: int, share: int):\n    least_ppm = share_ppm\n"
     for word, parts in {"95 %": 950_000, "87.5%": 875_000, "17": 17, "0.0001 %": 1}.items():

@@ -21,7 +21,7 @@ contract = typer.Typer(help="Agreements that carry themselves out.")
 MAX_FILE: Final = 1 << 19
 """Bytes of a contract's text."""
 
-TAKEN: Final = {"by", "value", "hook_gas", "purse", "gas_limit", "function", "source"}
+TAKEN: Final = {"by", "value", "hook_gas", "purse", "gas_limit"}
 """What options say already; an argument cannot go by such a name here."""
 
 Address = Annotated[str, typer.Argument(metavar="CONTRACT", help="Its address, dii1….")]

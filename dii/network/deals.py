@@ -112,6 +112,7 @@ def check(_: object, source: str | Agreement) -> Checked:
 def deploy(
     network: Sending,
     source: str | Agreement,
+    /,
     *,
     by: str,
     value: str | int = 0,
@@ -296,6 +297,7 @@ class Deal:
     def call(
         self,
         function: str,
+        /,
         *,
         by: str,
         value: str | int = 0,
@@ -347,7 +349,7 @@ class Deal:
             if program.compiled[one.name].door == "external"
         ]
 
-    def view(self, function: str, **arguments: object) -> Any:
+    def view(self, function: str, /, **arguments: object) -> Any:
         """Ask a function that changes nothing; costs nothing.
 
         Raises
