@@ -637,12 +637,23 @@ def test_mutated_bytes_give_named_errors_only(data):
 
 def test_the_package_never_executes_text_nor_looks_up_a_contracts_names():
     for path in sorted((ROOT / "dii").rglob("*.py")):
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-                continue
-            name, where = node.func.id, f"{path}:{node.lineno}"
-            assert name not in ("exec", "eval", "compile", "__import__"), where
-            if name in ("getattr", "setattr", "hasattr") and path.parent.name == "contracts":
-                # tree.py reads the fields of its own node classes
-                assert path.name == "tree.py" or isinstance(node.args[1], ast.Constant), where
+        contracts = path.parent.name in ("contracts", "agreements")
+        called = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            where = f"{path}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {getattr(node, "module", None), *(one.name for one in node.names)}
+                assert names.isdisjoint({"builtins", "pickle", "marshal", "shelve"}), where
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                called.add(node.func)
+                if node.func.id in ("getattr", "setattr", "hasattr", "delattr") and contracts:
+                    # tree.py reads the fields of its own node classes
+                    fixed = isinstance(node.args[1], ast.Constant)
+                    assert path.name == "tree.py" or fixed, where
+            elif isinstance(node, ast.Name):  # called or handed on
+                assert node.id not in ("exec", "eval", "compile", "__import__"), where
+                assert (
+                    node.id not in ("getattr", "vars", "globals")
+                    or not contracts
+                    or (node in called)
+                ), where
