@@ -28,7 +28,19 @@ from dii.errors import (
     Reverted,
     UnknownContract,
 )
-from tests.chains import ALICE, BOB, EPOCH, OPENING, START, THIEF, Chain, gateway, scope
+from tests.chains import (
+    ALICE,
+    BOB,
+    EPOCH,
+    OPENING,
+    REPORTER,
+    START,
+    THIEF,
+    Chain,
+    gateway,
+    report,
+    scope,
+)
 from tests.test_contracts_hostile import BURNERS, burner
 
 PAYS = '''
@@ -207,6 +219,40 @@ def test_an_awake_contract_takes_money_for_its_purse_until_its_last_epoch_has_se
         (result,) = chain.do(BOB, TopUp(one, HOOK_GAS))
         assert result.code == BadMessage.code
     assert conserved(chain)
+
+
+def test_what_is_woken_while_reports_are_late_runs_for_all_that_has_not_settled():
+    chain = Chain()
+    address = pays(chain, until=3, purse=HOOK_GAS)
+    for epoch in range(2):
+        chain.settle(epoch, {gateway(1): (9,)})
+    assert chain.app.state.get(HOOKS, "main", address) is None, "it slept through epoch 1"
+    chain.block(time=START + 9 * EPOCH)
+    (result,) = chain.do(BOB, TopUp(address, 5 * HOOK_GAS))
+    assert result.code == 0, result.detail
+    for epoch in range(2, 5):
+        chain.settle(epoch, {gateway(1): (9,)})
+    told = events(chain, address)
+    assert [what for what in told if what[0] != "paid"] == [
+        ("asleep", [1]), ("awake", [2]), ("ended", [3]),
+    ]  # fmt: skip
+    assert stored(chain, address, "paid") == 3
+    assert conserved(chain)
+
+
+def test_what_has_ended_is_not_woken_while_others_still_settle():
+    chain = Chain(limits={"hook_gas": HOOK_GAS})
+    addresses = [pays(chain, until=0) for _ in range(4)]
+    chain.do(REPORTER, *report(0, {gateway(1): (9,)}), time=START + EPOCH)
+    refused = 0
+    while chain.settled() == 0:
+        ended = [one for one in addresses if chain.app.state.get(HOOKS, "main", one) is None]
+        for result in chain.do(BOB, *(TopUp(one, 9 * HOOK_GAS) for one in ended)):
+            assert result.code == BadMessage.code
+            refused += 1
+    assert refused > 3
+    assert all(stored(chain, address, "paid") == 1 for address in addresses)
+    assert not list(chain.app.state.items(HOOKS))
 
 
 def test_a_hook_that_burns_all_its_gas_takes_nothing_but_its_fee_and_holds_up_nobody():

@@ -27,6 +27,7 @@ from dii.application.programs import LOAD_BYTE, Loaded
 from dii.application.records import (
     CODES,
     CONTRACTS,
+    CURSORS,
     GATEWAYS,
     HOOKS,
     RESERVED,
@@ -253,11 +254,14 @@ def call(context: Context, message: Call) -> bool:
 def top_up(context: Context, message: TopUp) -> bool:
     """Put money into a contract's purse; it wakes if it slept and there is room for it."""
     address, contract = message.contract, _contract(context.state, message.contract)
-    awake = context.state.get(HOOKS, contract.scope, address) is not None
-    # What is awake runs until its last epoch has settled, however late that is.
+    scope, awake = contract.scope, context.state.get(HOOKS, contract.scope, address) is not None
+    found = context.state.get(SCOPES, scope)
+    assert found is not None, "a scope is never deleted"
+    # The oldest epoch that is not settling: it may be long over, where reports are late.
+    since = found.next_epoch + (context.state.get(CURSORS, scope) is not None)
     if not message.amount:
         raise BadMessage(kind="TopUp", message="no money came along")
-    if not awake and not (contract.hook_gas and context.epoch <= contract.until):
+    if not awake and not (contract.hook_gas and since <= contract.until):
         what = "nothing would run of it: it has no @on_epoch function, or its last epoch is over"
         raise BadMessage(kind="TopUp", message=what)
     bank.debit(context.state, context.sender, message.amount)
@@ -267,8 +271,8 @@ def top_up(context: Context, message: TopUp) -> bool:
     context.emit("events", *note)
     contract = replace(contract, purse=contract.purse + message.amount)
     if not awake:
-        _wake(context, address, replace(contract, since=max(0, context.epoch)))
-        context.emit("events", *happened(context.position, address, "awake", context.epoch))
+        _wake(context, address, replace(contract, since=since))
+        context.emit("events", *happened(context.position, address, "awake", since))
     else:
         context.state.put(CONTRACTS, contract, address)
     return False
