@@ -145,7 +145,7 @@ class ChainHost:
         A claimed claim account and its owner's are two names of one operator: in one call a row
         answers to the first of them, lest its uplinks be paid for twice.
         """
-        for owner in (operator, bank.resolve(self.state, operator)):
+        for owner in dict.fromkeys((operator, bank.resolve(self.state, operator))):
             found = lookup_usage(self.state, self.scope, epoch, application, owner)
             if found is not None:
                 first = self.rows.setdefault((application, owner, epoch), operator)
