@@ -238,13 +238,28 @@ class HomeBroken(NetworkError):
 class KeyMissing(NetworkError):
     """An account whose key is not here cannot sign here."""
 
-    template = "no key for {name} in {folder}; make it with: dii keys new {name}"
+    template = (
+        "no key for {name} in {folder}: put its file back, or make another account with:"
+        " dii keys new NAME"
+    )
+
+
+class NoReporter(NetworkError):
+    """A home that has the key of no reporter can neither report nor bind."""
+
+    template = "no key in {folder} reports on scope {scope}; that is for {reporters}"
 
 
 class UnknownName(NetworkError):
     """A name that nothing here goes by."""
 
     template = "no {kind} goes by {name!r} here; list them with: dii list {kind}s"
+
+
+class UnknownStream(UnknownName):
+    """A stream that is not there; too little is said to add one."""
+
+    template = "no stream goes by {name!r}, but {known}; a new one takes a rule and a policy"
 
 
 class BadName(NetworkError):
@@ -362,7 +377,7 @@ class InsufficientFunds(TransactionError):
     """An amount that the account does not have."""
 
     code = 8
-    template = "{account} has {balance}, and {needed} is needed"
+    template = "{account} has {balance} of the smallest unit, and {needed} is needed"
 
 
 class BalanceOverflow(TransactionError):
@@ -595,7 +610,10 @@ class BadParameter(MintingError):
 class MintsTooMuch(MintingError):
     """A policy that could pass what all streams together may mint."""
 
-    template = "stream {stream} may mint {most} an epoch, above max_mint_per_epoch {limit}"
+    template = (
+        "stream {stream} may mint {most} an epoch, above max_mint_per_epoch {limit}, in the smallest"
+        " unit: the genesis fixes that for good"
+    )
 
 
 class NothingToCompare(MintingError):

@@ -48,6 +48,11 @@ def write(path: Path, data: bytes, *, secret: bool = False, new: bool = False) -
     sync(path.parent)
 
 
+def is_private(path: Path) -> bool:
+    """Tell whether nobody but its owner may read or write a file, as far as the system knows."""
+    return os.name != "posix" or not path.stat().st_mode & 0o077
+
+
 def sync(path: Path) -> None:
     """Wait until a file's bytes, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)

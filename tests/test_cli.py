@@ -179,6 +179,7 @@ def test_where_no_network_is_the_error_says_how_to_make_one(line: str, tmp_path:
     [
         ("receipt nowhere 0", "no gateway goes by 'nowhere'"),
         ("receipt nowhere 99", "epoch 99 is not settled"),
+        ("receipt nowhere 1 --stream nope", "no stream goes by 'nope', but main"),
         ("show epoch 8", "epoch 8 is not settled; of all epochs the first 8 are"),
         ("show block 99999", "no block goes by '99999'"),
         ("show tx ffff", "no transaction goes by 'ffff'"),
@@ -924,6 +925,8 @@ def test_keys_are_made_listed_and_carried_to_another_home(tmp_path: Path) -> Non
     for text in outputs:
         assert shown["public_key"] in text or "ann" in text or "password" in text
         assert not any(secret.decode() in text for secret in secrets)
+    wrong = ("--password-file", one / "names.sqlite")  # no text
+    assert "does not open" in refused("keys", "import", "eve", file, *wrong, "--home", other)
     broken = tmp_path / "broken.json"
     broken.write_bytes(file.read_bytes()[:-1])
     refused("keys", "import", "eve", broken, "--password-file", passphrase, "--home", other)
@@ -953,6 +956,8 @@ def spoiled(home: Path, how: str) -> None:
             passphrase.write_bytes(b"\xff")
         case "open to others":
             key.chmod(0o644)
+        case "passphrase open to others":
+            passphrase.chmod(0o640)
         case "corrupt key":
             key.write_bytes(key.read_bytes()[:-40] + bytes(40))
         case "cut off key":
@@ -965,7 +970,8 @@ def spoiled(home: Path, how: str) -> None:
         ("wrong password", "the password does not open"),
         ("no passphrase", "put it back, or set DII_PASSWORD"),
         ("corrupt passphrase", "passphrase: it is damaged"),
-        ("open to others", "chmod 600"),
+        ("open to others", "bob.json: other users may read it; run chmod 600"),
+        ("passphrase open to others", "passphrase: other users may read it; run chmod 600"),
         ("corrupt key", "bob.json: it is damaged"),
         ("cut off key", "bob.json: it is damaged"),
     ],
@@ -992,6 +998,80 @@ def test_a_key_that_cannot_be_opened_is_one_clear_line_and_nothing_is_lost(
         (home / "keys" / name).write_bytes(data)
         (home / "keys" / name).chmod(0o600)
     dii(*send)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "hint"),
+    [
+        (lambda key: key.unlink(), "the network key is gone: put back a copy"),
+        (lambda key: key.write_bytes(key.read_bytes()[:40]), "20 bytes where a network key has 32"),
+        (lambda key: key.write_bytes(b"\xff"), "it is damaged"),
+        (lambda key: key.chmod(0o604), "other users may read it; run chmod 600"),
+    ],
+    ids=["gone", "cut off", "corrupt", "open to others"],
+)
+def test_no_other_network_key_takes_the_place_of_the_one_that_hashed_the_gateways(
+    spoil: Callable[[Path], None], hint: str, sealed: Path, tmp_path: Path
+) -> None:
+    """Under another one the same gateways would be new ones, and earn for nobody."""
+    home = Path(shutil.copytree(sealed, tmp_path / "home"))
+    key = home / "keys" / "network"
+    whole = key.read_bytes()
+    spoil(key)
+    assert hint in refused("load", *SAMPLE, "--home", home)
+    key.unlink(missing_ok=True)
+    key.write_bytes(whole)
+    key.chmod(0o600)
+    dii("load", *SAMPLE, "--home", home)
+    gateways = {row["hash"] for row in read("list", "gateways", "--home", home)}
+    key.unlink()
+    assert "the network key is gone" in refused("run", "--home", home)
+    assert gateways == {row["hash"] for row in read("list", "gateways", "--home", home)}
+
+
+REPORTED = ["online_ppm", "uplinks", "sole_uplinks", "shapley_uplinks"]
+
+
+def test_a_scope_whose_reporter_has_lost_its_key_goes_on_with_another_of_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All from the command line, and no epoch's pay is lost."""
+    home, words = tmp_path / "home", ("--home", tmp_path / "home")
+    monkeypatch.setenv("DII_PASSWORD", "correct horse")
+    dii("init", *words, "--delay", 3 * 86_400)
+    dii("load", *SAMPLE, *words)
+    dii("run", "--epochs", 1, *words)
+    (home / "keys" / "reporter.json").rename(tmp_path / "lost")
+    dii("keys", "new", "ann", *words)
+    for verb in (["run", "--epochs", "1"], ["claim", "north-iot", "ann"]):
+        assert "reports on scope main; that is for reporter" in refused(*verb, *words)
+    assert "epoch 1 waits with 0 of 1 reports" in dii("status", *words).stdout
+    metrics = [part for name in REPORTED for part in ("--metric", name)]
+    dii("propose", "scope", "main", "--reporter", "ann", *metrics, *words)
+    dii("vote", 0, "yes", *words)
+    dii("run", *words)  # time passes, and with it the delay
+    dii("run", *words)
+    status = read("status", *words)
+    assert status["epochs_settled"] == status["epochs_with_data"] == 8
+    dii("claim", "north-iot", "ann", *words)
+    assert balances(home)["north-iot"] == 0
+    read("verify", *words)
+
+
+def test_a_claim_that_too_few_reporters_know_of_is_not_called_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, words = tmp_path / "home", ("--home", tmp_path / "home")
+    monkeypatch.setenv("DII_PASSWORD", "correct horse")
+    dii("init", *words, "--reporters", 4, "--allocate", "bob=500")
+    dii("load", *SAMPLE, *words)
+    elsewhere = [home / "keys" / f"reporter-{number}.json" for number in (2, 3, 4)]
+    for path in elsewhere:
+        path.rename(tmp_path / path.name)
+    assert "north-iot waits for other reporters" in dii("claim", "north-iot", "bob", *words).stdout
+    assert read("show", "account", "north-iot", *words)["kind"] == "unused"
+    (tmp_path / elsewhere[0].name).rename(elsewhere[0])
+    assert "north-iot is claimed" in dii("claim", "north-iot", "bob", *words).stdout
 
 
 def test_a_claimed_operators_money_arrives_and_can_be_spent(

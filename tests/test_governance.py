@@ -1087,7 +1087,7 @@ def test_who_proposes_hears_what_is_wrong_before_the_chain_says_so():
     ):
         assert net.concerns(fine) == ""
     assert net.state.root() == root
-    with pytest.raises(UnknownName):
+    with pytest.raises(UnknownName, match="'new', but main; a new one takes a rule and a policy"):
         net.stream_change("new", rule=Uptime())
     with pytest.raises(Refused, match="no validator"):
         net.propose(dear, by="bob")
@@ -1146,5 +1146,9 @@ def test_the_command_line_proposes_votes_and_lists(tmp_path):
     listed = json.loads(dii("list", "proposals", "--json", home=home).stdout)
     assert [row["number"] for row in listed] == list(range(8))
     assert {row["status"] for row in listed} == {"passed"}
+    shown = dii("list", "proposals", home=home).stdout
+    assert shown.count("1 of 1 voting power") == shown.count("2018-04-21T01:00:") == 8
+    assert "pay 1 TTC from the treasury to bob" in shown
+    assert "expires" not in shown
     dii("vote", 0, "perhaps", home=home, code=2)
     assert "there is no proposal 99" in dii("vote", 99, "no", home=home, code=1).stderr

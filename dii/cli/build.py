@@ -64,7 +64,9 @@ def init(
     delay: Annotated[
         int | None, typer.Option(help="Seconds from a vote to its effect; by default a week.")
     ] = None,
-    reporters: Annotated[int, typer.Option(help="How many report; of n, (n - 1) / 3 may lie.")] = 1,
+    reporters: Annotated[
+        int, typer.Option(min=1, max=64, help="How many report; of n, (n - 1) / 3 may lie.")
+    ] = 1,
     site_radius: Annotated[
         int, typer.Option(metavar="METRES", help="Gateways so close count as one site; 0: none.")
     ] = 0,

@@ -19,6 +19,7 @@ import typer
 import dii
 from dii.cli import screen
 from dii.cli.build import chosen
+from dii.cli.look import proposal
 from dii.cli.options import DEFAULT_HOME, Gateway, Home, Json, command
 
 if TYPE_CHECKING:
@@ -178,6 +179,6 @@ def _show(network: dii.Network, number: int, home: Path, concern: str, as_json: 
         return
     if concern:
         typer.echo(f"dii: note: {concern}", err=True)
-    screen.facts({name: one for name, one in found.items() if screen.plain(one) not in {None, ""}})
+    screen.facts(proposal(found))
     if found["status"] == "open":
         screen.say(f"# {command(home, 'vote', str(number), 'yes')}", "dim")

@@ -6,6 +6,7 @@ them. No verb prints a secret.
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,7 +68,7 @@ def import_(
             raise LaboratoryKeys(folder=home)
         _check_free(folder, name)
         if password_file is not None:
-            password = password_file.read_text().rstrip("\n")
+            password = os.fsdecode(password_file.read_bytes()).rstrip("\n")
         else:
             password = typer.prompt(f"password of {file}", hide_input=True, err=True)
         key = load_key(file, password)

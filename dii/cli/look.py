@@ -48,7 +48,7 @@ PEOPLE: Final = {
     Table.BLOCKS: "height time transactions gas hash",
     Table.TRANSACTIONS: "height id sender kind code fee detail",
     Table.TRANSFERS: "height kind sender recipient amount",
-    Table.PROPOSALS: "number what proposer yes total status acts expires note",
+    Table.PROPOSALS: "number what proposer yes status",
     Table.CONTRACTS: "contract title agreement deployed_by balance purse status",
 }
 """The columns that people see; ``--csv``, ``--parquet`` and ``--json`` have all."""
@@ -125,8 +125,21 @@ def list_(
             screen.json_out(cut)
         elif csv:
             typer.echo(screen.csv(cut), nl=False)
+        elif what is Table.PROPOSALS and len(cut):
+            # Their texts are too long for a table on a terminal.
+            for row in cut.to_dict("records"):
+                screen.facts(proposal(row))
+                screen.say()
         else:
             screen.rows(frame, PEOPLE[what], network, limit)
+
+
+def proposal(row: dict[str, Any]) -> dict[str, object]:
+    """Return what people see of a proposal: what it would change, who is for it, what comes next."""
+    when = {"open": "expires", "passed": "acts", "enacted": "acts", "failed": "acts"}
+    kept = ("number", "what", "proposer", "yes", "status", when.get(row["status"]), "note")
+    voted = {"yes": f"{row['yes']} of {row['total']} voting power"}
+    return {name: one for name, one in (row | voted).items() if name in kept and one != ""}
 
 
 # --- show --------------------------------------------------------------------------------------

@@ -62,8 +62,12 @@ def claim(
     """As the reporter, open an operator's claim account to a key."""
     public = bytes.fromhex(key) if re.fullmatch(r"[0-9a-fA-F]{64}", key) else key
     with dii.Network.open(home) as network:
-        sent = network.claim(operator, public)
-        done(network, sent, f"{operator} is claimed; its money moved to the key's account", as_json)
+        sent, opened = network.claim(operator, public), network.claimed(operator)
+        open_, wait = (
+            "is claimed; its money moved to the key's account",
+            "waits for other reporters",
+        )
+        done(network, sent, f"{operator} {open_ if opened else wait}", as_json)
 
 
 def done(network: dii.Network, transaction: str, text: str, as_json: bool) -> None:

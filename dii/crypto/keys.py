@@ -14,7 +14,6 @@ A file appears whole or not at all, and never in place of another: a lost key is
 
 from __future__ import annotations
 
-import os
 import secrets
 import unicodedata
 from dataclasses import dataclass
@@ -158,7 +157,7 @@ def load_key(path: Path, password: str) -> SigningKey:
         Missing, damaged, no key file, or open to other users.
     """
     file = _read(path)
-    if os.name == "posix" and path.stat().st_mode & 0o077:
+    if not files.is_private(path):
         raise KeyFileInvalid(path=path, message="other users may read it; run chmod 600 on it")
     try:
         seed = _cipher(file.clear, file.nonce, password).decrypt_and_verify(file.sealed, file.tag)

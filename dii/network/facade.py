@@ -36,6 +36,7 @@ from dii.consensus.node import Verified, verify
 from dii.errors import (
     AlreadyClaimed,
     GenesisError,
+    NoReporter,
     NotSealed,
     TrafficGenerated,
     UnknownName,
@@ -296,19 +297,34 @@ class Network(Sending):
         -------
         Network
             Itself.
+
+        Raises
+        ------
+        NoReporter
+            Time has passed, and no key here reports; what is decided has come into effect.
         """
         self.signer()
         first = self.settled
         count = max(0, self.last_epoch + 1 - first)
         count = count if epochs is None else min(epochs, count)
         for done in range(count):
-            self._run_epoch(first + done)
+            if first + done >= self.settled:  # later ones, reported already, may settle with one
+                self._run_epoch(first + done)
             if progress:
                 progress(done + 1, count)
         self.view.index.flush()
+        if count:
+            self._reporters()
         return self
 
     def _run_epoch(self, epoch: int) -> None:
+        end = self.genesis.start_time + (epoch + 1) * self.genesis.epoch_length
+        try:
+            reporters = self._reporters()
+        except NoReporter:
+            self.signer().produce(time=end)
+            self.signer().settle()
+            return
         found = self._epoch(epoch)
         scope = self.state.get(SCOPES, SCOPE)
         assert scope is not None
@@ -318,20 +334,22 @@ class Network(Sending):
         self.home.remember("gateway", named)
         messages = report(SCOPE, scope, epoch, found, self.home.hash)
         said = {}
-        for name in self._reporters():
+        for name in reporters:
             begun = self._begun(epoch, name)  # an earlier session may have been interrupted
             said[name] = messages[1 + begun.received :] if begun else messages
-        end = self.genesis.start_time + (epoch + 1) * self.genesis.epoch_length
         self._send(said, time=end)
         if self.home.folder is not None and self._feed is not None:
             self._feed.save_lookback(self.home.folder / TELEMETRY)
 
     def _reporters(self) -> list[str]:
-        """Return the names of the scope's reporters whose keys are here."""
+        """Return the names of the scope's reporters whose keys are here; NoReporter if none is."""
         scope = self.state.get(SCOPES, SCOPE)
         assert scope is not None
-        names = reporter_names(len(self.genesis.scopes[0].reporters))
-        return [name for name in names if self.home.key(name).address in scope.reporters]
+        here = self.home.signers(scope.reporters)
+        if not here:
+            named = ", ".join(map(self.home.label, scope.reporters))
+            raise NoReporter(scope=SCOPE, reporters=named, folder=self.home.folder)
+        return here
 
     def _begun(self, epoch: int, reporter: str) -> Report | None:
         """Return what has arrived of a reporter's report on an epoch that is not settled."""
@@ -421,6 +439,11 @@ class Network(Sending):
         messages = registrations(RegisterApplications, SCOPE, [bound])
         return self._send(dict.fromkeys(self._reporters(), messages))
 
+    def claimed(self, operator: str) -> bool:
+        """Tell whether an operator's claim account forwards to a key."""
+        address = crypto.claim_address(SCOPE, self.home.operator_hash(operator))
+        return self.state.get(FORWARDS, address) is not None
+
     def claim(self, operator: str, key: str | bytes) -> str:
         """As the reporters, open an operator's claim account to a key.
 
@@ -449,6 +472,8 @@ class Network(Sending):
         message = Claim(SCOPE, hashed, public_key)
         done = self._send({name: [message] for name in self._reporters()})
         owner = crypto.address_of(public_key)
+        if self.state.get(FORWARDS, address) is None:  # too few reporters have their keys here
+            return done
         if owner not in self.home.names("account"):  # a key elsewhere takes over the name
             names = [(address, f"{operator} (claimed)", None), (owner, operator, None)]
             self.home.remember("account", names)

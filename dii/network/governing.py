@@ -26,7 +26,7 @@ from dii.application.governance import NO_AGENDA, approval, powers, standing, tr
 from dii.application.messages import Propose, Vote
 from dii.application.records import AGENDA, PROPOSALS, SCOPES, STREAMS, VALIDATORS, Stream
 from dii.crypto import address_of
-from dii.errors import UnknownName
+from dii.errors import UnknownStream
 from dii.minting import POLICIES, RULES, Policy, Rule
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
@@ -59,7 +59,7 @@ def stream_change(
 
     Raises
     ------
-    UnknownName
+    UnknownStream
         There is no such stream, and too little is given to add one.
     """
     was, money = network.state.get(STREAMS, name), network.currency
@@ -68,7 +68,7 @@ def stream_change(
     weighed = rule.resolve(money).spec() if rule else plan.rule if plan else None
     paid = policy.resolve(money).spec() if policy else plan.policy if plan else None
     if weighed is None or paid is None:
-        raise UnknownName(kind="stream", name=name)
+        raise UnknownStream(name=name, known=", ".join(streams.planned(network.state, scope)))
     kept = plan.rest if plan else None
     return SetStream(scope, name, weighed, paid, None if rest == "nobody" else rest or kept)
 

@@ -20,7 +20,7 @@ import re
 import secrets
 import sqlite3
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from dii import crypto
 from dii.application.records import MAX_REPORTERS
 from dii.crypto import SigningKey, format_address, keyed_hash, parse_address
 from dii.errors import BadName, HomeBroken, HomeExists, HomeMissing, KeyMissing, UnknownName
-from dii.files import write
+from dii.files import is_private, write
 from dii.genesis import TREASURY, Genesis
 from dii.ledger.store import connect
 
@@ -39,6 +39,7 @@ DRAFT: Final = "draft.toml"
 KEYS: Final = "keys"
 SEED: Final = "seed"
 NAMES: Final = "names.sqlite"
+NETWORK_KEY: Final = "network"
 PASSPHRASE_FILE: Final = "passphrase"  # noqa: S105 - a file name
 PASSWORD_VARIABLE: Final = "DII_PASSWORD"  # noqa: S105 - a variable name
 
@@ -83,7 +84,7 @@ class Home:
             self._names = connect(folder / NAMES if folder else None)
             self._names.execute("PRAGMA secure_delete=ON")  # what is erased is overwritten
             self._names.executescript(_NAMES_SCHEMA)
-        self.network_key = self._network_key()
+        self._network_key = self._read_network_key()
 
     @classmethod
     def create(cls, folder: Path | None, seed: int | None) -> Home:
@@ -103,6 +104,9 @@ class Home:
                 write(folder / KEYS / SEED, str(seed).encode(), secret=True)
             else:
                 (folder / KEYS / SEED).unlink(missing_ok=True)
+                if not (folder / KEYS / NETWORK_KEY).exists():
+                    fresh = secrets.token_bytes(32).hex().encode()
+                    write(folder / KEYS / NETWORK_KEY, fresh, secret=True)
         return cls(folder, seed)
 
     @classmethod
@@ -113,6 +117,8 @@ class Home:
         ------
         HomeMissing
             The folder holds no network.
+        HomeBroken
+            A file of it is damaged, or a secret one open to other users.
         """
         if not (folder / GENESIS).exists() and not (folder / DRAFT).exists():
             raise HomeMissing(folder=folder)
@@ -152,15 +158,35 @@ class Home:
 
     # --- keys ---------------------------------------------------------------------------------
 
-    def _network_key(self) -> bytes:
+    @property
+    def network_key(self) -> bytes:
+        """The key of the keyed hashes.
+
+        Raises
+        ------
+        HomeBroken
+            It is gone. Another would hash every gateway anew, and pay for it to accounts that
+            nobody can claim.
+        """
+        if self._network_key is None:
+            assert self.folder is not None
+            message = "the network key is gone: put back a copy, from a backup or another reporter"
+            raise HomeBroken(file=self.folder / KEYS / NETWORK_KEY, message=message)
+        return self._network_key
+
+    def _read_network_key(self) -> bytes | None:
         if self.seed is not None:
             return crypto.sha256(b"dii/laboratory/network\0" + str(self.seed).encode())
         assert self.folder is not None, "only laboratory networks live in memory"
-        path = self.folder / KEYS / "network"
+        path = self.folder / KEYS / NETWORK_KEY
         if not path.exists():
-            write(path, secrets.token_bytes(32).hex().encode(), secret=True)
+            return None
+        text = _secret(path)
         with _sound(path):
-            return bytes.fromhex(path.read_text())
+            key = bytes.fromhex(text)
+            if len(key) != 32:
+                raise ValueError(f"{len(key)} bytes where a network key has 32")
+        return key
 
     def password(self) -> str:
         """Return the password of the key files.
@@ -171,7 +197,8 @@ class Home:
         Raises
         ------
         HomeBroken
-            There are keys, and the passphrase is gone: a new one would open none of them.
+            There are keys, and the passphrase is gone: a new one would open none of them. Or other
+            users may read it.
         """
         given = os.environ.get(PASSWORD_VARIABLE)
         if given:
@@ -183,8 +210,7 @@ class Home:
                 message = f"no passphrase: put it back, or set {PASSWORD_VARIABLE}"
                 raise HomeBroken(file=path, message=message)
             write(path, secrets.token_urlsafe(24).encode(), secret=True)
-        with _sound(path):
-            return path.read_text()
+        return _secret(path)
 
     def key(self, name: str, *, create: bool = False) -> SigningKey:
         """Return the key of an account by its name.
@@ -239,6 +265,16 @@ class Home:
         keys = [(name, address, SigningKey.derive(self.seed, name)) for name, address in known]
         return {name: key.public_key for name, address, key in keys if key.address == address}
 
+    def signers(self, addresses: Collection[bytes]) -> list[str]:
+        """Return the names of the keys that are here, of those of some accounts."""
+        if self.seed is None:
+            here = {crypto.address_of(key): name for name, key in self.public_keys().items()}
+        else:
+            known = self.names("account")
+            named = {one: known[one] for one in addresses if one in known}
+            here = {SigningKey.derive(self.seed, name).address: name for name in named.values()}
+        return [here[one] for one in addresses if one in here]
+
     def key_of(self, public_key: bytes) -> SigningKey | None:
         """Return the key that belongs to a public key, if it is here."""
         names = {public: name for name, public in self.public_keys().items()}
@@ -272,7 +308,7 @@ class Home:
 
     def is_claim(self, operator: str | None, address: bytes) -> bool:
         """Return whether an address is the claim account of an operator's name."""
-        if operator is None:
+        if operator is None or self._network_key is None:
             return False
         return address == crypto.claim_address(SCOPE, self.operator_hash(operator))
 
@@ -363,6 +399,14 @@ def check_name(name: str) -> None:
     """Refuse what cannot be the name of an account with a key (BadName)."""
     if not _KEY_NAME.fullmatch(name):
         raise BadName(name=name)
+
+
+def _secret(path: Path) -> str:
+    """Return what a file holds that nobody else may read."""
+    if not is_private(path):
+        raise HomeBroken(file=path, message="other users may read it; run chmod 600 on it")
+    with _sound(path):
+        return path.read_text()
 
 
 @contextlib.contextmanager

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from dii.application.records import CHAIN, ISSUANCES, SCOPES, Chain
+from dii.application.records import CHAIN, ISSUANCES, SCOPES, STREAMS, Chain
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
 from dii.consensus.solo import Solo
-from dii.errors import HomeJoined, NotSealed, NotYetSettled, Refused
+from dii.errors import HomeJoined, NotSealed, NotYetSettled, Refused, UnknownStream
 from dii.genesis import Genesis
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
@@ -69,8 +69,8 @@ class Opened:
             laboratory = self.home.seed is not None
             key = self.home.key("validator", create=laboratory)
             self._solo = Solo(self._node, key, find=self.home.key_of)
-            for name in reporter_names(len(genesis.scopes[0].reporters)):
-                self.home.key(name, create=laboratory)
+            for name in reporter_names(len(genesis.scopes[0].reporters)) if laboratory else ():
+                self.home.key(name, create=True)
             last = self._node.header
             if last is not None and last.app_hash != self.state.committed_root:
                 self._solo.settle()  # an earlier session was interrupted while it settled
@@ -198,10 +198,14 @@ class Opened:
 
         Raises
         ------
-        NotYetSettled
-            The epoch has not been settled.
+        NotYetSettled, UnknownStream
+            The epoch has not been settled, or no stream is called so.
         """
         found = self.state.get(ISSUANCES, stream, epoch) if epoch >= 0 else None
         if found is None:
+            issued = self.state.items(ISSUANCES, stream)
+            if self.state.get(STREAMS, stream) is None and not any(issued):
+                known = ", ".join(str(name) for (name,), _ in self.state.items(STREAMS))
+                raise UnknownStream(name=stream, known=known)
             raise NotYetSettled(epoch=epoch, settled=self.settled)
         return found

@@ -18,10 +18,11 @@ from dii.application.records import (
     FORWARDS,
     GATEWAYS,
     PROPOSALS,
+    REPORTS,
     SCOPES,
     STREAMS,
 )
-from dii.application.settling import UNATTRIBUTED
+from dii.application.settling import UNATTRIBUTED, epoch_status
 from dii.crypto import format_address
 from dii.genesis import TREASURY
 from dii.minting import POLICIES, REASONS, RULES
@@ -237,17 +238,21 @@ def transfers(network: Opened, account: str | None = None) -> pd.DataFrame:
 def _reporters(network: Opened) -> str:
     scope = network.state.get(SCOPES, SCOPE)
     assert scope is not None
-    many = len(scope.reporters)
-    if many == 1:
-        return "trusted reporter (one)"
-    return f"{many}, of whom {scope.liars} may lie without effect"
+    many, epoch, now = len(scope.reporters), scope.next_epoch, network.header().time
+    lying = f"{many}, of whom {scope.liars} may lie without effect"
+    said = "trusted reporter (one)" if many == 1 else lying
+    if epoch_status(network.state, network.parameters, SCOPE, epoch, now) == "reporting":
+        found = [network.state.get(REPORTS, SCOPE, epoch, one) for one in scope.reporters]
+        whole = sum(report is not None and report.counts(scope) for report in found)
+        said += f"; epoch {epoch} waits with {whole} of {many} reports"
+    return said
 
 
 def summary(network: Opened) -> dict[str, str]:
     """Return the network at a glance, a line an entry."""
     genesis, header = network.genesis, network.header()
     money = supply(network.state)
-    stream, power = network.state.get(STREAMS, STREAM), powers(network.state)
+    power = powers(network.state)
     kind = " (laboratory: keys follow from a seed)" if genesis.laboratory else ""
     base = network.view.store.base
     lines = {
@@ -263,9 +268,10 @@ def summary(network: Opened) -> dict[str, str]:
     }
     if base:
         lines["begins"] = f"with the snapshot of height {base}: what was before is not here"
-    if stream:
-        lines["rule"] = describe(stream.rule, RULES, network.currency)
-        lines["policy"] = describe(stream.policy, POLICIES, network.currency)
+    for (name,), stream in network.state.items(STREAMS):
+        of = "" if name == STREAM else f"{name!s} "
+        lines[f"{of}rule"] = describe(stream.rule, RULES, network.currency)
+        lines[f"{of}policy"] = describe(stream.policy, POLICIES, network.currency)
     if len(power) > 1:
         lines["validators"] = f"{len(power)}, of {sum(power.values()):,} voting power"
     pending = [
