@@ -1043,6 +1043,9 @@ def test_a_scope_whose_reporter_has_lost_its_key_goes_on_with_another_of_the_hom
     dii("run", "--epochs", 1, *words)
     (home / "keys" / "reporter.json").rename(tmp_path / "lost")
     dii("keys", "new", "ann", *words)
+    (tmp_path / "late.csv").write_text("gateway,operator\nlate,linden-lab\n")
+    dii("load", tmp_path / "late.csv", *words)  # bound once somebody can
+    assert "ttn:late" not in {row["gateway"] for row in read("list", "gateways", *words)}
     for verb in (["run", "--epochs", "1"], ["claim", "north-iot", "ann"]):
         assert "reports on scope main; that is for reporter" in refused(*verb, *words)
     assert "epoch 1 waits with 0 of 1 reports" in dii("status", *words).stdout
@@ -1055,6 +1058,9 @@ def test_a_scope_whose_reporter_has_lost_its_key_goes_on_with_another_of_the_hom
     assert status["epochs_settled"] == status["epochs_with_data"] == 8
     dii("claim", "north-iot", "ann", *words)
     assert balances(home)["north-iot"] == 0
+    assert balances(home)["ann"] > 0
+    owners = {row["gateway"]: row["operator"] for row in read("list", "gateways", *words)}
+    assert owners["ttn:late"] == "linden-lab"
     read("verify", *words)
 
 

@@ -31,6 +31,7 @@ from dii.application.records import (
     SCOPES,
     Binding,
     Report,
+    Scope,
 )
 from dii.consensus.node import Verified, verify
 from dii.errors import (
@@ -240,7 +241,7 @@ class Network(Sending):
         """
         if self.sealed:
             self.signer()  # or nothing is taken in
-            if any(self._begun(self.settled, name) for name in self._reporters()):
+            if any(self._begun(self.settled, name) for name in self._here()):
                 self._run_epoch(self.settled)  # it is announced as it was known before
         feed = Feed(self._feed.telemetry + data if self._feed else data, traffic)
         if traffic is None and self._feed is not None:
@@ -253,33 +254,44 @@ class Network(Sending):
             start = self.genesis.start_time
             closed = start + self.settled * self.genesis.epoch_length
             feed = feed.admit(start, closed, self._feed)
-            self._register(feed)
+            self._remember(feed)
+            self._bind(feed)
         self._feed = feed
         if self.home.folder is not None:  # last: what is settled later must find its owners
             self._feed.save(self.home.folder / TELEMETRY)
 
-    def _register(self, feed: Feed) -> None:
-        """Remember the gateways' names and bind those that have an owner and no binding yet."""
+    def _remember(self, feed: Feed) -> None:
+        """Remember the names of gateways, operators and applications."""
         operators = feed.operators()
         named = sorted({name for name in operators.values() if name is not None})
         addresses = {name: self.home.operator_address(name) for name in named}
         shown = {name: f"{name} (operator)" if name in RESERVED else name for name in named}
         self.home.remember("account", [(addresses[name], shown[name], None) for name in named])
-        hashed = {gateway: self.home.hash("gateway", gateway) for gateway in operators}
         rows = feed.telemetry.gateways.to_pylist()
         self.home.remember(
-            "gateway", [(hashed[row["gateway"]], row["gateway"], row) for row in rows]
+            "gateway",
+            [(self.home.hash("gateway", row["gateway"]), row["gateway"], row) for row in rows],
         )
         used = feed.telemetry.receptions["application"].unique().drop_null().to_pylist()
         self.home.remember(
             "application", [(self.home.hash("application", name), name, None) for name in used]
         )
+
+    def _bind(self, feed: Feed) -> None:
+        """Bind the gateways that have an owner and no binding yet.
+
+        Where no reporter's key is here, they are bound once there is one: no epoch settles before.
+        """
+        owned = {gateway: who for gateway, who in feed.operators().items() if who is not None}
+        addresses = {name: self.home.operator_address(name) for name in set(owned.values())}
+        hashed = {gateway: self.home.hash("gateway", gateway) for gateway in owned}
         fresh = [
             (hashed[gateway], addresses[operator])
-            for gateway, operator in operators.items()
-            if operator is not None and self.state.get(GATEWAYS, hashed[gateway]) is None
+            for gateway, operator in owned.items()
+            if self.state.get(GATEWAYS, hashed[gateway]) is None
         ]
-        self._send(dict.fromkeys(self._reporters(), registrations(RegisterGateways, SCOPE, fresh)))
+        self._bound_by = self._here()
+        self._send(dict.fromkeys(self._bound_by, registrations(RegisterGateways, SCOPE, fresh)))
 
     # --- epochs -------------------------------------------------------------------------------
 
@@ -319,20 +331,19 @@ class Network(Sending):
 
     def _run_epoch(self, epoch: int) -> None:
         end = self.genesis.start_time + (epoch + 1) * self.genesis.epoch_length
-        try:
-            reporters = self._reporters()
-        except NoReporter:
+        reporters = self._here()
+        if not reporters:
             self.signer().produce(time=end)
             self.signer().settle()
             return
+        if self._feed is not None and reporters != self._bound_by:
+            self._bind(self._feed)
         found = self._epoch(epoch)
-        scope = self.state.get(SCOPES, SCOPE)
-        assert scope is not None
         registered = set(self._feed.gateways) if self._feed else set()
         seen = set(found.metrics["gateway"].to_pylist()) - registered - {UNATTRIBUTED}
         named = [(self.home.hash("gateway", name), name, None) for name in sorted(seen)]
         self.home.remember("gateway", named)
-        messages = report(SCOPE, scope, epoch, found, self.home.hash)
+        messages = report(SCOPE, self._scope(), epoch, found, self.home.hash)
         said = {}
         for name in reporters:
             begun = self._begun(epoch, name)  # an earlier session may have been interrupted
@@ -341,13 +352,20 @@ class Network(Sending):
         if self.home.folder is not None and self._feed is not None:
             self._feed.save_lookback(self.home.folder / TELEMETRY)
 
-    def _reporters(self) -> list[str]:
-        """Return the names of the scope's reporters whose keys are here; NoReporter if none is."""
+    def _scope(self) -> Scope:
         scope = self.state.get(SCOPES, SCOPE)
         assert scope is not None
-        here = self.home.signers(scope.reporters)
+        return scope
+
+    def _here(self) -> list[str]:
+        """Return the names of the scope's reporters whose keys are here."""
+        return self.home.signers(self._scope().reporters)
+
+    def _reporters(self) -> list[str]:
+        """Return the same; NoReporter if there is none."""
+        here = self._here()
         if not here:
-            named = ", ".join(map(self.home.label, scope.reporters))
+            named = ", ".join(map(self.home.label, self._scope().reporters))
             raise NoReporter(scope=SCOPE, reporters=named, folder=self.home.folder)
         return here
 

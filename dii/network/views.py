@@ -255,11 +255,12 @@ def summary(network: Opened) -> dict[str, str]:
     power = powers(network.state)
     kind = " (laboratory: keys follow from a seed)" if genesis.laboratory else ""
     base = network.view.store.base
+    of = "" if base else f" of {network.last_epoch + 1} with data"
     lines = {
         "network": f"{genesis.chain_id}{kind}",
         "currency": f"{genesis.currency.name} ({genesis.currency.symbol})",
         "height": f"{header.height}, {format_time(header.time)}",
-        "epochs": f"{network.settled} settled of {network.last_epoch + 1} with data, each"
+        "epochs": f"{network.settled} settled{of}, each"
         f" {genesis.epoch_seconds:,} s from {format_time(genesis.start_time)}",
         "minted": network.currency.format(money.minted),
         "burned": network.currency.format(money.burned),
