@@ -159,6 +159,12 @@ class IndexMissing(LedgerError):
     template = "{file} cannot be read ({message}); make it again with: dii rebuild"
 
 
+class IndexFull(IndexMissing):
+    """No room for the query tables, which making them again would not give."""
+
+    template = "{file}: {message}; make room on its disk, and start again: no block is lost"
+
+
 class BlockInvalid(LedgerError):
     """A block that does not follow from the chain before it."""
 

@@ -335,7 +335,7 @@ def test_rows_that_could_not_be_written_are_written_later(tmp_path, whole):
         node.index.db.execute(f"PRAGMA max_page_count = {pages}")
         extend(node, 3)
         node.index.put(node.height, {"transfers": [(0, "x" * 100_000, b"", b"", 0)]})
-        with pytest.raises(IndexMissing):
+        with pytest.raises(IndexMissing, match="make room on its disk"):
             node.index.flush()
         node.index.db.execute("PRAGMA max_page_count = 1000000")
         (transfers, expected) = (tables(one.index)["transfers"] for one in (node, whole))

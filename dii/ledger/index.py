@@ -16,8 +16,8 @@ from operator import index
 from pathlib import Path
 from typing import Any, Final
 
-from dii.errors import IndexMissing
-from dii.ledger.store import connect
+from dii.errors import IndexFull, IndexMissing
+from dii.ledger.store import connect, no_room
 
 Rows = Mapping[str, Sequence[tuple[object, ...]]]
 """Table name to rows, each in the order of the table's columns after ``height``."""
@@ -156,7 +156,8 @@ class Index:
         try:
             yield
         except sqlite3.Error as error:
-            raise IndexMissing(file=self.path, message=str(error)) from error
+            kind = IndexFull if no_room(error) else IndexMissing
+            raise kind(file=self.path, message=str(error)) from error
 
     def _progress(self) -> int:
         (height,) = self.db.execute("SELECT height FROM progress").fetchone()

@@ -221,7 +221,9 @@ class Store:
                 yield db
         except sqlite3.Error as error:
             self.close()
-            message = f"{what} was not written ({error}); mend the disk and start again"
+            message = (
+                f"{what} was not written ({error}); make room or mend the disk and start again"
+            )
             raise StoreBroken(file=self.path, message=message) from error
 
     def _put(self, db: sqlite3.Connection, piece: Piece) -> None:
@@ -335,7 +337,7 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             if height is not None:
                 raise BlockDamaged(file=self.path, height=height, message=error) from error
-            raise StoreBroken(file=self.path, message=str(error)) from error
+            raise StoreBroken(file=self.path, message=why(error)) from error
 
     def close(self) -> None:
         """Close the file and release the lock."""
@@ -371,6 +373,17 @@ def connect(
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
     return db
+
+
+def no_room(error: Exception) -> bool:
+    """Tell whether an error may come from a disk that is full."""
+    name = str(getattr(error, "sqlite_errorname", ""))
+    return name.startswith(("SQLITE_FULL", "SQLITE_IOERR"))
+
+
+def why(error: Exception) -> str:
+    """Return an error's text, with what to look at where the disk may be full."""
+    return f"{error}: is there room on its disk?" if no_room(error) else str(error)
 
 
 def _acknowledged(path: Path | None) -> int:

@@ -32,7 +32,7 @@ from dii.crypto import SigningKey, format_address, keyed_hash, parse_address
 from dii.errors import BadName, HomeBroken, HomeExists, HomeMissing, KeyMissing, UnknownName
 from dii.files import is_private, write
 from dii.genesis import TREASURY, Genesis
-from dii.ledger.store import connect
+from dii.ledger.store import connect, why
 
 GENESIS: Final = "genesis.toml"
 DRAFT: Final = "draft.toml"
@@ -346,7 +346,7 @@ class Home:
             yield
         except sqlite3.Error as error:  # damaged, locked, or on a disk that is full
             file = self.folder / NAMES if self.folder else NAMES
-            raise HomeBroken(file=file, message=error) from error
+            raise HomeBroken(file=file, message=why(error)) from error
 
     def address(self, who: str) -> bytes:
         """Return the address of an account given by name or address.
