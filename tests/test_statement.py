@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -302,6 +303,16 @@ def test_the_command_writes_page_table_and_document(
     assert sum(int(row["amount_uttc"]) for row in issued) == found.earned
     assert sum(int(row["amount_uttc"]) for row in rows) == found.closing - found.opening
     assert {row["pool_uttc"] for row in issued} == {"10000000000"}
+    shown = re.search(r"<code>(dii proof make .*)\n(dii proof check .*)</code>", page(found))
+    assert shown is not None
+    proof = ["-o", tmp_path / "receipt.proof", "--home", home]
+    dii(*shlex.split(shown[1])[1:-2], *proof)
+    assert "holds" in dii("proof", "check", proof[1], *shlex.split(shown[2])[-2:])
+    before = ["statement", "bob", "--month", "2024-02", "--home", home]  # nothing was there yet
+    empty = network.statement("bob", "2024-02")
+    assert dii(*before) == page(empty)
+    assert "proof" not in page(empty)
+    assert len(dii(*before, "--csv").splitlines()) == 1
     line = dii("statement", "bob", "--month", "March", "--home", home, code=1)
     assert "2018-04" in line
     assert dii("statement", "nobody", "--month", "2025-03", "--home", home, code=1).count("\n") == 1

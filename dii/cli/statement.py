@@ -149,10 +149,10 @@ def _chart(found: Statement, money: Callable[[int], str]) -> str:
     """Draw what each day earned."""
     import pandas as pd  # noqa: PLC0415
 
+    if found.receipts.empty:
+        return ""
     days = pd.Timestamp(found.month).days_in_month
     earned = found.receipts.groupby(found.receipts["start"].dt.day)["amount"].sum()
-    if not len(earned):
-        return ""
     most, slot = int(earned.max()), 930 / days
     bars = []
     for day in range(1, days + 1):
@@ -169,17 +169,19 @@ def _chart(found: Statement, money: Callable[[int], str]) -> str:
 
 
 def _proof(found: Statement) -> str:
-    lines = [["dii", "proof", "check", "receipt.proof", "--header", found.header.hash.hex()]]
+    accounts = ", ".join(f"<code>{account}</code>" for account in found.accounts)
+    how = ""
     for row in found.receipts.head(1).itertuples():
         make = ["dii", "proof", "make", "receipt", row.gateway, "--epoch", str(row.epoch)]
-        lines.insert(0, [*make, "-o", "receipt.proof"])
-    code = "\n".join(_escape(shlex.join(line)) for line in lines)
-    accounts = ", ".join(f"<code>{account}</code>" for account in found.accounts)
-    return (
-        f"<footer><p>Account: {accounts}</p><p>Whoever trusts the hash of header"
-        f" {found.header.height} can check every receipt on this page, with dii or with a page of"
-        f" Python (docs/proofs.md):</p><pre><code>{code}</code></pre></footer>"
-    )
+        make += ["--stream", row.stream, "-o", "receipt.proof"]
+        check = ["dii", "proof", "check", "receipt.proof", "--header", found.header.hash.hex()]
+        code = "\n".join(_escape(shlex.join(line)) for line in (make, check))
+        how = (
+            f"<p>Whoever trusts the hash of header {found.header.height} can check every receipt on"
+            " this page, with dii or with a page of Python (docs/proofs.md):</p>"
+            f"<pre><code>{code}</code></pre>"
+        )
+    return f"<footer><p>Account: {accounts}</p>{how}</footer>"
 
 
 def _table(found: Statement, title: str, frame: pd.DataFrame, about: str = "") -> str:
