@@ -383,7 +383,7 @@ class InsufficientFunds(TransactionError):
     """An amount that the account does not have."""
 
     code = 8
-    template = "{account} has {balance} of the smallest unit, and {needed} is needed"
+    template = "{account} has {balance}, and {needed} is needed, in the smallest unit"
 
 
 class BalanceOverflow(TransactionError):

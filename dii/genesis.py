@@ -348,7 +348,7 @@ def _named(error: ValidationError, *within: str) -> GenesisError:
     """Return an error that names the first bad field."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in (*within, *first["loc"])) or "(whole)"
-    return GenesisError(field=field, message=first["msg"])
+    return GenesisError(field=field, message=first["msg"].removeprefix("Value error, "))
 
 
 def _unique(field: str, names: list[str]) -> None:

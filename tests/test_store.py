@@ -144,8 +144,10 @@ def test_a_chain_that_is_gone_is_not_begun_anew(tmp_path):
     with closing(Node(GENESIS, tmp_path)) as node:
         produce(node)
     (tmp_path / CHAIN_FILE).unlink()
-    with pytest.raises(StoreBroken):
-        Node(GENESIS, tmp_path)
+    for _ in range(2):
+        for readonly in (True, False):
+            with pytest.raises(StoreBroken, match="no chain is in it; put a copy back"):
+                Store(tmp_path / CHAIN_FILE, GENESIS.hash, readonly=readonly).close()
     (tmp_path / LOCK).unlink()
     with closing(Node(GENESIS, tmp_path)) as node:
         assert node.height == 0

@@ -58,6 +58,9 @@ class Piece(NamedTuple):
     manifest: bytes = b""
 
 
+GONE: Final = "no chain is in it; put a copy back, or join with another node's snapshot"
+
+
 class Store:
     """Blocks, diffs and snapshots of one chain.
 
@@ -102,6 +105,8 @@ class Store:
                 else:
                     if not readonly:
                         path.touch()
+                    elif not path.exists():
+                        raise StoreBroken(file=path, message=GONE)
                     self._db = connect(path, readonly=True)
                 self._check(create=not readonly)
         except BaseException:
@@ -116,6 +121,8 @@ class Store:
             self._writing().executescript(script)
         elif create and self.path and self.path.stat().st_size <= QUICK:
             self.check()
+        if self._is_empty():
+            raise StoreBroken(file=self.path, message=GONE)
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
         if meta.get("format") != bytes([FORMAT]):
             raise StoreBroken(file=self.path, message=f"format {meta.get('format')!r} is not ours")

@@ -43,6 +43,7 @@ NETWORK_KEY: Final = "network"
 PASSPHRASE_FILE: Final = "passphrase"  # noqa: S105 - a file name
 PASSWORD_VARIABLE: Final = "DII_PASSWORD"  # noqa: S105 - a variable name
 
+_ADDRESS: Final = re.compile("dii1[0-9a-z]{38}")
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names become file names, so they are plain."""
 
@@ -389,6 +390,11 @@ class Home:
         """Return an account's name, or its address where it has none."""
         known = self.names("account") if names is None else names
         return known.get(address) or format_address(address)
+
+    def in_names(self, text: str) -> str:
+        """Return a text with names in place of the addresses that have one here."""
+        known = {format_address(one): name for one, name in self.names("account").items()}
+        return _ADDRESS.sub(lambda found: known.get(found[0], found[0]), text)
 
     def close(self) -> None:
         """Close the names."""

@@ -76,12 +76,12 @@ class Sending(Opened):
             if not placed:
                 wire, message = next(iter(waiting.items()))
                 why = solo.node.app.check_tx(wire).detail or "it fits into no block"
-                raise refused(type(message).__name__, why)
+                raise refused(type(message).__name__, self.home.in_names(why))
             for wire, one in zip(placed, result.results):
                 kind = type(waiting.pop(wire)).__name__
                 if one.code:
                     solo.settle()  # what failed took its fee: a header must carry that, too
-                    raise refused(kind, one.detail)
+                    raise refused(kind, self.home.in_names(one.detail))
         solo.settle()
         return crypto.sha256(last).hex() if last else ""
 
