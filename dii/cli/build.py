@@ -87,7 +87,7 @@ def init(
         home=home,
         rule=chosen("rule", rule, dii.minting.RULES.values()),
         policy=chosen("policy", policy, dii.minting.POLICIES.values()),
-        allocations=dict(_allocation(text) for text in allocate or []),
+        allocations=_allocations(allocate or []),
         start=start,
         epoch_seconds=epoch_seconds,
         gas_price=gas_price,
@@ -132,11 +132,16 @@ def _usage(kinds: Iterable[type[Versioned]]) -> str:
     )
 
 
-def _allocation(text: str) -> tuple[str, str]:
-    name, equals, amount = text.partition("=")
-    if not (name and equals and amount):
-        raise _bad("allocate", f"cannot read {text!r}; write it like bob=500")
-    return name, amount
+def _allocations(texts: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, amount = text.partition("=")
+        if not (name and amount):
+            raise _bad("allocate", f"cannot read {text!r}; write it like bob=500")
+        if name in found:
+            raise _bad("allocate", f"{name} stands twice")
+        found[name] = amount
+    return found
 
 
 def _bad(option: str, message: str) -> typer.BadParameter:

@@ -152,7 +152,8 @@ def _deny(
     """Exclude a gateway from earning until an epoch."""
     from dii.application.actions import DenyGateway  # noqa: PLC0415
 
-    shown = hashlib.sha256(evidence.read_bytes()).digest()
+    with evidence.open("rb") as file:  # a film may be larger than the memory
+        shown = hashlib.file_digest(file, "sha256").digest()
     return DenyGateway(scope, network.home.gateway(gateway), shown, until)
 
 
