@@ -383,7 +383,7 @@ class InsufficientFunds(TransactionError):
     """An amount that the account does not have."""
 
     code = 8
-    template = "{account} has {balance}, and {needed} is needed, in the smallest unit"
+    template = "{account} has {balance}, and {needed} is needed"
 
 
 class BalanceOverflow(TransactionError):
@@ -616,10 +616,7 @@ class BadParameter(MintingError):
 class MintsTooMuch(MintingError):
     """A policy that could pass what all streams together may mint."""
 
-    template = (
-        "stream {stream} may mint {most} an epoch, above max_mint_per_epoch {limit}, in the smallest"
-        " unit: the genesis fixes that for good"
-    )
+    template = "stream {stream} may mint {most} an epoch, above max_mint_per_epoch {limit}"
 
 
 class NothingToCompare(MintingError):

@@ -218,17 +218,17 @@ def enact(
     return updates
 
 
-def trial(state: State, chain: Chain, height: int, now: int, action: Action) -> str:
-    """Return why an action could not be carried out now, or nothing; changes nothing."""
+def trial(state: State, chain: Chain, height: int, now: int, action: Action) -> DiiError | None:
+    """Return why an action could not be carried out now, or None; changes nothing."""
     mark = state.mark()
     try:
         _check_form(action)
         _Enactment(state, chain, height, now, lambda *_: None).act(action, 0)
     except DiiError as error:
-        return str(error)
+        return error
     finally:
         state.revert(mark)
-    return ""
+    return None
 
 
 @dataclass(slots=True)

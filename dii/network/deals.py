@@ -39,7 +39,7 @@ from dii.errors import (
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
 from dii.network.receipt import table_of
-from dii.network.sending import Sending, refused
+from dii.network.sending import Sending
 from dii.units import SECOND, Currency
 
 HOOK_GAS: Final = 30_000
@@ -165,7 +165,7 @@ def deploy(
     return Deal(network, address)
 
 
-def _epochs(network: Opened, sender: bytes, message: Deploy) -> int:
+def _epochs(network: Sending, sender: bytes, message: Deploy) -> int:
     """Deploy for a trial, undone again; return for how many epochs the contract is to run."""
     state = network.state
     meter = gas.Meter(network.parameters.block_gas)
@@ -179,7 +179,7 @@ def _epochs(network: Opened, sender: bytes, message: Deploy) -> int:
         assert made is not None
         return made.until - made.since + 1
     except TransactionError as error:
-        raise refused("Deploy", str(error)) from None
+        raise network.refused("Deploy", error.code, str(error)) from None
     finally:
         state.revert(mark)
 

@@ -479,6 +479,7 @@ class Network(Sending):
         AlreadyClaimed
             The account forwards to a key already.
         """
+        self.signer()  # or there is no key to hash with
         hashed = self.home.operator_hash(operator)
         address = crypto.claim_address(SCOPE, hashed)
         if address not in self.home.names("account"):

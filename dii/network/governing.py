@@ -26,7 +26,7 @@ from dii.application.governance import NO_AGENDA, approval, powers, standing, tr
 from dii.application.messages import Propose, Vote
 from dii.application.records import AGENDA, PROPOSALS, SCOPES, STREAMS, VALIDATORS, Stream
 from dii.crypto import address_of
-from dii.errors import UnknownStream
+from dii.errors import MintsTooMuch, UnknownStream
 from dii.minting import POLICIES, RULES, Policy, Rule
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
@@ -189,4 +189,6 @@ def concerns(network: Opened, action: Action) -> str:
     if not found and isinstance(action, SetValidator) and action.power:
         here = network.home.key_of(action.public_key) is not None
         return "" if here else "its key is not here: this home alone may be too few to sign blocks"
-    return found
+    if isinstance(found, MintsTooMuch):
+        return f"{found} {network.currency.unit}, which no vote changes"
+    return network.home.in_names(str(found or ""))

@@ -14,7 +14,7 @@ from dii.application.programs import LOAD_BYTE
 from dii.application.records import CODES, CONTRACTS
 from dii.contracts.gas import STORED, compile_gas
 from dii.crypto import SigningKey
-from dii.errors import Refused
+from dii.errors import FeeUncovered, InsufficientFunds, Refused
 from dii.ledger import transaction
 from dii.network.opened import Opened
 
@@ -25,11 +25,6 @@ CALL_GAS: Final = 300_000
 """What a call of a contract may use unless it is told; what it does not use costs nothing."""
 DEPLOY_GAS: Final = compile_gas(1) + STORED + 2 * LOAD_BYTE
 """Of a byte of a contract's tree."""
-
-
-def refused(kind: str, why: str) -> Refused:
-    """Return the error that tells why the chain refused a message, which is named once."""
-    return Refused(kind=kind, message=why.removeprefix(f"{kind}: "))
 
 
 class Sending(Opened):
@@ -75,15 +70,22 @@ class Sending(Opened):
             placed, result = solo.produce(list(waiting), time)
             if not placed:
                 wire, message = next(iter(waiting.items()))
-                why = solo.node.app.check_tx(wire).detail or "it fits into no block"
-                raise refused(type(message).__name__, self.home.in_names(why))
+                found = solo.node.app.check_tx(wire)
+                raise self.refused(type(message).__name__, found.code, found.detail)
             for wire, one in zip(placed, result.results):
                 kind = type(waiting.pop(wire)).__name__
                 if one.code:
                     solo.settle()  # what failed took its fee: a header must carry that, too
-                    raise refused(kind, self.home.in_names(one.detail))
+                    raise self.refused(kind, one.code, one.detail)
         solo.settle()
         return crypto.sha256(last).hex() if last else ""
+
+    def refused(self, kind: str, code: int, detail: str) -> Refused:
+        """Return why the chain refused a message: with names, and with the unit of money."""
+        why = self.home.in_names(detail.removeprefix(f"{kind}: ") or "it fits into no block")
+        if code in {InsufficientFunds.code, FeeUncovered.code}:
+            why += f" (amounts are in {self.currency.unit})"
+        return Refused(kind=kind, message=why)
 
     def _sign(self, key: SigningKey, nonce: int, message: Message, gas_limit: int | None) -> bytes:
         value = to_value(message)
