@@ -329,13 +329,13 @@ def test_a_block_of_bad_signatures(monkeypatch):
     """Each is checked once, however often it comes; together they do nothing."""
     chain = Chain()
     checked: list[int] = []
-    honest = crypto.verify_all
+    honest = crypto.start_verifying
 
-    def count(items: list[tuple[bytes, bytes, bytes]]) -> list[bool]:
+    def count(items: list[tuple[bytes, bytes, bytes]]) -> Callable[[], list[bool]]:
         checked.append(len(items))
         return honest(items)
 
-    monkeypatch.setattr(crypto, "verify_all", count)
+    monkeypatch.setattr(crypto, "start_verifying", count)
     good = [chain.sign(THIEF, Burn(1)) for _ in range(300)]
     bad = [wire[:-1] + bytes((wire[-1] ^ 1,)) for wire in good]
     rejected(chain, bad, BadSignature.code)
@@ -351,10 +351,14 @@ def test_a_block_of_bad_signatures(monkeypatch):
 )
 def test_a_mixed_order_key(monkeypatch, accelerated, kind, holds):
     """Every node gives the same verdict on a key with a part of small order."""
+    by_reference: list[object] = []
     if not accelerated:
-        monkeypatch.setattr(
-            crypto, "verify_all", lambda items: [signature.reference(*one) for one in items]
-        )
+
+        def judge(items: list[tuple[bytes, bytes, bytes]]) -> Callable[[], list[bool]]:
+            by_reference.extend(items)
+            return lambda: [signature.reference(*one) for one in items]
+
+        monkeypatch.setattr(crypto, "start_verifying", judge)
     chain = Chain(gas_price=0)
     genesis = chain.app.genesis.hash
     secret = 0 if kind == "small" else 12345
@@ -375,6 +379,7 @@ def test_a_mixed_order_key(monkeypatch, accelerated, kind, holds):
     assert chain.app.process_proposal([wire]) == holds
     result = chain.block(wire).results[0]
     assert (result.code == BadSignature.code) != holds
+    assert bool(by_reference) != accelerated
 
 
 # --- epochs and proposals that are not there -----------------------------------------------------

@@ -322,17 +322,18 @@ def batch(count: int) -> tuple[list[tuple[bytes, bytes, bytes]], list[bool]]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 66, 300])
-def test_verify_all_gives_each_item_its_own_verdict_in_order(count: int) -> None:
+def test_verifying_many_gives_each_item_its_own_verdict_in_order(count: int) -> None:
     items, expected = batch(count)
-    assert crypto.verify_all(items) == expected
-    assert crypto.verify_all(tuple(items)) == expected
+    assert crypto.start_verifying(items)() == expected
+    assert crypto.start_verifying(tuple(items))() == expected
 
 
-def test_verify_all_may_be_called_from_several_threads() -> None:
+def test_verifying_many_may_be_called_from_several_threads() -> None:
     items, expected = batch(200)
     found: list[list[bool]] = []
     threads = [
-        threading.Thread(target=lambda: found.append(crypto.verify_all(items))) for _ in range(4)
+        threading.Thread(target=lambda: found.append(crypto.start_verifying(items)()))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -343,7 +344,7 @@ def test_verify_all_may_be_called_from_several_threads() -> None:
 
 def test_what_was_begun_may_be_asked_for_in_any_order_and_again() -> None:
     items, expected = batch(400)
-    begun = [crypto.begin(items[at : at + 100]) for at in (0, 100, 200, 300)]
+    begun = [crypto.start_verifying(items[at : at + 100]) for at in (0, 100, 200, 300)]
     verdicts = {at: begun[at]() for at in (2, 0, 3, 1)}
     assert [one for at in range(4) for one in verdicts[at]] == expected
     assert begun[1]() == expected[100:200]
@@ -352,7 +353,7 @@ def test_what_was_begun_may_be_asked_for_in_any_order_and_again() -> None:
 def test_more_may_be_begun_than_a_pipe_holds_verdicts_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dii.crypto.batch._OWED", 90)
     items, expected = batch(100)
-    begun = [crypto.begin(items) for _ in range(5)]
+    begun = [crypto.start_verifying(items) for _ in range(5)]
     assert [one() for one in begun] == [expected] * 5
 
 
@@ -361,21 +362,21 @@ def test_a_large_message_is_judged_like_any_other() -> None:
     message = bytes(1 << 17)
     items = [(key.public_key, message, key.sign(message))] * 70
     items[3] = (key.public_key, message[1:], items[3][2])
-    assert crypto.verify_all(items) == [number != 3 for number in range(70)]
+    assert crypto.start_verifying(items)() == [number != 3 for number in range(70)]
 
 
 @pytest.mark.parametrize("when", ["before", "between"])
 def test_verdicts_hold_where_the_processes_that_judge_end(when: str) -> None:
     items, expected = batch(300)
-    crypto.verify_all(items)
-    begun = crypto.begin(items) if when == "between" else None
+    crypto.start_verifying(items)()
+    begun = crypto.start_verifying(items) if when == "between" else None
     for verifier in batches._verifiers():
         assert verifier._process is not None
         verifier._process.kill()
         verifier._process.wait()
-    begun = begun or crypto.begin(items)
+    begun = begun or crypto.start_verifying(items)
     assert begun() == expected
-    assert crypto.verify_all(items) == expected
+    assert crypto.start_verifying(items)() == expected
 
 
 @pytest.mark.parametrize("name", ["read", "write"])
@@ -384,7 +385,7 @@ def test_verdicts_hold_after_an_interrupt_in_the_middle(
 ) -> None:
     items, expected = batch(300)
     bad = [(key, b"", signature) for key, _, signature in items]
-    crypto.verify_all(items)
+    crypto.start_verifying(items)()
     real = batches._Verifier._pipes
 
     class Interrupted:
@@ -407,14 +408,14 @@ def test_verdicts_hold_after_an_interrupt_in_the_middle(
         to, source = real(self)
         return (Interrupted(to), source) if name == "write" else (to, Interrupted(source))
 
-    before = crypto.begin(bad)
+    before = crypto.start_verifying(bad)
     with monkeypatch.context() as patched:
         patched.setattr(batches._Verifier, "_pipes", pipes)
         with pytest.raises(KeyboardInterrupt):
-            crypto.verify_all(items)
-    assert crypto.verify_all(items) == expected
+            crypto.start_verifying(items)()
+    assert crypto.start_verifying(items)() == expected
     assert not any(before())
-    assert crypto.verify_all(items) == expected
+    assert crypto.start_verifying(items)() == expected
 
 
 # --- which library verifies --------------------------------------------------------------------
@@ -439,7 +440,7 @@ JUDGE_CASES = """
 from dii import crypto
 from dii.crypto.signature import EDGE_CASES
 items = [(bytes.fromhex(a), m, bytes.fromhex(r + s)) for _, _, m, a, r, s in EDGE_CASES] * 9
-assert crypto.verify_all(items) == [case[1] for case in EDGE_CASES] * 9
+assert crypto.start_verifying(items)() == [case[1] for case in EDGE_CASES] * 9
 print(crypto.accelerator())
 """
 
@@ -477,7 +478,7 @@ def relaxed(signed, public_key):
 
 nacl.bindings.crypto_sign_open = relaxed
 for _ in range(2):
-    for use in (lambda: crypto.verify(b"", b"", b""), lambda: crypto.verify_all([])):
+    for use in (lambda: crypto.verify(b"", b"", b""), lambda: crypto.start_verifying([])()):
         try:
             use()
         except AcceleratorRefused as error:
@@ -517,10 +518,10 @@ import os
 from dii import crypto
 key = crypto.SigningKey.derive(1, "fork")
 items = [(key.public_key, b"m", key.sign(b"m"))] * 200
-assert all(crypto.verify_all(items))
+assert all(crypto.start_verifying(items)())
 child = os.fork()
 if not child:
-    os._exit(0 if all(crypto.verify_all(items)) else 1)
+    os._exit(0 if all(crypto.start_verifying(items)()) else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert run(program) == "0"

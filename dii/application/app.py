@@ -229,8 +229,8 @@ class Application:
                 known[wire] = TxResult(error.code, str(error))
         if decoded:
             chain = self.genesis.hash
-            verdicts = crypto.begin([transaction.signed_item(chain, one.tx) for one in decoded])
-            begun = _Judged(decoded, verdicts)
+            items = [transaction.signed_item(chain, one.tx) for one in decoded]
+            begun = _Judged(decoded, crypto.start_verifying(items))
             judged.update((one.tx.wire, begun) for one in decoded)
 
     def check_tx(self, wire: bytes) -> TxResult:

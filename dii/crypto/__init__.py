@@ -15,7 +15,7 @@ from dii.crypto.address import (
     parse_address,
     sha256,
 )
-from dii.crypto.batch import begin, verify_all
+from dii.crypto.batch import start_verifying
 from dii.crypto.keys import SigningKey, load_key, public_key_of, save_key
 from dii.crypto.signature import accelerator, verify
 
@@ -23,7 +23,6 @@ __all__ = [
     "SigningKey",
     "accelerator",
     "address_of",
-    "begin",
     "claim_address",
     "contract_address",
     "format_address",
@@ -33,6 +32,6 @@ __all__ = [
     "public_key_of",
     "save_key",
     "sha256",
+    "start_verifying",
     "verify",
-    "verify_all",
 ]

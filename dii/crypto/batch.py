@@ -46,24 +46,13 @@ serve(sys.stdin.buffer, sys.stdout.buffer)
 """
 
 
-def verify_all(items: Sequence[Item]) -> list[bool]:
-    """Judge many signatures on all cores; verdicts in the same order.
+def start_verifying(items: Sequence[Item]) -> Callable[[], list[bool]]:
+    """Begin to judge many signatures on all cores; return what waits for the verdicts, in order.
 
     Raises
     ------
     AcceleratorRefused
         The library that would verify does not follow the rule.
-    """
-    return begin(items)()
-
-
-def begin(items: Sequence[Item]) -> Callable[[], list[bool]]:
-    """Begin to judge many signatures on all cores, and return what waits for the verdicts.
-
-    Raises
-    ------
-    AcceleratorRefused
-        As :func:`verify_all`.
     """
     _, check = chosen()
     if len(items) <= _FEW:
