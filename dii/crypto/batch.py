@@ -39,7 +39,8 @@ _PIPE: Final = 1 << 20
 """Bytes of a pipe: a block of transfers, so that handing it over takes no waiting either."""
 _COUNT: Final = struct.Struct(">I")
 _CHILD: Final = """
-import sys
+import os, sys
+os.nice(5)
 sys.path[:] = sys.argv[1:]
 from dii.crypto.batch import serve
 serve(sys.stdin.buffer, sys.stdout.buffer)
