@@ -4,8 +4,9 @@ A block's signatures take as long as all the rest of its execution, and they can
 their turn comes. Threads were rejected: between two signatures they need Python's global lock, which
 a thread that computes hands out every 5 ms only, so what was meant to run beside it waits for it.
 So were the executors of the standard library: their processes import the caller's ``__main__``
-again, which in a script without a guard starts everything anew. What runs here instead is a
-bare interpreter that reads signatures from a pipe and writes a byte for each.
+again, which in a script without a guard starts everything anew. What runs here instead is a bare
+interpreter that reads signatures from a pipe and writes a byte for each, a little less urgently than
+the process that it works for.
 
 A process that ends, for want of memory say, takes no verdict with it: what it owed is judged here.
 """
