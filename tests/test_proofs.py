@@ -22,7 +22,7 @@ from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS, ISSUANCES, SUP
 from dii.cli import app, check
 from dii.cli.screen import plain
 from dii.crypto import format_address
-from dii.errors import ProofInvalid
+from dii.errors import ProofInvalid, UnknownName
 from dii.ledger import log
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
@@ -329,3 +329,32 @@ def test_absence_is_what_make_makes_where_there_is_no_receipt(tmp_path: Path) ->
     assert proven is not None
     assert (proven["gateway"], proven["present"]) == (first, False)
     assert len(json.loads(path.read_text())["neighbours"]) == 1
+
+
+def test_whose_a_claim_account_and_an_application_are_can_be_proven(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Network.create(seed=7, home=home, allocations={"bob": "500 TTC"}) as network:
+        network.ingest(load(ROOT / "data" / "registry.json", ROOT / "data" / "uplinks.jsonl"))
+        network.claim("north-iot", "bob")
+        application = next(iter(network.home.names("application").values()))
+        network.register_application(application, "bob")
+        header, bob = network.header().hash, format_address(network.home.address("bob"))
+
+    def made(*words: str) -> dict[str, Any]:
+        path = tmp_path / "a.proof"
+        command = ["proof", "make", *words, "-o", str(path), "--home", str(home)]
+        assert CliRunner().invoke(app, command).exit_code == 0
+        proven, found = ours(path.read_bytes(), header), theirs(path.read_bytes(), header)
+        assert proven is not None
+        assert found is not None
+        assert found.get("to") == proven.get("to")
+        return proven
+
+    forward = made("forward", "north-iot")
+    assert (forward["to"], forward["present"]) == (bob, True)
+    assert made("forward", forward["key"][0]) == forward
+    assert made("forward", "linden-lab")["present"] is False
+    assert list(made("application", application)["owners"].values()) == [bob]
+    for words in (["forward", "nobody"], ["application", "nothing"]):
+        result = CliRunner().invoke(app, ["proof", "make", *words, "--home", str(home)])
+        assert isinstance(result.exception, UnknownName)

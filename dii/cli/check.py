@@ -18,7 +18,7 @@ import dii
 from dii.cli import screen
 from dii.cli.options import DEFAULT_HOME, Epoch, Gateway, Home, Json, Stream, command
 from dii.crypto import format_address
-from dii.errors import NoReceipt, ProofInvalid
+from dii.errors import NoReceipt, ProofInvalid, UnknownName
 from dii.units import format_time
 
 if TYPE_CHECKING:
@@ -94,13 +94,15 @@ class Kind(StrEnum):
 
     RECEIPT = "receipt"
     ACCOUNT = "account"
+    FORWARD = "forward"
     GATEWAY = "gateway"
+    APPLICATION = "application"
 
 
 @proof.command("make")
 def make(
     kind: Annotated[Kind, typer.Argument(help="What to prove.")],
-    name: Annotated[str, typer.Argument(metavar="ID", help="Gateway, or account.")],
+    name: Annotated[str, typer.Argument(metavar="ID", help="Gateway, account or application.")],
     epoch: Annotated[int | None, typer.Option(min=0, help="Of a receipt.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else standard output.")
@@ -109,7 +111,9 @@ def make(
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
-    """Make a proof of a receipt, an account or a gateway's owner; or that there is none."""
+    """Make a proof of a receipt, an account, whom a claim account forwards to, or whose a gateway or
+    application is; or that there is none.
+    """
     if (kind is Kind.RECEIPT) != (epoch is not None):
         raise typer.BadParameter("name one for a receipt, and only for it", param_hint="'--epoch'")
     with dii.Network.open(home, readonly=True) as network:
@@ -134,7 +138,12 @@ def make(
 def _prove(
     network: Network, kind: Kind, name: str, epoch: int | None, stream: str
 ) -> Proof | ReceiptProof | NoReceiptProof:
-    from dii.application.records import ACCOUNTS, GATEWAYS  # noqa: PLC0415
+    from dii.application.records import (  # noqa: PLC0415
+        ACCOUNTS,
+        APPLICATIONS,
+        FORWARDS,
+        GATEWAYS,
+    )
     from dii.network.receipt import no_receipt  # noqa: PLC0415
 
     if epoch is not None:
@@ -142,9 +151,22 @@ def _prove(
             return network.receipt(name, epoch, stream).proof
         except NoReceipt:
             return no_receipt(network, name, epoch, stream)
-    if kind is Kind.ACCOUNT:
-        return network.prove(ACCOUNTS, network.home.address(name))
-    return network.prove(GATEWAYS, network.home.gateway(name))
+    home = network.home
+    match kind:
+        case Kind.ACCOUNT:
+            return network.prove(ACCOUNTS, home.address(name))
+        case Kind.FORWARD:
+            is_address = name.startswith("dii1")
+            return network.prove(
+                FORWARDS, home.address(name) if is_address else home.claim_account(name)
+            )
+        case Kind.APPLICATION:
+            found = home.find("application", name)
+            if found is None:
+                raise UnknownName(kind="application", name=name)
+            return network.prove(APPLICATIONS, found)
+        case _:
+            return network.prove(GATEWAYS, home.gateway(name))
 
 
 @proof.command("check")
@@ -247,10 +269,12 @@ def _record_proven(found: Proof, trusted: bytes) -> dict[str, Any]:
     if found.value is None and not (name in HASHED and one_hash):
         # Nothing ever stands there, and shown to people the key may look like one that is there.
         raise ProofInvalid(message=f"it is of no key that a {name} could have")
-    key = [format_address(part) for part in parts] if name == "account" else parts
+    key = [format_address(part) for part in parts] if name in ("account", "forward") else parts
     proven = {"kind": name, "key": screen.plain(key), "present": found.value is not None}
     if found.value is not None:
         proven |= screen.plain(codec.loads(records[name], found.value))
+    if "to" in proven:
+        proven["to"] = format_address(bytes.fromhex(proven["to"]))
     if "owners" in proven:  # of a gateway: since which epoch, and who
         owners = [(since, bytes.fromhex(owner)) for since, owner in proven["owners"]]
         proven["owners"] = {str(since): format_address(owner) for since, owner in owners}

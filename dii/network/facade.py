@@ -40,7 +40,6 @@ from dii.errors import (
     NoReporter,
     NotSealed,
     TrafficGenerated,
-    UnknownName,
 )
 from dii.ledger.state import Table
 from dii.minting import Policy, Rule
@@ -480,15 +479,12 @@ class Network(Sending):
             The account forwards to a key already.
         """
         self.signer()  # or there is no key to hash with
-        hashed = self.home.operator_hash(operator)
-        address = crypto.claim_address(SCOPE, hashed)
-        if address not in self.home.names("account"):
-            raise UnknownName(kind="operator", name=operator)
+        address = self.home.claim_account(operator)
         forward = self.state.get(FORWARDS, address)
         if forward is not None:
             raise AlreadyClaimed(account=operator, owner=self.home.label(forward.to))
         public_key = self.home.key(key).public_key if isinstance(key, str) else key
-        message = Claim(SCOPE, hashed, public_key)
+        message = Claim(SCOPE, self.home.operator_hash(operator), public_key)
         done = self._send({name: [message] for name in self._reporters()})
         owner = crypto.address_of(public_key)
         if self.state.get(FORWARDS, address) is None:  # too few reporters have their keys here

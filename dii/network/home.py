@@ -299,6 +299,19 @@ class Home:
         """Return the keyed hash from which an operator's claim account follows."""
         return keyed_hash(self.network_key, "operator", operator)
 
+    def claim_account(self, operator: str) -> bytes:
+        """Return the claim account of an operator, claimed or not.
+
+        Raises
+        ------
+        UnknownName
+            No registry that was loaded names this operator.
+        """
+        address = crypto.claim_address(SCOPE, self.operator_hash(operator))
+        if address not in self.names("account"):
+            raise UnknownName(kind="operator", name=operator)
+        return address
+
     def operator_address(self, operator: str) -> bytes:
         """Return the account of an operator: the one of that name, else a claim account.
 
