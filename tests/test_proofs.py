@@ -22,7 +22,7 @@ from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS, ISSUANCES, SUP
 from dii.cli import app, check
 from dii.cli.screen import plain
 from dii.crypto import format_address
-from dii.errors import ProofInvalid, UnknownName
+from dii.errors import ProofInvalid
 from dii.ledger import log
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
@@ -355,6 +355,9 @@ def test_whose_a_claim_account_and_an_application_are_can_be_proven(tmp_path: Pa
     assert made("forward", forward["key"][0]) == forward
     assert made("forward", "linden-lab")["present"] is False
     assert list(made("application", application)["owners"].values()) == [bob]
-    for words in (["forward", "nobody"], ["application", "nothing"]):
-        result = CliRunner().invoke(app, ["proof", "make", *words, "--home", str(home)])
-        assert isinstance(result.exception, UnknownName)
+    for kind, name, says in (
+        ("forward", "nobody", "no operator goes by 'nobody'"),
+        ("application", "nothing", "no application goes by 'nothing'"),
+    ):
+        result = CliRunner().invoke(app, ["proof", "make", kind, name, "--home", str(home)])
+        assert (result.exit_code, says in result.output) == (1, True)
