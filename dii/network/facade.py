@@ -23,16 +23,7 @@ from dii.application.messages import (
     RegisterGateways,
     Transfer,
 )
-from dii.application.records import (
-    APPLICATIONS,
-    FORWARDS,
-    GATEWAYS,
-    REPORTS,
-    SCOPES,
-    Binding,
-    Report,
-    Scope,
-)
+from dii.application.records import APPLICATIONS, FORWARDS, GATEWAYS, REPORTS, Binding, Report
 from dii.consensus.node import Verified, verify
 from dii.errors import (
     AlreadyClaimed,
@@ -342,7 +333,7 @@ class Network(Sending):
         seen = set(found.metrics["gateway"].to_pylist()) - registered - {UNATTRIBUTED}
         named = [(self.home.hash("gateway", name), name, None) for name in sorted(seen)]
         self.home.remember("gateway", named)
-        messages = report(SCOPE, self._scope(), epoch, found, self.home.hash)
+        messages = report(SCOPE, self.scope, epoch, found, self.home.hash)
         said = {}
         for name in reporters:
             begun = self._begun(epoch, name)  # an earlier session may have been interrupted
@@ -351,20 +342,15 @@ class Network(Sending):
         if self.home.folder is not None and self._feed is not None:
             self._feed.save_lookback(self.home.folder / TELEMETRY)
 
-    def _scope(self) -> Scope:
-        scope = self.state.get(SCOPES, SCOPE)
-        assert scope is not None
-        return scope
-
     def _here(self) -> list[str]:
         """Return the names of the scope's reporters whose keys are here."""
-        return self.home.signers(self._scope().reporters)
+        return self.home.signers(self.scope.reporters)
 
     def _reporters(self) -> list[str]:
         """Return the same; NoReporter if there is none."""
         here = self._here()
         if not here:
-            named = ", ".join(map(self.home.label, self._scope().reporters))
+            named = ", ".join(map(self.home.label, self.scope.reporters))
             raise NoReporter(scope=SCOPE, reporters=named, folder=self.home.folder)
         return here
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-from dii.application.records import CHAIN, ISSUANCES, SCOPES, STREAMS, Chain
+from dii.application.records import CHAIN, ISSUANCES, SCOPES, STREAMS, Chain, Scope
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
 from dii.consensus.solo import Solo
 from dii.errors import HomeJoined, NotSealed, NotYetSettled, Refused, UnknownStream
@@ -170,11 +170,16 @@ class Opened:
         return self.view.height
 
     @property
+    def scope(self) -> Scope:
+        """The one scope that is reported on from here: who reports, and what."""
+        found = self.state.get(SCOPES, SCOPE)
+        assert found is not None, "a scope is never deleted"
+        return found
+
+    @property
     def settled(self) -> int:
         """Number of epochs that are closed."""
-        scope = self.state.get(SCOPES, SCOPE)
-        assert scope is not None
-        return scope.next_epoch
+        return self.scope.next_epoch
 
     @property
     def feed(self) -> Feed | None:

@@ -19,7 +19,6 @@ from dii.application.records import (
     GATEWAYS,
     PROPOSALS,
     REPORTS,
-    SCOPES,
     STREAMS,
 )
 from dii.application.settling import UNATTRIBUTED, epoch_status
@@ -236,8 +235,7 @@ def transfers(network: Opened, account: str | None = None) -> pd.DataFrame:
 
 
 def _reporters(network: Opened) -> str:
-    scope = network.state.get(SCOPES, SCOPE)
-    assert scope is not None
+    scope = network.scope
     many, epoch, now = len(scope.reporters), scope.next_epoch, network.header().time
     lying = f"{many}, of whom {scope.liars} may lie without effect"
     said = "trusted reporter (one)" if many == 1 else lying
