@@ -258,28 +258,28 @@ class Home:
         self._save_key(self._key_path(name), key)
         self.remember("account", [(key.address, name, None)])
 
-    def public_keys(self) -> dict[str, bytes]:
-        """Return the public keys of this home's accounts by name; takes no password."""
+    def public_keys(self, among: Collection[bytes] | None = None) -> dict[str, bytes]:
+        """Return the public keys of this home's accounts by name; takes no password.
+
+        A laboratory has to derive each: ``among`` spares it all but those of these addresses.
+        """
         if self.seed is None:
             return {path.stem: crypto.public_key_of(path) for path in self._key_files()}
-        known = [(name, address) for address, name in self.names("account").items()]
+        names = self.names("account")
+        known = [(names[one], one) for one in (names if among is None else among) if one in names]
         keys = [(name, address, SigningKey.derive(self.seed, name)) for name, address in known]
         return {name: key.public_key for name, address, key in keys if key.address == address}
 
     def signers(self, addresses: Collection[bytes]) -> list[str]:
         """Return the names of the keys that are here, of those of some accounts."""
-        if self.seed is None:
-            here = {crypto.address_of(key): name for name, key in self.public_keys().items()}
-        else:
-            known = self.names("account")
-            named = {one: known[one] for one in addresses if one in known}
-            here = {SigningKey.derive(self.seed, name).address: name for name in named.values()}
+        keys = self.public_keys(addresses)
+        here = {crypto.address_of(key): name for name, key in keys.items()}
         return [here[one] for one in addresses if one in here]
 
     def key_of(self, public_key: bytes) -> SigningKey | None:
         """Return the key that belongs to a public key, if it is here."""
-        names = {public: name for name, public in self.public_keys().items()}
-        return self.key(names[public_key]) if public_key in names else None
+        found = self.signers([crypto.address_of(public_key)])
+        return self.key(found[0]) if found else None
 
     def _key_files(self) -> Iterator[Path]:
         assert self.folder is not None
