@@ -164,20 +164,18 @@ def in_words(network: Opened, action: Action, *, pending: bool = True) -> str:
 
 
 def _stream(network: Opened, action: SetStream, was: Stream | None) -> str:
-    money = network.currency
-    now = {
-        "rule": describe(action.rule, RULES, money),
-        "policy": describe(action.policy, POLICIES, money),
-        "rest": action.rest or "nobody",
-    }
+    def parts(stream: SetStream | Stream) -> dict[str, str]:
+        return {
+            "rule": describe(stream.rule, RULES, network.currency),
+            "policy": describe(stream.policy, POLICIES, network.currency),
+            "rest": stream.rest or "nobody",
+        }
+
+    now = parts(action)
     if was is None:
         said = ", ".join(f"{part} {text}" for part, text in now.items())
         return f"stream {action.name} of scope {action.scope}: {said}"
-    before = {
-        "rule": describe(was.rule, RULES, money),
-        "policy": describe(was.policy, POLICIES, money),
-        "rest": was.rest or "nobody",
-    }
+    before = parts(was)
     changed = [f"{part} {before[part]} -> {now[part]}" for part in now if before[part] != now[part]]
     return f"stream {action.name}: {', '.join(changed) or 'nothing changes'}"
 
@@ -186,9 +184,11 @@ def concerns(network: Opened, action: Action) -> str:
     """Return what would keep an action from being carried out as things stand; empty if nothing."""
     header = network.header()
     found = trial(network.state, network.parameters, header.height + 1, header.time, action)
-    if not found and isinstance(action, SetValidator) and action.power:
-        here = network.home.key_of(action.public_key) is not None
-        return "" if here else "its key is not here: this home alone may be too few to sign blocks"
     if isinstance(found, MintsTooMuch):
         return f"{found} {network.currency.unit}, which no vote changes"
-    return network.home.in_names(str(found or ""))
+    if found is not None:
+        return network.home.in_names(str(found))
+    match action:
+        case SetValidator(key, power) if power and network.home.key_of(key) is None:
+            return "its key is not here: this home alone may be too few to sign blocks"
+    return ""
