@@ -10,7 +10,7 @@ import typer
 import dii
 from dii.cli import screen
 from dii.cli.options import DEFAULT_HOME, Home, Json, clean, command
-from dii.cli.send import Sender, done
+from dii.cli.send import Amount, Sender, done
 from dii.errors import BadSource
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def call(
 @contract.command("top-up")
 def top_up(
     address: Address,
-    amount: Annotated[str, typer.Argument(help='Whole units: 12.5, or "12.5 TTC".')],
+    amount: Amount,
     sender: Sender,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,

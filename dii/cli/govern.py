@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
@@ -21,6 +20,7 @@ from dii.cli import screen
 from dii.cli.build import chosen
 from dii.cli.look import proposal
 from dii.cli.options import DEFAULT_HOME, Gateway, Home, Json, command
+from dii.cli.send import Amount, Key
 
 if TYPE_CHECKING:
     from dii.application.actions import Action
@@ -107,14 +107,13 @@ def _scope(
 @_proposes("validator")
 def _validator(
     network: dii.Network,
-    key: Annotated[str, typer.Argument(help="Name of a key in this home, or a public key in hex.")],
+    key: Key,
     power: Annotated[int, typer.Argument(min=0, help="Voting power; 0 removes it.")],
 ) -> Action:
     """Give a validator voting power, or take it away."""
     from dii.application.actions import SetValidator  # noqa: PLC0415
 
-    in_hex = re.fullmatch(r"[0-9a-fA-F]{64}", key)
-    return SetValidator(bytes.fromhex(key) if in_hex else network.home.key(key).public_key, power)
+    return SetValidator(network.home.public_key(key), power)
 
 
 @_proposes("gas-price")
@@ -133,7 +132,7 @@ def _gas_price(
 def _spend(
     network: dii.Network,
     to: Annotated[str, typer.Argument(help="Name or address.")],
-    amount: Annotated[str, typer.Argument(help='Whole units: 12.5, or "12.5 TTC".')],
+    amount: Amount,
 ) -> Action:
     """Pay from the treasury."""
     from dii.application.actions import SpendTreasury  # noqa: PLC0415

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from dii.cli import screen
 from dii.cli.options import DEFAULT_HOME, Gateway, Home, Json
 
 Amount = Annotated[str, typer.Argument(help='Whole units: 12.5, or "12.5 TTC".')]
+Key = Annotated[str, typer.Argument(help="Name of a key in this home, or a public key in hex.")]
 Sender = Annotated[
     str, typer.Option("--from", metavar="NAME", help="Who signs; the key lies in the home.")
 ]
@@ -55,19 +55,17 @@ def assign(
 
 def claim(
     operator: Annotated[str, typer.Argument(help="As the registry names it.")],
-    key: Annotated[str, typer.Argument(help="Name of a key in this home, or a public key in hex.")],
+    key: Key,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
     """As the reporter, open an operator's claim account to a key."""
-    public = bytes.fromhex(key) if re.fullmatch(r"[0-9a-fA-F]{64}", key) else key
     with dii.Network.open(home) as network:
-        sent, opened = network.claim(operator, public), network.claimed(operator)
-        open_, wait = (
-            "is claimed; its money moved to the key's account",
-            "waits for other reporters",
-        )
-        done(network, sent, f"{operator} {open_ if opened else wait}", as_json)
+        sent = network.claim(operator, key)
+        said = "waits for other reporters"
+        if network.claimed(operator):
+            said = "is claimed; its money moved to the key's account"
+        done(network, sent, f"{operator} {said}", as_json)
 
 
 def done(network: dii.Network, transaction: str, text: str, as_json: bool) -> None:

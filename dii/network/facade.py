@@ -455,7 +455,7 @@ class Network(Sending):
         operator
             The operator's name, as the registry gives it.
         key
-            Name of a key in this home, or the public key of one elsewhere.
+            Name of a key in this home, or a public key, which may be in hex.
 
         Raises
         ------
@@ -469,7 +469,7 @@ class Network(Sending):
         forward = self.state.get(FORWARDS, address)
         if forward is not None:
             raise AlreadyClaimed(account=operator, owner=self.home.label(forward.to))
-        public_key = self.home.key(key).public_key if isinstance(key, str) else key
+        public_key = self.home.public_key(key)
         message = Claim(SCOPE, self.home.operator_hash(operator), public_key)
         done = self._send({name: [message] for name in self._reporters()})
         owner = crypto.address_of(public_key)

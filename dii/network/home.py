@@ -44,6 +44,7 @@ PASSPHRASE_FILE: Final = "passphrase"  # noqa: S105 - a file name
 PASSWORD_VARIABLE: Final = "DII_PASSWORD"  # noqa: S105 - a variable name
 
 _ADDRESS: Final = re.compile("dii1[0-9a-z]{38}")
+_PUBLIC_KEY: Final = re.compile("[0-9a-fA-F]{64}")
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names become file names, so they are plain."""
 
@@ -269,6 +270,12 @@ class Home:
         known = [(names[one], one) for one in (names if among is None else among) if one in names]
         keys = [(name, address, SigningKey.derive(self.seed, name)) for name, address in known]
         return {name: key.public_key for name, address, key in keys if key.address == address}
+
+    def public_key(self, key: str | bytes) -> bytes:
+        """Return a public key that is given by its name here, in hex, or as it is."""
+        if isinstance(key, bytes):
+            return key
+        return bytes.fromhex(key) if _PUBLIC_KEY.fullmatch(key) else self.key(key).public_key
 
     def signers(self, addresses: Collection[bytes]) -> list[str]:
         """Return the names of the keys that are here, of those of some accounts."""
