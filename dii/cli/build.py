@@ -87,7 +87,7 @@ def init(
         home=home,
         rule=chosen("rule", rule, dii.minting.RULES.values()),
         policy=chosen("policy", policy, dii.minting.POLICIES.values()),
-        allocations=_allocations(allocate or []),
+        allocations=_pairs("allocate", allocate, "bob=500"),
         start=start,
         epoch_seconds=epoch_seconds,
         gas_price=gas_price,
@@ -132,15 +132,16 @@ def _usage(kinds: Iterable[type[Versioned]]) -> str:
     )
 
 
-def _allocations(texts: Iterable[str]) -> dict[str, str]:
+def _pairs(option: str, texts: list[str] | None, like: str) -> dict[str, str]:
+    """Read an option that may be repeated, ``NAME=VALUE`` each time."""
     found: dict[str, str] = {}
-    for text in texts:
-        name, _, amount = text.partition("=")
-        if not (name and amount):
-            raise _bad("allocate", f"cannot read {text!r}; write it like bob=500")
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise _bad(option, f"cannot read {text!r}; write it like {like}")
         if name in found:
-            raise _bad("allocate", f"{name} stands twice")
-        found[name] = amount
+            raise _bad(option, f"{name} stands twice")
+        found[name] = value
     return found
 
 
@@ -205,19 +206,15 @@ def load(
     as_json: Json = False,
 ) -> None:
     """Load telemetry into a network, and say what was set aside."""
-    renamed = {}
-    for text in columns or []:
-        foreign, equals, name = text.partition("=")
-        if not (foreign and equals):
-            raise _bad("columns", f"cannot read {text!r}; write it like lat=latitude")
-        renamed[foreign] = name
+    renamed = _pairs("columns", columns, "lat=latitude")
     if explain:
         _explain(sources or [], renamed, as_json=as_json)
         return
     if not sources:
         raise typer.BadParameter("name at least one file", param_hint="'SOURCE...'")
     with dii.Network.open(home) as network:
-        data = _read(sources, strict=strict, columns=renamed, check_radio=check_radio)
+        with screen.progress("loading"):
+            data = dii.load(*sources, strict=strict, columns=renamed, check_radio=check_radio)
         data = _ingested(network, data)
         sealed = network.sealed
     if as_json:
@@ -226,17 +223,6 @@ def load(
     show_telemetry(data)
     if not sealed:
         screen.say("kept; the network starts with its first receptions or statuses")
-
-
-def _read(
-    sources: list[str],
-    *,
-    strict: bool = False,
-    columns: dict[str, str] | None = None,
-    check_radio: bool = False,
-) -> Telemetry:
-    with screen.progress("loading"):
-        return dii.load(*sources, strict=strict, columns=columns, check_radio=check_radio)
 
 
 def _ingested(network: Network, data: Telemetry, traffic: Traffic | None = None) -> Telemetry:
@@ -329,7 +315,8 @@ def run(
     otherwise. Run again, it goes on where it stopped.
     """
     sources = [*(registry or []), *(receptions or [])]
-    data = _read(sources) if sources else dii.Telemetry()
+    with screen.progress("loading"):
+        data = dii.load(*sources)
     found = _found(home, seed, needed=not sources)
     traffic = None if receptions else _traffic(found, data, epochs)
     if not (found or data.span or traffic):
