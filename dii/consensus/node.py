@@ -16,7 +16,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from types import FrameType
 
@@ -346,7 +345,8 @@ def verify(
     app = Application(genesis, base, state_at(store, base) if base else None)
     previous: Header | None = None
     transactions = 0
-    for _, diff, _, _ in islice(store.blocks(0), not base):
+    if not base:
+        _, diff, _, _ = next(store.blocks(0))
         if diff != encode_diff(app.genesis_diff):
             raise BlockInvalid(height=0, message="its state is not that of the genesis")
     for height, diff, root, block in decoded(app, store.blocks(max(base, 1))):
