@@ -54,12 +54,16 @@ def parse_json(line: bytes) -> object:
     """
     try:
         return json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        raise Fault("bad_text", f"byte {error.start} is not UTF-8") from None
-    except RecursionError:
-        raise Fault("bad_json", "nested too deep") from None
-    except ValueError as error:
-        raise Fault("bad_json", str(error)) from None
+    except (RecursionError, ValueError) as error:
+        raise _broken(error) from None
+
+
+def _broken(error: Exception) -> Fault:
+    """Return the fault of what is no JSON."""
+    if isinstance(error, UnicodeDecodeError):
+        return Fault("bad_text", f"byte {error.start} is not UTF-8")
+    deep = isinstance(error, RecursionError)
+    return Fault("bad_json", "nested too deep" if deep else str(error))
 
 
 def first_line(error: Exception) -> str:
@@ -105,10 +109,8 @@ def members(document: str) -> Iterator[tuple[str | None, object]]:
                 at = expect(",", at)
         if skip(at + 1) != len(document):
             raise Fault("bad_json", f"more follows the document at character {at + 1}")
-    except RecursionError:
-        raise Fault("bad_json", "nested too deep") from None
-    except ValueError as error:
-        raise Fault("bad_json", str(error)) from None
+    except (RecursionError, ValueError) as error:
+        raise _broken(error) from None
 
 
 def values(document: str) -> Iterator[object]:
@@ -130,10 +132,8 @@ def values(document: str) -> Iterator[object]:
             else:
                 value, at = _DECODER.raw_decode(document, at)
                 yield value
-    except RecursionError:
-        raise Fault("bad_json", "nested too deep") from None
-    except ValueError as error:
-        raise Fault("bad_json", str(error)) from None
+    except (RecursionError, ValueError) as error:
+        raise _broken(error) from None
     if inside:
         raise Fault("bad_json", "the end of an array is missing")
 
