@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from dii import crypto
 from dii.application import bank, gas
-from dii.application.context import Context
+from dii.application.context import Context, epoch_from
 from dii.application.messages import AssignGateway, Claim, RegisterApplications, RegisterGateways
 from dii.application.naming import Kind, agree, enqueue, withdraw
 from dii.application.records import (
@@ -76,7 +76,8 @@ def _register(
             since = scope.next_epoch + (status == "settling")
             _bind(context, table, key, Binding(name, ((since, owner),)))
         else:
-            since = max(context.epoch + 1, context.epoch_after(context.chain.governance_delay))
+            after = context.time + context.chain.governance_delay
+            since = max(context.epoch + 1, epoch_from(context.chain, after))
             stays = [
                 (at, one) for at, one in bound.owners if at <= context.epoch + 1 and at < since
             ]

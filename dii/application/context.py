@@ -24,6 +24,11 @@ def epoch_at(chain: Chain, time: int) -> int:
     return max(-1, (time - chain.start) // chain.epoch_length)
 
 
+def epoch_from(chain: Chain, time: int) -> int:
+    """Return the first epoch that begins at a time or later."""
+    return max(0, -(-(time - chain.start) // chain.epoch_length))
+
+
 @dataclass(slots=True)
 class Context:
     """What a handler may see and use.
@@ -62,11 +67,6 @@ class Context:
     def epoch(self) -> int:
         """The epoch in which the block's time lies; -1 before the first."""
         return epoch_at(self.chain, self.time)
-
-    def epoch_after(self, delay: int) -> int:
-        """Return the first epoch that begins no earlier than so many microseconds from now."""
-        since_start = self.time + delay - self.chain.start
-        return max(0, -(-since_start // self.chain.epoch_length))
 
     def scope_of_reporter(self, name: str) -> Scope:
         """Return a scope on which the sender reports.

@@ -37,7 +37,7 @@ from dii.application.actions import (
     SetValidator,
     SpendTreasury,
 )
-from dii.application.context import Context
+from dii.application.context import Context, epoch_from
 from dii.application.contracts import BY_ITSELF, refuse_contract
 from dii.application.messages import Propose, Vote
 from dii.application.records import (
@@ -282,11 +282,8 @@ class _Enactment:
             case DenyGateway():
                 self._scope(action.scope)
         if isinstance(action, streams.Change):
-            streams.schedule(self.state, action.scope, self._next_epoch(), number)
-
-    def _next_epoch(self) -> int:
-        """Return the first epoch that begins now or later."""
-        return max(0, -(-(self.now - self.chain.start) // self.chain.epoch_length))
+            epoch = epoch_from(self.chain, self.now)
+            streams.schedule(self.state, action.scope, epoch, number)
 
     def _lack(self, what: str) -> None:
         raise UpgradeNeeded(height=self.height, what=what)
@@ -358,7 +355,8 @@ class _Enactment:
             return
         if sum(1 for _ in state.items(SCOPES)) >= MAX_SCOPES:
             raise _bad(action, f"there are {MAX_SCOPES} scopes, the most")
-        scope = Scope(action.reporters, action.metrics, action.usage, self._next_epoch())
+        first = epoch_from(self.chain, self.now)
+        scope = Scope(action.reporters, action.metrics, action.usage, first)
         state.put(SCOPES, scope, name)
 
     def _set_validator(self, action: SetValidator, key: bytes, power: int) -> None:
