@@ -28,7 +28,7 @@ from dii.application.actions import (
     SpendTreasury,
 )
 from dii.application.bank import supply
-from dii.application.governance import standing
+from dii.application.governance import standing, validators
 from dii.application.messages import Propose, Transfer, Vote, from_value, to_value
 from dii.application.records import (
     AGENDA,
@@ -41,7 +41,7 @@ from dii.application.records import (
     Proposal,
 )
 from dii.cli import app
-from dii.consensus.node import Node, validators, validators_hash, verify
+from dii.consensus.node import Node, validators_hash, verify
 from dii.consensus.solo import Solo
 from dii.contracts import gas as contract_gas
 from dii.crypto import SigningKey, address_of
@@ -772,7 +772,7 @@ DIVIDED = "759724baf4fd1c34d030d5c355ba6f91"
 
 
 def powers(chain: Chain) -> dict[bytes, int]:
-    return dict(validators(chain.app.state))
+    return validators(chain.app.state)
 
 
 def test_a_change_of_validators_acts_at_the_block_after_the_next():
@@ -1098,7 +1098,7 @@ def test_one_home_with_the_keys_of_all_validators_goes_on_and_without_one_says_s
         net.vote(net.propose(SetValidator(net.home.key("bob").public_key, 1)))
         later(net)
         net.transfer("bob", "treasury", 1)
-        assert {one.public_key for one in commits(net)} == set(dict(validators(net.state)))
+        assert {one.public_key for one in commits(net)} == set(validators(net.state))
         net.transfer("bob", "validator", "1 TTC")
         number = net.propose(SetValidator(ALICE.public_key, 2))
         net.vote(number)

@@ -91,10 +91,15 @@ Emit = Callable[[str, tuple[object, ...]], None]
 NO_AGENDA: Final = Agenda(0, ())
 
 
+def validators(state: State) -> dict[bytes, int]:
+    """Return the voting power in force by the validators' public keys, in their order."""
+    found = state.items(VALIDATORS)
+    return {key: item.power for (key,), item in found if isinstance(key, bytes)}
+
+
 def powers(state: State) -> dict[bytes, int]:
     """Return the voting power in force by the validators' addresses."""
-    found = state.items(VALIDATORS)
-    return {address_of(key): item.power for (key,), item in found if isinstance(key, bytes)}
+    return {address_of(key): power for key, power in validators(state).items()}
 
 
 def standing(chain: Chain, proposal: Proposal, now: int) -> str:
@@ -209,7 +214,7 @@ def enact(
     work = _Enactment(state, chain, height, now, emit)
     for number in due:
         work.carry_out(number)
-    current = work.validators()
+    current = validators(state)
     updates = tuple(
         (key, power) for key, power in sorted(work.updates.items()) if current.get(key, 0) != power
     )
@@ -360,13 +365,8 @@ class _Enactment:
         state.put(SCOPES, scope, name)
 
     def _set_validator(self, action: SetValidator, key: bytes, power: int) -> None:
-        after = self.validators() | self.updates | {key: power}
+        after = validators(self.state) | self.updates | {key: power}
         count = sum(map(bool, after.values()))
         if not 1 <= count <= MAX_VALIDATORS:
             raise _bad(action, f"{count} validators would be left, of 1 to {MAX_VALIDATORS}")
         self.updates[key] = power
-
-    def validators(self) -> dict[bytes, int]:
-        """Return the powers of the next block's validators, by key."""
-        found = self.state.items(VALIDATORS)
-        return {key: item.power for (key,), item in found if isinstance(key, bytes)}

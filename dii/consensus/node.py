@@ -22,7 +22,7 @@ from types import FrameType
 from dii import codec, crypto
 from dii.application import Application, BlockResult, total_money
 from dii.application.bank import supply
-from dii.application.records import VALIDATORS
+from dii.application.governance import validators
 from dii.errors import (
     BlockInvalid,
     CodecError,
@@ -372,7 +372,7 @@ def verify(
 def faults(genesis: Genesis, state: State, previous: Header | None, block: Block) -> Iterator[str]:
     """Yield what is wrong with a block that should follow ``previous`` on a committed state."""
     header = block.header
-    powers = dict(validators(state))
+    powers = validators(state)
     if header.version != blocks.VERSION:
         yield f"its header is of version {header.version}"
     if header.chain != genesis.hash:
@@ -402,12 +402,6 @@ def faults(genesis: Genesis, state: State, previous: Header | None, block: Block
         yield f"signatures of {good} of {sum(powers.values())} voting power hold"
 
 
-def validators(state: State) -> list[tuple[bytes, int]]:
-    """Return (public key, power) of all validators, in order of keys."""
-    found = state.items(VALIDATORS)
-    return [(key, item.power) for (key,), item in found if isinstance(key, bytes)]
-
-
 def validators_hash(state: State) -> bytes:
     """Return the hash of the validators that a header carries."""
-    return crypto.sha256(codec.encode(validators(state)))
+    return crypto.sha256(codec.encode(tuple(validators(state).items())))

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 
 from dii import crypto
 from dii.application import BlockResult
-from dii.consensus.node import Node, validators, validators_hash
+from dii.application.governance import validators
+from dii.consensus.node import Node, validators_hash
 from dii.errors import NoQuorum
 from dii.ledger.block import SIGN_DOMAIN, VERSION, Block, Commit, Header, transactions_root
 from dii.ledger.state import uncollected
@@ -92,13 +93,13 @@ class Solo:
         """Return the keys of those validators of the next block that sign here."""
         powers = validators(self.node.app.state)
         found = {}
-        for public_key, power in powers:
+        for public_key, power in powers.items():
             if public_key not in self._keys:
                 self._keys[public_key] = self._find(public_key) if self._find else None
             key = self._keys[public_key]
             if key is not None:
                 found[key] = power
-        held, total = sum(found.values()), sum(power for _, power in powers)
+        held, total = sum(found.values()), sum(powers.values())
         if 3 * held <= 2 * total:
             raise NoQuorum(held=held, total=total)
         return list(found)
