@@ -10,7 +10,6 @@ is checked against that.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from dii.application import bank
 from dii.application.actions import DenyGateway, RemoveStream, SetStream
@@ -58,13 +57,11 @@ def planned(state: State, scope: str) -> dict[str, Stream]:
 def amend(streams: dict[str, Stream], change: Change) -> None:
     """Apply a change to a scope's streams: a new one comes last, a changed one keeps its place."""
     if isinstance(change, SetStream):
-        new = Stream(0, change.scope, change.rule, change.policy, change.rest, 0)
         was = streams.get(change.name)
-        position = 1 + max((one.position for one in streams.values()), default=-1)
-        streams[change.name] = (
-            replace(new, position=was.position, dust=was.dust)
-            if was
-            else replace(new, position=position)
+        last = max((one.position for one in streams.values()), default=-1)
+        position, dust = (was.position, was.dust) if was else (last + 1, 0)
+        streams[change.name] = Stream(
+            position, change.scope, change.rule, change.policy, change.rest, dust
         )
     elif isinstance(change, RemoveStream):
         streams.pop(change.name, None)
