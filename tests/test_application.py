@@ -58,6 +58,7 @@ from dii.application.records import (
     Duty,
 )
 from dii.application.settling import epoch_status
+from dii.application.streams import current
 from dii.codec import Value
 from dii.crypto import SigningKey, claim_address, format_address
 from dii.errors import (
@@ -1990,9 +1991,9 @@ def test_how_settling_falls_into_blocks_changes_nothing(epochs, settle_rows, chu
 def test_small_pages_cost_no_search_for_streams_each(monkeypatch):
     """With 60 streams and pages of one row that made a block of half a minute."""
     searches = []
-    once = settling.scope_streams
     monkeypatch.setattr(
-        settling, "scope_streams", lambda *where: searches.append(chain.time) or once(*where)
+        "dii.application.streams.current",
+        lambda *where: searches.append(chain.time) or current(*where),
     )
     chain = Chain(streams=[stream(f"s{number}") for number in range(3)])
     chain.settle(0, {gateway(number): [FULL] for number in range(1, 50)}, chunk_rows=1)

@@ -168,21 +168,13 @@ class _Step:
         end = epoch_end(self.chain, epoch)
         if self.now < end:
             return False
-        whole = []
-        for reporter in scope.reporters:
-            report = self.state.get(REPORTS, self.name, epoch, reporter)
-            if report is not None and report.counts(scope):
-                whole.append(reporter)
+        whole = whole_reports(self.state, self.name, scope)
         waited = self.now >= end + self.chain.report_window
         if len(whole) < (2 * scope.liars + 1 if waited else len(scope.reporters)):
             return False
-        apply_streams(self.state, self.name, epoch)
-        plans = []
-        for name in scope_streams(self.state, self.name):
-            stream = self.state.get(STREAMS, name)
-            assert stream is not None
-            plans.append(Plan(name, stream.rule, stream.policy, stream.rest))
-        self._put(Cursor("medians", tuple(whole), tuple(plans), chunks=(0,) * len(whole)))
+        streams = apply_streams(self.state, self.name, epoch)
+        plans = tuple(Plan(name, one.rule, one.policy, one.rest) for name, one in streams.items())
+        self._put(Cursor("medians", whole, plans, chunks=(0,) * len(whole)))
         return True
 
     def _merge(self, scope: Scope, cursor: Cursor, budget: int) -> int:
@@ -403,12 +395,10 @@ def _due(rule: Rule, cursor: Cursor) -> int:
     return due(cursor.pool + cursor.dust, cursor.total_weight, claim=rule.claim)
 
 
-def scope_streams(state: State, scope: str) -> list[str]:
-    """Return the names of a scope's streams, in order."""
-    streams = [
-        (item.position, str(name)) for (name,), item in state.items(STREAMS) if item.scope == scope
-    ]
-    return [name for _, name in sorted(streams)]
+def whole_reports(state: State, name: str, scope: Scope) -> tuple[bytes, ...]:
+    """Return the reporters whose report on a scope's next epoch has arrived whole."""
+    reports = [(one, state.get(REPORTS, name, scope.next_epoch, one)) for one in scope.reporters]
+    return tuple(one for one, report in reports if report is not None and report.counts(scope))
 
 
 def change_scope(

@@ -67,8 +67,11 @@ def amend(streams: dict[str, Stream], change: Change) -> None:
         streams.pop(change.name, None)
 
 
-def apply_streams(state: State, scope: str, epoch: int) -> None:
-    """Apply what waits for an epoch as its settling begins; a removed stream's dust is spent."""
+def apply_streams(state: State, scope: str, epoch: int) -> dict[str, Stream]:
+    """Apply what waits for an epoch as its settling begins; return its streams, in order.
+
+    A removed stream's dust is spent.
+    """
     before = current(state, scope)
     after = dict(before)
     for at, change in list(scheduled(state, scope)):
@@ -89,6 +92,7 @@ def apply_streams(state: State, scope: str, epoch: int) -> None:
     for (_, gateway), denial in list(state.items(DENIED, scope)):
         if denial.until <= epoch:
             state.delete(DENIED, scope, gateway)
+    return dict(sorted(after.items(), key=lambda one: (one[1].position, one[0])))
 
 
 def denied(state: State, scope: str) -> frozenset[bytes]:

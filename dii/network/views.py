@@ -18,10 +18,9 @@ from dii.application.records import (
     FORWARDS,
     GATEWAYS,
     PROPOSALS,
-    REPORTS,
     STREAMS,
 )
-from dii.application.settling import UNATTRIBUTED, epoch_status
+from dii.application.settling import UNATTRIBUTED, epoch_status, whole_reports
 from dii.crypto import format_address
 from dii.genesis import TREASURY
 from dii.minting import POLICIES, REASONS, RULES
@@ -240,9 +239,8 @@ def _reporters(network: Opened) -> str:
     lying = f"{many}, of whom {scope.liars} may lie without effect"
     said = "trusted reporter (one)" if many == 1 else lying
     if epoch_status(network.state, network.parameters, SCOPE, epoch, now) == "reporting":
-        found = [network.state.get(REPORTS, SCOPE, epoch, one) for one in scope.reporters]
-        whole = sum(report is not None and report.counts(scope) for report in found)
-        said += f"; epoch {epoch} waits with {whole} of {many} reports"
+        whole = whole_reports(network.state, SCOPE, scope)
+        said += f"; epoch {epoch} waits with {len(whole)} of {many} reports"
     return said
 
 
