@@ -105,9 +105,8 @@ class Records:
     def without_owners(self) -> Records:
         """Return the same with every operator as one gateway: each hears what any of its heard."""
         names = self.receptions["gateway"].to_pylist()
-        owners = pa.array([None if one is None else self.owner(one) for one in names], pa.string())
-        place = self.receptions.schema.get_field_index("gateway")
-        merged = self.receptions.set_column(place, "gateway", owners)
+        owners = [None if one is None else self.owner(one) for one in names]
+        merged = _renamed(self.receptions, owners)
         return replace(self, receptions=merged, operators={}, statuses=self.statuses.slice(0, 0))
 
     def owner(self, gateway: str) -> str:
@@ -118,7 +117,7 @@ class Records:
         """Return the same with a copy of a gateway under another operator's name beside it."""
         heard = self.receptions.filter(pc.equal(self.receptions["gateway"], gateway))
         told = self.statuses.filter(pc.equal(self.statuses["gateway"], gateway))
-        statuses = pa.concat_tables([self.statuses, _renamed(told, CLONE)])
+        statuses = pa.concat_tables([self.statuses, _renamed(told, [CLONE] * len(told))])
         return replace(self._more(heard, CLONE, CLONE), statuses=statuses)
 
     def with_self_traffic(self, gateway: str, frames: int, size: int, airtime: int) -> Records:
@@ -140,15 +139,15 @@ class Records:
 
     def _more(self, rows: pa.Table, gateway: str, operator: str | None) -> Records:
         operators = dict(self.operators) | ({gateway: operator} if operator else {})
-        receptions = pa.concat_tables([self.receptions, _renamed(rows, gateway)])
+        receptions = pa.concat_tables([self.receptions, _renamed(rows, [gateway] * len(rows))])
         return replace(self, receptions=receptions, operators=operators)
 
 
-def _renamed(rows: pa.Table, gateway: str) -> pa.Table:
-    """Return the rows as another gateway's."""
-    names = pa.array([gateway] * len(rows), pa.string())
+def _renamed(rows: pa.Table, gateways: Sequence[str | None]) -> pa.Table:
+    """Return the rows as other gateways'."""
     place = rows.schema.get_field_index("gateway")
-    return rows.set_column(place, "gateway", names).cast(rows.schema)
+    column = rows.schema.field(place)
+    return rows.set_column(place, column, pa.array(gateways, column.type))
 
 
 @dataclass(frozen=True)
@@ -206,6 +205,8 @@ def compare(
     NothingToCompare
         The epoch has no delivered uplinks, or lacks a metric that a rule needs.
     """
+    if not rules:
+        raise NothingToCompare(message="name a rule")
     for rule in rules:
         rule.check()
         missing = [name for name in rule.needs if name not in records.gives]
@@ -214,9 +215,8 @@ def compare(
             raise NothingToCompare(message=message)
     if "shapley_uplinks" not in records.gives:
         raise NothingToCompare(message="the telemetry does not say which uplinks were delivered")
-    if not rules or not len(records.receptions):
-        what = "no delivered uplinks in this epoch; choose another" if rules else "name a rule"
-        raise NothingToCompare(message=what)
+    if not len(records.receptions):
+        raise NothingToCompare(message="no delivered uplinks in this epoch; choose another")
     table = records.metrics()
     shapley = _by_operator(records, table, _column(table, "shapley_uplinks"))
     alone = records.without_owners().metrics()

@@ -141,10 +141,6 @@ class Feed:
         time, covers = table["time"].to_numpy(), table["covers"].to_numpy()
         return table.filter(pa.array((time >= start) & (time - covers < end)))
 
-    def rejects(self) -> pa.Table:
-        """Return what readers set aside; frames among it are reported as excluded."""
-        return self.telemetry.rejected
-
     def excluded(self, gateway: str, start: int, end: int) -> dict[str, int]:
         """Return by reason how many frames of a gateway are excluded from [start, end)."""
         time, rejected = pc.field("time"), self.telemetry.rejected
@@ -251,7 +247,7 @@ class Feed:
             found = metrics(
                 self.receptions(start, start + length + WINDOW),
                 self.statuses(start, start + length),
-                rejects=self.rejects(),
+                rejects=self.telemetry.rejected,
                 operators=owners,
                 players=players(owners, self._places, site_radius_m) if site_radius_m else None,
                 gateways=self.gateways,
