@@ -6,14 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from dii.application import bank, gas
 from dii.application.programs import Loaded
-from dii.application.records import (
-    ACCOUNTS,
-    DUTIES,
-    SCOPES,
-    Chain,
-    Duty,
-    Scope,
-)
+from dii.application.records import ACCOUNTS, DUTIES, SCOPES, Chain, Duty, Scope
 from dii.crypto import format_address
 from dii.errors import UnknownReporter, UnknownScope
 from dii.ledger.state import State

@@ -12,12 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from dii.application import bank
-from dii.application.bindings import (
-    assign_gateway,
-    claim,
-    register_applications,
-    register_gateways,
-)
+from dii.application.bindings import assign_gateway, claim, register_applications, register_gateways
 from dii.application.context import Context
 from dii.application.contracts import call, deploy, refuse_contract, top_up
 from dii.application.governance import propose, vote

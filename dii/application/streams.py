@@ -13,15 +13,7 @@ from collections.abc import Iterator
 
 from dii.application import bank
 from dii.application.actions import DenyGateway, RemoveStream, SetStream
-from dii.application.records import (
-    DENIED,
-    PROPOSALS,
-    SCHEDULE,
-    STREAMS,
-    Denial,
-    Schedule,
-    Stream,
-)
+from dii.application.records import DENIED, PROPOSALS, SCHEDULE, STREAMS, Denial, Schedule, Stream
 from dii.genesis import TREASURY
 from dii.ledger.state import State
 

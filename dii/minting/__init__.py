@@ -12,13 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from dii.minting.issuance import divide, due, issue, share
-from dii.minting.policies import (
-    POLICIES,
-    ExponentialDecay,
-    FixedEmission,
-    PerContribution,
-    Policy,
-)
+from dii.minting.policies import POLICIES, ExponentialDecay, FixedEmission, PerContribution, Policy
 from dii.minting.receipts import REASONS, Issuance, ReceiptLeaf
 from dii.minting.rules import (
     RULES,

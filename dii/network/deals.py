@@ -28,14 +28,7 @@ from dii.contracts.tree import Function, ListOf, MapOf, Parameter, Type
 from dii.contracts.values import ADDRESS, BOOL, INT, STR, form, spell
 from dii.contracts.vm import Program
 from dii.crypto import contract_address, format_address, sha256
-from dii.errors import (
-    BadCall,
-    BadSource,
-    DiiError,
-    TransactionError,
-    UnknownContract,
-    UnknownName,
-)
+from dii.errors import BadCall, BadSource, DiiError, TransactionError, UnknownContract, UnknownName
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
 from dii.network.receipt import table_of

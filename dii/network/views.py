@@ -12,14 +12,7 @@ import pandas as pd
 
 from dii.application.bank import supply
 from dii.application.governance import powers, standing
-from dii.application.records import (
-    ACCOUNTS,
-    CONTRACTS,
-    FORWARDS,
-    GATEWAYS,
-    PROPOSALS,
-    STREAMS,
-)
+from dii.application.records import ACCOUNTS, CONTRACTS, FORWARDS, GATEWAYS, PROPOSALS, STREAMS
 from dii.application.settling import UNATTRIBUTED, epoch_status, whole_reports
 from dii.crypto import format_address
 from dii.genesis import TREASURY

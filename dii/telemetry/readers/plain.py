@@ -24,12 +24,7 @@ import pyarrow.parquet as pq
 
 from dii.errors import BadColumns, InputTooLarge
 from dii.telemetry.fields import BOUNDS, MAX_TEXT, Fault, canonical_gateway, parse_time
-from dii.telemetry.readers.base import (
-    DOWNLINK_METRICS,
-    RECEPTION_METRICS,
-    STATUS_METRICS,
-    Reader,
-)
+from dii.telemetry.readers.base import DOWNLINK_METRICS, RECEPTION_METRICS, STATUS_METRICS, Reader
 from dii.telemetry.schema import TABLES, Column
 from dii.telemetry.source import FREE_EXPANSION, MAX_RATIO, Source, first_line
 from dii.telemetry.tables import BATCH, SCHEMAS, TYPES, Gateway, Rows

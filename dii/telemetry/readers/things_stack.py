@@ -21,12 +21,7 @@ from typing import Final, NamedTuple
 from dii.telemetry import fields
 from dii.telemetry.airtime import uplink_airtime
 from dii.telemetry.fields import Fault, Record
-from dii.telemetry.readers.base import (
-    UPLINK_METRICS,
-    JsonReader,
-    Log,
-    application_uplink,
-)
+from dii.telemetry.readers.base import UPLINK_METRICS, JsonReader, Log, application_uplink
 from dii.telemetry.tables import Reception, Rows
 
 _BROKER: Final = "packetbroker"

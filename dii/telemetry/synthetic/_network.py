@@ -19,15 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dii.telemetry.synthetic._traffic import (
-    Flags,
-    Floats,
-    Ints,
-    bell,
-    generator,
-    nearest,
-    shuffled,
-)
+from dii.telemetry.synthetic._traffic import Flags, Floats, Ints, bell, generator, nearest, shuffled
 from dii.telemetry.tables import SCHEMAS
 from dii.units import SECOND
 
