@@ -9,10 +9,10 @@ down. A signature R ‖ S of a message M under a public key A is valid if and on
 2. S < L, the order of the base point B;
 3. S·B = R + SHA-512(R ‖ A ‖ M)·A exactly, without multiplying by the cofactor.
 
-libsodium, through PyNaCl, judges by this rule, quickly. Without
-PyNaCl a short reference over pycryptodome's points gives the same verdicts. pycryptodome's own
-``verify`` multiplies by the cofactor, and OpenSSL (``cryptography``) admits small orders; neither
-may judge here. Whichever verifies must first give the right verdict on ``EDGE_CASES``.
+libsodium, through PyNaCl, judges by this rule, quickly. Without PyNaCl a short reference over
+pycryptodome's points gives the same verdicts. pycryptodome's own ``verify`` multiplies by the
+cofactor, and OpenSSL (``cryptography``) admits small orders; neither may judge here. Whichever
+verifies must first give the right verdict on ``EDGE_CASES``.
 """
 
 from __future__ import annotations
