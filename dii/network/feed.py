@@ -22,8 +22,8 @@ import tomli_w
 from dii.errors import HomeBroken, SourceMissing
 from dii.files import write
 from dii.telemetry.load import Telemetry
-from dii.telemetry.metrics import Epoch, Lookback, metrics
-from dii.telemetry.plan import EXCLUSIONS, WINDOW
+from dii.telemetry.metrics import Epoch, Lookback, excluded, metrics
+from dii.telemetry.plan import WINDOW
 from dii.telemetry.readers.base import UPLINK_METRICS
 from dii.telemetry.schema import METRICS, USAGE_GIVEN
 from dii.telemetry.sites import players
@@ -143,9 +143,8 @@ class Feed:
 
     def excluded(self, gateway: str, start: int, end: int) -> dict[str, int]:
         """Return by reason how many frames of a gateway are excluded from [start, end)."""
-        time, rejected = pc.field("time"), self.telemetry.rejected
-        within = (time >= start) & (time < end) & (pc.field("gateway") == gateway)
-        rows = rejected.filter(within & pc.field("reason").isin(EXCLUSIONS))
+        rows = excluded(self.telemetry.rejected, start, end)
+        rows = rows.filter(pc.field("gateway") == gateway)
         frames = set(zip(rows["reason"].to_pylist(), rows["time"].to_pylist()))
         return dict(sorted(Counter(reason for reason, _ in frames).items()))
 

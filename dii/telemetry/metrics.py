@@ -221,6 +221,7 @@ def metrics(
     """
     end = start + length
     before = lookback or Lookback.empty(start)
+    rejects = _REJECTS.empty_table() if rejects is None else rejects
     if before.end > start:
         raise ValueError(f"the look-back ends at {before.end}, after the epoch's start, {start}")
     if unknown := gives.difference(METRICS, USAGE_GIVEN):
@@ -237,7 +238,7 @@ def metrics(
     receptions = columns.encoded(receptions)
     cut = columns.cutter(receptions)
     rows, named = columns.survey(cut(start, end, ["gateway"]))
-    if not (rows or _has_status(statuses, start, end) or _has_excluded(rejects, start, end)):
+    if not (rows or _has_status(statuses, start, end) or len(excluded(rejects, start, end))):
         quiet = _silence(before, gateways, end)
         return replace(quiet, metrics=quiet.metrics.select(counted), usage=quiet.usage.select(uses))
     _, named_later = columns.survey(cut(end, end + WINDOW, ["gateway"]))
@@ -249,7 +250,7 @@ def metrics(
     with Engine(start=start, end=end, slots=-(-length // SLOT)) as engine:
         engine.give(
             statuses=statuses,
-            rejects=_REJECTS.empty_table() if rejects is None else rejects,
+            rejects=rejects,
             operators=(owned := _rows(_OPERATORS, operators.items())),
             players=owned if players is None else _rows(_OPERATORS, players.items()),
             named=_rows(_KNOWN, ((name,) for name in named.union(gateways or ()))),
@@ -319,13 +320,14 @@ def _has_status(statuses: pa.Table, start: int, end: int) -> bool:
     return bool(pc.any(pc.and_(late, early)).as_py())
 
 
-def _has_excluded(rejects: pa.Table | None, start: int, end: int) -> bool:
-    """Whether some reject is ``excluded`` in the epoch."""
-    if rejects is None:
-        return False
-    time, reason = rejects["time"], pc.is_in(rejects["reason"], pa.array(EXCLUSIONS))
-    within = pc.and_(pc.greater_equal(time, start), pc.less(time, end))
-    return bool(pc.any(pc.and_(pc.and_(within, reason), rejects["gateway"].is_valid())).as_py())
+def excluded(rejects: pa.Table, start: int, end: int) -> pa.Table:
+    """Return the rejects of [start, end) that are frames which a gateway heard and that do not count.
+
+    The statement ``excluded`` counts them, each frame once however many files tell of it.
+    """
+    time, gateway = pc.field("time"), pc.field("gateway")
+    within = (time >= start) & (time < end) & gateway.is_valid()
+    return rejects.filter(within & pc.field("reason").isin(EXCLUSIONS))
 
 
 def _silence(before: Lookback, gateways: Sequence[str] | None, end: int) -> Epoch:
