@@ -7,7 +7,7 @@ into reports and wishes into signed transactions, and shows what the chain made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from operator import index
 from pathlib import Path
@@ -64,6 +64,9 @@ class Network(Sending):
     home
         Files, keys and names.
     """
+
+    _bound_by: Sequence[str] = ()
+    """The reporters of the last binding: others, since governance chose them, bind what is left."""
 
     # --- making and opening -------------------------------------------------------------------
 
@@ -231,7 +234,7 @@ class Network(Sending):
         """
         if self.sealed:
             self.signer()  # or nothing is taken in
-            if any(self._begun(self.settled, name) for name in self._here()):
+            if any(self._begun(self.settled, name) for name in self._reporters()):
                 self._run_epoch(self.settled)  # it is announced as it was known before
         feed = Feed(self._feed.telemetry + data if self._feed else data, traffic)
         if traffic is None and self._feed is not None:
@@ -280,7 +283,7 @@ class Network(Sending):
             for gateway, operator in owned.items()
             if self.state.get(GATEWAYS, hashed[gateway]) is None
         ]
-        self._bound_by = self._here()
+        self._bound_by = self._reporters()
         self._send(dict.fromkeys(self._bound_by, registrations(RegisterGateways, SCOPE, fresh)))
 
     # --- epochs -------------------------------------------------------------------------------
@@ -316,12 +319,12 @@ class Network(Sending):
                 progress(done + 1, count)
         self.view.index.flush()
         if count:
-            self._reporters()
+            self._require_reporters()
         return self
 
     def _run_epoch(self, epoch: int) -> None:
         end = self.genesis.start_time + (epoch + 1) * self.genesis.epoch_length
-        reporters = self._here()
+        reporters = self._reporters()
         if not reporters:
             self.signer().produce(time=end)
             self.signer().settle()
@@ -342,13 +345,13 @@ class Network(Sending):
         if self.home.folder is not None and self._feed is not None:
             self._feed.save_lookback(self.home.folder / TELEMETRY)
 
-    def _here(self) -> list[str]:
+    def _reporters(self) -> list[str]:
         """Return the names of the scope's reporters whose keys are here."""
         return self.home.signers(self.scope.reporters)
 
-    def _reporters(self) -> list[str]:
+    def _require_reporters(self) -> list[str]:
         """Return the same; NoReporter if there is none."""
-        here = self._here()
+        here = self._reporters()
         if not here:
             named = ", ".join(map(self.home.label, self.scope.reporters))
             raise NoReporter(scope=SCOPE, reporters=named, folder=self.home.folder)
@@ -440,12 +443,11 @@ class Network(Sending):
         bound = (self.home.hash("application", application), self.home.address(consumer))
         self.home.remember("application", [(bound[0], application, None)])
         messages = registrations(RegisterApplications, SCOPE, [bound])
-        return self._send(dict.fromkeys(self._reporters(), messages))
+        return self._send(dict.fromkeys(self._require_reporters(), messages))
 
     def claimed(self, operator: str) -> bool:
         """Tell whether an operator's claim account forwards to a key."""
-        address = crypto.claim_address(SCOPE, self.home.operator_hash(operator))
-        return self.state.get(FORWARDS, address) is not None
+        return self.state.get(FORWARDS, self.home.claim_account(operator)) is not None
 
     def claim(self, operator: str, key: str | bytes) -> str:
         """As the reporters, open an operator's claim account to a key.
@@ -471,11 +473,10 @@ class Network(Sending):
             raise AlreadyClaimed(account=operator, owner=self.home.label(forward.to))
         public_key = self.home.public_key(key)
         message = Claim(SCOPE, self.home.operator_hash(operator), public_key)
-        done = self._send({name: [message] for name in self._reporters()})
+        done = self._send({name: [message] for name in self._require_reporters()})
         owner = crypto.address_of(public_key)
-        if self.state.get(FORWARDS, address) is None:  # too few reporters have their keys here
-            return done
-        if owner not in self.home.names("account"):  # a key elsewhere takes over the name
+        # A key elsewhere takes over the name, if enough reporters have their keys here.
+        if self.claimed(operator) and owner not in self.home.names("account"):
             names = [(address, f"{operator} (claimed)", None), (owner, operator, None)]
             self.home.remember("account", names)
         return done

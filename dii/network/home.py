@@ -314,7 +314,7 @@ class Home:
         UnknownName
             No registry that was loaded names this operator.
         """
-        address = crypto.claim_address(SCOPE, self.operator_hash(operator))
+        address = self._claim_address(operator)
         if address not in self.names("account"):
             raise UnknownName(kind="operator", name=operator)
         return address
@@ -325,13 +325,16 @@ class Home:
         Registries are written by strangers, so the network's own accounts are nobody's name there.
         """
         known = None if operator in RESERVED else self.find("account", operator)
-        return known or crypto.claim_address(SCOPE, self.operator_hash(operator))
+        return known or self._claim_address(operator)
+
+    def _claim_address(self, operator: str) -> bytes:
+        return crypto.claim_address(SCOPE, self.operator_hash(operator))
 
     def is_claim(self, operator: str | None, address: bytes) -> bool:
         """Return whether an address is the claim account of an operator's name."""
         if operator is None or self._network_key is None:
             return False
-        return address == crypto.claim_address(SCOPE, self.operator_hash(operator))
+        return address == self._claim_address(operator)
 
     def remember(self, kind: str, rows: Iterable[tuple[bytes, str, dict[str, Any] | None]]) -> None:
         """Keep (hash, name, details) of accounts or gateways."""

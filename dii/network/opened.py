@@ -47,7 +47,6 @@ class Opened:
         self._reader: Reader | None = None
         self._solo: Solo | None = None
         self._feed: Feed | None = None
-        self._bound_by: list[str] = []
         if home.folder is not None:
             self._feed = Feed.open(home.folder / TELEMETRY)
         if self._genesis is not None:
