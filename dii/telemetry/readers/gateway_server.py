@@ -28,6 +28,7 @@ from dii.telemetry.readers.base import (
     wrapped_gateway,
 )
 from dii.telemetry.readers.phy import read_frame, read_uplink
+from dii.telemetry.readers.things_stack import modulation
 from dii.telemetry.tables import Reception
 
 _SIGNS: Final = (
@@ -116,7 +117,7 @@ class GatewayEvents(JsonReader):
         gateway = wrapped_gateway(ids, log)
         if name == "gs.down.send":
             data = fields.payload(message, "raw_payload")
-            airtime = _airtime(fields.inner(message, "scheduled"), len(data), crc=False)
+            airtime = frame_airtime(len(data), *modulation(message, "scheduled"), crc=False)
             frame = read_frame(data, log.source.network)
             sent = Reception(at, gateway, airtime=airtime)._replace(**frame._asdict())
             log.rows.reception(sent._replace(kind="downlink", foreign=False))
@@ -154,7 +155,7 @@ def _uplink(message: Record, received: int | None, log: Log) -> None:
     if received is None:
         raise Fault("no_time", "received_at is missing")
     data = fields.payload(message, "raw_payload")
-    airtime = _airtime(fields.inner(message, "settings"), len(data), crc=True)
+    airtime = frame_airtime(len(data), *modulation(message, "settings"))
     frame = read_uplink(data, log.source.network)
     reception = Reception(received, None, airtime=airtime)._replace(**frame._asdict())
 
@@ -170,10 +171,3 @@ def _uplink(message: Record, received: int | None, log: Log) -> None:
         return row, fields.inner(entry, "location")
 
     log.heard(reception, entries, heard)
-
-
-def _airtime(settings: Record, size: int, *, crc: bool) -> int | None:
-    lora = fields.inner(settings, "data_rate", "lora")
-    code_rate = lora.get("coding_rate") or settings.get("coding_rate")
-    factor, bandwidth = lora.get("spreading_factor"), lora.get("bandwidth")
-    return frame_airtime(size, factor, bandwidth, code_rate, crc=crc)

@@ -100,14 +100,10 @@ def _frame(record: Record, message: Record, received: int) -> Reception:
     ids = fields.inner(record, "end_device_ids")
     session = fields.payload(message, "session_key_id").hex()
     data = fields.payload(message, "frm_payload")
-    settings = fields.inner(message, "settings")
-    lora = fields.inner(settings, "data_rate", "lora")
+    settings = modulation(message, "settings")
     airtime = fields.duration(message, "consumed_airtime", "airtime")
     if airtime is None:
-        code_rate = lora.get("coding_rate") or settings.get("coding_rate")
-        airtime = uplink_airtime(
-            len(data), lora.get("spreading_factor"), lora.get("bandwidth"), code_rate
-        )
+        airtime = uplink_airtime(len(data), *settings)
     return application_uplink(
         received,
         fields.text(ids, "dev_eui") or session or fields.text(ids, "dev_addr"),
@@ -116,6 +112,14 @@ def _frame(record: Record, message: Record, received: int) -> Reception:
         data,
         airtime,
     )
+
+
+def modulation(message: Record, key: str) -> tuple[object, object, object]:
+    """Return spreading factor, bandwidth and code rate, as the server states them."""
+    settings = fields.inner(message, key)
+    lora = fields.inner(settings, "data_rate", "lora")
+    code_rate = lora.get("coding_rate") or settings.get("coding_rate")
+    return lora.get("spreading_factor"), lora.get("bandwidth"), code_rate
 
 
 def _entry(entry: object, network: str, rows: Rows) -> _Heard:
