@@ -32,6 +32,7 @@ from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.metrics import metrics
 from dii.telemetry.plan import WINDOW
 from dii.telemetry.schema import UNATTRIBUTED
+from dii.telemetry.tables import with_column
 from dii.units import DAY
 
 if TYPE_CHECKING:
@@ -145,9 +146,7 @@ class Records:
 
 def _renamed(rows: pa.Table, gateways: Sequence[str | None]) -> pa.Table:
     """Return the rows as other gateways'."""
-    place = rows.schema.get_field_index("gateway")
-    column = rows.schema.field(place)
-    return rows.set_column(place, column, pa.array(gateways, column.type))
+    return with_column(rows, "gateway", pa.array(gateways, pa.string()))
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from dii.telemetry.readers import find_reader, judged
 from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, Reader
 from dii.telemetry.schema import METRICS, TABLES, USAGE_GIVEN
 from dii.telemetry.source import Source, first_line
-from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table
+from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table, with_column
 from dii.units import format_time
 
 if TYPE_CHECKING:
@@ -405,13 +405,12 @@ def _resolved(aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def _renamed(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
     """Return a table with gateways named by their EUI where that is known."""
-    place = table.schema.get_field_index("gateway")
     encoded = table["gateway"].combine_chunks().dictionary_encode()
     old = encoded.dictionary.to_pylist()
     if names.keys().isdisjoint(old):
         return table
     new = pa.array([names.get(name, name) for name in old], pa.string())
-    return table.set_column(place, table.schema.field(place), new.take(encoded.indices))
+    return with_column(table, "gateway", new.take(encoded.indices))
 
 
 def _given(gives: Sequence[frozenset[str]]) -> frozenset[str]:

@@ -143,6 +143,12 @@ def to_table(name: str, rows: Iterable[tuple[object, ...]]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def with_column(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return a table with a column in the place of the one of that name and type."""
+    place = table.schema.get_field_index(name)
+    return table.set_column(place, table.schema.field(place), column)
+
+
 @dataclass(slots=True)
 class Rows:
     """What a reader found in one file.

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from dii.telemetry.fields import payload_hash
 from dii.telemetry.synthetic._network import SNAPSHOT, WORLD, Region, network
 from dii.telemetry.synthetic._traffic import DISTRICT, Flags, Ints, Population, districts, generator
-from dii.telemetry.tables import SCHEMAS
+from dii.telemetry.tables import SCHEMAS, with_column
 from dii.units import DAY, SECOND
 
 _STREAM: Final = 4
@@ -162,8 +162,7 @@ def _seen_last(registry: pa.Table, statuses: pa.Table, days: int) -> pa.Table:
         time and seen.get(gateway, time - days * DAY)
         for gateway, time in zip(registry["gateway"].to_pylist(), registry["last_seen"].to_pylist())
     ]
-    column = registry.schema.get_field_index("last_seen")
-    return registry.set_column(column, registry.schema.field(column), pa.array(times, pa.int64()))
+    return with_column(registry, "last_seen", pa.array(times, pa.int64()))
 
 
 def writing(piece: Piece) -> np.random.Generator:
@@ -290,6 +289,5 @@ def _received(
         "payload_hash": pa.array(np.repeat(np.array(hashes, np.int64), lengths)),
     }
     for name, column in columns.items():
-        number = heard.schema.get_field_index(name)
-        heard = heard.set_column(number, heard.schema.field(number), column)
+        heard = with_column(heard, name, column)
     return heard
