@@ -2,8 +2,8 @@
 
 A *stream* joins a rule (metrics to weights) and a policy (how much an epoch may mint) for one
 scope's gateways. Everything here is pure and exact in Python integers, so that the laboratory
-replays the very functions that the chain executes. What the laboratory needs, tables among it, loads
-on first use: ``compare``, ``Comparison`` and ``Records``.
+replays the very functions that the chain executes. What the laboratory needs, tables among it,
+loads on first use: ``compare``, ``Comparison`` and ``Records``.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 A plan of SELECT statements, each put into a table or view of its name: joins, groups, windows and
 casts that every engine reads (``sqlglot`` carries them to Spark).
 
-**Plain frames.** Most frames have at most three receptions. Grouping receptions by what identifies a
-frame tells whose: the least, the greatest, and the sum of the gateways' numbers less both. Only
+**Plain frames.** Most frames have at most three receptions. Grouping receptions by what identifies
+a frame tells whose: the least, the greatest, and the sum of the gateways' numbers less both. Only
 other frames are joined with their receptions.
 
 **Tried and left**: windows over all receptions (twice the time of grouping and joining), a day in

@@ -1,8 +1,8 @@
 """Uplinks of ChirpStack, versions 3 and 4, as their integrations give them.
 
-**Version 3.** One JSON object a line. Ids and payloads come in hexadecimal or in base64, depending on the server's
-marshaler; ids tell by their length, payloads only in bulk, so most of the first records of a
-file decide for all of it.
+**Version 3.** One JSON object a line. Ids and payloads come in hexadecimal or in base64, depending
+on the server's marshaler; ids tell by their length, payloads only in bulk, so most of the first
+records of a file decide for all of it.
 
 When the server had the uplink stands in ``publishedAt``, or in ``_timestamp`` (milliseconds) or
 ``_date`` where a logger added them. Without any of these there is no server time and the record is

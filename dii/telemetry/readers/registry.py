@@ -1,8 +1,9 @@
 """Registries: The Things Network's own (``gateway-data``, 2018 on), and Packet Broker's Mapper.
 
-``gateway-data``: one JSON object of gateways by id, or a list of them. Every field but ``id`` may be missing. Who
-owns a gateway stands in ``owner``, sometimes in ``owners`` only. It is a snapshot: ``last_seen`` is
-one moment and says nothing about the time before it, so a registry gives no metric at all.
+``gateway-data``: one JSON object of gateways by id, or a list of them. Every field but ``id`` may
+be missing. Who owns a gateway stands in ``owner``, sometimes in ``owners`` only. It is a snapshot:
+``last_seen`` is one moment and says nothing about the time before it, so a registry gives no metric
+at all.
 
 The Mapper: a JSON array of the gateways of all networks that exchange traffic. Networks refresh
 their entries every few minutes while a gateway is connected (``updatedAt``), with the frames per
