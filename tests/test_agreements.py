@@ -8,6 +8,7 @@ each payment is due to whom it goes and made once, and in the end nothing is lef
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any, ClassVar
 
@@ -198,7 +199,7 @@ class Town(RuleBasedStateMachine):
         if self.world.storage:
             self.world.sender, self.world.value = MALLORY, 0
             word = self.status
-            assert word in self.program.functions["status"].doc
+            assert word in re.findall(r"[a-z]+", self.program.functions["status"].doc)
             assert word != "over" or self.world.money == 0
             assert word != "running" or self.world.epoch < 4
 
