@@ -326,11 +326,11 @@ class Deal:
         return self.network.submit(by, TopUp(self._address, self.network.currency.parse(amount)))
 
     def _function(self, name: str) -> Function:
-        for one in self._open:
-            if one.name == name:
-                return one
-        known = ", ".join(one.name for one in self._open) or "none"
-        raise BadCall(function=name, message=f"nobody can call that; there is {known}")
+        known = {one.name: one for one in self._open}
+        if name not in known:
+            there = ", ".join(known) or "none"
+            raise BadCall(function=name, message=f"nobody can call that; there is {there}")
+        return known[name]
 
     @property
     def _open(self) -> list[Function]:
