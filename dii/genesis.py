@@ -47,8 +47,7 @@ def _address(text: str) -> str:
 
 def _public_key(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        msg = "a public key is 64 lower-case hex digits"
-        raise ValueError(msg)
+        raise ValueError("a public key is 64 lower-case hex digits")
     return text
 
 
@@ -81,8 +80,7 @@ class CurrencySection(_Part):
     @model_validator(mode="after")
     def _known_unit(self) -> Self:
         if self.decimals not in UNIT_PREFIX:
-            msg = f"decimals must be one of {sorted(UNIT_PREFIX)}"
-            raise ValueError(msg)
+            raise ValueError(f"decimals must be one of {sorted(UNIT_PREFIX)}")
         return self
 
 
@@ -115,14 +113,11 @@ class ScopeSection(_Part):
         for given, known in ((self.metrics, METRICS), (self.usage, USAGE)):
             unknown = [name for name in given if name not in known]
             if unknown:
-                msg = f"unknown metric {unknown[0]!r}; there is {', '.join(known)}"
-                raise ValueError(msg)
+                raise ValueError(f"unknown metric {unknown[0]!r}; there is {', '.join(known)}")
             if given != [name for name in known if name in given]:
-                msg = f"each metric once, in this order: {', '.join(known)}"
-                raise ValueError(msg)
+                raise ValueError(f"each metric once, in this order: {', '.join(known)}")
         if len(set(self.reporters)) < len(self.reporters):
-            msg = "a reporter stands twice; each has one voice"
-            raise ValueError(msg)
+            raise ValueError("a reporter stands twice; each has one voice")
         return self
 
 
