@@ -276,10 +276,6 @@ class State:
         rows = self._tables.get(_prefix(key))
         return None if rows is None else rows.committed.get(key)
 
-    def prove(self, table: Table[R], *parts: Part) -> TreeProof:
-        """Return the proof of a committed record, or of its absence, under the committed root."""
-        return self.prove_key(table.key(*parts))
-
     def prove_key(self, key: bytes) -> TreeProof:
         """Return the proof of a key's committed value, or of its absence."""
         return self._committed_tree().prove(key)
