@@ -99,11 +99,9 @@ class Telemetry:
         ends = [pc.min_max(column).as_py() for column in times]
         return min(end["min"] for end in ends), max(end["max"] for end in ends)
 
-    def merge(self, other: Telemetry) -> Telemetry:
-        """Return the union of two loads (see the module); also written ``a + b``."""
+    def __add__(self, other: Telemetry) -> Telemetry:
+        """Return the union of two loads (see the module)."""
         return _merge([self, other])
-
-    __add__ = merge
 
     def save(self, folder: str | Path) -> None:
         """Write the tables as Parquet into a folder, replacing what was saved there before.
