@@ -307,6 +307,11 @@ class Genesis(_Part):
         """Length of an epoch in microseconds."""
         return self.epoch_seconds * SECOND
 
+    def span(self, epoch: int) -> tuple[int, int]:
+        """Return an epoch's start and end, microseconds since 1970."""
+        start = self.start_time + epoch * self.epoch_length
+        return start, start + self.epoch_length
+
     def dump(self) -> str:
         """Return the TOML text that :meth:`parse` reads back."""
         content = self.model_dump(exclude_none=True)

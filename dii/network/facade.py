@@ -244,9 +244,8 @@ class Network(Sending):
         if not self.sealed and feed.span is not None:
             self._seal(feed.span[0], feed.gives, feed.gives_usage)
         if self.sealed:
-            start = self.genesis.start_time
-            closed = start + self.settled * self.genesis.epoch_length
-            feed = feed.admit(start, closed, self._feed)
+            closed, _ = self.genesis.span(self.settled)
+            feed = feed.admit(self.genesis.start_time, closed, self._feed)
             self._remember(feed)
             self._bind(feed)
         self._feed = feed
@@ -323,7 +322,7 @@ class Network(Sending):
         return self
 
     def _run_epoch(self, epoch: int) -> None:
-        end = self.genesis.start_time + (epoch + 1) * self.genesis.epoch_length
+        _, end = self.genesis.span(epoch)
         reporters = self._reporters()
         if not reporters:
             self.signer().produce(time=end)
@@ -519,8 +518,7 @@ class Network(Sending):
 
         if self._feed is None:
             raise NotSealed
-        start = self.genesis.start_time + index(epoch) * self.genesis.epoch_length
-        end = start + self.genesis.epoch_length
+        start, end = self.genesis.span(index(epoch))
         names = self.home.names("account")
         players = self._players(epoch)
         return Records(

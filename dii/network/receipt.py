@@ -320,9 +320,8 @@ def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> 
     name = network.home.names("gateway").get(hashed, hashed.hex())
     operator = network.home.label(leaf.payee)
     reported = dict(zip(issuance.metrics, leaf.values)).get("excluded_frames")
-    start = network.genesis.start_time + epoch * network.genesis.epoch_length
-    feed, end = network.feed, start + network.genesis.epoch_length
-    excluded = feed.excluded(name, start, end) if feed and reported else {}
+    feed, span = network.feed, network.genesis.span(epoch)
+    excluded = feed.excluded(name, *span) if feed and reported else {}
     if sum(excluded.values()) != reported:  # some came later, or from elsewhere
         excluded = {}
     return Receipt(name, operator, stream, epoch, leaf, issuance, network.currency, proof, excluded)

@@ -201,7 +201,7 @@ def _receipts(
         if not (leaf.weight or note):
             zero = " and ".join(f"{name} {values[name]:,}" for name in rule.needs)
             note = f"the rule gives nothing at {zero}"
-        start = network.genesis.start_time + epoch * network.genesis.epoch_length
+        start, _ = network.genesis.span(epoch)
         explained = {
             "epoch": epoch,
             "start": pd.Timestamp(start, unit="us", tz="UTC"),
