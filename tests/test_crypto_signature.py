@@ -525,3 +525,49 @@ if not child:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert run(program) == "0"
+
+
+def test_what_is_owed_when_a_process_forks_is_judged_in_each_of_the_two() -> None:
+    program = """
+import os
+from dii import crypto
+key = crypto.SigningKey.derive(1, "fork")
+good = [(key.public_key, b"m", key.sign(b"m"))] * 200
+bad = [(key.public_key, b"n", key.sign(b"m"))] * 200
+first, second = crypto.start_verifying(good), crypto.start_verifying(bad)
+child = os.fork()
+if not child:
+    os._exit(0 if all(first()) and not any(second()) else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), all(first()), any(second()))
+"""
+    assert run(program) == "0 True False"
+
+
+def test_what_an_interpreter_says_as_it_starts_is_no_verdict(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('welcome', flush=True)")
+    program = """
+from dii import crypto
+key = crypto.SigningKey.derive(1, "greeted")
+bad = [(key.public_key, b"n", key.sign(b"m"))] * 200
+print(any(crypto.start_verifying(bad)()), any(crypto.start_verifying(bad)()))
+"""
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    assert run(program, PYTHONPATH=path) == "welcome\nFalse False"
+
+
+def test_verdicts_that_fill_a_small_pipe_hold_up_nobody() -> None:
+    program = """
+import fcntl
+from dii import crypto
+from dii.crypto import batch
+key = crypto.SigningKey.derive(1, "pipe")
+item = key.public_key, bytes(500), key.sign(bytes(500))
+assert all(crypto.start_verifying([item] * 100)())
+for verifier in batch._verifiers():
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        fcntl.fcntl(verifier._pipes()[1], fcntl.F_SETPIPE_SZ, 4096)
+items = [item] * 2500 * len(batch._verifiers())
+begun = [crypto.start_verifying(items) for _ in range(4)]
+print(all(all(one()) for one in begun))
+"""
+    assert run(program) == "True"

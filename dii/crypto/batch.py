@@ -6,7 +6,8 @@ a thread that computes hands out every 5 ms only, so what was meant to run besid
 So were the executors of the standard library: their processes import the caller's ``__main__``
 again, which in a script without a guard starts everything anew. What runs here instead is a bare
 interpreter that reads signatures from a pipe and writes a byte for each, a little less urgently than
-the process that it works for.
+the process that it works for. What begins each answer is the head of what was asked: whatever else
+comes out of the pipe, a greeting of somebody's ``sitecustomize`` say, is nobody's verdict.
 
 A process that ends, for want of memory say, takes no verdict with it: what it owed is judged here.
 """
@@ -24,7 +25,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, count, pairwise
 from typing import IO, Final, TypeAlias
 
 from dii.crypto.signature import chosen
@@ -35,10 +36,12 @@ Item: TypeAlias = tuple[bytes, bytes, bytes]
 _FEW: Final = 64
 """Signatures that are judged here: starting processes for them would take longer."""
 _OWED: Final = 1 << 14
-"""Verdicts that a process may owe: they fit into its pipe, so it never waits to be rid of them."""
+"""Bytes that a process may owe: they fit into its pipe, so it never waits to be rid of them."""
 _PIPE: Final = 1 << 20
 """Bytes of a pipe: a block of transfers, so that handing it over takes no waiting either."""
-_COUNT: Final = struct.Struct(">I")
+_HEAD: Final = struct.Struct(">QI")
+"""A number of its own, and how many signatures follow."""
+_NUMBERS: Final = count()
 _CHILD: Final = """
 import os, sys
 os.nice(5)
@@ -73,6 +76,8 @@ class _Part:
 
     def __init__(self, verifier: _Verifier, items: Sequence[Item]) -> None:
         self.verifier, self.items = verifier, items
+        self.head = _HEAD.pack(next(_NUMBERS), len(items))
+        self.owes = len(self.head) + len(items)
         self.verdicts: bytes | None = None
 
     def wait(self) -> bytes:
@@ -101,7 +106,7 @@ class _Verifier:
         """Hand signatures over."""
         part = _Part(self, items)
         with self._lock:
-            while self._owed and not self._has_room(len(items)):
+            while self._owed and not self._has_room(part):
                 self._take()
             if not self._sound:
                 self._start()
@@ -109,7 +114,7 @@ class _Verifier:
             self._owed.append(part)
             if sound:
                 with contextlib.suppress(OSError):
-                    write(self._pipes()[0], items)
+                    write(self._pipes()[0], part.head, items)
                     self._sound = True
         return part
 
@@ -119,22 +124,26 @@ class _Verifier:
             while part.verdicts is None:
                 self._take()
 
-    def _has_room(self, more: int) -> bool:
-        return self._sound and sum(len(one.items) for one in self._owed) + more <= _OWED
+    def _has_room(self, part: _Part) -> bool:
+        if not self._sound:
+            return False
+        room = _OWED
+        if hasattr(fcntl, "F_GETPIPE_SZ"):  # Linux: who has many gets small ones, of whole pages
+            room = min(room, fcntl.fcntl(self._pipes()[1], fcntl.F_GETPIPE_SZ) // 2)
+        return sum(one.owes for one in self._owed) + part.owes <= room
 
     def _take(self) -> None:
         """Have the verdicts on the first part that is owed."""
         part = self._owed[0]
+        if part.verdicts is None and self._sound:
+            self._sound = False
+            answer = self._pipes()[1].read(part.owes)
+            if len(answer) == part.owes and answer.startswith(part.head):
+                part.verdicts = answer[len(part.head) :]
+                self._sound = True
         if part.verdicts is None:
-            count, verdicts = len(part.items), b""
-            if self._sound:
-                self._sound = False
-                verdicts = self._pipes()[1].read(count)
-                self._sound = len(verdicts) == count
-            if not self._sound:
-                _, check = chosen()
-                verdicts = bytes(check(*item) for item in part.items)
-            part.verdicts = verdicts
+            _, check = chosen()
+            part.verdicts = bytes(check(*item) for item in part.items)
         self._owed.popleft()
 
     def _start(self) -> None:
@@ -158,6 +167,11 @@ class _Verifier:
         assert self._process.stdout is not None
         return self._process.stdin, self._process.stdout
 
+    def forget(self) -> None:
+        """Let go, in a forked process, of what is its parent's: the process, and a lock held then."""
+        self._lock = threading.Lock()
+        self.close()
+
     def close(self) -> None:
         """End the process; what it owes is judged here."""
         self._sound = False
@@ -175,25 +189,29 @@ def _verifiers() -> list[_Verifier]:
     return [_Verifier() for _ in range(os.cpu_count() or 1)]
 
 
-if hasattr(os, "register_at_fork"):  # the processes of a forked process are its parent's
-    os.register_at_fork(after_in_child=_verifiers.cache_clear)
+def _forget() -> None:
+    for verifier in _verifiers():
+        verifier.forget()
 
 
-def write(to: IO[bytes], items: Sequence[Item]) -> None:
-    """Write signatures as :func:`serve` reads them: their number, all lengths, all bytes."""
+os.register_at_fork(after_in_child=_forget)
+
+
+def write(to: IO[bytes], head: bytes, items: Sequence[Item]) -> None:
+    """Write signatures as :func:`serve` reads them: their head, all lengths, all bytes."""
     parts = list(chain.from_iterable(items))
     lengths = struct.pack(f">{len(parts)}I", *map(len, parts))
-    to.write(b"".join((_COUNT.pack(len(items)), lengths, *parts)))
+    to.write(b"".join((head, lengths, *parts)))
     to.flush()
 
 
 def serve(source: IO[bytes], to: IO[bytes]) -> None:
     """Judge what is written until the end of it."""
     _, check = chosen()
-    while count := source.read(_COUNT.size):
-        (items,) = _COUNT.unpack(count)
+    while head := source.read(_HEAD.size):
+        _, items = _HEAD.unpack(head)
         lengths = struct.unpack(f">{3 * items}I", source.read(12 * items))
         data = source.read(sum(lengths))
         parts = (data[start:end] for start, end in pairwise(accumulate(lengths, initial=0)))
-        to.write(bytes(check(*item) for item in zip(parts, parts, parts)))
+        to.write(head + bytes(check(*item) for item in zip(parts, parts, parts)))
         to.flush()
