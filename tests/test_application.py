@@ -1404,6 +1404,20 @@ def test_bindings_made_and_never_finished_lapse_and_leave_nothing():
     assert chain.app.info()[1] != root
 
 
+def test_a_block_drops_as_many_hashes_however_they_were_named():
+    chain = several(limits={"max_bindings": 9_000, "block_gas": 2**32})
+    many = tuple((gateway(number), THIEF.address) for number in range(1, 5_001))
+    single = [RegisterGateways("main", (pair,)) for pair in many[:1_000]]
+    great = [RegisterGateways("main", many[at : at + 1_000]) for at in range(0, 5_000, 1_000)]
+    for said in (single, great):
+        assert {result.code for result in chain.do(REPORTERS[0], *said)} == {0}
+    chain.block(time=chain.time + WINDOW)
+    assert len(list(chain.app.state.items(LAPSES))) == 1, "1,000 and four times 1,000 are gone"
+    chain.block()
+    assert not list(chain.app.state.items(LAPSES)) + list(chain.app.state.items(NAMINGS))
+    assert not chain.block().changed
+
+
 @pytest.mark.parametrize(("after", "counts"), [(WINDOW - 1, True), (WINDOW, False)])
 def test_a_naming_counts_until_its_window_is_over(after, counts):
     chain = several()

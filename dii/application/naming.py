@@ -18,8 +18,11 @@ from dii.ledger.state import State
 
 Kind = Literal["gateway", "application", "operator"]
 
-LAPSES_A_BLOCK: Final = 4
-"""Entries of the queue, each of at most ``MAX_BATCH`` hashes, that one block drops."""
+LAPSES_A_BLOCK: Final = 4_096
+"""Hashes, of entries of the queue with up to ``MAX_BATCH`` each, after which a block drops no more.
+
+Not entries: of those that name one hash each a reporter could make more than blocks ever drop.
+"""
 
 
 def agree(
@@ -76,13 +79,16 @@ def enqueue(state: State, lapse: Lapse) -> None:
 def lapse(state: State, chain: Chain, now: int) -> None:
     """Drop the oldest namings whose time is over."""
     queue = state.get(QUEUE) or Queue(0, 0)
-    for number in range(queue.first, min(queue.end, queue.first + LAPSES_A_BLOCK)):
+    number, dropped = queue.first, 0
+    while number < queue.end and dropped < LAPSES_A_BLOCK:
         old = state.get(LAPSES, number)
         assert old is not None
         if now < old.time + chain.report_window:
-            return
+            break
         for hash_ in old.hashes:
             # What the reporter has said since has an entry of its own.
             withdraw(state, old.kind, old.scope, hash_, old.reporter, old.time)
         state.delete(LAPSES, number)
-        state.put(QUEUE, Queue(number + 1, queue.end))
+        number, dropped = number + 1, dropped + len(old.hashes)
+    if dropped:
+        state.put(QUEUE, Queue(number, queue.end))
