@@ -351,6 +351,13 @@ def test_more_records_than_the_cache_holds_stay_readable(monkeypatch):
     ]
 
 
+def test_however_much_a_block_asks_for_that_is_not_there_little_of_it_stays_in_memory(monkeypatch):
+    monkeypatch.setattr("dii.ledger.state.MAX_CACHE", 10)
+    state = State()
+    assert not any(state.get(PAGES, number) for number in range(1_000))
+    assert len(state._tables[PAGES.prefix].cache) <= 10
+
+
 DIFF = st.dictionaries(st.binary(min_size=1, max_size=9), st.none() | st.binary(max_size=9)).map(
     lambda changes: tuple(sorted(changes.items()))
 )

@@ -40,7 +40,7 @@ Diff: TypeAlias = tuple[tuple[bytes, bytes | None], ...]
 MAX_DIFF: Final = 1 << 30
 """Bytes of an encoded diff; a snapshot of a million accounts takes 0.1 of it."""
 MAX_CACHE: Final = 1 << 17
-"""Decoded records that a table keeps from block to block."""
+"""Decoded records that a table keeps in memory, beside those that a block writes."""
 GREAT: Final = 20_000
 """Objects that a block makes and leaves before they are set apart from garbage collection."""
 
@@ -140,6 +140,8 @@ class State:
             if record is _UNREAD:
                 value = rows.committed.get(_key(table.prefix, parts))
                 record = None if value is None else codec.loads(table.record, value)
+                if len(rows.cache) >= MAX_CACHE:  # also of what is not there: a block may ask a lot
+                    rows.cache.clear()
                 rows.cache[parts] = record
         return record
 
