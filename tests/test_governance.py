@@ -200,6 +200,15 @@ def test_only_validators_propose_and_vote():
         assert (result.code, result.gas) == (FeeUncovered.code, 0)
 
 
+def test_who_is_no_validator_cannot_have_their_powers_added_up(monkeypatch):
+    chain = Chain()
+    number = chain.propose(SetGas(2, 1))
+    monkeypatch.setattr("dii.application.governance.powers", None)
+    wire = chain.sign(ALICE, Vote(number, approve=True))
+    assert chain.app.prepare_proposal([wire], 1_000) == [wire]
+    assert chain.block(wire).results[0].code == NotValidator.code
+
+
 @pytest.mark.parametrize(
     ("voters", "passes"),
     [((0, 1, 2), False), ((3,), False), ((2, 3), True), ((1, 3), False), ((0, 1, 3), True)],

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from dii import crypto
 from dii.application import bank, gas
 from dii.application.context import Context, duty_of, epoch_at
-from dii.application.governance import enact, powers
+from dii.application.governance import enact
 from dii.application.handlers import DUTY, HANDLERS
 from dii.application.messages import (
     Burn,
@@ -391,7 +391,7 @@ class Application:
         if not isinstance(message, DUTY):
             return False
         if isinstance(message, Propose | Vote):
-            entitled = sender in powers(self.state)
+            entitled = self.state.get(VALIDATORS, known.tx.public_key) is not None
         else:
             scope = self.state.get(SCOPES, message.scope)
             entitled = scope is not None and sender in scope.reporters
@@ -470,8 +470,9 @@ class Application:
         meter.charge(gas.intrinsic(len(tx.wire)))
         rows: list[tuple[str, tuple[object, ...]]] = []
         context = Context(
-            state, chain, block.height, block.time, tx.sender, meter, position, rows, block.loaded
-        )
+            state, chain, block.height, block.time, tx.sender, tx.public_key, meter, position,
+            rows, block.loaded,
+        )  # fmt: skip
         mark = state.mark()
         if held:
             state.put(ACCOUNTS, Account(account.balance - held, tx.nonce), tx.sender)

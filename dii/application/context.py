@@ -32,8 +32,8 @@ class Context:
         The state with its journal; the chain's parameters.
     height, time
         The block's; time in microseconds since 1970.
-    sender, meter
-        Who asks, and the gas that is left.
+    sender, public_key, meter
+        Who asks, by which key, and the gas that is left.
     position
         Of the transaction in its block.
     rows
@@ -47,6 +47,7 @@ class Context:
     height: int
     time: int
     sender: bytes
+    public_key: bytes
     meter: gas.Meter
     position: int
     rows: list[tuple[str, tuple[object, ...]]]

@@ -166,7 +166,9 @@ def _epochs(network: Sending, sender: bytes, message: Deploy) -> int:
     try:
         now = network.header().time + SECOND
         nonce = account(state, sender).nonce
-        context = Context(state, network.parameters, network.height + 1, now, sender, meter, 0, [])
+        context = Context(
+            state, network.parameters, network.height + 1, now, sender, b"", meter, 0, []
+        )
         chain.deploy(context, message)
         made = state.get(CONTRACTS, contract_address(sender, nonce))
         assert made is not None
