@@ -317,6 +317,24 @@ def test_what_a_contract_says_of_itself_in_a_word_is_shown_beside_what_the_chain
         assert f">{shown}<" in deal._repr_html_()
 
 
+def test_a_text_that_only_looks_like_bytes_is_shown_as_it_is(net: Network):
+    source = """
+word: str
+
+def init(text: str):
+    word = text
+    emit("says", text)
+
+@view
+def said() -> str:
+    return word
+"""
+    for text in ("0xyz", "0xabc"):
+        deal = net.deploy(source, by="bob", text=text)
+        assert told(deal) == [f"says: text {text}"]
+        assert deal.lines()["word"] == deal.answer("said", deal.view("said")) == text
+
+
 def test_what_is_left_in_the_purse_is_told_in_epochs(net: Network):
     deal = net.deploy(COUNTER, by="bob", epochs=3)
     fee = deal.record.hook_gas * net.parameters.gas_price

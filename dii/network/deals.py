@@ -7,6 +7,7 @@ and the index alone, so that the parties to an agreement see what everybody can 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -430,7 +431,7 @@ class Deal:
         """Return a value as the contract's name for it suggests that it is meant."""
         if isinstance(value, list):
             return ", ".join(self._worded(name, one) for one in value)
-        if isinstance(value, str) and value.startswith("0x"):
+        if isinstance(value, str) and re.fullmatch("0x([0-9a-f]{2})*", value):
             return self._named(bytes.fromhex(value[2:]))
         if type(value) is int and name in MONEY:
             return self.network.currency.format(value)
