@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import hashlib
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from dii.contracts import tree as t
 from dii.contracts.frontend import parse
 from dii.contracts.tree import ListOf, Plain
 from dii.contracts.values import LEAST, MOST, form
-from dii.contracts.vm import MAX_FRAMES, Program
+from dii.contracts.vm import MAX_FRAMES, SHALLOW, Program, with_room
 from dii.errors import BadCall, BadProgram, InsufficientFunds, OutOfGas, Reverted
 from tests.contracts import ALICE, BOB, SELF, World, wire
 from tests.require import ROOT
@@ -496,3 +498,21 @@ def test_one_tree_has_one_verdict_and_one_gas_count_everywhere():
     ]
     digests = {hashlib.sha256(way.encode()).hexdigest() for way in (expected, *ways)}
     assert len(digests) == 1
+
+
+def test_an_interrupt_waits_for_a_call_that_runs_on_a_stack_of_its_own() -> None:
+    """Else it would go on writing into a state that its caller has left."""
+    done = []
+
+    def call() -> None:
+        time.sleep(0.2)
+        _thread.interrupt_main()
+        time.sleep(0.2)
+        done.append(True)
+
+    def deep(frames: int) -> None:
+        return deep(frames - 1) if frames else with_room(call)
+
+    with pytest.raises(KeyboardInterrupt):
+        deep(SHALLOW)
+    assert done

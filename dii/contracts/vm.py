@@ -15,6 +15,7 @@ and stops the node, since another node might not have met it.
 
 from __future__ import annotations
 
+import _thread
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -253,20 +254,25 @@ def with_room(call: Callable[[], T]) -> T:
         return call()
     done: list[T] = []
     failed: list[BaseException] = []
+    over = threading.Event()  # an interrupted Thread.start or .join would take it for ended
 
     def work() -> None:
         try:
             done.append(call())
         except BaseException as error:  # noqa: BLE001 - it is raised again in the caller
             failed.append(error)
+        finally:
+            over.set()
 
     before = threading.stack_size(STACK)
     try:
-        thread = threading.Thread(target=work, name="contract")
-        thread.start()
+        _thread.start_new_thread(work, ())
     finally:
         threading.stack_size(before)
-    thread.join()
+    try:
+        over.wait()
+    finally:  # interrupted, it would go on writing into a state that its caller has left
+        over.wait()
     if failed:
         raise failed[0]
     return done[0]
