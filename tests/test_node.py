@@ -314,6 +314,15 @@ def test_a_rebuilding_that_is_interrupted_leaves_everything_as_it_was(home, whol
     check(home)
 
 
+def test_long_texts_do_not_wait_in_memory_for_many_rows():
+    with closing(Index(None)) as index:
+        for height in range(1, 4):
+            row = (0, bytes(20), True, "told", 10_000 * "x")
+            index.put(height, {"events": [row] * 1_000})
+            (written,) = index.db.execute("SELECT count(*) FROM events").fetchone()
+            assert written == 2_000 * (height // 2)
+
+
 def test_a_reader_goes_over_to_the_index_that_replaced_a_damaged_one(home, whole):
     with closing(Reader(home / CHAIN_FILE, home / INDEX_FILE, GENESIS.hash)) as reader:
         (home / INDEX_FILE).rename(home / "old")

@@ -25,6 +25,8 @@ Rows = Mapping[str, Sequence[tuple[object, ...]]]
 FORMAT: Final = 1
 _BUFFER: Final = 20_000
 """Rows kept in memory at most before they are written."""
+_LONG: Final = 1_000
+"""Characters at the end of a row that count as another one: a contract may tell long stories."""
 
 TABLES: Final = {
     "blocks": "height INTEGER PRIMARY KEY, time INTEGER, hash BLOB, app_hash BLOB, proposer BLOB,"
@@ -167,7 +169,8 @@ class Index:
         """Take a block's rows; they are written now or with a later block's."""
         for table, items in rows.items():
             self._buffer[table] += [(height, *item) for item in items]
-            self._buffered += len(items)
+            texts = sum(len(one[-1]) for one in items if isinstance(one[-1], str))
+            self._buffered += len(items) + texts // _LONG
         self.height = height
         if self._buffered >= _BUFFER:
             self.flush()
