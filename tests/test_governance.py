@@ -453,6 +453,14 @@ def test_a_scope_whose_reporter_has_lost_its_key_goes_on_with_another():
     assert chain.settled() == 3
 
 
+def test_a_scope_keeps_what_a_rule_needs_that_acts_for_some_epochs_only():
+    chain = Chain(scopes=[scope(metrics=("online_ppm", "shapley_uplinks"))])
+    for rule in (ShapleyTraffic(), Uptime()):  # and no report comes
+        chain.decide(set_stream("second", rule=rule))
+    needed = chain.fails(SetScope("main", (REPORTER.address,), ("online_ppm",), ()))
+    assert "second: ShapleyTraffic" in needed
+
+
 def test_the_treasury_pays_what_was_decided_and_never_more_than_it_has():
     chain = Chain()
     chain.do(ALICE, Transfer(TREASURY, 5_000))

@@ -353,6 +353,8 @@ class _Enactment:
         if state.get(SCOPES, name) is not None:
             rules = [(one, item.rule) for one, item in streams.planned(state, name).items()]
             rules += [(one, item.rule) for one, item in streams.current(state, name).items()]
+            waiting = streams.scheduled(state, name)  # one may act in between, as reports are late
+            rules += [(one.name, one.rule) for _, one in waiting if isinstance(one, SetStream)]
             for stream, rule in rules:
                 check_metrics(stream, rule, name, action.metrics)
             change_scope(state, name, action.reporters, action.metrics, action.usage)
