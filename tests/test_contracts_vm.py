@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dii import codec
+from dii.application.contracts import shown
 from dii.contracts import compiler, gas
 from dii.contracts import tree as t
 from dii.contracts.frontend import parse
@@ -70,6 +71,19 @@ def test_a_token_moves_and_no_more_than_there_is():
     assert world.call(token, "balance_of", ALICE).value == 70
     assert world.call(token, "balance_of", BOB).value == 30
     assert world.events == [("transferred", (ALICE, BOB, 30))]
+
+
+@pytest.mark.parametrize("text", ["a", "\\0", "\U0001f600", "\u00e9", '\\"'])
+def test_text_in_an_event_costs_what_it_takes_in_the_index(text: str):
+    double = "t = '{}'\nfor i in range({}):\n    t = t + t\nemit('e', t)"
+    world = World()
+    used = world.call(main(double.format(text, 10), result=""), "main").gas
+    ((_, values),) = world.events
+    size = len(shown(values)) - 4  # without brackets and quotes
+    assert gas.STORED * size <= used <= gas.STORED * size + 500
+    longer = main(double.format(text, 17), result="")
+    with pytest.raises(Reverted, match="an event has at most"):
+        World().call(longer, "main")
 
 
 def test_each_variable_and_each_entry_of_a_map_is_a_key_of_its_own():

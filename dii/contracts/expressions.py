@@ -427,7 +427,11 @@ class Expressions:
                 self.fault(node, f"an event has plain values, not {spell(kind)}")
         if self.faults:
             return _never, NOTHING
-        weights = [form(kind).weigh or _small for _, kind in pairs if kind is not None]
+        weights = [
+            host.text_size if kind == STR else form(kind).weigh or _small
+            for _, kind in pairs
+            if kind is not None
+        ]
         return host.emit(event.value, [run for run, _ in pairs], weights), NOTHING
 
 

@@ -43,7 +43,7 @@ WRITE: Final = 200
 STORED_ITEM: Final = 8
 """An item of a list that is read from the state or written there."""
 STORED: Final = 2
-"""A byte of the state or of an event: kept for good by every node."""
+"""A byte of the state or of an event, text as JSON writes it: kept for good by every node."""
 PAY: Final = 2_000
 """A payment; it may open an account, which is never deleted."""
 EMIT: Final = 100

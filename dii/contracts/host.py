@@ -6,6 +6,7 @@ node. There are no calls from contract to contract, so re-entry cannot exist.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -49,6 +50,11 @@ def _operator(gateway: Run) -> Run:
         return owner
 
     return run
+
+
+def text_size(text: str) -> int:
+    """Return the bytes of a text in an event, as JSON writes it: up to twelve a character."""
+    return len(text) if len(text) > gas.MAX_STORED else len(json.dumps(text)) - 2
 
 
 def emit(event: str, values: list[Run], weights: list[Callable[[Any], int]]) -> Run:

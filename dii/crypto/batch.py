@@ -170,7 +170,7 @@ class _Verifier:
     def forget(self) -> None:
         """Let go, in a forked process, of what is its parent's: the process, and a lock held then."""
         self._lock = threading.Lock()
-        self.close()
+        self.close()  # kills nothing: to a process that is not its child, Popen sends no signal
 
     def close(self) -> None:
         """End the process; what it owes is judged here."""
