@@ -24,7 +24,7 @@ help:
 	@echo "make demo          an economy on the sample in data/, to a checked proof"
 	@echo "make test          lint, types and every test"
 	@echo "make lab           JupyterLab on notebooks/"
-	@echo "make tui           the live dashboard"
+	@echo "make tui           the live dashboard, once it is there"
 	@echo "make bench         the numbers that matter, beside their peers (make peers first)"
 	@echo "make soak          crashes, kills, flipped bits, fuzzing, economies: half an hour"
 	@echo "make lint          ruff and mypy only"
@@ -54,7 +54,7 @@ lines:
 	@"$(PYTHON)" tests/lines.py dii tui
 
 lab: $(VENV)/.notebooks
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab notebooks $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
 notebooks: $(VENV)/.dev
 	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb

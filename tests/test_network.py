@@ -404,6 +404,70 @@ def test_an_operators_gateways_are_handed_on_by_who_claimed_them(net):
     net.verify()
 
 
+def test_what_an_operator_earned_before_and_after_a_claim_is_one(net):
+    before = net.operators().set_index("operator")
+    net.claim("north-iot", "bob")
+    net.run()
+    after = net.operators().set_index("operator")
+    assert "north-iot" not in after.index
+    assert after.loc["bob", "earned_uttc"] > before.loc["north-iot", "earned_uttc"]
+    assert after.loc["bob", "paid_epochs"] == EPOCHS
+    assert after["earned_uttc"].sum() == net.epochs()["paid_uttc"].sum()
+
+
+def test_gateways_without_an_operator_are_listed_as_nobodys(whole):
+    gateways = whole.gateways().set_index("gateway")
+    named = {row["gateway"]: row["operator"] for row in whole.feed.telemetry.gateways.to_pylist()}
+    assert named.keys() <= set(gateways.index)
+    nobodys = [gateway for gateway, operator in named.items() if operator is None]
+    assert nobodys
+    assert gateways.loc[nobodys, "operator"].isna().all()
+    assert gateways["earned_uttc"].sum() == whole.epochs()["paid_uttc"].sum()
+
+
+def heard(days: list[int]) -> Telemetry:
+    """Return three gateways' uplinks on some days of a month."""
+    rows = [
+        {"time": f"2025-03-{day:02d}T{hour:02d}:00:00Z", "gateway": f"AA0000000000000{hour % 3}",
+         "device": "0011223344556677", "f_cnt": 24 * day + hour, "delivered": True}
+        for day in days for hour in range(24)
+    ]  # fmt: skip
+    return load(pd.DataFrame(rows))
+
+
+def owned(*operators: str | None) -> Telemetry:
+    rows = [
+        {"gateway": f"AA0000000000000{number}", "operator": operator}
+        for number, operator in enumerate(operators)
+    ]
+    return load(pd.DataFrame(rows))
+
+
+def test_a_later_registry_takes_nobodys_gateway_unless_reporters_are_told_to_and_not_at_once():
+    with create(reporters=4, governance={"delay_seconds": 86_400}) as net:
+        assert net.ingest(heard([1, 2, 3, 4, 5])) == []
+        others = [f"AA0000000000000{number}" for number in range(3)]
+        assert net.ingest(owned("ben", "ben", "carla")) == others
+        net.run(epochs=1)
+        assert set(net.issuance(0)["operator"]) == set(others)
+        assert net.ingest(owned("ben", "ben", "carla"), rebind=True) == others
+        assert net.ingest(owned("ben", "ben", "carla")) == []
+        net.run()
+        owners = [set(net.issuance(epoch)["operator"]) for epoch in range(5)]
+        assert owners == [set(others)] * 3 + [{"ben", "carla"}] * 2
+        net.verify()
+
+
+def test_the_pool_of_an_epoch_in_which_nobody_earned_is_shown_as_not_minted():
+    with create() as net:
+        net.ingest(heard([1, 4]))
+        epochs = net.run().epochs()
+        dust = epochs["dust_uttc"].shift(fill_value=0)
+        spent = epochs[["paid_uttc", "unminted_uttc", "rest_uttc", "dust_uttc"]].sum(axis=1)
+        assert (spent == epochs["pool_uttc"] + dust).all()
+        assert list(epochs["unminted_uttc"] == epochs["pool_uttc"]) == [False, True, True, False]
+
+
 def test_a_claimed_name_still_finds_both_accounts_after_reopening(tmp_path, data):
     with create(tmp_path / "home") as network:
         network.ingest(data)

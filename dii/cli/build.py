@@ -14,7 +14,7 @@ from dii.cli import look, screen
 from dii.cli.options import DEFAULT_HOME, Home, Json, command
 from dii.errors import HomeMissing, NotSealed
 from dii.telemetry.schema import METRICS, USAGE_GIVEN
-from dii.units import format_time
+from dii.units import SECOND, format_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,6 +202,13 @@ def load(
             help="Set aside what was received stronger than its stated places allow.",
         ),
     ] = False,
+    rebind: Annotated[
+        bool,
+        typer.Option(
+            "--rebind",
+            help="Have reporters bind gateways anew whose owner on the chain is another.",
+        ),
+    ] = False,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -215,23 +222,36 @@ def load(
     with dii.Network.open(home) as network:
         with screen.progress("loading"):
             data = dii.load(*sources, strict=strict, columns=renamed, check_radio=check_radio)
-        data = _ingested(network, data)
+        data, others = _ingested(network, data, rebind=rebind)
         sealed = network.sealed
+        delay = network.parameters.governance_delay // SECOND if sealed else 0
     if as_json:
-        screen.json_out(telemetry_json(data) | {"sealed": sealed})
+        found = {"sealed": sealed, "owned_by_others": others}
+        screen.json_out(telemetry_json(data) | found)
         return
     show_telemetry(data)
+    if others:
+        shown = f"{', '.join(others[:3])}{', ...' * (len(others) > 3)}"
+        many = f"{len(others):,} gateways have another owner on the chain than named here ({shown})"
+        what = (
+            f"reporters bind them anew, {delay:,} s from now" if rebind else "--rebind asks for it"
+        )
+        screen.say(f"{many}: {what}")
     if not sealed:
         screen.say("kept; the network starts with its first receptions or statuses")
 
 
-def _ingested(network: Network, data: Telemetry, traffic: Traffic | None = None) -> Telemetry:
-    """Take telemetry in; return it with what the network set aside of it among the rejects."""
+def _ingested(
+    network: Network, data: Telemetry, traffic: Traffic | None = None, *, rebind: bool = False
+) -> tuple[Telemetry, list[str]]:
+    """Take telemetry in; return it with what the network set aside of it among the rejects, and
+    the gateways that are others'.
+    """
     import pyarrow as pa  # noqa: PLC0415 - slow, and not every verb needs it
 
-    network.ingest(data, traffic)
+    others = network.ingest(data, traffic, rebind=rebind)
     refused = [network.feed.refused] if network.feed else []
-    return dataclasses.replace(data, rejected=pa.concat_tables([data.rejected, *refused]))
+    return dataclasses.replace(data, rejected=pa.concat_tables([data.rejected, *refused])), others
 
 
 def telemetry_json(data: Telemetry) -> dict[str, Any]:
@@ -324,7 +344,7 @@ def run(
     with found or dii.Network.create(home=home, seed=seed) as network:
         if sources or traffic:
             with screen.progress("registering gateways"):
-                data = _ingested(network, data, traffic)
+                data, _ = _ingested(network, data, traffic)
         with screen.progress("settling epochs") as tick:
             network.run(epochs, tick)
         if as_json:

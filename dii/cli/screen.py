@@ -35,6 +35,8 @@ PIPE_WIDTH: Final = 10_000
 """Columns where there is no terminal: enough that nothing is cut."""
 SCREENFUL: Final = 50
 """Rows of a list that a terminal shows."""
+GAP: Final = 3
+"""Blanks between two columns of a table."""
 
 FORMULA: Final = frozenset(
     "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
@@ -161,16 +163,29 @@ def rows(
         limit = SCREENFUL if sys.stdout.isatty() else len(frame)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold cyan")
     cells: list[list[Text]] = []
+    left_out: list[str] = []
+    room = console().width
     for name in columns.split():
         header, column, write = _column(name, frame, network)
         values = frame[column].head(limit).tolist()
-        texts = ["-" if plain(value) is None else write(value) for value in values]
-        cells.append([Text(clean(text)) for text in texts])
-        number = frame[column].dtype.kind in "iuf"  # texts wrap where it gets narrow, numbers never
-        table.add_column(header, justify="right" if number else "left", no_wrap=number)
+        texts = [clean("-" if plain(value) is None else write(value)) for value in values]
+        number = frame[column].dtype.kind in "iuf"
+        # Texts wrap between words where it gets narrow; numbers and addresses are never cut.
+        words = [header, *texts] if number else " ".join([header, *texts]).split()
+        least = max(map(len, words))
+        room -= least + GAP * bool(cells)
+        if left_out or (room < 0 and cells):
+            left_out.append(header)
+            continue
+        cells.append([Text(text) for text in texts])
+        table.add_column(
+            header, justify="right" if number else "left", min_width=least, overflow="fold"
+        )
     for row in zip(*cells):
         table.add_row(*row)
     _print(table)
+    if left_out:
+        say(f"no room for {', '.join(left_out)}: a pipe and --json have all", "dim")
     if len(frame) > limit:
         say(f"{len(frame) - limit:,} more: a pipe and --json have all", "dim")
 

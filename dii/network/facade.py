@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dii import crypto, minting
 from dii.application.bank import resolve
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from dii.telemetry.load import Telemetry
     from dii.telemetry.metrics import Epoch
 
+NAMED: Final = ("gateway", "operator")
+"""Columns of a registry that say whose a gateway is."""
 Progress = Callable[[int, int], None]
 """Called with (epochs done, epochs to do)."""
 
@@ -214,7 +217,9 @@ class Network(Sending):
 
     # --- telemetry in -------------------------------------------------------------------------
 
-    def ingest(self, data: Telemetry, traffic: Traffic | None = None) -> None:
+    def ingest(
+        self, data: Telemetry, traffic: Traffic | None = None, *, rebind: bool = False
+    ) -> list[str]:
         """Take telemetry in: seal the genesis if need be, register gateways, queue epochs.
 
         Parameters
@@ -224,6 +229,14 @@ class Network(Sending):
             kept, and the network waits for its first receptions or statuses.
         traffic
             Generate receptions for the gateways instead of having any.
+        rebind
+            Have the reporters bind a gateway anew where the data names another operator than its
+            owner on the chain: after the governance's delay, from the next epoch on.
+
+        Returns
+        -------
+        list of str
+            Gateways of which that is so, whether they are bound anew or not.
 
         Raises
         ------
@@ -243,14 +256,17 @@ class Network(Sending):
             raise TrafficGenerated
         if not self.sealed and feed.span is not None:
             self._seal(feed.span[0], feed.gives, feed.gives_usage)
+        others: dict[str, bytes] = {}
         if self.sealed:
             closed, _ = self.genesis.span(self.settled)
             feed = feed.admit(self.genesis.start_time, closed, self._feed)
             self._remember(feed)
-            self._bind(feed)
+            others = self._others(data)
+            self._bind(feed, others if rebind else {})
         self._feed = feed
         if self.home.folder is not None:  # last: what is settled later must find its owners
             self._feed.save(self.home.folder / TELEMETRY)
+        return list(others)
 
     def _remember(self, feed: Feed) -> None:
         """Remember the names of gateways, operators and applications."""
@@ -269,8 +285,20 @@ class Network(Sending):
             "application", [(self.home.hash("application", name), name, None) for name in used]
         )
 
-    def _bind(self, feed: Feed) -> None:
-        """Bind the gateways that have an owner and no binding yet.
+    def _others(self, data: Telemetry) -> dict[str, bytes]:
+        """Return the gateways whose owner on the chain is none that data names, and who it names."""
+        owner = cache(lambda name: resolve(self.state, self.home.operator_address(name)))
+        others = {}
+        for gateway, operator in zip(*(data.gateways[one].to_pylist() for one in NAMED)):
+            binding = self.state.get(GATEWAYS, self.home.hash("gateway", gateway))
+            if operator is None or binding is None:
+                continue
+            if resolve(self.state, binding.owners[-1][1]) != owner(operator):
+                others[gateway] = owner(operator)
+        return others
+
+    def _bind(self, feed: Feed, anew: Mapping[str, bytes]) -> None:
+        """Bind the gateways that have an owner and no binding yet, and some to others anew.
 
         Where no reporter's key is here, they are bound once there is one: no epoch settles before.
         """
@@ -282,6 +310,7 @@ class Network(Sending):
             for gateway, operator in owned.items()
             if self.state.get(GATEWAYS, hashed[gateway]) is None
         ]
+        fresh += [(self.home.hash("gateway", gateway), owner) for gateway, owner in anew.items()]
         self._bound_by = self._reporters()
         self._send(dict.fromkeys(self._bound_by, registrations(RegisterGateways, SCOPE, fresh)))
 
@@ -329,7 +358,7 @@ class Network(Sending):
             self.signer().settle()
             return
         if self._feed is not None and reporters != self._bound_by:
-            self._bind(self._feed)
+            self._bind(self._feed, {})
         found = self._epoch(epoch)
         registered = set(self._feed.gateways) if self._feed else set()
         seen = set(found.metrics["gateway"].to_pylist()) - registered - {UNATTRIBUTED}

@@ -92,9 +92,13 @@ def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
 
 
 def gateways(network: Opened, operator: str | None = None) -> pd.DataFrame:
-    """Return every bound gateway, or an account's: id, owner now, and what it has earned."""
+    """Return every gateway, or an account's: id, owner now, and what it has earned.
+
+    What gateways that nobody owns have earned is the treasury's.
+    """
     unit, index = network.currency.unit, network.view.index
-    rows = [(key, item.owners[-1][1]) for (key,), item in network.state.items(GATEWAYS)]
+    bound = {key: item.owners[-1][1] for (key,), item in network.state.items(GATEWAYS)}
+    rows = [*(dict.fromkeys(network.home.names("gateway")) | bound).items()]
     if operator is None:
         earned = dict(index.query("SELECT gateway, sum(amount) FROM receipts GROUP BY gateway"))
     else:
@@ -127,9 +131,16 @@ def epochs(network: Opened) -> pd.DataFrame:
     )
     columns = (
         f"epoch, stream, gateways - EXISTS {nameless} AS gateways, total_weight, pool, paid,"
-        " unminted, dust, rest, time AS settled, height"
+        " pool - rest AS unminted, dust, rest, time AS settled, height"
     )
     table = _query(network, columns, "FROM epochs ORDER BY epoch, stream", UNATTRIBUTED)
+    unit = network.currency.unit
+    before = [
+        network.issued(epoch, stream).dust_before
+        for epoch, stream in zip(table["epoch"], table["stream"])
+    ]
+    # What is paid comes out of the pool and of what was carried over; the rest is carried on.
+    table[f"unminted_{unit}"] += before - table[f"paid_{unit}"] - table[f"dust_{unit}"]
     table["settled"] = _times(table["settled"])
     length = network.genesis.epoch_length // SECOND
     starts = pd.Timestamp(network.genesis.start) + pd.to_timedelta(table["epoch"] * length, "s")
@@ -166,12 +177,17 @@ def earnings(network: Opened, gateway: bytes) -> pd.DataFrame:
 
 
 def operators(network: Opened) -> pd.DataFrame:
-    """Return what each operator has earned over all epochs, the greatest first."""
+    """Return what each operator has earned over all epochs, the greatest first.
+
+    What came before an operator claimed an account and what came after are one.
+    """
+    forwards = {address: item.to for (address,), item in network.state.items(FORWARDS)}
+    network.view.index.db.create_function("owner", 1, lambda one: forwards.get(one, one))
     columns = (
-        "payee AS operator, count(DISTINCT gateway) AS gateways,"
+        "owner(payee) AS operator, count(DISTINCT gateway) AS gateways,"
         " count(DISTINCT CASE WHEN amount > 0 THEN epoch END) AS paid_epochs, sum(amount) AS earned"
     )
-    rest = "FROM receipts WHERE gateway <> ? GROUP BY payee ORDER BY earned DESC, payee"
+    rest = "FROM receipts WHERE gateway <> ? GROUP BY operator ORDER BY earned DESC, operator"
     table = _query(network, columns, rest, UNATTRIBUTED)
     table["operator"] = _labels(network, table["operator"].tolist())
     earned = table[f"earned_{network.currency.unit}"]
