@@ -185,6 +185,22 @@ def test_rules_are_compared_over_files_without_any_network():
     assert found.measures.equals(same.measures)
 
 
+@pytest.mark.parametrize("names", [demo.FILES, ["uplinks.jsonl", "statuses.csv"]])
+def test_files_count_the_gateways_that_a_network_made_of_them_counts(names):
+    data = load(*(ROOT / "data" / name for name in names))
+    rules = [minting.ShapleyTraffic(), minting.Uptime()]
+    with Network.create(seed=7) as network:
+        network.ingest(data)
+        for epoch in (0, 2, network.last_epoch):
+            one, same = minting.Records.of(data, epoch), network.records(epoch)
+            assert one.operators == same.operators
+            assert one.metrics() == same.metrics()
+            found = minting.compare(one, rules)
+            same = network.compare(epoch, *rules, pool=1_000_000)
+            assert found.amounts.equals(same.amounts)
+            assert found.measures.equals(same.measures)
+
+
 @pytest.mark.parametrize("length", [DAY, DAY // 3])
 def test_epochs_of_files_are_cut_as_a_reporter_cuts_them(length):
     data = load(*(ROOT / "data" / name for name in demo.FILES))

@@ -549,6 +549,18 @@ def only(
     return {gateway: counts[metric] for gateway, counts in result.items()}
 
 
+def test_chunks_without_rows_count_for_nothing() -> None:
+    whole = table("receptions", [hears("A", 0), hears("B", DAY)])
+    parts = [whole.slice(at, 1) for at in (0, 1)]
+    first = pa.concat_tables([whole.slice(0, 0), *parts]).filter(pc.field("gateway") == "A")
+    assert 0 in map(len, first["time"].chunks)
+    found = [
+        metrics(rows, table("statuses"), operators={}, gateways=[], start=START, length=DAY, gives=ALL)
+        for rows in (first, whole)
+    ]  # fmt: skip
+    assert found[0].metrics == found[1].metrics
+
+
 def test_a_frame_lasts_60_seconds_from_its_first_reception_not_from_its_latest() -> None:
     times = [0, 40 * SECOND, MINUTE, MINUTE + 1, 110 * SECOND, 2 * MINUTE + 1, 2 * MINUTE + 2]
     assert only([hears(A, time) for time in times]) == {A: 3}

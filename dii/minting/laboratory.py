@@ -76,16 +76,16 @@ class Records:
     def of(cls, data: Telemetry, epoch: int = 0, *, length: int = DAY) -> Records:
         """Return an epoch of loaded telemetry; number 0 is that of its first record.
 
-        Operators are those that it names; of the time before the epoch nothing is known.
+        Operators own what they own in a network made of it, silent gateways too; of the time before
+        the epoch nothing is known.
         """
         first, _ = data.span or (0, 0)
         start = (first // length + index(epoch)) * length
         end, time = start + length, pc.field("time")
-        named = zip(*(data.gateways[name].to_pylist() for name in ("gateway", "operator")))
         return cls(
             data.receptions.filter((time >= start) & (time < end + WINDOW)),
             data.statuses.filter((time >= start) & (time - pc.field("covers") < end)),
-            {gateway: operator for gateway, operator in named if operator},
+            data.operators(),
             start,
             length,
             data.gives,

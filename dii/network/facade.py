@@ -270,8 +270,7 @@ class Network(Sending):
 
     def _remember(self, feed: Feed) -> None:
         """Remember the names of gateways, operators and applications."""
-        operators = feed.operators()
-        named = sorted({name for name in operators.values() if name is not None})
+        named = sorted(set(feed.telemetry.operators().values()))
         addresses = {name: self.home.operator_address(name) for name in named}
         shown = {name: f"{name} (operator)" if name in RESERVED else name for name in named}
         self.home.remember("account", [(addresses[name], shown[name], None) for name in named])
@@ -302,7 +301,7 @@ class Network(Sending):
 
         Where no reporter's key is here, they are bound once there is one: no epoch settles before.
         """
-        owned = {gateway: who for gateway, who in feed.operators().items() if who is not None}
+        owned = feed.telemetry.operators()
         addresses = {name: self.home.operator_address(name) for name in set(owned.values())}
         hashed = {gateway: self.home.hash("gateway", gateway) for gateway in owned}
         fresh = [

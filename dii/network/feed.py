@@ -148,15 +148,6 @@ class Feed:
         frames = set(zip(rows["reason"].to_pylist(), rows["time"].to_pylist()))
         return dict(sorted(Counter(reason for reason, _ in frames).items()))
 
-    def operators(self) -> dict[str, str | None]:
-        """Return each gateway's operator; each is its own where no source names any."""
-        gateways = self.telemetry.gateways
-        names: list[str] = gateways["gateway"].to_pylist()
-        operators: list[str | None] = gateways["operator"].to_pylist()
-        if not any(operators):
-            return {name: name for name in names}
-        return dict(zip(names, operators))
-
     def admit(self, start: int, closed: int, before: Feed | None) -> Feed:
         """Return the feed without records that come too late to be accounted for.
 

@@ -60,8 +60,9 @@ def cutter(source: pa.Table | pads.Dataset) -> Cut:
         return read
     index = []
     for batch in source.select(COLUMNS).to_batches(max_chunksize=_BATCH):
-        bounds = pc.min_max(batch["time"]).as_py()
-        index.append((bounds["min"], bounds["max"], batch))
+        if len(batch):  # filtering leaves batches without rows
+            bounds = pc.min_max(batch["time"]).as_py()
+            index.append((bounds["min"], bounds["max"], batch))
 
     def cut(start: int, stop: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         for first, last, batch in index:

@@ -99,6 +99,12 @@ class Telemetry:
         ends = [pc.min_max(column).as_py() for column in times]
         return min(end["min"] for end in ends), max(end["max"] for end in ends)
 
+    def operators(self) -> dict[str, str]:
+        """Return each gateway's operator, where it has one; all are their own if none is named."""
+        names, operators = (self.gateways[name].to_pylist() for name in ("gateway", "operator"))
+        pairs = zip(names, operators if any(operators) else names)
+        return {gateway: operator for gateway, operator in pairs if operator}
+
     def __add__(self, other: Telemetry) -> Telemetry:
         """Return the union of two loads (see the module)."""
         return _merge([self, other])
