@@ -298,6 +298,15 @@ class NotSealed(NetworkError):
     )
 
 
+class NoTelemetry(NetworkError):
+    """A network that has a chain, and no records to compute anything from."""
+
+    template = (
+        "there is no telemetry in {folder}: none was loaded, or its folder telemetry/ has been"
+        " removed; load the files (again) with: dii load FILE ..."
+    )
+
+
 class TrafficGenerated(NetworkError):
     """Generated receptions and real ones in one network: nobody could tell what was paid for."""
 

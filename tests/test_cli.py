@@ -571,7 +571,7 @@ def test_lab_compares_rules_as_python_does(home: Path, network: Network) -> None
     for operator, amounts in python.amounts.iterrows():
         paid = [rf" +{amount / 10**6:,.6f}" for amount in amounts]
         assert re.search(rf"^{operator}{''.join(paid)}$", shown, re.MULTILINE)
-    assert "no delivered uplinks" in refused("lab", "compare", 500, "--home", home)
+    assert "no epoch 500" in refused("lab", "compare", 500, "--home", home)
     line = refused("lab", "compare", 2, "--rule", "Airtime:downlink=1", "--home", home)
     assert "needs downlink_units" in line
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dii import Network, Telemetry, load, minting
 from dii.cli import demo
 from dii.errors import NothingToCompare
-from dii.minting import Airtime, DataCredits, ShapleyTraffic, Uptime
+from dii.minting import Airtime, DataCredits, ShapleyTraffic, Uptime, laboratory
 from dii.minting.laboratory import Records, compare, distance, gini, nakamoto, paid, top_share
 from dii.telemetry.metrics import metrics
 from dii.telemetry.schema import RECEPTIONS
@@ -157,14 +157,32 @@ def test_the_arbitrage_of_2020_pays_until_a_frame_earns_no_more_than_it_costs(pr
     ("found", "rule", "words"),
     [
         (records(), ShapleyTraffic(), "no delivered uplinks"),
-        (replace(records("A"), gives=GIVES - {"shapley_uplinks"}), Airtime(), "does not say which"),
-        (replace(records("A"), start=DAY), ShapleyTraffic(), "no gateway heard"),
+        (replace(records("A"), start=DAY), ShapleyTraffic(), "no delivered uplinks"),
         (records("A"), Uptime(), "needs online_ppm"),
     ],
 )
 def test_what_cannot_be_compared_says_why(found, rule, words):
     with pytest.raises(NothingToCompare, match=words):
         compare(found, [rule], 100)
+
+
+@pytest.mark.parametrize(
+    ("found", "gives"),
+    [
+        (records(), GIVES),
+        (records(), frozenset[str]()),
+        (replace(records("A"), start=DAY), frozenset[str]()),
+    ],
+)
+def test_where_no_uplink_is_known_what_follows_from_uplinks_is_absent(found, gives):
+    polls = [(found.start + DAY, gateway, DAY, 5) for gateway in "ABC"]
+    gives |= {"connected_ppm", "online_ppm"}
+    watched = replace(found, statuses=to_table("statuses", polls), gives=gives)
+    found = compare(watched, [Uptime()], 900)
+    assert found.amounts.iloc[:, 0].to_dict() == {"A": 300, "B": 300, "C": 300}
+    measures = found.measures.iloc[0]
+    assert measures[["paid", "gini", "nakamoto"]].tolist() == [900, 0, 2]
+    assert measures[[*laboratory.MEASURES[4:]]].isna().all()
 
 
 def test_nothing_is_compared_without_a_rule():

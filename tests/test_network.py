@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,8 @@ from dii.errors import (
     KeyMissing,
     MetricNotReported,
     NoReceipt,
+    NoTelemetry,
+    NothingToCompare,
     NotSealed,
     NotYetSettled,
     ProofInvalid,
@@ -763,6 +766,19 @@ def test_a_rule_whose_metric_the_data_do_not_give_is_refused_naming_it():
         network._draft["streams"][0]["rule"] = {"name": "Uptime"}
         with pytest.raises(MetricNotReported, match="online_ppm"):
             network.ingest(load(FILES[0], FILES[1]))
+
+
+def test_what_needs_records_says_that_they_are_gone_or_have_no_such_epoch(tmp_path):
+    with create(home=tmp_path / "home") as network:
+        network.ingest(load(*FILES))
+        for epoch in (-1, network.last_epoch + 1):
+            with pytest.raises(NothingToCompare, match=f"no epoch {epoch}; its last is"):
+                network.compare(epoch)
+    shutil.rmtree(tmp_path / "home" / "telemetry")
+    with Network.open(tmp_path / "home", readonly=True) as network:
+        for ask in (network.compare, network.metrics, network.records):
+            with pytest.raises(NoTelemetry, match="load the files"):
+                ask(0)
 
 
 def test_a_network_without_records_has_no_genesis(tmp_path):

@@ -76,7 +76,10 @@ def _show(found: Comparison, network: Network) -> None:
     shown = pd.DataFrame({"measure": headings})
     for name, heading in rules.items():
         values = found.measures.loc[name, [*MEASURES]].tolist()
-        texts = [write(value) for write, value in zip(forms, values)]
+        texts = [
+            "-" if screen.plain(value) is None else write(value)
+            for write, value in zip(forms, values)
+        ]
         shown[heading] = [text.rjust(max(map(len, texts))) for text in texts]
     screen.rows(shown, " ".join(shown))
     screen.say()

@@ -48,6 +48,12 @@ SELF_BYTES: Final = 24
 SELF_AIRTIME: Final = time_on_air(SELF_BYTES + MAC_OVERHEAD, 7)
 """Its time on air at SF7 with what LoRaWAN adds, microseconds."""
 
+MEASURES: Final = (
+    *("paid", "gini", "nakamoto", "top_1_percent"),
+    *("distance_to_shapley", "distance_to_leave_one_out", "clone_gain", "self_traffic_earned"),
+)
+"""What is measured; the last four need uplinks that are known to be delivered."""
+
 
 @dataclass(frozen=True)
 class Records:
@@ -161,7 +167,7 @@ class Comparison:
         A row a rule: paid, gini, nakamoto, top_1_percent, distance_to_shapley,
         distance_to_leave_one_out, clone_gain (of the cloned operator's amount, as a share) and
         self_traffic_earned (what so many frames of one's own bring above what they cost, in the
-        smallest unit).
+        smallest unit). The last four are NaN where no uplink is known to be delivered.
     """
 
     amounts: pd.DataFrame
@@ -202,7 +208,7 @@ def compare(
     Raises
     ------
     NothingToCompare
-        The epoch has no delivered uplinks, or lacks a metric that a rule needs.
+        No rule pays anything, or the records lack a metric that a rule needs.
     """
     if not rules:
         raise NothingToCompare(message="name a rule")
@@ -212,46 +218,66 @@ def compare(
         if missing:
             message = f"{rule.spec()} needs {missing[0]}, which the telemetry does not give"
             raise NothingToCompare(message=message)
-    if "shapley_uplinks" not in records.gives:
-        raise NothingToCompare(message="the telemetry does not say which uplinks were delivered")
-    if not len(records.receptions):
-        raise NothingToCompare(message="no delivered uplinks in this epoch; choose another")
     table = records.metrics()
-    shapley = _by_operator(records, table, _column(table, "shapley_uplinks"))
-    alone = records.without_owners().metrics()
-    left_out = dict(zip(alone["gateway"].to_pylist(), _column(alone, "sole_uplinks")))
-    target = max(shapley, key=lambda one: (shapley[one], one), default="")
-    if not shapley.get(target):
-        raise NothingToCompare(message="no gateway heard a delivered uplink in this epoch")
-    gateway = _best_gateway(records, table, target)
-    cloned = records.with_clone(gateway)
-    padded = records.with_self_traffic(gateway, frames, SELF_BYTES, SELF_AIRTIME)
-    cheats = {"clone": (cloned, cloned.metrics()), "self": (padded, padded.metrics())}
-    columns, measures = {}, {}
-    for rule in rules:
-        name = str(rule.spec())
-        amounts = paid(records, table, rule, pool)
-        found = {cheat: paid(*what, rule, pool) for cheat, what in cheats.items()}
-        before = amounts.get(target, 0)
-        both = found["clone"].get(target, 0) + found["clone"].get(CLONE, 0)
-        earned = found["self"].get(target, 0) - before - price * frames
-        columns[name] = amounts
-        measures[name] = {
+    columns = {str(rule.spec()): paid(records, table, rule, pool) for rule in rules}
+    of_uplinks = _of_uplinks(records, table, rules, columns, pool, frames, price)
+    if not of_uplinks and not any(map(any, (amounts.values() for amounts in columns.values()))):
+        message = "no delivered uplinks in this epoch, nor anything else that is paid for"
+        raise NothingToCompare(message=f"{message}; choose another")
+    measures = {
+        name: {
             "paid": sum(amounts.values()),
             "gini": gini(list(amounts.values())),
             "nakamoto": nakamoto(list(amounts.values())),
             "top_1_percent": top_share(list(amounts.values()), 0.01),
-            "distance_to_shapley": distance(amounts, shapley),
-            "distance_to_leave_one_out": distance(amounts, left_out),
-            "clone_gain": both / before - 1 if before else 0.0,
-            "self_traffic_earned": earned,
+            **of_uplinks.get(name, {}),
         }
+        for name, amounts in columns.items()
+    }
+    measured = pd.DataFrame.from_dict(measures, orient="index").reindex(columns=[*MEASURES])
     ordered = pd.DataFrame(columns).fillna(0).astype("int64").rename_axis("operator")
     first = ordered.columns[0]
     return Comparison(
         ordered.sort_values([first], ascending=False, kind="stable"),
-        pd.DataFrame.from_dict(measures, orient="index").rename_axis("rule"),
+        measured.rename_axis("rule"),
     )
+
+
+def _of_uplinks(
+    records: Records,
+    table: pa.Table,
+    rules: Sequence[Rule],
+    columns: Mapping[str, Mapping[str, int]],
+    pool: int,
+    frames: int,
+    price: int,
+) -> dict[str, dict[str, float]]:
+    """Return by rule the measures that follow from uplinks; nothing where none was delivered."""
+    if "shapley_uplinks" not in records.gives:
+        return {}
+    shapley = _by_operator(records, table, _column(table, "shapley_uplinks"))
+    target = max(shapley, key=lambda one: (shapley[one], one), default="")
+    if not shapley.get(target):
+        return {}
+    alone = records.without_owners().metrics()
+    left_out = dict(zip(alone["gateway"].to_pylist(), _column(alone, "sole_uplinks")))
+    gateway = _best_gateway(records, table, target)
+    cloned = records.with_clone(gateway)
+    padded = records.with_self_traffic(gateway, frames, SELF_BYTES, SELF_AIRTIME)
+    cheats = {"clone": (cloned, cloned.metrics()), "self": (padded, padded.metrics())}
+    measures = {}
+    for rule in rules:
+        amounts = columns[str(rule.spec())]
+        found = {cheat: paid(*what, rule, pool) for cheat, what in cheats.items()}
+        before = amounts.get(target, 0)
+        both = found["clone"].get(target, 0) + found["clone"].get(CLONE, 0)
+        measures[str(rule.spec())] = {
+            "distance_to_shapley": distance(amounts, shapley),
+            "distance_to_leave_one_out": distance(amounts, left_out),
+            "clone_gain": both / before - 1 if before else 0.0,
+            "self_traffic_earned": found["self"].get(target, 0) - before - price * frames,
+        }
+    return measures
 
 
 def paid(records: Records, table: pa.Table, rule: Rule, pool: int) -> dict[str, int]:

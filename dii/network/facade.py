@@ -30,6 +30,8 @@ from dii.errors import (
     AlreadyClaimed,
     GenesisError,
     NoReporter,
+    NoTelemetry,
+    NothingToCompare,
     NotSealed,
     TrafficGenerated,
 )
@@ -409,13 +411,17 @@ class Network(Sending):
         """
         return self._epoch(epoch).usage
 
-    def _epoch(self, epoch: int) -> Epoch:
+    def _fed(self) -> Feed:
+        """Return the telemetry; NotSealed or NoTelemetry where there is none."""
         if self._feed is None:
-            raise NotSealed
-        genesis = self.genesis
+            raise NoTelemetry(folder=self.home.folder or "memory") if self.sealed else NotSealed
+        return self._feed
+
+    def _epoch(self, epoch: int) -> Epoch:
+        feed, genesis = self._fed(), self.genesis
         known = self._consumers if next(self.state.items(APPLICATIONS), None) else None
         radius = genesis.scopes[0].site_radius_m
-        return self._feed.epoch(
+        return feed.epoch(
             epoch, genesis.start_time, genesis.epoch_length, self._players, known, radius
         )
 
@@ -544,21 +550,23 @@ class Network(Sending):
         from dii.minting.laboratory import Records  # noqa: PLC0415
         from dii.telemetry.plan import WINDOW  # noqa: PLC0415
 
-        if self._feed is None:
-            raise NotSealed
-        start, end = self.genesis.span(index(epoch))
+        feed = self._fed()
+        if not 0 <= (number := index(epoch)) <= self.last_epoch:
+            message = f"the telemetry has no epoch {number}; its last is {self.last_epoch}"
+            raise NothingToCompare(message=message)
+        start, end = self.genesis.span(number)
         names = self.home.names("account")
         players = self._players(epoch)
         return Records(
-            receptions=self._feed.receptions(start, end + WINDOW),
-            statuses=self._feed.statuses(start, end),
+            receptions=feed.receptions(start, end + WINDOW),
+            statuses=feed.statuses(start, end),
             operators={
                 gateway: self.home.label(bytes.fromhex(owner), names)
                 for gateway, owner in players.items()
             },
             start=start,
             length=self.genesis.epoch_length,
-            gives=self._feed.gives,
+            gives=feed.gives,
         )
 
     def compare(
