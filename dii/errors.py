@@ -639,6 +639,12 @@ class MetricNotReported(ContractError, MintingError):
     template = "{what} needs {metric}, which scope {scope} does not report ({given})"
 
 
+class RuleNotFed(MetricNotReported):
+    """A network's rule needs what its first records do not tell."""
+
+    template = "{rule} needs {metric}, which these files do not give ({given}): {advice}"
+
+
 # --- telemetry ---------------------------------------------------------------------------------
 
 

@@ -439,6 +439,15 @@ def test_run_makes_loads_and_settles_as_python_does(tmp_path: Path) -> None:
         assert read("run", "--home", home) == done
 
 
+def test_a_run_that_no_rule_fits_says_what_to_do_and_leaves_no_home(tmp_path: Path) -> None:
+    home, heard = tmp_path / "none", tmp_path / "heard.csv"
+    heard.write_text("time,gateway\n2022-01-06T00:00:00Z,a\n")
+    polls = ROOT / "data" / "statuses.csv"
+    for file, words in ((heard, "no rule could run"), (polls, "dii init --rule Uptime --home")):
+        assert words in refused("run", "--receptions", file, "--seed", 1, "--home", home)
+        assert not home.exists()
+
+
 def test_a_seed_makes_a_laboratory_and_is_fixed(home: Path, tmp_path: Path) -> None:
     assert "--seed" in dii("run", "--seed", 8, "--home", home, code=2).stderr
     dii("run", "--seed", 7, "--home", home)

@@ -40,7 +40,6 @@ from dii.errors import (
     HomeExists,
     HomeMissing,
     KeyMissing,
-    MetricNotReported,
     NoReceipt,
     NoTelemetry,
     NothingToCompare,
@@ -48,6 +47,7 @@ from dii.errors import (
     NotYetSettled,
     ProofInvalid,
     Refused,
+    RuleNotFed,
     ShapeMismatch,
     StoreLocked,
     UnknownName,
@@ -764,7 +764,7 @@ def test_what_makes_no_network_is_refused_and_nothing_is_written(tmp_path, chang
 def test_a_rule_whose_metric_the_data_do_not_give_is_refused_naming_it():
     with create(start=None) as network:
         network._draft["streams"][0]["rule"] = {"name": "Uptime"}
-        with pytest.raises(MetricNotReported, match="online_ppm"):
+        with pytest.raises(RuleNotFed, match=r"needs online_ppm.*--rule ShapleyTraffic or Airtime"):
             network.ingest(load(FILES[0], FILES[1]))
 
 

@@ -334,6 +334,9 @@ def run(
     With a registry alone, traffic is generated for its gateways, 30 days unless --epochs says
     otherwise. Run again, it goes on where it stopped.
     """
+    from dii.network.feed import Feed  # noqa: PLC0415 - slow
+    from dii.network.founding import check_fed  # noqa: PLC0415
+
     sources = [*(registry or []), *(receptions or [])]
     with screen.progress("loading"):
         data = dii.load(*sources)
@@ -341,6 +344,8 @@ def run(
     traffic = None if receptions else _traffic(found, data, epochs)
     if not (found or data.span or traffic):
         raise NotSealed
+    if not found:  # or a home would be left that no file of these can start
+        check_fed(dii.minting.ShapleyTraffic(), Feed(data, traffic).gives)
     with found or dii.Network.create(home=home, seed=seed) as network:
         if sources or traffic:
             with screen.progress("registering gateways"):

@@ -35,8 +35,10 @@ from dii.errors import (
     NotSealed,
     TrafficGenerated,
 )
+from dii.genesis import SpecSection
 from dii.ledger.state import Table
 from dii.minting import Policy, Rule
+from dii.minting.spec import from_spec
 from dii.network import deals, founding, governing, views
 from dii.network import receipt as receipts
 from dii.network import statement as statements
@@ -244,7 +246,7 @@ class Network(Sending):
         ------
         TrafficGenerated
             Generated receptions and real ones do not go together.
-        MetricNotReported
+        RuleNotFed
             The stream's rule needs a metric that this data does not give.
         """
         if self.sealed:
@@ -257,6 +259,9 @@ class Network(Sending):
         if feed.traffic is not None and len(feed.telemetry.receptions):
             raise TrafficGenerated
         if not self.sealed and feed.span is not None:
+            assert self._draft is not None
+            rule = SpecSection(**self._draft["streams"][0]["rule"]).spec
+            founding.check_fed(from_spec(rule, minting.RULES), feed.gives)
             self._seal(feed.span[0], feed.gives, feed.gives_usage)
         others: dict[str, bytes] = {}
         if self.sealed:
@@ -588,8 +593,7 @@ class Network(Sending):
         from dii.minting.laboratory import compare  # noqa: PLC0415
 
         found = self.records(epoch)
-        known = (minting.ShapleyTraffic(), minting.Airtime(), minting.Uptime())
-        chosen = rules or [rule for rule in known if found.gives.issuperset(rule.needs)]
+        chosen = rules or founding.fitting(found.gives)
         money = self.genesis.max_mint_per_epoch if pool is None else self.currency.parse(pool)
         resolved = [rule.resolve(self.currency) for rule in chosen]
         return compare(found, resolved, money, price=self.currency.parse(price))

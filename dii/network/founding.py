@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from dii import minting
 from dii.application.records import MAX_REPORTERS
 from dii.crypto import format_address
-from dii.errors import GenesisError
+from dii.errors import GenesisError, RuleNotFed
 from dii.genesis import AccountSection, Genesis, SpecSection
 from dii.minting import Policy, Rule
 from dii.network.home import RESERVED, SCOPE, check_name
@@ -115,6 +116,33 @@ def genesis(
         validators=[{"public_key": validator.hex()}],
         scopes=[scope],
     )
+
+
+def fitting(gives: Collection[str]) -> list[Rule]:
+    """Return the share rules without parameters that could run with some metrics."""
+    known = minting.ShapleyTraffic(), minting.Airtime(), minting.Uptime()
+    return [rule for rule in known if set(rule.needs).issubset(gives)]
+
+
+def check_fed(rule: Rule, gives: Collection[str]) -> None:
+    """Refuse a rule with metrics that the records do not give.
+
+    Raises
+    ------
+    RuleNotFed
+        Saying which rules could run with them.
+    """
+    for name in rule.needs:
+        if name not in gives:
+            names = " or ".join(type(one).__name__ for one in fitting(gives))
+            advice = f"make it with another rule: dii init --rule {names} --home ANOTHER"
+            given = ", ".join(one for one in METRICS if one in gives) or "nothing"
+            raise RuleNotFed(
+                rule=type(rule).__name__,
+                metric=name,
+                given=given,
+                advice=advice if names else "no rule could run with that; see dii load --explain",
+            )
 
 
 def _check(draft: Mapping[str, Any], balances: Iterable[int], start: int = 0) -> None:
