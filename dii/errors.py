@@ -673,7 +673,10 @@ class SourceUnreachable(TelemetryError):
 class UnknownFormat(TelemetryError):
     """A file whose beginning no reader recognises."""
 
-    template = "{file}: no reader knows this format. It begins with {start!r}. {declined}"
+    template = (
+        "{file}: no reader knows this format: {what}. Why each declines it: dii load --explain"
+        " FILE; what they know: docs/formats.md"
+    )
 
 
 class InputTooLarge(TelemetryError):

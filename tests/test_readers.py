@@ -15,7 +15,7 @@ import pytest
 
 from dii.errors import UnknownFormat
 from dii.telemetry.fields import BOUNDS, canonical_gateway, payload_hash
-from dii.telemetry.load import Telemetry, load
+from dii.telemetry.load import Telemetry, explain, load
 from dii.telemetry.metrics import metrics
 from dii.telemetry.readers import READERS, matrix
 from dii.telemetry.schema import GATEWAYS, METRICS, RECEPTIONS, REJECTS, TABLES, USAGE_GIVEN
@@ -669,11 +669,15 @@ def test_rows_are_those_of_the_schema() -> None:
         "README.md",
     ],
 )
-def test_what_no_reader_knows_is_named_with_each_readers_reason(name: str) -> None:
-    with pytest.raises(UnknownFormat) as caught:
+def test_what_no_reader_knows_is_named_and_each_readers_reason_is_to_be_had(name: str) -> None:
+    with pytest.raises(UnknownFormat, match=r"dii load --explain FILE.*docs/formats\.md") as caught:
         load(real_data(name))
-    assert real_data(name).name in str(caught.value)
-    assert all(reader.name in str(caught.value) for reader in READERS)
+    assert str(caught.value).startswith(f"{real_data(name).name}: ")
+    assert len(str(caught.value)) < 250
+    judged = explain(real_data(name))
+    assert judged["reader"].tolist() == [reader.name for reader in READERS]
+    assert judged["why"].all()
+    assert not judged["taken"].any()
 
 
 @pytest.mark.parametrize(

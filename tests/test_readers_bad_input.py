@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -32,8 +33,9 @@ from dii.errors import (
     UnknownFormat,
 )
 from dii.telemetry.fields import BOUNDS, EARLIEST, LATEST
-from dii.telemetry.load import Telemetry, load
+from dii.telemetry.load import Telemetry, explain, load
 from dii.telemetry.readers import READERS
+from dii.telemetry.readers.plain import Receptions
 from dii.telemetry.schema import TABLES
 from dii.telemetry.source import MAX_LINE
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS
@@ -81,8 +83,9 @@ def test_a_missing_file_and_a_pattern_without_files_are_named(tmp_path: Path) ->
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceUnreadable, match="a directory"):
-        load(tmp_path)
+    for name in (tmp_path, "."):
+        with pytest.raises(SourceUnreadable, match=rf"^{re.escape(Path(name).name or '.')}: a dir"):
+            load(name)
 
 
 def test_a_device_is_refused() -> None:
@@ -171,10 +174,27 @@ def test_columns_must_be_the_schemas_and_one_of_each(tmp_path: Path) -> None:
     path.write_text("t,time,gateway\n1,2,roof\n")
     with pytest.raises(BadColumns, match="'when'"):
         load(path, columns={"t": "when"})
+    for ask in (load, explain):
+        with pytest.raises(BadColumns, match=r"the other way round: FOREIGN=NAME, here t=time$"):
+            ask(path, columns={"time": "t"})
     with pytest.raises(BadColumns, match="two columns are 'time'"):
         load(path, columns={"t": "time"})
     with pytest.raises(UnknownFormat):
         load(path, columns={"gateway": ""})
+
+
+def test_what_is_ignored_of_a_plain_table_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "receptions.csv"
+    path.write_text("time,gateway,frame_counter,device,note\n1,roof,2,d,\n")
+    assert ignored(path, {}) == "; columns that are none of ours: frame_counter, note"
+    assert ignored(path, {"frame_counter": "f_cnt", "note": ""}) == ""
+
+
+def ignored(path: Path, columns: dict[str, str]) -> str:
+    """Return what is said of columns of a plain table of receptions."""
+    judged = explain(path, columns=columns)
+    (why,) = judged["why"][judged["taken"]]
+    return str(why).removeprefix(Receptions.about)
 
 
 def test_a_data_frame_that_arrow_cannot_hold_is_refused() -> None:

@@ -245,10 +245,7 @@ def load(
     RecordRejected
         ``strict``, and a record is bad.
     """
-    known = {column.name for table in TABLES.values() for column in table} | {""}
-    for foreign, name in (columns or {}).items():
-        if name not in known:
-            raise BadColumns(file=f"columns={{{foreign!r}: {name!r}}}", message="no such column")
+    _check_columns(columns or {})
     found: list[tuple[Rows, Reader]] = []
     unseen = set(columns or {})
     with TemporaryDirectory(prefix="dii-") as folder:
@@ -273,21 +270,37 @@ def explain(
 
     Raises
     ------
-    SourceMissing, SourceUnreadable, SourceUnreachable, InputTooLarge
+    SourceMissing, SourceUnreadable, SourceUnreachable, InputTooLarge, BadColumns
         As ``load``.
     """
     import pandas as pd  # noqa: PLC0415
 
+    _check_columns(columns or {})
     rows: list[tuple[str, str, bool, str]] = []
     with TemporaryDirectory(prefix="dii-") as folder:
         for origin, name in _origins(sources, Path(folder)):
             taker = None
-            for reader, reason in judged(Source(origin, name, columns)):
+            source = Source(origin, name, columns)
+            for reader, reason in judged(source):
                 first = reason is None and taker is None
                 taker = taker or (reader.name if first else None)
-                why = reader.about if first else reason or f"it would do, but {taker} comes first"
+                why = (
+                    reader.explain(source)
+                    if first
+                    else reason or f"it would do, but {taker} comes first"
+                )
                 rows.append((name, reader.name, first, why))
     return pd.DataFrame(rows, columns=["file", "reader", "taken", "why"])
+
+
+def _check_columns(columns: Mapping[str, str]) -> None:
+    known = {column.name for table in TABLES.values() for column in table}
+    for foreign, name in columns.items():
+        if name and name not in known:
+            message = f"no column of ours is called {name!r}"
+            if foreign in known:
+                message += f"; write it the other way round: FOREIGN=NAME, here {name}={foreign}"
+            raise BadColumns(file="columns", message=message)
 
 
 def _origins(sources: Iterable[object], folder: Path) -> Iterator[tuple[Path | pa.Table, str]]:
@@ -310,7 +323,7 @@ def _origins(sources: Iterable[object], folder: Path) -> Iterator[tuple[Path | p
     for key, origin in origins.items():
         if isinstance(origin, Path):
             full = shown(key) if isinstance(key, str) else str(origin)
-            yield origin, origin.name if names[origin.name] == 1 else full
+            yield origin, origin.name if origin.name and names[origin.name] == 1 else full
         else:
             yield origin, f"table {key}"
 

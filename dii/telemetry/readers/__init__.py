@@ -62,14 +62,11 @@ def find_reader(source: Source) -> Reader:
     Raises
     ------
     UnknownFormat
-        Every reader declines; the error says why each does.
+        Every reader declines; ``judged`` says why each does.
     """
-    declined: dict[str, list[str]] = {}
     for reader, reason in judged(source):
         if reason is None:
             return reader
-        declined.setdefault(reason, []).append(reader.name)
-    start = source.head.decode("utf-8", "replace") or ",".join(source.names)
-    why = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in declined.items())
-    start, why = start[:40], why if start else "it is empty"
-    raise UnknownFormat(file=source.name, start=start, declined=why)
+    start = (source.head.decode("utf-8", "replace") or ",".join(source.names))[:40]
+    what = f"it begins with {start!r}" if start else "it is empty"
+    raise UnknownFormat(file=source.name, what=what)

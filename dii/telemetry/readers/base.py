@@ -118,6 +118,10 @@ class Reader(ABC):
     def declines(self, source: Source) -> str | None:
         """Return why a source is not of this format, None if it is."""
 
+    def explain(self, source: Source) -> str:  # noqa: ARG002 - others say something of it
+        """Return what the format is, and what is not read of a source."""
+        return self.about
+
     def given(self, rows: Rows) -> frozenset[str]:
         """Return which of the metrics the rows of a source do give."""
         return known_metrics(self.gives, rows)

@@ -80,6 +80,12 @@ class _Plain(Reader):
             return None
         return f"its columns are those of {found}" if found else NO_GATEWAY
 
+    def explain(self, source: Source) -> str:
+        """Return what the format is, and which columns are ignored."""
+        known = {"", *(column.name for column in TABLES[self.table])}
+        ignored = ", ".join(name for name in source.header if name not in known)
+        return f"{self.about}; columns that are none of ours: {ignored}" if ignored else self.about
+
     def read(self, source: Source, rows: Rows) -> None:
         """Push the rows whose every value can be read."""
         wanted = {column.name: column for column in TABLES[self.table]}
