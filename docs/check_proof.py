@@ -3,7 +3,8 @@
     python check_proof.py FILE HEADER_HASH
 
 It trusts the header hash that you give it, and nothing in the file. It prints what is proven and
-ends with 0, or says why nothing is and ends with 1. The format is explained in proofs.md.
+ends with 0, or says why nothing is and ends with 1; with 2 where it has no file to look at. The
+format is explained in proofs.md.
 """
 
 import hashlib
@@ -192,8 +193,15 @@ def address(data):
 def main():
     """Check the file that the command line names."""
     try:
-        with open(sys.argv[1], "rb") as file:  # noqa: PTH123 - three modules are enough
-            proven = check(file.read((1 << 20) + 1), bytes.fromhex(sys.argv[2]))
+        _, path, trusted = sys.argv
+        with open(path, "rb") as file:  # noqa: PTH123 - three modules are enough
+            data = file.read((1 << 20) + 1)
+    except (OSError, ValueError) as error:
+        usage = "usage: python check_proof.py FILE HEADER_HASH"
+        print(f"cannot be read: {error}" if isinstance(error, OSError) else usage, file=sys.stderr)
+        sys.exit(2)
+    try:
+        proven = check(data, bytes.fromhex(trusted))
     except Exception as error:  # noqa: BLE001 - whatever is wrong, it proves nothing
         sys.exit(f"NOT PROVEN: {error or type(error).__name__}")
     print(json.dumps({"holds": True} | proven, indent=1, default=bytes.hex))

@@ -148,12 +148,18 @@ def test_the_page_refuses_in_one_line_what_was_changed(
     path, header = tmp_path / "a.proof", network.header().hash.hex()
     middle = files[kind].index('"key"') + 20
     path.write_text(files[kind][:middle] + files[kind][middle:].swapcase())
-    for file, hash_ in ((path, header), (tmp_path / "none", header), (path, ""), (path, "x")):
+    refused, unread = (1, "NOT PROVEN: "), (2, "cannot be read: ")
+    usage = 2, "usage: python check_proof.py FILE HEADER_HASH"
+    for words, (code, begins) in {
+        (path, header): refused, (path, ""): refused, (path, "x"): refused,
+        (tmp_path / "none", header): unread, (tmp_path, header): unread,
+        (): usage, (path,): usage, (path, header, "more"): usage,
+    }.items():  # fmt: skip
         run = subprocess.run(
-            [sys.executable, "-I", "-S", CHECKER, file, hash_], capture_output=True, text=True
+            [sys.executable, "-I", "-S", CHECKER, *words], capture_output=True, text=True
         )
-        assert (run.returncode, run.stdout) == (1, "")
-        assert run.stderr.startswith("NOT PROVEN: ")
+        assert (run.returncode, run.stdout) == (code, "")
+        assert run.stderr.startswith(begins)
         assert run.stderr.count("\n") == 1
 
 
