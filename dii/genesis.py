@@ -13,6 +13,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Collection
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -51,15 +52,34 @@ def _public_key(text: str) -> str:
     return text
 
 
-NAME: Final = r"^[a-z0-9][a-z0-9_-]{0,40}$"
-"""What streams and scopes may be called."""
+NAME: Final = r"[a-z0-9][a-z0-9_-]{0,40}"
+"""What networks, streams and scopes may be called."""
+
+
+def _written(pattern: str, like: str) -> AfterValidator:
+    """Return what refuses a text unless it is written so, in words."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(f"write it with {like}")
+        return text
+
+    return AfterValidator(check)
+
+
 MAX_SCOPES: Final = 64
 MAX_STREAMS: Final = 64
 MAX_VALIDATORS: Final = 128
 MAX_POWER: Final = 2**40
 MAX_GAS_PRICE: Final = 10**12
 
-_Name = Annotated[str, Field(pattern=NAME)]
+_Name = Annotated[
+    str, _written(NAME, "1 to 41 of a-z, 0-9, '_' and '-', and begin with a letter or digit")
+]
+_Symbol = Annotated[
+    str,
+    _written("[A-Za-z][A-Za-z0-9]{0,7}", "1 to 8 letters and digits, and begin with a letter"),
+]
 _Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 _Count = Annotated[int, Field(ge=1, le=2**32)]
 _AddressText = Annotated[str, AfterValidator(_address)]
@@ -74,8 +94,16 @@ class CurrencySection(_Part):
     """Name, symbol and decimals of the community's currency."""
 
     name: Annotated[str, Field(min_length=1, max_length=40)] = "The Things Coin"
-    symbol: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,7}$")] = "TTC"
+    symbol: _Symbol = "TTC"
     decimals: int = 6
+
+    @classmethod
+    def of(cls, currency: Currency) -> CurrencySection:
+        """Return the section of a currency; GenesisError where it can be none."""
+        try:
+            return cls(**asdict(currency))
+        except ValidationError as error:
+            raise _named(error, "currency") from None
 
     @model_validator(mode="after")
     def _known_unit(self) -> Self:
@@ -276,8 +304,11 @@ class Genesis(_Part):
             check_metrics(stream.name, rule, stream.scope, scopes[stream.scope].metrics)
         except MetricNotReported:
             raise
-        except MintsTooMuch as error:
-            raise GenesisError(field=f"{field}.policy", message=str(error)) from None
+        except MintsTooMuch:
+            amounts = from_spec(policy, minting.POLICIES).most, self.max_mint_per_epoch
+            most, limit = map(self.money.format, amounts)
+            said = MintsTooMuch(stream=stream.name, most=most, limit=limit)
+            raise GenesisError(field=f"{field}.policy", message=str(said)) from None
         except DiiError as error:
             raise GenesisError(field=field, message=str(error)) from None
 

@@ -439,6 +439,22 @@ def test_run_makes_loads_and_settles_as_python_does(tmp_path: Path) -> None:
         assert read("run", "--home", home) == done
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--decimals 30", "field currency: decimals must be one of [0, 2, 3, 6, 9]"),
+        ("--name 'My Net'", "field name: write it with 1 to 41 of a-z, 0-9, '_' and '-'"),
+        ("--symbol T-T", "field currency.symbol: write it with 1 to 8 letters and digits"),
+        ("--max-mint 5", "may mint 10,000 TTC an epoch, above max_mint_per_epoch 5 TTC"),
+    ],
+)
+def test_what_makes_no_network_is_said_in_words_of_who_asks(
+    options: str, words: str, tmp_path: Path
+) -> None:
+    assert words in refused("init", *shlex.split(options), "--home", tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_run_that_no_rule_fits_says_what_to_do_and_leaves_no_home(tmp_path: Path) -> None:
     home, heard = tmp_path / "none", tmp_path / "heard.csv"
     heard.write_text("time,gateway\n2022-01-06T00:00:00Z,a\n")

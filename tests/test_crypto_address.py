@@ -112,8 +112,9 @@ def test_neighbours_exchanged_and_letters_lost_or_doubled_are_noticed(address: b
         ("Dii1qqqqqqqq", "lower case"),
         ("dii1qqqqqqqé", "a character that no address has"),
         ("dii1bqqqqqqq", "'b'"),
-        ("bob", "no address"),
-        ("", "no address"),
+        ("bob", "it should be dii1 and 38 more"),
+        ("", "it should be dii1 and 38 more"),
+        ("dii1qqqq", "it should be dii1 and 38 more"),
     ],
 )
 def test_what_is_no_address_says_why(text: str, reason: str) -> None:

@@ -153,7 +153,7 @@ def bech32m_decode(text: str) -> tuple[str, list[int]]:
         raise invalid("write it in lower case throughout")
     prefix, separator, data = text.lower().rpartition("1")
     if not separator or not prefix or len(data) < 6:
-        raise invalid("it is no address")
+        raise invalid(f"it should be {PREFIX}1 and 38 more characters")
     strange = sorted(set(data) - _SYMBOLS.keys())
     if strange:
         raise invalid(f"no address has {strange[0]!r} in it")

@@ -8,7 +8,6 @@ stand-ins, so that whoever asks for the impossible hears it when asking, not day
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -17,7 +16,7 @@ from dii import minting
 from dii.application.records import MAX_REPORTERS
 from dii.crypto import format_address
 from dii.errors import GenesisError, RuleNotFed
-from dii.genesis import AccountSection, Genesis, SpecSection
+from dii.genesis import AccountSection, CurrencySection, Genesis, SpecSection
 from dii.minting import Policy, Rule
 from dii.network.home import RESERVED, SCOPE, check_name
 from dii.telemetry.schema import METRICS, USAGE
@@ -51,6 +50,7 @@ def draft(
     """
     if seed is not None and not 0 <= seed < 2**64:
         raise GenesisError(field="seed", message="must lie between 0 and 2**64 - 1")
+    money = CurrencySection.of(currency).model_dump()
     rule, policy = rule.resolve(currency), policy.resolve(currency)
     stream = {
         "name": STREAM,
@@ -68,7 +68,7 @@ def draft(
         if max_mint_per_epoch is None
         else currency.parse(max_mint_per_epoch),
         "laboratory": seed is not None,
-        "currency": dataclasses.asdict(currency),
+        "currency": money,
         "governance": dict(governance),
         "streams": [stream],
     }
