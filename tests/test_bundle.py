@@ -98,6 +98,7 @@ def test_a_joined_home_says_what_it_cannot_do(exported, joined, tmp_path):
         ("transfer", bob, "1", "--from", "bob"): "nothing can be added",
         ("receipt", hashed, "1"): "receipts of epoch 1 are not here",
         ("proof", "make", "receipt", hashed, "--epoch", "1", "-o", tmp_path / "x"): "not here",
+        ("lab", "compare", "0"): "nothing can be computed from records",
         ("statement", bob, "--month", "2025-03"): "blocks of 2025-03 are not all here",
         ("snapshot", "export", "-o", tmp_path / "y"): "",
     }.items():

@@ -417,8 +417,10 @@ class Network(Sending):
         return self._epoch(epoch).usage
 
     def _fed(self) -> Feed:
-        """Return the telemetry; NotSealed or NoTelemetry where there is none."""
+        """Return the telemetry; NotSealed, HomeJoined or NoTelemetry where there is none."""
         if self._feed is None:
+            if self.sealed and self.view.store.base:
+                raise self.lacks("nothing can be computed from records")
             raise NoTelemetry(folder=self.home.folder or "memory") if self.sealed else NotSealed
         return self._feed
 
