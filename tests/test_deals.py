@@ -270,6 +270,9 @@ def init(amount: int, cost_: int, parts_: int):
         assert (found["price"], found["parts"]) == (money, 1_000)
         assert found["cost"] == (2 if cost == "2" else money)  # no name of money
     assert "price  0.000002 TTC\n" in str(deal)
+    for parts in ("5.0", "2.5", "two", "1,000", "95 %", "5 EUR"):
+        with pytest.raises(BadCall, match=f"parts_: cannot read '{parts}' as a whole number"):
+            net.deploy(source, by="bob", amount=1, cost_=1, parts_=parts)
 
 
 def test_an_argument_may_go_by_the_name_of_a_parameter_of_ours(net: Network):
@@ -289,12 +292,23 @@ def sum_of(function: int, self: int) -> int:
 
 def test_a_share_given_in_per_cent_is_in_millionths_if_its_name_says_so(net: Network):
     source = "least_ppm: int\n\ndef init(share_ppm: int, share: int):\n    least_ppm = share_ppm\n"
-    for word, parts in {"95 %": 950_000, "87.5%": 875_000, "17": 17, "0.0001 %": 1}.items():
+    for word, parts in {
+        "95 %": 950_000,
+        "87.5%": 875_000,
+        "170": 170,
+        "0": 0,
+        "0.0001 %": 1,
+    }.items():
         deal = net.deploy(source, by="bob", share_ppm=word, share=0)
         assert deal.variables() == {"least_ppm": parts}
     for wrong in ({"share_ppm": "0.00001 %"}, {"share_ppm": "-1 %"}, {"share": "95 %"}):
         with pytest.raises(BadCall, match="cannot read"):
             net.deploy(source, by="bob", **({"share_ppm": 0, "share": 0} | wrong))
+    with pytest.raises(BadCall, match=r"share_ppm: 95 may be 95 % .*: write 95% or 950000"):
+        net.deploy(source, by="bob", share_ppm="95", share=0)
+    with pytest.raises(BadCall, match=r"share_ppm: cannot read '95.5' as a whole number.*%"):
+        net.deploy(source, by="bob", share_ppm="95.5", share=0)
+    assert net.deploy(source, by="bob", share_ppm=95, share=0).variables() == {"least_ppm": 95}
 
 
 @pytest.mark.parametrize(

@@ -547,12 +547,7 @@ def _read(network: Opened, what: Parameter, kind: Type, value: object) -> object
             raise ValueError(f"true or false is expected, not {value!r}")
         return known[value.lower()]
     if kind == INT:
-        if what.name.endswith("_ppm") and "%" in value:
-            return PERCENT.parse(value.removesuffix("%").strip())
-        try:
-            return network.currency.parse(value) if what.name in MONEY else int(value)
-        except ValueError:
-            return network.currency.parse(value)
+        return _number(network.currency, what.name, value.strip())
     application = network.home.find("application", value)
     if application is not None:
         return application
@@ -565,3 +560,21 @@ def _read(network: Opened, what: Parameter, kind: Type, value: object) -> object
     except ValueError:
         message = f"no gateway or application goes by {value!r} here, and it is no hexadecimal"
         raise ValueError(message) from None
+
+
+def _number(currency: Currency, name: str, text: str) -> int:
+    """Return an ``int`` as its name and its unit say that it is meant: else a whole number."""
+    share = name.endswith("_ppm")
+    if share and text.endswith("%"):
+        return PERCENT.parse(text.removesuffix("%").strip())
+    if name in MONEY or text.endswith(currency.symbol):
+        return currency.parse(text)
+    try:
+        number = int(text)
+    except ValueError:
+        hint = " of millionths; write % behind a percentage" if share else ""
+        raise ValueError(f"cannot read {text[:64]!r} as a whole number{hint}") from None
+    if share and 0 < number <= 100:
+        both = f"{number}% or {number * 10_000}"
+        raise ValueError(f"{number} may be {number} % or {number} millionths: write {both}")
+    return number
