@@ -15,7 +15,7 @@ GOLDEN = {
     "height": 192,
     "header": "f3fd599ef8a3b449c7cb8f3e65d14469ba76f55914edee496c7fa519cca85597",
     "app_hash": "ad6a2c08899d074b1bc09cfad5346f0243609f90e035ea3ce7ecca617ef2c9f5",
-    "index": "9dbc8ea584eb677c91617cf2aabfbe60302ed5e8cb73b283cc64df1da31a1fb0",
+    "index": "012238fbaa2741d31ed2fc61eb6bf7c82f75d00fd8a64518e86d7219352e161d",
     "transactions": 505,
     "succeeded": 446,
     "receipts": 1253,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -20,11 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from dii import Network, load, minting
+from dii import Network, agreements, load, minting
 from dii.cli import app, screen
 from dii.cli.options import clean
 from dii.cli.statement import page
-from dii.errors import BadMonth, UnknownName
+from dii.errors import AlreadyClaimed, BadMonth, Refused, UnknownName
 from dii.network.statement import Statement
 from dii.telemetry.schema import SHAPLEY_UNIT
 from dii.units import PPM
@@ -55,7 +56,7 @@ def network(home: Path) -> Iterator[Network]:
         yield opened
 
 
-def over_new_year(*, online: bool = False) -> Network:
+def over_new_year(*, online: bool = False, epochs: int | None = None) -> Network:
     """Return a network that pays for being online, from December to January.
 
     ann's first gateway is away every fifth hour, her second most of the day, unless ``online``.
@@ -69,9 +70,10 @@ def over_new_year(*, online: bool = False) -> Network:
     ]
     statuses = pd.DataFrame(rows, columns=["gateway", "time"]).assign(covers=3600 * 10**6, frames=1)
     rule, policy = minting.Uptime(minimum_ppm=200_000), minting.FixedEmission("100 TTC")
-    network = Network.create(seed=3, rule=rule, policy=policy)
+    money = {"bob": "500 TTC"}
+    network = Network.create(seed=3, rule=rule, policy=policy, allocations=money)
     network.ingest(load(gateways, statuses))
-    return network.run()
+    return network.run(epochs)
 
 
 # --- figures -------------------------------------------------------------------------------------
@@ -134,6 +136,57 @@ def test_what_an_epoch_earns_belongs_to_its_month_and_is_credited_when_it_is() -
         assert january.receipts["start"].dt.strftime("%Y-%m").eq("2025-01").all()
 
 
+def deploy(network: Network) -> None:
+    network.deploy(
+        agreements.UptimeAgreement, by="bob", value="20 TTC", gateway="one", online_ppm=950_000,
+        epochs=2,
+    )  # fmt: skip
+
+
+def top_up(network: Network) -> None:
+    for address in network.contracts()["contract"]:
+        network.contract(address).top_up("0.5 TTC", by="bob")
+
+
+ACTS = {
+    "deploy": deploy,
+    "top up": top_up,
+    "transfer": lambda network: network.transfer("bob", "ann", "3 TTC"),
+    "claim": lambda network: network.claim("ann", "bob"),
+    "burn": lambda network: network.burn("bob", "1 TTC"),
+    "refused": lambda network: network.vote(9, by="bob"),
+    "run": lambda network: network.run(epochs=1),
+}
+
+
+@settings(max_examples=10)
+@given(st.lists(st.sampled_from(sorted(ACTS)), max_size=8))
+def test_the_rows_of_a_statement_and_of_its_table_come_to_the_change_of_the_balance(
+    acts: list[str],
+) -> None:
+    with over_new_year(epochs=1) as network:
+        for act in ["deploy", *acts, "run"]:
+            with contextlib.suppress(AlreadyClaimed, Refused):
+                ACTS[act](network)
+        for who in ["bob", "ann", "cor", "treasury", *network.contracts()["contract"]]:
+            for month in ("2024-12", "2025-01"):
+                found = network.statement(who, month)
+                assert found.other == 0 or who == "treasury"
+                moved = int(found.table()["amount_uttc"].sum())
+                assert found.opening + moved == found.closing
+
+
+def test_a_fee_is_told_with_what_it_was_for_also_if_that_was_refused() -> None:
+    with over_new_year(epochs=1) as network:
+        sent = network.burn("bob", "1 TTC")
+        with pytest.raises(Refused):
+            network.vote(9, by="bob")
+        lost = network.transactions()["id"].iloc[-1]
+        movements = network.statement("bob", "2024-12").movements
+        fees = movements[movements["kind"] == "fee"]["note"].tolist()
+    assert fees == [f"Burn {sent[:16]}", f"Vote {lost[:16]}, refused"]
+
+
 # --- what stood between --------------------------------------------------------------------------
 
 
@@ -184,7 +237,10 @@ def test_what_is_unclaimed_or_not_settled_is_said() -> None:
         findings = network.statement("linden-lab", "2025-03").findings
         assert any("5 epochs" in one and "not settled" in one for one in findings)
         assert any("claimed" in one for one in findings)
-        assert len(network.statement("linden-lab", "2025-04").receipts) == 0
+        later = network.statement("linden-lab", "2025-04")
+        assert len(later.receipts) == 0
+        assert "The data ends with 2025-03-10: there is none of this month." in later.findings
+        assert not any("data ends" in one for one in findings)
 
 
 def test_who_is_nobody_and_what_is_no_month_is_refused(network: Network) -> None:

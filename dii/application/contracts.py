@@ -208,6 +208,8 @@ def deploy(context: Context, message: Deploy) -> bool:
     bank.debit(state, sender, message.value + message.purse)
     bank.credit(state, address, message.value)
     context.emit("transfers", context.position, "deploy", sender, address, message.value)
+    if message.purse:
+        context.emit("transfers", context.position, "top up", sender, address, message.purse)
     context.emit("events", *happened(context.position, address, "deployed", message.value, sender))
     if "init" in found.functions:
         _run(context, address, contract, found, "init", message, door="init")

@@ -86,6 +86,8 @@ def page(found: Statement) -> str:
     )
     findings = "".join(f"<li>{_escape(text)}</li>" for text in found.findings)
     noted = receipts["gateway"] + "\n" + receipts["note"]
+    parties = found.movements["counterparty"] + "\n" + found.movements["note"]
+    movements = found.movements.assign(counterparty=parties.str.strip()).drop(columns="note")
     columns = ["epoch", "gateway", *_metrics(found), "contribution", "amount"]
     body = [
         f"<header><div><h1>{_escape(found.operator)}</h1>",
@@ -99,7 +101,7 @@ def page(found: Statement) -> str:
         f"<h2>What stood between this and more</h2><ul>{findings}</ul>" if findings else "",
         _table(found, "By gateway", _gateways(found)),
         _table(found, "Records set aside", found.rejected, "What telemetry could not use."),
-        _table(found, "Money in and out", found.movements),
+        _table(found, "Money in and out", movements),
         _table(found, "How each epoch was shared", *_epochs(receipts)),
         _table(found, "Every receipt", receipts.assign(gateway=noted)[columns]),
         _proof(found),

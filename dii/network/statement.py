@@ -37,13 +37,13 @@ from dii.minting.spec import from_spec
 from dii.network.opened import Opened
 from dii.network.receipt import describe
 from dii.telemetry.schema import METRICS, SHAPLEY_UNIT
-from dii.units import PPM, SECOND, Currency, to_microseconds
+from dii.units import PPM, SECOND, Currency, format_time, to_microseconds
 
 RECEIPTS: Final = (
     "epoch", "start", "stream", "gateway", "contribution", "total_contribution", "pool", "amount",
     "missed", "note", "rule", "policy", "time",
 )  # fmt: skip
-MOVEMENTS: Final = ("time", "kind", "counterparty", "amount")
+MOVEMENTS: Final = ("time", "kind", "counterparty", "amount", "note")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Statement:
     metrics
         What the rules look at.
     movements
-        Transfers and fees in the month's blocks; ``amount`` is below zero where it went out.
+        Transfers and fees in the month's blocks; ``amount`` is below zero where it went out. The
+        ``note`` of a fee tells the transaction that cost it, and whether it was refused.
     rejected
         Records that the telemetry has set aside: gateway, reason, count, where the first stands.
     findings
@@ -99,15 +100,22 @@ class Statement:
 
     @property
     def other(self) -> int:
-        """What moved without a row here, such as an agreement's payment."""
+        """What moved without a row here, such as what fees bring the treasury."""
         moved = int(self.movements["amount"].sum())
         return self.closing - self.opening - self.credited - moved
 
     def table(self) -> pd.DataFrame:
-        """Return receipts and movements as one table, with the unit in the names of amounts."""
+        """Return receipts and movements as one table, with the unit in the names of amounts.
+
+        What these leave of the change of the balance has rows of its own, so that all add up.
+        """
+        end = pd.Timestamp(self.month, tz="UTC") + pd.offsets.MonthBegin()
+        left = {"issued between months": self.credited - self.earned, "other": self.other}
+        rest = [(end, kind, "", amount, "") for kind, amount in left.items() if amount]
         whole = dict.fromkeys(self.receipts.select_dtypes("integer"), "Int64")  # never a float
         receipts = self.receipts.assign(kind="issuance").astype(whole)
-        table = pd.concat([receipts, self.movements], ignore_index=True)
+        parts = [receipts, self.movements, pd.DataFrame(rest, columns=MOVEMENTS)]
+        table = pd.concat(parts, ignore_index=True)
         table = table[list(dict.fromkeys([*MOVEMENTS, *table.columns]))]
         money = {name: f"{name}_{self.currency.unit}" for name in ("amount", "pool")}
         return table.sort_values("time", kind="stable", ignore_index=True).rename(columns=money)
@@ -149,6 +157,10 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
     waiting = max(0, min(high, network.last_epoch + 1) - max(low, network.settled))
     if waiting:
         findings.append(f"{waiting} epochs of the month are not settled yet, and missing here.")
+    end = start + max(network.last_epoch + 1, network.settled) * length
+    if first >= end:
+        day = format_time(end - SECOND)[:10]
+        findings.append(f"The data ends with {day}: there is none of this month.")
     return Statement(
         operator=operator,
         accounts=tuple(map(format_address, accounts)),
@@ -326,23 +338,31 @@ def _credited(network: Opened, accounts: Sequence[bytes], before: int, after: in
 
 
 def _movements(network: Opened, accounts: Sequence[bytes], before: int, after: int) -> pd.DataFrame:
-    """Return transfers and fees of accounts, but not what moved among them."""
+    """Return transfers and fees of accounts, but not what moved among them.
+
+    A contract's purse is no part of its balance: what fills it and what is left of it moves at the
+    other end only.
+    """
     ours = _listed_in_sql(accounts)
     query = (
-        "SELECT time, kind, sender, recipient, amount FROM ("
-        "SELECT height, position, kind, sender, recipient, amount FROM transfers"
-        f" WHERE coalesce(sender IN {ours}, 0) + coalesce(recipient IN {ours}, 0) = 1"
-        " UNION ALL SELECT height, position, 'fee', sender, NULL, fee FROM transactions"
+        "SELECT time, kind, sender, recipient, amount, note FROM ("
+        "SELECT height, position, kind, sender, recipient, amount, '' AS note FROM transfers"
+        f" WHERE coalesce(sender IN {ours} AND kind != 'purse', 0)"
+        f" + coalesce(recipient IN {ours} AND kind != 'top up', 0) = 1"
+        " UNION ALL SELECT height, position, 'fee', sender, NULL, fee, kind || ' '"
+        " || lower(hex(substr(id, 1, 8))) || iif(code, ', refused', '') FROM transactions"
         f" WHERE fee > 0 AND sender IN {ours}"
         ") JOIN blocks USING (height) WHERE height > ? AND height <= ? ORDER BY height, position"
     )
     rows: list[tuple[Any, ...]] = []
     names = network.home.names("account")
-    for time, kind, sender, recipient, amount in network.view.index.query(query, (before, after)):
+    for time, kind, sender, recipient, amount, note in network.view.index.query(
+        query, (before, after)
+    ):
         other = recipient if sender in accounts else sender
         named = "" if other is None else network.home.label(other, names)
         moment = pd.Timestamp(time, unit="us", tz="UTC")
-        rows.append((moment, kind, named, -amount if sender in accounts else amount))
+        rows.append((moment, kind, named, -amount if sender in accounts else amount, note))
     return pd.DataFrame(rows, columns=MOVEMENTS)
 
 
