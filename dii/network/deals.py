@@ -18,6 +18,7 @@ import pandas as pd
 from dii import codec
 from dii.application import contracts as chain
 from dii.application import gas, programs
+from dii.application.app import TxResult
 from dii.application.bank import account
 from dii.application.context import Context, epoch_at
 from dii.application.messages import Call, Deploy, TopUp
@@ -175,7 +176,7 @@ def _epochs(network: Sending, sender: bytes, message: Deploy) -> int:
         assert made is not None
         return made.until - made.since + 1
     except TransactionError as error:
-        raise network.refused("Deploy", error.code, str(error)) from None
+        raise network.refused("Deploy", TxResult(error.code, str(error))) from None
     finally:
         state.revert(mark)
 

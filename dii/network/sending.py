@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from dii import codec, crypto
 from dii.application import gas
+from dii.application.app import ALLOWANCE, TxResult
 from dii.application.bank import account
 from dii.application.messages import Call, Deploy, Message, ReportChunk, to_value
 from dii.application.pages import MAX_BYTES
@@ -25,6 +27,8 @@ CALL_GAS: Final = 300_000
 """What a call of a contract may use unless it is told; what it does not use costs nothing."""
 DEPLOY_GAS: Final = compile_gas(1) + STORED + 2 * LOAD_BYTE
 """Of a byte of a contract's tree."""
+_AMOUNT: Final = re.compile(r"(?<= has )\d+|(?<= at )\d+|(?<= costs )\d+|\d+(?= is needed)")
+"""What is money in what :class:`InsufficientFunds` and :class:`FeeUncovered` say."""
 
 
 class Sending(Opened):
@@ -71,20 +75,26 @@ class Sending(Opened):
             if not placed:
                 wire, message = next(iter(waiting.items()))
                 found = solo.node.app.check_tx(wire)
-                raise self.refused(type(message).__name__, found.code, found.detail)
+                raise self.refused(type(message).__name__, found)
             for wire, one in zip(placed, result.results):
                 kind = type(waiting.pop(wire)).__name__
                 if one.code:
                     solo.settle()  # what failed took its fee: a header must carry that, too
-                    raise self.refused(kind, one.code, one.detail)
+                    raise self.refused(kind, one)
         solo.settle()
         return crypto.sha256(last).hex() if last else ""
 
-    def refused(self, kind: str, code: int, detail: str) -> Refused:
-        """Return why the chain refused a message: with names, and with the unit of money."""
-        why = self.home.in_names(detail.removeprefix(f"{kind}: ") or "it fits into no block")
-        if code in {InsufficientFunds.code, FeeUncovered.code}:
-            why += f" (amounts are in {self.currency.unit})"
+    def refused(self, kind: str, result: TxResult) -> Refused:
+        """Return why the chain refused a message, in names and whole units, and what that cost."""
+        money = self.currency.format
+        why = result.detail.removeprefix(f"{kind}: ") or "it fits into no block"
+        if result.code in {InsufficientFunds.code, FeeUncovered.code}:
+            why = _AMOUNT.sub(lambda found: money(int(found[0])), why)
+        why = self.home.in_names(why)
+        if why.endswith(ALLOWANCE):
+            why += ": send it money, or wait"
+        if result.fee:
+            why += f"; this cost {money(result.fee)}"
         return Refused(kind=kind, message=why)
 
     def _sign(self, key: SigningKey, nonce: int, message: Message, gas_limit: int | None) -> bytes:
