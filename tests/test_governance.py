@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -1153,6 +1154,10 @@ def test_the_command_line_proposes_votes_and_lists(tmp_path):
     shown = dii("propose", "stream", "main", "--policy", "FixedEmission:amount=30000", home=home)
     assert "above max_mint_per_epoch" in shown.stderr
     assert "vote 0 yes" in shown.stdout
+    shown = dii("vote", 0, "no", home=home).stdout
+    assert re.search(r"no +1 of 1 voting power", shown)
+    assert "vote 0" not in shown
+    dii("transfer", "validator", "1", "--from", "bob", home=home)  # a second vote is not free
     shown = dii("vote", 0, "yes", "--json", home=home)
     assert json.loads(shown.stdout)["status"] == "passed"
     for words in (

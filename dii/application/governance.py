@@ -157,9 +157,9 @@ def vote(context: Context, message: Vote) -> bool:
     return free
 
 
-def approval(proposal: Proposal, power: dict[bytes, int]) -> int:
-    """Return the power that approves a proposal."""
-    return sum(power.get(who, 0) for who, approves in proposal.votes if approves)
+def approval(proposal: Proposal, power: dict[bytes, int], *, approves: bool = True) -> int:
+    """Return the power that approves a proposal, or that does not."""
+    return sum(power.get(who, 0) for who, said in proposal.votes if said == approves)
 
 
 def _require_validator(context: Context) -> dict[bytes, int]:

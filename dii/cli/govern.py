@@ -180,5 +180,5 @@ def _show(network: dii.Network, number: int, home: Path, concern: str, as_json: 
     if concern:
         typer.echo(f"dii: note: {concern}", err=True)
     screen.facts(proposal(found))
-    if found["status"] == "open":
+    if found["status"] == "open" and not found["no"]:
         screen.say(f"# {command(home, 'vote', str(number), 'yes')}", "dim")

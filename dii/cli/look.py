@@ -137,8 +137,9 @@ def list_(
 def proposal(row: dict[str, Any]) -> dict[str, object]:
     """Return what people see of a proposal: what it would change, who is for it, what comes next."""
     when = {"open": "expires", "passed": "acts", "enacted": "acts", "failed": "acts"}
-    kept = ("number", "what", "proposer", "yes", "status", when.get(row["status"]), "note")
-    voted = {"yes": f"{row['yes']} of {row['total']} voting power"}
+    kept = ("number", "what", "proposer", "yes", "no", "status", when.get(row["status"]), "note")
+    power = f"of {row['total']} voting power"
+    voted = {"yes": f"{row['yes']} {power}", "no": f"{row['no']} {power}" if row["no"] else ""}
     return {name: one for name, one in (row | voted).items() if name in kept and one != ""}
 
 

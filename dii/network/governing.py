@@ -101,7 +101,7 @@ def vote(network: Sending, number: int, *, by: str = VALIDATOR, approve: bool = 
 def proposals(network: Opened) -> pd.DataFrame:
     """Return every proposal: what it changes, who approves it, how it stands, and when it acts.
 
-    ``yes`` and ``total`` are voting power now; ``note`` says why one failed, or would as things
+    ``yes``, ``no`` and ``total`` are voting power now; ``note`` says why one failed, or would as things
     stand.
     """
     state, names = network.state, network.home.names("account")
@@ -120,6 +120,7 @@ def proposals(network: Opened) -> pd.DataFrame:
                 "what": in_words(network, item.action, pending=pending),
                 "proposer": network.home.label(item.proposer, names),
                 "yes": approval(item, power),
+                "no": approval(item, power, approves=False),
                 "total": sum(power.values()),
                 "status": status,
                 "acts": item.acts or None,
@@ -127,7 +128,9 @@ def proposals(network: Opened) -> pd.DataFrame:
                 "note": concerns(network, item.action) if pending else failed.get(number, ""),
             }
         )
-    columns = ["number", "what", "proposer", "yes", "total", "status", "acts", "expires", "note"]
+    columns = [
+        "number", "what", "proposer", "yes", "no", "total", "status", "acts", "expires", "note",
+    ]  # fmt: skip
     table = pd.DataFrame(rows, columns=columns)
     for name in ("acts", "expires"):
         table[name] = pd.to_datetime(table[name], unit="us", utc=True)
