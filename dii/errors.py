@@ -250,6 +250,18 @@ class KeyMissing(NetworkError):
     )
 
 
+class NotClaimed(NetworkError):
+    """A claim account that nobody has claimed has no key that could sign."""
+
+    template = "{name!r} is not claimed yet: dii keys new NAME, then dii claim {quoted} NAME"
+
+
+class SignsElsewhere(NetworkError):
+    """A claimed claim account has no key of its own; its owner's signs."""
+
+    template = "{name!r} is claimed by {owner}: --from {quoted}"
+
+
 class NoReporter(NetworkError):
     """A home that has the key of no reporter can neither report nor bind."""
 

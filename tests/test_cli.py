@@ -908,7 +908,10 @@ def test_transfer_and_burn_move_what_they_say(copy: Path) -> None:
 
 def test_a_claim_opens_an_operators_account_to_a_key(copy: Path) -> None:
     before = balances(copy)
+    spend = ("transfer", "bob", "1", "--from", "north-iot", "--home", copy)
+    assert "claimed yet: dii keys new NAME, then dii claim north-iot NAME" in refused(*spend)
     dii("claim", "north-iot", "bob", "--home", copy)
+    assert "'north-iot' is claimed by bob: --from bob" in refused(*spend)
     assert balances(copy)["bob"] == before["bob"] + before["north-iot"]
     assert "north-iot" in refused("claim", "north-iot", "bob", "--home", copy)
     # Both names still lead to the money, and bob can spend it.
@@ -924,6 +927,19 @@ def test_a_claim_opens_an_operators_account_to_a_key(copy: Path) -> None:
     key = read("keys", "new", "ann", "--home", copy)["public_key"]
     dii("claim", "linden-lab", key, "--home", copy)
     assert balances(copy)["ann"] == before["linden-lab"]
+
+
+def test_a_claim_account_whose_name_no_key_can_have_is_told_who_signs(tmp_path: Path) -> None:
+    words, cafe = ("--home", tmp_path / "home"), "Caf\u00e9 Z\u00fcrich"
+    file = tmp_path / "places.csv"
+    file.write_text(f"gateway,operator\none,Ben & Co.\ntwo,{cafe}\n")
+    dii("init", *words, "--seed", 7, "--allocate", "bob=500")
+    dii("load", *SAMPLE, file, *words)
+    dii("run", "--epochs", 1, *words)
+    dii("claim", "Ben & Co.", "bob", *words)
+    spend = ("transfer", "bob", "1", *words, "--from")
+    assert "'Ben & Co.' is claimed by bob: --from bob" in refused(*spend, "Ben & Co.")
+    assert f"dii claim '{cafe}' NAME" in refused(*spend, cafe)
 
 
 def test_only_a_gateways_owner_hands_it_on(copy: Path, top: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -13,10 +14,18 @@ from dii.application.bank import account
 from dii.application.messages import Call, Deploy, Message, ReportChunk, to_value
 from dii.application.pages import MAX_BYTES
 from dii.application.programs import LOAD_BYTE
-from dii.application.records import CODES, CONTRACTS
+from dii.application.records import CODES, CONTRACTS, FORWARDS
 from dii.contracts.gas import STORED, compile_gas
 from dii.crypto import SigningKey
-from dii.errors import FeeUncovered, InsufficientFunds, Refused
+from dii.errors import (
+    BadName,
+    FeeUncovered,
+    InsufficientFunds,
+    KeyMissing,
+    NotClaimed,
+    Refused,
+    SignsElsewhere,
+)
 from dii.ledger import transaction
 from dii.network.opened import Opened
 
@@ -53,6 +62,28 @@ class Sending(Opened):
         """
         return self._send({sender: [message]}, gas_limit=gas_limit)
 
+    def key(self, sender: str) -> SigningKey:
+        """Return the key that signs for an account.
+
+        Raises
+        ------
+        NotClaimed, SignsElsewhere
+            It is a claim account, which has none.
+        BadName, KeyMissing
+            As of :meth:`Home.key`.
+        """
+        try:
+            return self.home.key(sender)
+        except (BadName, KeyMissing):
+            address = self.home.find("account", sender)
+            if address is None or not self.home.is_claim(sender, address):
+                raise
+        forward = self.state.get(FORWARDS, address)
+        if forward is None:
+            raise NotClaimed(name=sender, quoted=shlex.quote(sender))
+        owner = self.home.label(forward.to)
+        raise SignsElsewhere(name=sender, owner=owner, quoted=shlex.quote(owner))
+
     def _send(
         self,
         said: Mapping[str, Sequence[Message]],
@@ -65,7 +96,7 @@ class Sending(Opened):
             return ""
         waiting: dict[bytes, Message] = {}
         for sender, messages in said.items():
-            key = self.home.key(sender)
+            key = self.key(sender)
             nonce = account(self.state, key.address).nonce
             for at, message in enumerate(messages):
                 waiting[self._sign(key, nonce + at, message, gas_limit)] = message
