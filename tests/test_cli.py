@@ -921,6 +921,9 @@ def test_a_claim_opens_an_operators_account_to_a_key(copy: Path) -> None:
     dii("transfer", "treasury", "600", "--from", "bob", "--home", copy)
     dii("transfer", "north-iot", "1", "--from", "bob", "--home", copy)
     dii("assign", gateway["gateway"], "linden-lab", "--from", "bob", "--home", copy)
+    shown = read("show", "gateway", gateway["gateway"], "--home", copy)
+    assert shown["operator"] == "linden-lab"
+    assert shown["since_epoch"] > shown["epochs"][-1]["epoch"]
     owners = {row["gateway"]: row["operator"] for row in read("list", "gateways", "--home", copy)}
     assert owners[gateway["gateway"]] == "linden-lab"
     # A key that lies elsewhere is named by its public key.

@@ -230,6 +230,7 @@ def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = Fa
         found = {
             "gateway": network.home.names("gateway").get(hashed, hashed.hex()),
             "operator": network.home.label(binding.owners[-1][1]) if binding else None,
+            "since_epoch": binding.owners[-1][0] if binding else None,
             "hash": hashed,
         }
         earned = earnings(network, hashed)
