@@ -395,6 +395,8 @@ def test_what_the_chain_refuses_is_said_in_its_words(net: Network):
         deal.call("bring", by="alice", name="x")
     with pytest.raises(BadCall, match="there is bring, of"):
         deal.call("close", by="alice", settled=0)
+    with pytest.raises(BadCall, match="it changes nothing: view it, which costs nothing"):
+        deal.call("of", by="alice", who="alice")
     with pytest.raises(BadCall, match="may change something"):
         deal.view("bring", name="x")
     with pytest.raises(UnknownContract):
@@ -456,6 +458,9 @@ def test_a_file_is_checked_and_deployed(tmp_path: Path):
     home, file = tmp_path / "home", tmp_path / "counter.dii"
     file.write_text(COUNTER)
     assert dii("contract", "check", file) == "no faults\n"
+    for nothing in ("", "# Later.\n"):
+        file.write_text(nothing)
+        assert dii("contract", "check", file) == "no faults, since there is nothing in it\n"
     file.write_text(COUNTER + "\nx = 1\n")
     assert "only state variables and functions stand here" in dii("contract", "check", file, code=1)
     assert json.loads(dii("contract", "check", file, "--json", code=1))["ok"] is False

@@ -82,6 +82,7 @@ class Checked:
 
     source: str
     faults: tuple[Fault, ...]
+    empty: bool = False
 
     def __bool__(self) -> bool:
         """Return whether it can be deployed."""
@@ -89,19 +90,21 @@ class Checked:
 
     def __repr__(self) -> str:
         """Return the faults, each with its line, caret, and what to write instead."""
-        return render(self.faults, self.source) if self.faults else "no faults"
+        if self.faults:
+            return render(self.faults, self.source)
+        return "no faults, since there is nothing in it" if self.empty else "no faults"
 
 
 def check(_: object, source: str | Agreement) -> Checked:
     """Look a contract's text over: every fault, with line, column and what to write instead."""
     text = source if isinstance(source, str) else source.source
     try:
-        frontend.check(text)
+        found = frontend.check(text).contract
     except BadSource as error:
         faults = error.numbers["faults"]
         assert isinstance(faults, list | tuple)
         return Checked(text, tuple(faults))
-    return Checked(text, ())
+    return Checked(text, (), empty=not (found.variables or found.functions))
 
 
 def deploy(
@@ -150,7 +153,7 @@ def deploy(
     most = hook_gas if hook_gas is not None else HOOK_GAS + programs.LOAD_BYTE * len(code)
     money = network.currency.parse
     message = Deploy(SCOPE, code, wire, money(value), most if program.hooks else 0, 0)
-    sender = network.home.key(by).address
+    sender = network.key(by).address
     if program.hooks:
         fee = most * network.parameters.gas_price
         given = _epochs(network, sender, replace(message, purse=fee)) * fee
@@ -317,11 +320,15 @@ class Deal:
         Raises
         ------
         BadCall
-            There is no such function, or the arguments do not fit.
+            There is no such function, it is a view, or the arguments do not fit.
         Refused
             The chain's reason.
         """
-        wire = _wire(self.network, function, self._function(function).parameters, arguments)
+        declared = self._function(function)
+        if "view" in declared.marks:
+            what = "it changes nothing: view it, which costs nothing"
+            raise BadCall(function=function, message=what)
+        wire = _wire(self.network, function, declared.parameters, arguments)
         money = self.network.currency.parse(value)
         return self.network.submit(by, Call(self._address, function, wire, money), gas_limit)
 
