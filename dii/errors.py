@@ -250,13 +250,13 @@ class KeyMissing(NetworkError):
     )
 
 
-class NotClaimed(NetworkError):
+class NotClaimed(KeyMissing):
     """A claim account that nobody has claimed has no key that could sign."""
 
     template = "{name!r} is not claimed yet: dii keys new NAME, then dii claim {quoted} NAME"
 
 
-class SignsElsewhere(NetworkError):
+class SignsElsewhere(KeyMissing):
     """A claimed claim account has no key of its own; its owner's signs."""
 
     template = "{name!r} is claimed by {owner}: --from {quoted}"
