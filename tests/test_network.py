@@ -449,13 +449,16 @@ def owned(*operators: str | None) -> Telemetry:
 
 def test_a_later_registry_takes_nobodys_gateway_unless_reporters_are_told_to_and_not_at_once():
     with create(reporters=4, governance={"delay_seconds": 86_400}) as net:
-        assert net.ingest(heard([1, 2, 3, 4, 5])) == []
+        assert net.contested(owned("ben")) == {}
+        net.ingest(heard([1, 2, 3, 4, 5]))
         others = [f"AA0000000000000{number}" for number in range(3)]
-        assert net.ingest(owned("ben", "ben", "carla")) == others
+        registry = owned("ben", "ben", "carla")
+        net.ingest(registry)
         net.run(epochs=1)
         assert set(net.issuance(0)["operator"]) == set(others)
-        assert net.ingest(owned("ben", "ben", "carla"), rebind=True) == others
-        assert net.ingest(owned("ben", "ben", "carla")) == []
+        assert list(net.contested(registry)) == others
+        net.ingest(registry, rebind=True)
+        assert net.contested(registry) == {}
         net.run()
         owners = [set(net.issuance(epoch)["operator"]) for epoch in range(5)]
         assert owners == [set(others)] * 3 + [{"ben", "carla"}] * 2

@@ -222,17 +222,18 @@ def load(
     with dii.Network.open(home) as network:
         with screen.progress("loading"):
             data = dii.load(*sources, strict=strict, columns=renamed, check_radio=check_radio)
-        data, others = _ingested(network, data, rebind=rebind)
+        others = list(network.contested(data))
+        data = _ingested(network, data, rebind=rebind)
         sealed = network.sealed
         delay = network.parameters.governance_delay // SECOND if sealed else 0
     if as_json:
-        found = {"sealed": sealed, "owned_by_others": others}
+        found = {"sealed": sealed, "contested": others}
         screen.json_out(telemetry_json(data) | found)
         return
     show_telemetry(data)
     if others:
         shown = f"{', '.join(others[:3])}{', ...' * (len(others) > 3)}"
-        many = f"{len(others):,} gateways have another owner on the chain than named here ({shown})"
+        many = f"another owner on the chain than named here for {len(others):,} gateways ({shown})"
         what = (
             f"reporters bind them anew, {delay:,} s from now" if rebind else "--rebind asks for it"
         )
@@ -243,15 +244,13 @@ def load(
 
 def _ingested(
     network: Network, data: Telemetry, traffic: Traffic | None = None, *, rebind: bool = False
-) -> tuple[Telemetry, list[str]]:
-    """Take telemetry in; return it with what the network set aside of it among the rejects, and
-    the gateways that are others'.
-    """
+) -> Telemetry:
+    """Take telemetry in; return it with what the network set aside of it among the rejects."""
     import pyarrow as pa  # noqa: PLC0415 - slow, and not every verb needs it
 
-    others = network.ingest(data, traffic, rebind=rebind)
+    network.ingest(data, traffic, rebind=rebind)
     refused = [network.feed.refused] if network.feed else []
-    return dataclasses.replace(data, rejected=pa.concat_tables([data.rejected, *refused])), others
+    return dataclasses.replace(data, rejected=pa.concat_tables([data.rejected, *refused]))
 
 
 def telemetry_json(data: Telemetry) -> dict[str, Any]:
@@ -349,7 +348,7 @@ def run(
     with found or dii.Network.create(home=home, seed=seed) as network:
         if sources or traffic:
             with screen.progress("registering gateways"):
-                data, _ = _ingested(network, data, traffic)
+                data = _ingested(network, data, traffic)
         with screen.progress("settling epochs") as tick:
             network.run(epochs, tick)
         if as_json:

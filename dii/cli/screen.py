@@ -127,7 +127,8 @@ def facts(lines: Mapping[str, object], network: Network | None = None) -> None:
         if network and unit and name.endswith(unit) and isinstance(value, int):
             grid.add_row(name.removesuffix(unit), network.currency.format(value))
         else:
-            grid.add_row(name, Text(clean(str(plain(value)))))
+            shown = plain(value)
+            grid.add_row(name, Text("-" if shown is None else clean(str(shown))))
     _print(grid)
 
 

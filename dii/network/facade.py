@@ -223,7 +223,7 @@ class Network(Sending):
 
     def ingest(
         self, data: Telemetry, traffic: Traffic | None = None, *, rebind: bool = False
-    ) -> list[str]:
+    ) -> None:
         """Take telemetry in: seal the genesis if need be, register gateways, queue epochs.
 
         Parameters
@@ -234,13 +234,8 @@ class Network(Sending):
         traffic
             Generate receptions for the gateways instead of having any.
         rebind
-            Have the reporters bind a gateway anew where the data names another operator than its
-            owner on the chain: after the governance's delay, from the next epoch on.
-
-        Returns
-        -------
-        list of str
-            Gateways of which that is so, whether they are bound anew or not.
+            Have the reporters bind what is :meth:`contested` anew: after the governance's delay,
+            from the next epoch on.
 
         Raises
         ------
@@ -263,17 +258,14 @@ class Network(Sending):
             rule = SpecSection(**self._draft["streams"][0]["rule"]).spec
             founding.check_fed(from_spec(rule, minting.RULES), feed.gives)
             self._seal(feed.span[0], feed.gives, feed.gives_usage)
-        others: dict[str, bytes] = {}
         if self.sealed:
             closed, _ = self.genesis.span(self.settled)
             feed = feed.admit(self.genesis.start_time, closed, self._feed)
             self._remember(feed)
-            others = self._others(data)
-            self._bind(feed, others if rebind else {})
+            self._bind(feed, self.contested(data) if rebind else {})
         self._feed = feed
         if self.home.folder is not None:  # last: what is settled later must find its owners
             self._feed.save(self.home.folder / TELEMETRY)
-        return list(others)
 
     def _remember(self, feed: Feed) -> None:
         """Remember the names of gateways, operators and applications."""
@@ -291,8 +283,18 @@ class Network(Sending):
             "application", [(self.home.hash("application", name), name, None) for name in used]
         )
 
-    def _others(self, data: Telemetry) -> dict[str, bytes]:
-        """Return the gateways whose owner on the chain is none that data names, and who it names."""
+    def contested(self, data: Telemetry) -> dict[str, bytes]:
+        """Return the gateways of which data names another operator than their owner on the chain.
+
+        Returns
+        -------
+        dict
+            Gateway to the account of the operator that is named. Nothing on the chain is changed
+            by naming; see :meth:`ingest`.
+        """
+        if not self.sealed:
+            return {}
+        self.signer()  # or there is no key to hash with
         owner = cache(lambda name: resolve(self.state, self.home.operator_address(name)))
         others = {}
         for gateway, operator in zip(*(data.gateways[one].to_pylist() for one in NAMED)):

@@ -1,0 +1,37 @@
+"""What notebooks show to be used; needs the extra ``notebooks``."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+import ipywidgets
+
+if TYPE_CHECKING:
+    from dii.network import Network
+
+
+def contract_editor(network: Network, source: str = "") -> ipywidgets.VBox:
+    """Return a field to write a contract in, and beneath it every fault with its place, as one types.
+
+    Parameters
+    ----------
+    network
+        Whose ``check`` looks the text over.
+    source
+        The text to begin with; what is written is ``.children[0].value``.
+    """
+    text = ipywidgets.Textarea(
+        source,
+        placeholder='"""What is promised."""',
+        layout=ipywidgets.Layout(width="100%", height="24em"),
+    )
+    text.style.font_family = "monospace"
+    found = ipywidgets.HTML()
+
+    def check(_: object = None) -> None:
+        found.value = f"<pre>{html.escape(repr(network.check(text.value)))}</pre>"
+
+    text.observe(check, "value")
+    check()
+    return ipywidgets.VBox([text, found])
