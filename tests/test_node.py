@@ -532,6 +532,14 @@ def test_a_chain_cannot_begin_without_its_genesis_state(home):
         check(home)
 
 
+def test_a_file_without_any_state_does_not_verify(tmp_path):
+    with (
+        closing(Store(tmp_path / CHAIN_FILE, GENESIS.hash)) as store,
+        pytest.raises(BlockInvalid, match="block 0"),
+    ):
+        verify(GENESIS, store)
+
+
 def test_a_block_of_no_bytes_is_found(home):
     for wrong in (b"", b"\0", b"\x83\0\0\0"):
         rewrite(home, 3, block=wrong)

@@ -233,7 +233,7 @@ def load(
     show_telemetry(data)
     if others:
         shown = f"{', '.join(others[:3])}{', ...' * (len(others) > 3)}"
-        many = f"another owner on the chain than named here for {len(others):,} gateways ({shown})"
+        many = f"{len(others):,} with another owner on the chain than named here ({shown})"
         what = (
             f"reporters bind them anew, {delay:,} s from now" if rebind else "--rebind asks for it"
         )

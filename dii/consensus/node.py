@@ -346,8 +346,8 @@ def verify(
     previous: Header | None = None
     transactions = 0
     if not base:
-        _, diff, _, _ = next(store.blocks(0))
-        if diff != encode_diff(app.genesis_diff):
+        first = next(store.blocks(0), None)
+        if first is None or first[1] != encode_diff(app.genesis_diff):
             raise BlockInvalid(height=0, message="its state is not that of the genesis")
     for height, diff, root, block in decoded(app, store.blocks(max(base, 1))):
         if height > base:
