@@ -24,7 +24,7 @@ def contract_editor(network: Network, source: str = "") -> ipywidgets.VBox:
     text = ipywidgets.Textarea(
         source,
         placeholder='"""What is promised."""',
-        layout=ipywidgets.Layout(width="100%", height="24em"),
+        layout=ipywidgets.Layout(width="auto", height="24em"),
     )
     text.style.font_family = "monospace"
     found = ipywidgets.HTML()
