@@ -1,8 +1,8 @@
 """The genesis: everything that a network agrees on before its first block.
 
 One TOML file, validated with errors that name the field. The genesis hash is the SHA-256 of the
-validated content in the ledger's own encoding, not of the file's text, so comments and order do
-not matter; every transaction is signed over it, so no other chain can replay one.
+validated content in a canonical form, not of the file's text, so comments and order do not matter;
+every transaction is signed over it, so no other chain can replay one.
 
 People, here as in the state, are addresses and public keys; names stay in the home directory.
 """
@@ -314,8 +314,12 @@ class Genesis(_Part):
 
     @cached_property
     def hash(self) -> bytes:
-        """SHA-256 of the canonical encoding of the whole content."""
-        content = codec.encode(_canonical(self.model_dump()))
+        """SHA-256 of the canonical form, version 1: every value that differs from its default.
+
+        A release with more fields reads an old file to the same hash. So the defaults are part of
+        the version: one that changes needs a new version, for old files mean the old default.
+        """
+        content = codec.encode(_canonical(self.model_dump(exclude_defaults=True)))
         return hashlib.sha256(b"dii/genesis/1\0" + content).digest()
 
     @property

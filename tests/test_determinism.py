@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "f3fd599ef8a3b449c7cb8f3e65d14469ba76f55914edee496c7fa519cca85597",
-    "app_hash": "ad6a2c08899d074b1bc09cfad5346f0243609f90e035ea3ce7ecca617ef2c9f5",
-    "index": "012238fbaa2741d31ed2fc61eb6bf7c82f75d00fd8a64518e86d7219352e161d",
+    "header": "a608df1470d88f1b21e297bee9f79f140a240b39af360062d5dfef53cef4c570",
+    "app_hash": "90df7bcd60af28269314d894173df41a18e4bbb6e3f6bf465483d955fb035ef2",
+    "index": "19476ff7be14017d67e6d70ef4c7809ec86b52592f3bcd07260d2baa0920926f",
     "transactions": 505,
     "succeeded": 446,
     "receipts": 1253,

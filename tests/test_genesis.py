@@ -10,6 +10,7 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import create_model
 
 from dii import minting
 from dii.application import Application, total_money
@@ -18,7 +19,15 @@ from dii.application.messages import Transfer
 from dii.codec import MAX_SIZE
 from dii.crypto import format_address
 from dii.errors import BadSignature, GenesisError, MetricNotReported
-from dii.genesis import MAX_BYTES, TREASURY, Genesis
+from dii.genesis import (
+    MAX_BYTES,
+    TREASURY,
+    Genesis,
+    Limits,
+    ScopeSection,
+    SpecSection,
+    ValidatorSection,
+)
 from dii.telemetry.schema import METRICS
 from dii.units import MAX_AMOUNT, SECOND
 from tests.chains import (
@@ -149,6 +158,58 @@ def test_every_field_is_part_of_the_hash():
     ]
     hashes = [genesis(**change).hash for change in ({}, *changes)]
     assert len(set(hashes)) == len(hashes)
+
+
+ALICE_TEXT = format_address(ALICE.address)
+DEFAULTS = {
+    "epoch_seconds": 86_400,
+    "report_window_seconds": 86_400,
+    "gas_price": 1,
+    "laboratory": False,
+    "currency": {"name": "The Things Coin", "symbol": "TTC", "decimals": 6},
+    "limits": {
+        "block_bytes": 1 << 21,
+        "block_gas": 100_000_000,
+        "settle_rows": 8_000,
+        "max_rows": 1 << 20,
+        "max_bindings": 1 << 16,
+        "pending": 16,
+        "hook_gas": 10_000_000,
+        "hook_budget": 50_000_000,
+    },
+    "governance": {
+        "delay_seconds": 7 * 86_400,
+        "voting_seconds": 14 * 86_400,
+        "max_treasury_ppm": 200_000,
+    },
+    "accounts": [],
+    "streams": [],
+}
+
+
+@given(contents(), st.integers(), st.text())
+def test_a_release_with_more_fields_reads_an_old_file_to_the_same_hash(what, number, text):
+    limits = create_model("LaterLimits", __base__=Limits, depth=(int, number))
+    added = {"motto": (str, text), "limits": (limits, limits())}
+    later = create_model("LaterGenesis", __base__=Genesis, **added)
+    made, read = Genesis.make(**what), later.make(**what)
+    assert (read.motto, read.limits.depth) == (text, number)
+    assert read.hash == made.hash == later.parse(made.dump()).hash
+    assert later.make(**what | {"motto": text + "!"}).hash != made.hash
+
+
+def test_the_defaults_of_the_first_version_are_what_they_were():
+    """The hash leaves out what is a default, so an altered default would split a network."""
+    least = {key: value for key, value in content().items() if key not in DEFAULTS}
+    made = Genesis.make(**least).model_dump()
+    for field, value in DEFAULTS.items():
+        known = made[field]
+        assert (value.items() <= known.items()) if isinstance(value, dict) else value == known
+    stated = {"name": "x", "reporters": [ALICE_TEXT], "metrics": ["online_ppm"]}
+    section = ScopeSection(**stated).model_dump()
+    assert (stated | {"usage": [], "site_radius_m": 0}).items() <= section.items()
+    assert SpecSection(name="x").model_dump() == {"name": "x", "version": 1, "parameters": {}}
+    assert ValidatorSection(public_key="0" * 64).power == 1
 
 
 def test_an_address_in_capitals_is_the_same_account():
