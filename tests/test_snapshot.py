@@ -293,8 +293,8 @@ NEWEST = "(SELECT max(height) FROM snapshots)"
 DAMAGES = {
     "manifest": f"UPDATE snapshots SET manifest = x'80' WHERE height = {NEWEST}",
     "sum": f"UPDATE snapshots SET sum = x'80' WHERE height = {NEWEST}",
-    "chunk": f"UPDATE chunks SET chunk = x'80' WHERE place = {NEWEST} << 12",
-    "no chunk": f"DELETE FROM chunks WHERE place = ({NEWEST} << 12) + 1",
+    "chunk": f"UPDATE chunks SET chunk = x'80' WHERE place = {NEWEST} << 16",
+    "no chunk": f"DELETE FROM chunks WHERE place = ({NEWEST} << 16) + 1",
     "all": "UPDATE chunks SET chunk = x'80'",
     "none": "DELETE FROM snapshots",
 }
@@ -337,6 +337,35 @@ def test_short_sessions_end_the_snapshots_that_they_begin(chain, tmp_path):
     with closing(Node(GENESIS, tmp_path)) as node:
         assert node.store.snapshots()[0] > began - 10
         chain.compare(node)
+
+
+def test_a_snapshot_of_more_than_4096_chunks_is_stored_and_read(tmp_path):
+    state = state_of({number.to_bytes(2): bytes(snapshot.CHUNK) for number in range(4_200)})
+    pieces = list(cut(5, state.committed_root, state.pairs()))
+    assert len(pieces) == 4_200
+    with closing(Store(tmp_path / "chain", bytes(32))) as store:
+        store.keep(pieces)
+        assert snapshot.read(store, 5).committed_root == state.committed_root
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_state_too_large_for_a_snapshot_never_stops_the_node(
+    tmp_path, monkeypatch, caplog, limit
+):
+    monkeypatch.setattr(snapshot, "MAX_CHUNKS", limit)
+    with closing(Node(GENESIS, tmp_path)) as node:
+        for _ in range(BLOCKS):
+            produce(node)
+        store = node.store
+        assert node.height == BLOCKS
+        for one in store.snapshots():
+            assert len(codec.loads(Manifest, store.manifest(one)).chunks) <= limit
+    assert any("more than" in message for message in caplog.messages)
+    with closing(sqlite3.connect(tmp_path / CHAIN_FILE)) as db:
+        ((heights,),) = db.execute("SELECT count(DISTINCT place >> 16) FROM chunks")
+    assert heights <= 3, "two snapshots, and what is left of one"
+    with closing(Node(GENESIS, tmp_path)) as node:
+        produce(node)
 
 
 def test_a_snapshot_in_which_money_has_appeared_stops_the_node(tmp_path):

@@ -154,7 +154,11 @@ class Node:
             self._pieces = cut(self.height, root, self.state.pairs())
             self._debt = self._size = self._surplus = 0
         if self._pieces is not None:
-            yield self._audited(next(self._pieces))
+            piece = next(self._pieces, None)
+            if piece is None:  # the state is too large for a snapshot
+                self._pieces = None
+            else:
+                yield self._audited(piece)
 
     def _audited(self, piece: Piece) -> Piece:
         """Count a piece's money: in a whole snapshot as much is held as was minted."""

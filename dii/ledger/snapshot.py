@@ -34,7 +34,8 @@ from dii.ledger.store import Piece, Store
 CHUNK: Final = 1 << 20
 """Bytes of a chunk at most; a pair that is larger has a chunk of its own."""
 MAX_CHUNK: Final = CHUNK + codec.MAX_SIZE
-MAX_CHUNKS: Final = 1 << 12
+MAX_CHUNKS: Final = 1 << 16
+"""64 GiB, more than a node holds in memory; of a larger state there is no snapshot."""
 MAX_SIZE: Final = MAX_CHUNKS * CHUNK
 MAX_MANIFEST: Final = 64 * MAX_CHUNKS
 ROW: Final = 200
@@ -46,6 +47,7 @@ WEIGHT: Final = 4
 
 _RUN: Final = 4_096
 _PASSED_OVER: Final = "%s: passed over its snapshot of height %d (%s)"
+_TOO_LARGE: Final = "no snapshot of height %d: its state has more than %d chunks"
 _log = logging.getLogger(__name__)
 
 
@@ -75,6 +77,8 @@ class Manifest:
 def cut(height: int, root: bytes, pairs: Mapping[bytes, bytes]) -> Iterator[Piece]:
     """Yield a snapshot piece by piece, doing no more work than the next one needs.
 
+    Of a state with more than ``MAX_CHUNKS`` chunks the last piece and its manifest never come.
+
     Parameters
     ----------
     height, root
@@ -101,6 +105,9 @@ def cut(height: int, root: bytes, pairs: Mapping[bytes, bytes]) -> Iterator[Piec
         if run and cost > room:
             yield piece()
             run.clear()
+            if len(hashes) == MAX_CHUNKS:
+                _log.warning(_TOO_LARGE, height, MAX_CHUNKS)
+                return
         if not run:
             room = CHUNK - 5
         room -= cost

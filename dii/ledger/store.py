@@ -31,7 +31,7 @@ from typing import IO, Any, Final, NamedTuple
 
 from dii.errors import BlockDamaged, StoreBroken, StoreLocked, WrongChain
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 KEEP: Final = 2
 """Snapshots kept, beside the one that a chain may begin with."""
 QUICK: Final = 1 << 26
@@ -45,7 +45,7 @@ CREATE TABLE snapshots (height INTEGER PRIMARY KEY, sum BLOB NOT NULL, manifest 
 CREATE TABLE chunks (place INTEGER PRIMARY KEY, chunk BLOB NOT NULL);
 """
 # What opening reads stands before the block, so that it need not walk through the block's pages.
-_PLACES: Final = 12
+_PLACES: Final = 16
 """Bits of a chunk's place that are its number; those above are its snapshot's height."""
 
 
@@ -242,9 +242,9 @@ class Store:
             kept = f"SELECT height FROM snapshots ORDER BY height DESC LIMIT {KEEP}"
             base = "SELECT min(height) FROM blocks"
             db.execute(f"DELETE FROM snapshots WHERE height NOT IN ({kept}) AND height > ({base})")
-            # Also what is left of a snapshot in the middle of which the node stopped.
-            rest = f"place >> {_PLACES} NOT IN (SELECT height FROM snapshots)"
-            db.execute(f"DELETE FROM chunks WHERE {rest}")
+        if piece.manifest or not piece.number:  # also those of a snapshot that was never completed
+            rest = f"place >> {_PLACES} NOT IN (SELECT height FROM snapshots UNION SELECT ?)"
+            db.execute(f"DELETE FROM chunks WHERE {rest}", (piece.height,))
 
     def _writing(self) -> sqlite3.Connection:
         if self._writer is None:
