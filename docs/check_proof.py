@@ -139,10 +139,17 @@ def check_receipt(place, issuance):
     return index, record("receipt", leaf)
 
 
+def fields_once(pairs):
+    """Return an object's fields, each of which is named once."""
+    fields = dict(pairs)
+    need(len(fields) == len(pairs), "a field is named twice")
+    return fields
+
+
 def check(data, trusted):
     """Return what a proof file's bytes prove under a header hash; ValueError where nothing."""
     need(len(data) <= 1 << 20, "too large")
-    proof = json.loads(data)
+    proof = json.loads(data, object_pairs_hook=fields_once)
     need(type(proof) is dict and proof.get("format") == "dii/proof/1", "not a proof file")
     need(proof.get("kind") in MORE, "no known kind")
     need(proof.keys() == COMMON | MORE[proof["kind"]], "not the fields of its kind")

@@ -96,8 +96,11 @@ def console(*, error: bool = False) -> Console:
     from rich.console import Console  # noqa: PLC0415
 
     stream = sys.stderr if error else sys.stdout
-    width = None if stream.isatty() else PIPE_WIDTH
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    # Where FORCE_COLOR meets TERM=dumb, rich takes no width that comes without a height.
+    width, height = (None, None) if stream.isatty() else (PIPE_WIDTH, SCREENFUL)
+    return Console(
+        file=stream, width=width, height=height, highlight=False, markup=False, emoji=False
+    )
 
 
 def _print(table: Table) -> None:

@@ -143,11 +143,19 @@ def read_json(data: bytes) -> Any:
     Raises
     ------
     ProofInvalid
-        Too large, or not JSON.
+        Too large, not JSON, or an object names a field twice.
     """
     if len(data) > MAX_BYTES:
         raise ProofInvalid(message=f"{len(data)} bytes, where {MAX_BYTES} are allowed")
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=_fields)
     except (ValueError, RecursionError) as error:
         raise ProofInvalid(message=f"not JSON: {error}") from None
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's fields; ValueError for a duplicate, of which each reader picks its own."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field is named twice")
+    return fields

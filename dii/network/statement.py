@@ -72,7 +72,8 @@ class Statement:
         Transfers and fees in the month's blocks; ``amount`` is below zero where it went out. The
         ``note`` of a fee tells the transaction that cost it, and whether it was refused.
     rejected
-        Records that the telemetry has set aside: gateway, reason, count, where the first stands.
+        Records of the month that the telemetry has set aside: gateway, reason, count, where the
+        first stands. Of records without a time nothing tells the month; loading counted them.
     findings
         What stood between this and more, a sentence each.
     """
@@ -261,18 +262,21 @@ def _findings(
         )
     once = receipts.drop_duplicates(["epoch", "gateway"]).set_index("gateway")
     if "online_ppm" in once:
-        share = (PPM - once["online_ppm"].dropna()).groupby(level=0).sum() / PPM
-        away = (share * length / (3600 * SECOND)).sort_values(ascending=False)
-        away = away[away >= 0.1]
-        if len(away):
-            hours = _listed(f"{name} {hours:,.1f} h" for name, hours in away.items())
-            yield f"Not online: {hours}." + (
-                f" Online throughout, by the same rule and all else equal, the contribution would"
+        online = once["online_ppm"].dropna()
+        connected = once["connected_ppm"].dropna() if "connected_ppm" in once else online
+        away = _hours(PPM - connected, length)
+        deaf = _hours(connected - online, length)
+        said = [f"Not connected: {away}."] if away else []
+        said += [f"Connected but deaf, as nothing was heard for long: {deaf}."] if deaf else []
+        if said:
+            said.append(
+                f"Online throughout, by the same rule and all else equal, the contribution would"
                 f" have been {receipts['missed'].sum():,.2f} units more, for about"
                 f" {_gain(receipts) / 10**currency.decimals:,.0f} {currency.symbol} more."
                 if receipts["missed"].any()
-                else " Of what it does not hear a gateway is paid nothing."
+                else "Of what it does not hear a gateway is paid nothing."
             )
+            yield " ".join(said)
     if "shapley_uplinks" in needs and {"uplinks", "sole_uplinks"} <= set(once):
         known = once[["uplinks", "sole_uplinks", "shapley_uplinks"]].dropna().sum()
         shared = int(known["uplinks"] - known["sole_uplinks"])
@@ -291,6 +295,12 @@ def _findings(
             )
     if "excluded_frames" in once and once["excluded_frames"].sum():
         yield f"{once['excluded_frames'].sum():,} frames were set aside and did not count."
+
+
+def _hours(parts: pd.Series[Any], length: int) -> str:
+    """List the hours that parts (ppm) of epochs come to by gateway, without what is negligible."""
+    hours = (parts.groupby(level=0).sum() / PPM * length / (3600 * SECOND)).sort_values()[::-1]
+    return _listed(f"{name} {of:,.1f} h" for name, of in hours[hours >= 0.1].items())
 
 
 def _gain(receipts: pd.DataFrame) -> float:
@@ -380,7 +390,7 @@ def _set_aside(
         return pd.DataFrame(columns=columns)
     rejects = network.feed.telemetry.rejected
     rejects = rejects.filter(pc.is_in(rejects["gateway"], ids)).to_pandas()
-    rejects = rejects[rejects["time"].isna() | rejects["time"].between(first, last - 1)]
+    rejects = rejects[rejects["time"].between(first, last - 1)]  # undated ones are of no month
     rejects["first"] = rejects["file"] + ", line " + rejects["line"].astype(str)
     groups = rejects.groupby(["gateway", "reason"])
     return groups.agg(records=("line", "size"), first=("first", "first")).reset_index()

@@ -281,7 +281,7 @@ def summary(network: Opened) -> dict[str, str]:
     if len(power) > 1:
         lines["validators"] = f"{len(power)}, of {sum(power.values()):,} voting power"
     pending = [
-        f"{number!r} {status}"
+        f"number {number!r} is {status}"
         for (number,), item in network.state.items(PROPOSALS)
         if (status := standing(network.parameters, item, header.time)) in {"open", "passed"}
     ]

@@ -62,6 +62,7 @@ import pyarrow.dataset as pads
 from dii.telemetry import columns
 from dii.telemetry.plan import EXCLUSIONS, MEMORY, SLOT, WINDOW, Engine
 from dii.telemetry.schema import METRICS, USAGE, USAGE_GIVEN
+from dii.telemetry.tables import with_column
 from dii.units import DAY
 
 SLICE_ROWS: Final = 1_000_000
@@ -121,7 +122,7 @@ class Lookback:
         end = pa.table({"end": [self.end]})
         for table in (end, self.frames, self.heard, self.known, self.counters):
             with pa.ipc.new_stream(sink, table.schema, options=options) as stream:
-                stream.write_table(table.combine_chunks())
+                stream.write_table(_without_leftovers(table).combine_chunks())
         return bytes(sink.getvalue())
 
     @classmethod
@@ -163,6 +164,16 @@ class Epoch:
     usage: pa.Table
     excluded: pa.Table
     lookback: Lookback
+
+
+def _without_leftovers(table: pa.Table) -> pa.Table:
+    """Return an equal table in whose nulls no value is left over that would be written."""
+    for name in [field.name for field in table.schema if table[field.name].null_count]:
+        column = table[name]
+        filled = column.fill_null("" if column.type == _TEXT else 0)
+        cleaned = pc.if_else(column.is_valid(), filled, pa.scalar(None, column.type))
+        table = with_column(table, name, cleaned)
+    return table
 
 
 def metrics(

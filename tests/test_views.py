@@ -1,0 +1,189 @@
+"""Tables, receipts and statements show what the chain does, whatever else goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dii import Network, load, minting
+from dii.application.actions import SetGas
+from dii.errors import ProofInvalid
+from dii.ledger.proof import read_json
+from dii.telemetry.metrics import Lookback
+from dii.telemetry.tables import Reject, to_table
+from dii.units import to_microseconds
+from tests.require import ROOT
+
+SAMPLE = [ROOT / "data" / name for name in ("registry.json", "uplinks.jsonl", "statuses.csv")]
+CHECKER = runpy.run_path(str(ROOT / "docs" / "check_proof.py"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample, settled."""
+    folder = tmp_path_factory.mktemp("views") / "home"
+    with Network.create(seed=7, home=folder, allocations={"bob": "500 TTC"}) as network:
+        network.ingest(load(*SAMPLE))
+        network.run()
+    return folder
+
+
+def dii(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``dii`` as a process of its own, in a pipe."""
+    return subprocess.run(
+        [sys.executable, "-c", "from dii.cli import main; main()", *map(str, words)],
+        cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, check=False,
+    )  # fmt: skip
+
+
+# --- proof files ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def proof(home: Path) -> str:
+    with Network.open(home, readonly=True) as network:
+        gateway = network.issuance(3)["gateway"].iloc[0]
+        return json.dumps(network.receipt(gateway, 3).proof.to_json())
+
+
+@given(st.data())
+def test_a_proof_file_that_names_a_field_twice_is_refused(proof: str, data: st.DataObject) -> None:
+    """Equal values or not, in whichever object: each reader would pick one of its own."""
+    content = json.loads(proof)
+    inner = data.draw(st.sampled_from([content, content["receipt"]]))
+    name = data.draw(st.sampled_from(sorted(inner)))
+    value = data.draw(st.sampled_from([inner[name], None, "00"]))
+    field = f'"{name}": {json.dumps(inner[name])}'
+    twice = [field, f'"{name}": {json.dumps(value)}']
+    changed = proof.replace(field, ", ".join(data.draw(st.permutations(twice))), 1)
+    assert changed != proof
+    with pytest.raises(ProofInvalid, match="twice"):
+        read_json(changed.encode())
+    with pytest.raises(ValueError, match="twice"):
+        CHECKER["check"](changed.encode(), bytes(32))
+
+
+# --- look-back -----------------------------------------------------------------------------------
+
+
+NUMBERS = st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=8)
+
+
+@given(NUMBERS, st.data())
+def test_equal_look_backs_have_equal_bytes_whatever_lies_under_their_nulls(
+    numbers: list[int | None], data: st.DataObject
+) -> None:
+    clean = pa.array(numbers, pa.int64())
+    below = data.draw(st.lists(st.integers(0, 99), min_size=len(numbers), max_size=len(numbers)))
+    values = [left if one is None else one for one, left in zip(numbers, below)]
+    valid, _ = clean.buffers()
+    dirty = pa.Array.from_buffers(
+        pa.int64(), len(numbers), [valid, pa.array(values, pa.int64()).buffers()[1]]
+    )
+    assert clean.equals(dirty)
+    one, other = (with_numbers(column) for column in (clean, dirty))
+    assert one.to_bytes() == other.to_bytes()
+    assert Lookback.from_bytes(one.to_bytes()).frames.equals(one.frames)
+
+
+def with_numbers(numbers: pa.Array) -> Lookback:
+    empty = Lookback.empty(0)
+    count = len(numbers)
+    columns = {"name": ["a"] * count, "number": numbers, "body": numbers, "begun": [0] * count}
+    return Lookback(
+        0, pa.table(columns, empty.frames.schema), empty.heard, empty.known, empty.counters
+    )
+
+
+# --- screens -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm-256color"])
+def test_a_pipe_gets_every_column_whatever_the_terminal_is_said_to_be(
+    home: Path, term: str
+) -> None:
+    plain = dii("list", "epochs", "--home", home, TERM="xterm")
+    shown = dii("list", "epochs", "--home", home, TERM=term, FORCE_COLOR="1", NO_COLOR="1")
+    assert shown.stderr == ""
+    assert "no room" not in shown.stdout
+    assert shown.stdout.split() == plain.stdout.split()
+
+
+# --- statements ----------------------------------------------------------------------------------
+
+
+def watched(hours: dict[str, int], days: int = 4) -> Network:
+    """Return a network of gateways that are connected always, but hear only so many hours."""
+    begin = datetime(2024, 12, 28, tzinfo=UTC)
+    rows = [
+        (name, begin + timedelta(hours=hour + 1, seconds=-1), int(hour < most))
+        for hour in range(24 * days)
+        for name, most in hours.items()
+    ]
+    statuses = pd.DataFrame(rows, columns=["gateway", "time", "frames"])
+    owned = pd.DataFrame({"gateway": list(hours), "operator": "ann"})
+    policy = minting.FixedEmission("100 TTC")
+    network = Network.create(seed=3, rule=minting.Uptime(minimum_ppm=100_000), policy=policy)
+    network.ingest(load(owned, statuses.assign(covers=3600 * 10**6)))
+    return network.run()
+
+
+def test_a_gateway_that_is_there_but_deaf_is_not_called_absent() -> None:
+    with watched({"hears": 24 * 4, "silent": 30}) as network:
+        found = network.statement("ann", "2024-12")
+    (line,) = [one for one in found.findings if "deaf" in one]
+    lost = found.receipts.query("gateway == 'ttn:silent'")
+    hours = ((lost["connected_ppm"] - lost["online_ppm"]) * 24 / 10**6).sum()
+    assert hours > 24
+    assert line.startswith(
+        f"Connected but deaf, as nothing was heard for long: ttn:silent {hours:,.1f} h."
+    )
+    assert "Not connected" not in " ".join(found.findings)
+
+
+def test_records_without_a_time_are_set_aside_in_no_month() -> None:
+    frames = pd.DataFrame(
+        {
+            "gateway": ["one", "one"],
+            "time": ["2024-12-30T12:00:00Z", "2025-01-02T12:00:00Z"],
+            "device": ["d", "d"],
+            "f_cnt": [1, 2],
+            "delivered": [True, True],
+        }
+    )
+    owned = pd.DataFrame({"gateway": ["one"], "operator": ["ann"]})
+    with Network.create(seed=3) as network:
+        data = load(owned, frames)
+        first = to_microseconds(datetime(2025, 1, 2, tzinfo=UTC))
+        rejects = [
+            Reject("f", 3, "no_time", "no time", "ttn:one"),
+            Reject("f", 4, "bad_field", "no size", "ttn:one", first),
+        ]
+        network.ingest(replace(data, rejected=to_table("rejects", rejects)))
+        network.run()
+        months = {month: network.statement("ann", month) for month in ("2024-12", "2025-01")}
+    assert months["2024-12"].rejected.empty
+    assert months["2025-01"].rejected["first"].tolist() == ["f, line 4"]
+
+
+# --- proposals -----------------------------------------------------------------------------------
+
+
+def test_what_is_pending_is_said_by_number() -> None:
+    with Network.create(seed=3, start="2025-01-01") as network:
+        network.propose(SetGas(2, 1))
+        network.vote(0)
+        network.propose(SetGas(3, 1))
+        assert network.summary()["proposals"] == "number 0 is passed, number 1 is open"
