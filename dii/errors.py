@@ -463,13 +463,6 @@ class MetricOutOfRange(TransactionError):
     template = "{metric} is {value} in row {row}, above its bound of {maximum}"
 
 
-class AlreadyBound(TransactionError):
-    """A gateway or an application that belongs to another scope."""
-
-    code = 17
-    template = "{kind} {hash} is bound to {owner} in scope {scope!r} already"
-
-
 class NotTheOwner(TransactionError):
     """Only a gateway's owner hands it on."""
 
@@ -481,7 +474,7 @@ class UnknownGateway(TransactionError):
     """A gateway hash that nobody has bound."""
 
     code = 19
-    template = "no gateway {gateway} is bound on this chain"
+    template = "no gateway {gateway} is bound in scope {scope!r}"
 
 
 class AlreadyClaimed(TransactionError):

@@ -13,12 +13,12 @@ import sys
 
 COMMON = {"format", "kind", "header", "header_hash", "key", "value", "siblings", "other"}
 MORE = {"record": set(), "receipt": {"receipt"}, "no receipt": {"gateway", "neighbours"}}
-HASHED = {"account", "application", "forward", "gateway"}  # tables by one hash of 20 bytes
+ABSENT = {"account": 1, "application": 2, "forward": 1, "gateway": 2}  # parts of their keys
 RECORDS = {
     "account": "balance nonce",
     "forward": "to",
-    "gateway": "scope owners",
-    "application": "scope owners",
+    "gateway": "first owners",
+    "application": "first owners",
     "issuance": "scope rule policy metrics total_weight pool dust_before dust_after paid unminted"
     " rest count root",
     "receipt": "gateway payee weight amount reason values",
@@ -115,9 +115,17 @@ def check_state(proof, root):
     need(digest == root, "the key's way does not lead to the state's root")
     table, *parts = decode(key)
     if value is None:
-        one_hash = len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) == 20
-        need(table in HASHED and one_hash, "absent, but no such key could be there")
+        need(len(parts) == ABSENT.get(table), "absent, but no such key could be there")
+        *scope, last = parts
+        need(type(last) is bytes and len(last) == 20, "absent, but no hash of 20 bytes")
+        need(all(map(is_name, scope)), "absent, but no scope can have this name")
     return table, parts, value
+
+
+def is_name(part):
+    """Tell whether a part of a key is a name that a scope can have."""
+    known = set("abcdefghijklmnopqrstuvwxyz0123456789_-")
+    return type(part) is str and 1 <= len(part) <= 41 and known >= {*part} and part[0] not in "_-"
 
 
 def check_receipt(place, issuance):

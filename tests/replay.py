@@ -152,7 +152,9 @@ class Replay:
             case 0:
                 return self.say(key, Burn(self.draw(5_000)))
             case 1 | 2:
-                return self.say(key, AssignGateway(gateway(self.draw(GATEWAYS)), other.address))
+                return self.say(
+                    key, AssignGateway("main", gateway(self.draw(GATEWAYS)), other.address)
+                )
             case 3:
                 return self.say(key, Transfer(address, 10**10))
             case 4:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from dii import codec, crypto
 from dii.application import Application, BlockResult, TxResult, bank, gas, settling, total_money
+from dii.application.actions import DenyGateway
 from dii.application.app import MAX_UNPAID, _weight
 from dii.application.bank import account, supply
 from dii.application.lookup import is_kept, lookup_metrics, lookup_usage
@@ -27,11 +28,13 @@ from dii.application.messages import (
     Burn,
     Claim,
     Message,
+    Propose,
     RegisterApplications,
     RegisterGateways,
     ReportChunk,
     ReportManifest,
     Transfer,
+    Vote,
 )
 from dii.application.pages import Page
 from dii.application.records import (
@@ -40,6 +43,7 @@ from dii.application.records import (
     CHAIN,
     CHUNKS,
     CURSORS,
+    DENIED,
     DUTIES,
     EPOCH_PAGES,
     FORWARDS,
@@ -55,6 +59,7 @@ from dii.application.records import (
     TABLES,
     USAGE_PAGES,
     Account,
+    Binding,
     Duty,
 )
 from dii.application.settling import epoch_status
@@ -62,7 +67,6 @@ from dii.application.streams import current
 from dii.codec import Value
 from dii.crypto import SigningKey, claim_address, format_address
 from dii.errors import (
-    AlreadyBound,
     AlreadyClaimed,
     BadMessage,
     BadReport,
@@ -214,7 +218,7 @@ class Walk:
         self.unpaid: Counter[tuple[bytes, int]] = Counter()
         self.settled = dict.fromkeys(METRICS_OF, 0)
         self.votes: dict[tuple[str, str, bytes], dict[SigningKey, tuple[bytes, int]]] = {}
-        self.owners: dict[tuple[str, bytes], tuple[str, list[tuple[int, bytes]]]] = {}
+        self.owners: dict[tuple[str, str, bytes], list[tuple[int, bytes]]] = {}
         self.forwards: dict[bytes, bytes] = {}
         self.reports: dict[tuple[str, int, SigningKey], tuple[ReportManifest, list[bytes]]] = {}
         self.agreed: dict[tuple[str, int], list[tuple[bytes, tuple[int | None, ...]]]] = {}
@@ -249,12 +253,13 @@ class Walk:
             case "register":
                 self.register()
             case "assign":
-                bound = [which for kind, which in self.owners if kind == "gateway"]
-                which = choose([*bound, gateway(9)])
-                owner = self.owner(which, (self.time - START) // EPOCH + 1) or TREASURY
+                bound = [(name, which) for kind, name, which in self.owners if kind == "gateway"]
+                name, which = choose([*bound, ("main", gateway(9))])
+                owner = self.owner(name, which, (self.time - START) // EPOCH + 1) or TREASURY
                 by_owner = [key for key in SIGNERS if key.address == owner]
                 self.say(
-                    choose([*by_owner * 3, choose(SIGNERS)]), AssignGateway(which, choose(OWNERS))
+                    choose([*by_owner * 3, choose(SIGNERS)]),
+                    AssignGateway(name, which, choose(OWNERS)),
                 )
             case "claim":
                 owner = choose([ALICE, BOB, CAROL]).public_key
@@ -447,16 +452,18 @@ class Walk:
             match message:
                 case RegisterGateways(name, bindings):
                     for which, owner in bindings:
-                        self.name_owner("gateway", key, name, which, owner)
+                        if which != gateway(0):
+                            self.name_owner("gateway", key, name, which, owner)
                 case RegisterApplications(name, bindings):
                     for which, owner in bindings:
-                        self.name_owner("application", key, name, which, owner)
-                case AssignGateway(which, to):
+                        if which != gateway(0):
+                            self.name_owner("application", key, name, which, owner)
+                case AssignGateway(name, which, to):
                     since = (self.time - START) // EPOCH + 1
-                    assert key.address == self.owner(which, since)
-                    name, owners = self.owners["gateway", which]
+                    assert key.address == self.owner(name, which, since)
+                    owners = self.owners["gateway", name, which]
                     kept = [pair for pair in owners if pair[0] != since]
-                    self.owners["gateway", which] = name, sorted([*kept, (since, to)])
+                    self.owners["gateway", name, which] = sorted([*kept, (since, to)])
                 case Claim(name, operator, public_key):
                     address, owner = claim_address(name, operator), crypto.address_of(public_key)
                     assert self.forwards.get(address, owner) == owner
@@ -493,16 +500,14 @@ class Walk:
 
     def name_owner(self, kind: str, key: SigningKey, name: str, which: bytes, owner: bytes) -> None:
         """Bind by f + 1, bind anew by 2f + 1 and after a delay."""
-        assert which != gateway(0)
         now, f = (self.time - START) // EPOCH, LIARS[name]
-        if (kind, which) not in self.owners:
+        if (kind, name, which) not in self.owners:
             if self.vote(kind, key, name, which, owner, f + 1):
                 settling = (name, self.settled[name]) in self.agreed
                 since = self.settled[name] + settling
-                self.owners[kind, which] = name, [(since, owner)]
+                self.owners[kind, name, which] = [(since, owner)]
             return
-        where, owners = self.owners[kind, which]
-        assert where == name
+        owners = self.owners[kind, name, which]
         if owners[-1][1] == owner:
             self.votes.get((kind, name, which), {}).pop(key, None)
         elif self.vote(kind, key, name, which, owner, 2 * f + 1):
@@ -511,7 +516,7 @@ class Walk:
             owners = [pair for pair in owners if pair[0] <= now + 1 and pair[0] < since]
             if owners[-1][1] != owner:
                 owners.append((since, owner))
-            self.owners[kind, which] = name, owners
+            self.owners[kind, name, which] = owners
             self.seen["bound anew"] += 1
 
     def check_votes(self) -> None:
@@ -624,16 +629,15 @@ class Walk:
                 assert found.pool == wanted[name] or found.pool + self.minted[epoch] >= CAP
                 self.seen["capped"] += found.pool < wanted[name]
 
-    def owner(self, which: bytes, epoch: int, kind: str = "gateway") -> bytes | None:
+    def owner(self, where: str, which: bytes, epoch: int, kind: str = "gateway") -> bytes | None:
         """Return whose something is in an epoch, by the books."""
-        _, owners = self.owners.get((kind, which), ("", []))
+        owners = self.owners.get((kind, where, which), [])
         known = [owner for since, owner in owners if since <= epoch]
         return self.forwards.get(known[-1], known[-1]) if known else None
 
     def payee(self, where: str, which: bytes, epoch: int) -> bytes:
         """Return who is to be paid, by the books."""
-        name, _ = self.owners.get(("gateway", which), ("", []))
-        return (self.owner(which, epoch) if name == where else None) or TREASURY
+        return self.owner(where, which, epoch) or TREASURY
 
 
 Values = dict[bytes, tuple[int | None, ...]]
@@ -872,7 +876,7 @@ def test_what_fails_pays_its_gas_and_takes_its_nonce_and_does_nothing_else():
         (Transfer(bytes(20), 5), tight, OutOfGas),
         (Burn(OPENING), GAS, InsufficientFunds),
         (Burn(0), GAS, BadMessage),
-        (AssignGateway(gateway(1), BOB.address), GAS, UnknownGateway),
+        (AssignGateway("main", gateway(1), BOB.address), GAS, UnknownGateway),
         (RegisterGateways("main", ((gateway(1), ALICE.address),)), GAS, UnknownReporter),
         (RegisterGateways("moon", ((gateway(1), ALICE.address),)), GAS, UnknownScope),
         (Claim("main", OPERATORS[0], ALICE.public_key), GAS, UnknownReporter),
@@ -888,14 +892,14 @@ def test_what_fails_pays_its_gas_and_takes_its_nonce_and_does_nothing_else():
         assert chain.balance(ALICE) == before - result.fee
         assert account(chain.app.state, ALICE.address).nonce == number + 1
     assert chain.balance(BOB) == OPENING
-    assert chain.app.state.get(GATEWAYS, gateway(1)) is None
+    assert chain.app.state.get(GATEWAYS, "main", gateway(1)) is None
 
 
 def test_what_fails_leaves_no_trace_in_the_index_but_itself():
     chain = Chain()
     chain.do(ALICE, Transfer(REPORTER.address, 10 * GAS))
     chain.register((2, ALICE.address))
-    pairs = tuple((gateway(number), ALICE.address) for number in (1, 0))
+    pairs = ((gateway(0), ALICE.address),)
     wires = [
         chain.sign(REPORTER, RegisterGateways("main", pairs)),
         chain.sign(ALICE, Transfer(BOB.address, OPENING)),
@@ -975,7 +979,7 @@ def test_bindings_beyond_the_free_allowance_of_an_epoch_pay():
 
     assert bind(1, 2) == TxResult(0, gas=bind_gas(2))
     assert bind(3, 4).code == FeeUncovered.code
-    assert chain.app.state.get(GATEWAYS, gateway(3)) is None
+    assert chain.app.state.get(GATEWAYS, "main", gateway(3)) is None
     chain.do(ALICE, Transfer(REPORTER.address, 10 * GAS))
     assert bind(3, 4) == TxResult(0, gas=bind_gas(2), fee=bind_gas(2))
     assert bind(5) == TxResult(0, gas=bind_gas(1))
@@ -1190,12 +1194,15 @@ def test_a_binding_made_before_settling_counts_for_the_epoch_and_one_made_later_
 def test_a_gateway_handed_on_pays_its_new_owner_from_the_next_epoch():
     chain = Chain()
     chain.register((1, ALICE.address))
-    assert chain.do(ALICE, AssignGateway(gateway(1), BOB.address))[0].code == 0
+    assert chain.do(ALICE, AssignGateway("main", gateway(1), BOB.address))[0].code == 0
     for epoch, owner in ((0, ALICE), (1, BOB), (2, BOB)):
         chain.settle(epoch, ROWS)
         assert amounts(chain, epoch)[1][0] == owner.address
-    assert chain.do(ALICE, AssignGateway(gateway(1), ALICE.address))[0].code == NotTheOwner.code
-    assert chain.do(BOB, AssignGateway(gateway(1), CAROL.address))[0].code == 0
+    assert (
+        chain.do(ALICE, AssignGateway("main", gateway(1), ALICE.address))[0].code
+        == NotTheOwner.code
+    )
+    assert chain.do(BOB, AssignGateway("main", gateway(1), CAROL.address))[0].code == 0
     chain.settle(3, ROWS)
     assert amounts(chain, 3)[1][0] == BOB.address
     chain.settle(4, ROWS)
@@ -1205,8 +1212,8 @@ def test_a_gateway_handed_on_pays_its_new_owner_from_the_next_epoch():
 def test_who_got_a_gateway_in_an_epoch_can_hand_it_on_in_the_same():
     chain = Chain()
     chain.register((1, ALICE.address))
-    chain.do(ALICE, AssignGateway(gateway(1), BOB.address))
-    chain.do(BOB, AssignGateway(gateway(1), CAROL.address))
+    chain.do(ALICE, AssignGateway("main", gateway(1), BOB.address))
+    chain.do(BOB, AssignGateway("main", gateway(1), CAROL.address))
     for epoch, owner in ((0, ALICE), (1, CAROL)):
         chain.settle(epoch, ROWS)
         assert amounts(chain, epoch)[1][0] == owner.address
@@ -1218,8 +1225,8 @@ def test_a_gateway_that_changes_hands_often_takes_no_more_room():
     for epoch in range(6):
         for _ in range(3):
             for old, new in ((ALICE, BOB), (BOB, ALICE)):
-                assert chain.do(old, AssignGateway(gateway(1), new.address))[0].code == 0
-        assert len(chain.app.state.get(GATEWAYS, gateway(1)).owners) <= 3
+                assert chain.do(old, AssignGateway("main", gateway(1), new.address))[0].code == 0
+        assert len(chain.app.state.get(GATEWAYS, "main", gateway(1)).owners) <= 3
         chain.settle(epoch, ROWS)
         assert amounts(chain, epoch)[1][0] == ALICE.address
 
@@ -1229,42 +1236,114 @@ def test_epochs_that_wait_for_their_report_pay_the_owners_of_their_time():
     chain.register((1, ALICE.address))
     for epoch, (old, new) in enumerate([(ALICE, BOB), (BOB, CAROL), (CAROL, ALICE)]):
         chain.block(time=epoch_end(epoch) - 60 * SECOND)
-        assert chain.do(old, AssignGateway(gateway(1), new.address))[0].code == 0
+        assert chain.do(old, AssignGateway("main", gateway(1), new.address))[0].code == 0
     for epoch, owner in enumerate([ALICE, BOB, CAROL, ALICE]):
         chain.settle(epoch, ROWS)
         assert amounts(chain, epoch)[1][0] == owner.address
-    assert len(chain.app.state.get(GATEWAYS, gateway(1)).owners) <= 4
+    assert len(chain.app.state.get(GATEWAYS, "main", gateway(1)).owners) <= 4
 
 
 def test_thieves_get_no_gateway():
     chain = Chain()
     chain.register((1, ALICE.address), (2, CLAIMS[0]))
     for number in (1, 2, 3):
-        (result,) = chain.do(THIEF, AssignGateway(gateway(number), THIEF.address))
+        (result,) = chain.do(THIEF, AssignGateway("main", gateway(number), THIEF.address))
         assert result.code == (UnknownGateway if number == 3 else NotTheOwner).code
 
 
-@pytest.mark.parametrize(
-    ("pairs", "error"),
-    [
-        ([(2, ALICE.address), (0, ALICE.address)], BadMessage),
-        ([(2, ALICE.address), (5, ALICE.address)], AlreadyBound),
-    ],
-)
-def test_a_registration_with_one_bad_binding_binds_nothing(pairs, error):
-    chain = Chain(gas_price=0, scopes=[scope(), scope("other")])
-    chain.register((5, ALICE.address), scope="other")
-    message = RegisterGateways("main", tuple((gateway(n), owner) for n, owner in pairs))
-    assert chain.do(REPORTER, message)[0].code == error.code
-    bound = {key for (key,), _ in chain.app.state.items(GATEWAYS)}
-    assert bound == {gateway(5)}
+@pytest.mark.parametrize("kind", [RegisterGateways, RegisterApplications])
+def test_a_bad_binding_is_refused_alone_and_the_result_says_so(kind):
+    chain = Chain()
+    message = kind("main", tuple((gateway(number), ALICE.address) for number in (2, 0, 3, 0)))
+    result = chain.block(chain.sign(REPORTER, message))
+    (one,) = result.results
+    what = "gateway" if kind is RegisterGateways else "application"
+    assert (one.code, one.detail) == (0, f"2 refused: the zero hash is no {what}")
+    assert result.rows["transactions"][0][-1] == one.detail
+    table = GATEWAYS if kind is RegisterGateways else APPLICATIONS
+    bound = {key for (_, key), _ in chain.app.state.items(table)}
+    assert bound == {gateway(2), gateway(3)}
+    (one,) = chain.do(REPORTER, kind("main", ((gateway(0), ALICE.address),)))
+    assert one.code == BadMessage.code
 
 
-def test_a_gateway_is_bound_in_one_scope_only():
-    chain = Chain(gas_price=0, scopes=[scope(), scope("other")])
+SCOPED = st.one_of(
+    st.tuples(
+        st.just("register"), st.sampled_from(["main", "other"]),
+        st.lists(st.tuples(st.integers(0, 3), st.sampled_from([ALICE, BOB, None])), min_size=1),
+    ),
+    st.tuples(st.just("assign"), st.sampled_from(["main", "other"]), st.integers(1, 3)),
+    st.tuples(st.just("deny"), st.sampled_from(["main", "other"]), st.integers(1, 3)),
+    st.tuples(st.just("claim"), st.sampled_from(["main", "other"]), st.integers(0, 1)),
+)  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(st.lists(SCOPED, max_size=8))
+def test_a_scope_earns_the_same_whatever_is_said_of_another(said):
+    """Run each scope's messages beside the other's and alone; owners and receipts are equal."""
+
+    def outcome(*scopes: str) -> dict[str, object]:
+        streams = [stream(), stream("more", scope="other")]
+        reporting = [scope(), scope("other", reporters=[THIEF])]
+        chain = Chain(gas_price=0, scopes=reporting, streams=streams)
+        speaker = {"main": REPORTER, "other": THIEF}
+        proposals = 0
+        for kind, name, what in said:
+            if name not in scopes:
+                continue
+            if kind == "register":
+                claimed = claim_address(name, OPERATORS[0])
+                pairs = tuple(
+                    (gateway(number), owner.address if owner else claimed) for number, owner in what
+                )
+                chain.do(speaker[name], RegisterGateways(name, pairs))
+            elif kind == "claim":
+                chain.do(speaker[name], Claim(name, OPERATORS[what], CAROL.public_key))
+            elif kind == "deny":
+                action = DenyGateway(name, gateway(what), bytes(32), 9)
+                chain.do(VALIDATOR, Propose(action), Vote(proposals, approve=True))
+                proposals += 1
+            else:
+                for key in (ALICE, BOB):
+                    chain.do(key, AssignGateway(name, gateway(what), CAROL.address))
+        rows = {gateway(number): [FULL] for number in (1, 2, 3)}
+        for epoch in (0, 1):
+            for name in scopes:
+                chain.time = max(chain.time, epoch_end(epoch))
+                results = chain.do(speaker[name], *report(epoch, rows, scope=name))
+                assert not any(one.code for one in results)
+            while chain.block().changed:
+                pass
+        state = chain.app.state
+        return {
+            name: (
+                [*state.items(GATEWAYS, name)],
+                [*state.items(DENIED, name)],
+                {key: leaves for key, leaves in chain.receipts.items() if key[0] == of},
+            )
+            for name, of in (("main", "main"), ("other", "more"))
+            if name in scopes
+        }  # fmt: skip
+
+    assert outcome("main", "other") == outcome("main") | outcome("other")
+
+
+def test_a_gateway_is_bound_in_each_scope_by_itself():
+    streams = [stream(), stream("more", scope="other")]
+    chain = Chain(gas_price=0, scopes=[scope(), scope("other")], streams=streams)
     chain.register((1, ALICE.address))
-    (result,) = chain.do(REPORTER, RegisterGateways("other", ((gateway(1), ALICE.address),)))
-    assert result.code == AlreadyBound.code
+    chain.register((1, BOB.address), scope="other")
+    assert chain.do(BOB, AssignGateway("main", gateway(1), BOB.address))[0].code == NotTheOwner.code
+    assert chain.do(BOB, AssignGateway("other", gateway(1), CAROL.address))[0].code == 0
+    assert chain.do(BOB, AssignGateway("moon", gateway(1), BOB.address))[0].code == (
+        UnknownGateway.code
+    )
+    bindings = {name: bound for (name, _), bound in chain.app.state.items(GATEWAYS)}
+    assert bindings == {
+        "main": Binding(0, ((0, ALICE.address),)),
+        "other": Binding(0, ((0, BOB.address), (1, CAROL.address))),
+    }
 
 
 def test_a_claim_account_collects_until_its_key_is_named_and_forwards_from_then_on():
@@ -1282,7 +1361,7 @@ def test_a_claim_account_collects_until_its_key_is_named_and_forwards_from_then_
     assert amounts(chain, 1)[1] == (BOB.address, 250)
     assert chain.balance(BOB) == before + 300 + 7 + 250
     assert chain.balance(CLAIMS[0]) == 0
-    assert chain.do(BOB, AssignGateway(gateway(1), CAROL.address))[0].code == 0
+    assert chain.do(BOB, AssignGateway("main", gateway(1), CAROL.address))[0].code == 0
     again = Claim("main", OPERATORS[0], THIEF.public_key)
     assert chain.do(REPORTER, again)[0].code == AlreadyClaimed.code
     assert chain.app.state.get(FORWARDS, CLAIMS[0]).to == BOB.address
@@ -1312,7 +1391,7 @@ def says(chain: Chain, who: SigningKey, *messages: Message) -> list[int]:
 
 
 def owner_of(chain: Chain, number: int) -> bytes | None:
-    binding = chain.app.state.get(GATEWAYS, gateway(number))
+    binding = chain.app.state.get(GATEWAYS, "main", gateway(number))
     return binding.owner((chain.time - START) // EPOCH) if binding else None
 
 
@@ -1344,11 +1423,11 @@ def test_an_application_is_bound_as_a_gateway_is():
     chain = several()
     message = RegisterApplications("main", ((gateway(1), ALICE.address),))
     for who in REPORTERS[:2]:
-        assert chain.app.state.get(APPLICATIONS, gateway(1)) is None
+        assert chain.app.state.get(APPLICATIONS, "main", gateway(1)) is None
         assert says(chain, who, message) == [0]
-    bound = chain.app.state.get(APPLICATIONS, gateway(1))
-    assert (bound.scope, bound.owners) == ("main", ((0, ALICE.address),))
-    assert chain.app.state.get(GATEWAYS, gateway(1)) is None
+    bound = chain.app.state.get(APPLICATIONS, "main", gateway(1))
+    assert bound == Binding(0, ((0, ALICE.address),))
+    assert chain.app.state.get(GATEWAYS, "main", gateway(1)) is None
 
 
 def test_a_gateway_is_bound_anew_by_two_thirds_and_after_a_delay():
@@ -1357,11 +1436,13 @@ def test_a_gateway_is_bound_anew_by_two_thirds_and_after_a_delay():
         says(chain, who, bind(1, ALICE))
     for who in REPORTERS[:3]:
         assert says(chain, who, bind(1, BOB)) == [0]
-    owners = chain.app.state.get(GATEWAYS, gateway(1)).owners
+    owners = chain.app.state.get(GATEWAYS, "main", gateway(1)).owners
     assert owners == ((0, ALICE.address), (2, BOB.address))
     # Until then it is hers to hand on, and the owner to whom she does is bound by it, too.
-    assert chain.do(BOB, AssignGateway(gateway(1), CAROL.address))[0].code == NotTheOwner.code
-    assert chain.do(ALICE, AssignGateway(gateway(1), CAROL.address))[0].code == 0
+    assert (
+        chain.do(BOB, AssignGateway("main", gateway(1), CAROL.address))[0].code == NotTheOwner.code
+    )
+    assert chain.do(ALICE, AssignGateway("main", gateway(1), CAROL.address))[0].code == 0
     for epoch, owner in enumerate((ALICE, CAROL, BOB)):
         chain.block(time=START + epoch * EPOCH)
         assert owner_of(chain, 1) == owner.address
@@ -1382,7 +1463,7 @@ def test_reporters_who_think_again_in_time_undo_a_binding_that_has_not_come_into
     for owner in (ALICE, THIEF, ALICE):
         for who in REPORTERS[:3]:
             says(chain, who, bind(1, owner))
-    assert chain.app.state.get(GATEWAYS, gateway(1)).owners == ((0, ALICE.address),)
+    assert chain.app.state.get(GATEWAYS, "main", gateway(1)).owners == ((0, ALICE.address),)
 
 
 def test_bindings_made_and_never_finished_lapse_and_leave_nothing():

@@ -31,6 +31,7 @@ from dii.genesis import Genesis, Limits
 from dii.telemetry.readers import READERS, matrix
 from dii.units import to_microseconds
 from tests.require import ROOT, real_data
+from tests.test_proofs import CHECKER
 
 DATA = ROOT / "data"
 SAMPLE = [DATA / name for name in demo.FILES]
@@ -782,7 +783,7 @@ def test_a_proof_checks_with_nothing_but_a_header_hash(
         case "nobody":
             assert proven["present"] is False
         case "gateway":
-            assert proven["scope"] == "main"
+            assert (proven["key"][0], proven["first"]) == ("main", 0)
             assert proven["owners"] == {"0": format_address(network.receipt(top, 2).leaf.payee)}
     text = dii("proof", "check", "a.proof", "--header", header).stdout
     assert "holds" in text
@@ -812,10 +813,32 @@ def test_a_proof_checks_with_nothing_but_a_header_hash(
         ("account", lambda address: (b"\1" + address,)),
         ("account", lambda address: (address, 0)),
         ("account", lambda address: (format_address(address),)),
-        ("gateway", lambda hash_: (hash_.hex(),)),
+        ("gateway", lambda hash_: (hash_,)),
+        ("gateway", lambda hash_: ("main", hash_.hex())),
+        ("gateway", lambda hash_: (b"main", hash_)),
+        ("gateway", lambda hash_: ("m\u0430in", hash_)),
+        ("gateway", lambda hash_: ("main ", hash_)),
+        ("gateway", lambda hash_: ("_main", hash_)),
+        ("gateway", lambda hash_: ("", hash_)),
+        ("gateway", lambda hash_: ("m" * 42, hash_)),
+        ("gateway", lambda hash_: ("main", "main", hash_)),
         ("validator", lambda hash_: (hash_,)),
     ],
-    ids=["longer", "more", "text", "hex", "validator"],
+    ids=[
+        "longer",
+        "more",
+        "text",
+        "no scope",
+        "hex",
+        "bytes",
+        "cyrillic",
+        "blank",
+        "underscore",
+        "empty",
+        "long",
+        "twice",
+        "validator",
+    ],
 )
 def test_what_is_there_cannot_be_shown_to_be_absent_by_a_key_that_looks_like_its_own(
     table: str,
@@ -830,6 +853,8 @@ def test_what_is_there_cannot_be_shown_to_be_absent_by_a_key_that_looks_like_its
     Path("a.proof").write_text(json.dumps(network.prove(kind, *disguise(real)).to_json()))
     header = network.header().hash.hex()
     assert "no key" in refused("proof", "check", "a.proof", "--header", header)
+    checker = [sys.executable, CHECKER, "a.proof", header]
+    assert subprocess.run(checker, capture_output=True).returncode == 1
 
 
 def _texts(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -947,6 +972,8 @@ def test_a_claim_account_whose_name_no_key_can_have_is_told_who_signs(tmp_path: 
 
 def test_only_a_gateways_owner_hands_it_on(copy: Path, top: str) -> None:
     assert "belongs to" in refused("assign", top, "bob", "--from", "bob", "--home", copy)
+    elsewhere = refused("assign", top, "bob", "--from", "bob", "--scope", "moon", "--home", copy)
+    assert "is bound in scope 'moon'" in elsewhere
 
 
 def test_keys_are_made_listed_and_carried_to_another_home(tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_a_hook_pays_whoever_owned_the_gateway_in_the_epoch_that_settled():
     how = {"value": 100, "hook_gas": HOOK_GAS, "purse": 9 * HOOK_GAS}
     deploy(chain, ALICE, OWNERS, 5, **how)
     before = chain.balance(BOB), chain.balance(THIEF)
-    (result,) = chain.do(BOB, AssignGateway(gateway(1), THIEF.address))
+    (result,) = chain.do(BOB, AssignGateway("main", gateway(1), THIEF.address))
     chain.block(time=START + 3 * EPOCH)  # reports are late
     fee = result.fee
     for epoch in range(3):
@@ -507,7 +507,7 @@ def test_a_contract_takes_money_by_calls_only_but_may_own_a_gateway():
     address = deploy(chain, ALICE, BANK)
     (result,) = chain.do(BOB, Transfer(address, 5))
     assert result.code == BadMessage.code
-    (result,) = chain.do(ALICE, AssignGateway(gateway(1), address))
+    (result,) = chain.do(ALICE, AssignGateway("main", gateway(1), address))
     assert result.code == 0
     chain.settle(0, {gateway(1): (9,)})
     chain.settle(1, {gateway(1): (9,)})

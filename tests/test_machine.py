@@ -199,7 +199,7 @@ class Books:
                 assert self.deposits[who] >= amount, "nobody takes what others have put"
                 self.move(KEPT, who, amount)
                 self.deposits[who] -= amount
-            case AssignGateway(one, to):
+            case AssignGateway(_, one, to):
                 last = self.owner(one, epoch + 1)
                 assert last is not None
                 assert self.resolve(last) == who, "nobody hands on what is another's"
@@ -397,7 +397,7 @@ class Economy(RuleBasedStateMachine):
 
     @rule(who=people, one=gateways, to=addresses)
     def assign(self, who: SigningKey, one: bytes, to: bytes) -> None:
-        self.say(who, AssignGateway(one, to))
+        self.say(who, AssignGateway("main", one, to))
 
     # --- reporters and validators, and who would like to be -------------------------------------
 
@@ -565,7 +565,7 @@ class Economy(RuleBasedStateMachine):
         assert chain.gas_price == books.price, "nothing acts before its delay"
         assert main.next_epoch == books.settled
         for number in GATEWAYS_OF:
-            binding = state.get(GATEWAYS, gateway(number))
+            binding = state.get(GATEWAYS, "main", gateway(number))
             for epoch in range(books.settled, books.settled + 8):
                 found = binding.owner(epoch) if binding else None
                 assert found == books.owner(gateway(number), epoch), "nobody is bound without right"

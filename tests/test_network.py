@@ -400,7 +400,7 @@ def test_an_operators_gateways_are_handed_on_by_who_claimed_them(net):
     assert balances(net)["bob"] == bob + owed
     net.assign(gateway, "bob", "linden-lab")
     hashed = net.home.gateway(gateway)
-    assert net.state.get(GATEWAYS, hashed).owners[-1][1] == net.home.address("linden-lab")
+    assert net.state.get(GATEWAYS, "main", hashed).owners[-1][1] == net.home.address("linden-lab")
     net.run()
     paid = net.operators().set_index("operator")["earned_uttc"]
     assert paid["bob"] > 0
@@ -630,7 +630,7 @@ def test_an_application_is_bound_to_its_consumer_and_its_own_uplinks_are_known(d
         busiest = max(network.usage(0).to_pylist(), key=lambda row: row["delivered"])
         network.register_application(busiest["application"], "bob")
         hashed = network.home.hash("application", busiest["application"])
-        bound = network.state.get(APPLICATIONS, hashed)
+        bound = network.state.get(APPLICATIONS, "main", hashed)
         assert bound.owner(1) == network.home.address("bob")
         assert "own_uplinks" in network.metrics(1).column_names
         network.run(epochs=1)

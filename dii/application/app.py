@@ -99,7 +99,7 @@ class TxResult(NamedTuple):
     code
         0 for success, else the error's code.
     detail
-        The error's sentence, or empty; not hashed.
+        The error's sentence, or what was refused of a message that succeeded; not hashed.
     gas, fee
         Gas used and what was paid for it.
     """
@@ -476,13 +476,15 @@ class Application:
         mark = state.mark()
         if held:
             state.put(ACCOUNTS, Account(account.balance - held, tx.nonce), tx.sender)
-        failed = TxResult(0)  # not the error itself: it and this frame would hold each other
+        outcome = TxResult(0)  # not the error itself: it and this frame would hold each other
         free = False
         try:
             free = HANDLERS[type(known.message)](context, known.message)
+            if context.note:
+                outcome = TxResult(0, context.note)
             balance = bank.account(state, tx.sender).balance + held
         except TransactionError as error:
-            failed = TxResult(error.code, str(error))
+            outcome = TxResult(error.code, str(error))
             state.revert(mark)
             rows.clear()
             balance = account.balance
@@ -490,9 +492,9 @@ class Application:
         if balance < fee:  # only a duty's: everything else has been covered
             state.revert(mark)
             rows.clear()
-            if not failed.code:
+            if not outcome.code:
                 short = self._uncovered(chain, replace(account, balance=balance), known)
-                failed = TxResult(short.code, f"{short}; {ALLOWANCE}")
+                outcome = TxResult(short.code, f"{short}; {ALLOWANCE}")
             used = duty_of(state, tx.sender, epoch)
             state.put(DUTIES, replace(used, failures=used.failures + 1), tx.sender)
             balance, fee = account.balance, 0
@@ -500,7 +502,7 @@ class Application:
         block.fees += fee
         for table, row in rows:
             block.emit(table, row)
-        return TxResult(failed.code, failed.detail, meter.used, fee)
+        return TxResult(outcome.code, outcome.detail, meter.used, fee)
 
     def _check_conservation(self, height: int) -> None:
         """Compare minted - burned with the sum of all changes of balances, purses and carried dust.

@@ -1,4 +1,6 @@
-"""Whose a gateway or an application is, and who may use a claim account.
+"""Ownership of gateways and applications, and access to claim accounts.
+
+A scope has bindings of its own: its reporters decide nothing in another scope.
 
 Of a scope's n >= 3f + 1 reporters f may lie. So f + 1 of them bind a hash for the first time or
 open a claim account: one of those is honest. Whoever is bound keeps what is theirs unless they
@@ -28,7 +30,7 @@ from dii.application.records import (
 )
 from dii.application.settling import UNATTRIBUTED, epoch_status
 from dii.crypto import format_address
-from dii.errors import AlreadyBound, AlreadyClaimed, BadMessage, NotTheOwner, UnknownGateway
+from dii.errors import AlreadyClaimed, BadMessage, NotTheOwner, UnknownGateway
 from dii.ledger.state import Table
 
 
@@ -52,18 +54,20 @@ def _register(
 
     f + 1 reporters bind for the first time. 2f + 1 bind to another account, from the first epoch
     that begins after the delay; what they decide last replaces what has not come into effect.
+    The zero hash is refused and noted in the result; the other bindings of the message stand.
     """
     state, name = context.state, message.scope
     scope = context.scope_of_reporter(name)
     context.meter.charge(gas.BINDING * len(message.bindings))
+    bindings = [binding for binding in message.bindings if binding[0] != UNATTRIBUTED]
+    if len(bindings) < len(message.bindings):
+        refused = f"the zero hash is no {kind}"
+        if not bindings:
+            raise BadMessage(kind=type(message).__name__, message=refused)
+        context.note = f"{len(message.bindings) - len(bindings)} refused: {refused}"
     undecided = []
-    for key, owner in message.bindings:
-        if key == UNATTRIBUTED:
-            raise BadMessage(kind=type(message).__name__, message=f"the zero hash is no {kind}")
-        bound = state.get(table, key)
-        if bound is not None and bound.scope != name:
-            last = format_address(bound.owners[-1][1])
-            raise AlreadyBound(kind=kind, hash=key.hex(), owner=last, scope=bound.scope)
+    for key, owner in bindings:
+        bound = state.get(table, name, key)
         if bound is not None and bound.owners[-1][1] == owner:
             withdraw(state, kind, name, key, context.sender, context.time)
             continue
@@ -74,7 +78,7 @@ def _register(
         elif bound is None:
             status = epoch_status(state, context.chain, name, scope.next_epoch, context.time)
             since = scope.next_epoch + (status == "settling")
-            _bind(context, table, key, Binding(name, ((since, owner),)))
+            _bind(context, table, name, key, Binding(since, ((since, owner),)))
         else:
             after = context.time + context.chain.governance_delay
             since = max(context.epoch + 1, epoch_from(context.chain, after))
@@ -83,18 +87,20 @@ def _register(
             ]
             if not stays or stays[-1][1] != owner:
                 stays.append((since, owner))
-            _bind(context, table, key, replace(bound, owners=_needed(scope, stays)))
+            _bind(context, table, name, key, replace(bound, owners=_needed(scope, stays)))
     if undecided:
         lapse = Lapse(kind, name, context.sender, context.time, tuple(undecided))
         enqueue(state, lapse)
     return context.spend_allowance(len(message.bindings))
 
 
-def _bind(context: Context, table: Table[Binding], key: bytes, binding: Binding) -> None:
-    context.state.put(table, binding, key)
+def _bind(
+    context: Context, table: Table[Binding], scope: str, key: bytes, binding: Binding
+) -> None:
+    context.state.put(table, binding, scope, key)
     if table is GATEWAYS:
         since, owner = binding.owners[-1]
-        context.emit("gateways", key, binding.scope, owner, since)
+        context.emit("gateways", key, scope, owner, since)
 
 
 def _needed(scope: Scope, owners: list[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
@@ -109,26 +115,27 @@ def assign_gateway(context: Context, message: AssignGateway) -> bool:
     What reporters have decided for a later epoch stands: no owner can put it off.
     """
     context.meter.charge(gas.BINDING)
-    bound = context.state.get(GATEWAYS, message.gateway)
+    name, gateway = message.scope, message.gateway
+    bound = context.state.get(GATEWAYS, name, gateway)
     if bound is None:
-        raise UnknownGateway(gateway=message.gateway.hex())
+        raise UnknownGateway(gateway=gateway.hex(), scope=name)
     since = context.epoch + 1
     last = bound.owner(since)
     assert last is not None, "a first binding acts no later than the next epoch"
     owner = bank.resolve(context.state, last)
     if owner != context.sender:
         raise NotTheOwner(
-            gateway=message.gateway.hex(),
+            gateway=gateway.hex(),
             owner=format_address(owner),
             sender=format_address(context.sender),
         )
-    scope = context.state.get(SCOPES, bound.scope)
+    scope = context.state.get(SCOPES, name)
     assert scope is not None
     before = [pair for pair in bound.owners if pair[0] < since]
     later = [pair for pair in bound.owners if pair[0] > since]
     owners = _needed(scope, [*before, (since, message.to), *later])
-    context.state.put(GATEWAYS, replace(bound, owners=owners), message.gateway)
-    context.emit("gateways", message.gateway, bound.scope, message.to, since)
+    context.state.put(GATEWAYS, replace(bound, owners=owners), name, gateway)
+    context.emit("gateways", gateway, name, message.to, since)
     return False
 
 

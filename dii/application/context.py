@@ -40,6 +40,8 @@ class Context:
         (index table, row): what is to be indexed if the message succeeds.
     loaded
         Programs that the block has run.
+    note
+        Detail of the result if the message succeeds: parts of it that were refused.
     """
 
     state: State
@@ -52,6 +54,7 @@ class Context:
     position: int
     rows: list[tuple[str, tuple[object, ...]]]
     loaded: Loaded = field(default_factory=Loaded)
+    note: str = ""
 
     def emit(self, table: str, *row: object) -> None:
         """Note a row for the index."""

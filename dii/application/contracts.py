@@ -131,8 +131,8 @@ class ChainHost:
 
     def operator(self, gateway: bytes) -> bytes | None:
         """Return whose a gateway is now; to a hook, whose it was in the epoch that settled."""
-        binding = self.state.get(GATEWAYS, gateway)
-        owner = binding.owner(self.owned_in) if binding and binding.scope == self.scope else None
+        binding = self.state.get(GATEWAYS, self.scope, gateway)
+        owner = binding.owner(self.owned_in) if binding else None
         return None if owner is None else bank.resolve(self.state, owner)
 
     def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:

@@ -48,8 +48,9 @@ class RegisterGateways:
 
 @dataclass(frozen=True, slots=True)
 class AssignGateway:
-    """An owner hands a gateway on, from the next epoch."""
+    """An owner hands a scope's gateway on, from the next epoch."""
 
+    scope: Name
     gateway: GatewayHash
     to: Address
 

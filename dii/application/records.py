@@ -131,21 +131,21 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Whose a gateway or an application is.
+    """Owners of a gateway or an application in one scope.
 
     Attributes
     ----------
-    scope
-        The one scope in which it is bound.
+    first
+        The epoch from which its first owner counts.
     owners
         (first epoch, account) in order of epochs; what no unsettled epoch needs is dropped.
     """
 
-    scope: Name
+    first: int
     owners: tuple[tuple[int, Address], ...]
 
     def owner(self, epoch: int) -> bytes | None:
-        """Return the account that owned it in an epoch, or None before the first."""
+        """Return the account of its owner in an epoch, or None before the first."""
         return next((owner for since, owner in reversed(self.owners) if since <= epoch), None)
 
 
@@ -459,9 +459,9 @@ COMING: Final = Table("coming", Scope)
 STREAMS: Final = Table("stream", Stream)
 """(name) -> stream."""
 GATEWAYS: Final = Table("gateway", Binding)
-"""(gateway hash) -> binding."""
+"""(scope, gateway hash) -> binding."""
 APPLICATIONS: Final = Table("application", Binding)
-"""(application hash) -> binding to the account of its consumer."""
+"""(scope, application hash) -> binding to the account of its consumer."""
 NAMINGS: Final = Table("naming", Naming)
 """(gateway, application or operator; scope; hash) -> whom reporters named so far."""
 LAPSES: Final = Table("lapse", Lapse)

@@ -282,8 +282,8 @@ class _Step:
         return PAGE_COST + page.rows
 
     def _payee(self, gateway: bytes, epoch: int) -> bytes:
-        binding = self.state.get(GATEWAYS, gateway)
-        owner = binding.owner(epoch) if binding and binding.scope == self.name else None
+        binding = self.state.get(GATEWAYS, self.name, gateway)
+        owner = binding.owner(epoch) if binding else None
         return TREASURY if owner is None else bank.resolve(self.state, owner)
 
     def _finish(self, scope: Scope, cursor: Cursor, plan: Plan, stream: Stream) -> None:

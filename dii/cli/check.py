@@ -7,6 +7,7 @@ file. It takes the file and a header hash that they know from elsewhere.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +17,7 @@ import typer
 
 import dii
 from dii.cli import screen
-from dii.cli.options import DEFAULT_HOME, Epoch, Gateway, Home, Json, Stream, command
+from dii.cli.options import DEFAULT_HOME, Epoch, Gateway, Home, Json, Scope, Stream, command
 from dii.crypto import format_address
 from dii.errors import NoReceipt, ProofInvalid, UnknownName
 from dii.units import format_time
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from dii.network.receipt import NoReceiptProof, ReceiptProof
 
 
-HASHED: Final = frozenset({"account", "application", "forward", "gateway"})
-"""State tables whose keys are one address or hash: of these, absence can be checked."""
+ABSENT: Final = {"account": 1, "application": 2, "forward": 1, "gateway": 2}
+"""Tables of which absence can be checked, with the number of parts of their keys."""
 
 
 # --- receipt -------------------------------------------------------------------------------------
@@ -108,6 +109,7 @@ def make(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else standard output.")
     ] = None,
     stream: Stream = "main",
+    scope: Scope = "main",
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -118,7 +120,7 @@ def make(
         raise typer.BadParameter("name one for a receipt, and only for it", param_hint="'--epoch'")
     with dii.Network.open(home, readonly=True) as network:
         header = network.header()
-        content = _prove(network, kind, name, epoch, stream).to_json()
+        content = _prove(network, kind, name, epoch, stream, scope).to_json()
     present = content["value"] is not None and "neighbours" not in content
     text = json.dumps(content, indent=1) + "\n"
     if output is None:
@@ -136,7 +138,7 @@ def make(
 
 
 def _prove(
-    network: Network, kind: Kind, name: str, epoch: int | None, stream: str
+    network: Network, kind: Kind, name: str, epoch: int | None, stream: str, scope: str
 ) -> Proof | ReceiptProof | NoReceiptProof:
     from dii.application.records import (  # noqa: PLC0415
         ACCOUNTS,
@@ -164,9 +166,9 @@ def _prove(
             found = home.find("application", name)
             if found is None:
                 raise UnknownName(kind="application", name=name)
-            return network.prove(APPLICATIONS, found)
+            return network.prove(APPLICATIONS, scope, found)
         case _:
-            return network.prove(GATEWAYS, home.gateway(name))
+            return network.prove(GATEWAYS, scope, home.gateway(name))
 
 
 @proof.command("check")
@@ -259,14 +261,18 @@ def _record_proven(found: Proof, trusted: bytes) -> dict[str, Any]:
     """Check a state record's proof, or its absence's; return what it proves."""
     from dii import codec  # noqa: PLC0415
     from dii.application.records import TABLES  # noqa: PLC0415
+    from dii.genesis import NAME  # noqa: PLC0415
 
     found.verify(trusted)
     name, *parts = _parts(found.key)
     records = {table.name: table.record for table in TABLES}
     if name not in records:
         raise ProofInvalid(message=f"nothing in the state is called {name!r}")
-    one_hash = len(parts) == 1 and type(parts[0]) is bytes and len(parts[0]) == 20
-    if found.value is None and not (name in HASHED and one_hash):
+    *scope, last = parts or [None]
+    exists = len(parts) == ABSENT.get(name) and type(last) is bytes and len(last) == 20
+    if scope:
+        exists = exists and type(scope[0]) is str and bool(re.fullmatch(NAME, scope[0]))
+    if found.value is None and not exists:
         # Nothing ever stands there, and shown to people the key may look like one that is there.
         raise ProofInvalid(message=f"it is of no key that a {name} could have")
     key = [format_address(part) for part in parts] if name in ("account", "forward") else parts

@@ -19,14 +19,13 @@ import dii
 from dii.cli import screen
 from dii.cli.build import chosen
 from dii.cli.look import proposal
-from dii.cli.options import DEFAULT_HOME, Gateway, Home, Json, command
+from dii.cli.options import DEFAULT_HOME, Gateway, Home, Json, Scope, command
 from dii.cli.send import Amount, Key
 
 if TYPE_CHECKING:
     from dii.application.actions import Action
 
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="The validator who signs.")]
-Scope = Annotated[str, typer.Option("--scope", help="Of whose gateways.")]
 
 propose = typer.Typer(help="Propose what validators then vote on.", no_args_is_help=True)
 

@@ -222,11 +222,12 @@ def show_account(
 def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Show a gateway: its operator, and what it earned in each epoch."""
     from dii.application.records import GATEWAYS  # noqa: PLC0415
+    from dii.network.home import SCOPE  # noqa: PLC0415
     from dii.network.views import earnings  # noqa: PLC0415
 
     with dii.Network.open(home, readonly=True) as network:
         hashed = network.home.gateway(gateway)
-        binding = network.state.get(GATEWAYS, hashed)
+        binding = network.state.get(GATEWAYS, SCOPE, hashed)
         found = {
             "gateway": network.home.names("gateway").get(hashed, hashed.hex()),
             "operator": network.home.label(binding.owners[-1][1]) if binding else None,

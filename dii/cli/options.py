@@ -32,6 +32,7 @@ Home = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Gateway = Annotated[str, typer.Argument(help="Id (eui- and case do not matter) or hash.")]
 Epoch = Annotated[int, typer.Argument(min=0, help="Number, from 0.")]
+Scope = Annotated[str, typer.Option("--scope", help="Of whose gateways.")]
 Stream = Annotated[str, typer.Option("--stream", help="Which of the network's streams.")]
 
 

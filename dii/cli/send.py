@@ -8,7 +8,7 @@ import typer
 
 import dii
 from dii.cli import screen
-from dii.cli.options import DEFAULT_HOME, Gateway, Home, Json
+from dii.cli.options import DEFAULT_HOME, Gateway, Home, Json, Scope
 
 Amount = Annotated[str, typer.Argument(help='Whole units: 12.5, or "12.5 TTC".')]
 Key = Annotated[str, typer.Argument(help="Name of a key in this home, or a public key in hex.")]
@@ -44,12 +44,13 @@ def assign(
     gateway: Gateway,
     to: Annotated[str, typer.Argument(help="Name or address of its next owner.")],
     sender: Sender,
+    scope: Scope = "main",
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
     """Hand a gateway on, from the next epoch."""
     with dii.Network.open(home) as network:
-        sent = network.assign(gateway, sender, to)
+        sent = network.assign(gateway, sender, to, scope)
         done(network, sent, f"{gateway} goes to {to} with the next epoch", as_json)
 
 

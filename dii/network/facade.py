@@ -298,7 +298,7 @@ class Network(Sending):
         owner = cache(lambda name: resolve(self.state, self.home.operator_address(name)))
         others = {}
         for gateway, operator in zip(*(data.gateways[one].to_pylist() for one in NAMED)):
-            binding = self.state.get(GATEWAYS, self.home.hash("gateway", gateway))
+            binding = self.state.get(GATEWAYS, SCOPE, self.home.hash("gateway", gateway))
             if operator is None or binding is None:
                 continue
             if resolve(self.state, binding.owners[-1][1]) != owner(operator):
@@ -316,7 +316,7 @@ class Network(Sending):
         fresh = [
             (hashed[gateway], addresses[operator])
             for gateway, operator in owned.items()
-            if self.state.get(GATEWAYS, hashed[gateway]) is None
+            if self.state.get(GATEWAYS, SCOPE, hashed[gateway]) is None
         ]
         fresh += [(self.home.hash("gateway", gateway), owner) for gateway, owner in anew.items()]
         self._bound_by = self._reporters()
@@ -428,7 +428,7 @@ class Network(Sending):
 
     def _epoch(self, epoch: int) -> Epoch:
         feed, genesis = self._fed(), self.genesis
-        known = self._consumers if next(self.state.items(APPLICATIONS), None) else None
+        known = self._consumers if next(self.state.items(APPLICATIONS, SCOPE), None) else None
         radius = genesis.scopes[0].site_radius_m
         return feed.epoch(
             epoch, genesis.start_time, genesis.epoch_length, self._players, known, radius
@@ -449,7 +449,7 @@ class Network(Sending):
     ) -> dict[str, str]:
         owners = {}
         for hashed, name in names.items():
-            binding = self.state.get(table, hashed)
+            binding = self.state.get(table, SCOPE, hashed)
             owner = binding.owner(epoch) if binding else None
             if owner is not None:
                 owners[name] = resolve(self.state, owner).hex()
@@ -472,9 +472,10 @@ class Network(Sending):
         """Destroy money for service used; return the transaction's id in hex."""
         return self.submit(sender, Burn(self.currency.parse(amount)))
 
-    def assign(self, gateway: str, sender: str, recipient: str) -> str:
-        """Hand a gateway on to another account, from the next epoch."""
-        message = AssignGateway(self.home.gateway(gateway), self.home.address(recipient))
+    def assign(self, gateway: str, sender: str, recipient: str, scope: str = SCOPE) -> str:
+        """Hand a scope's gateway on to another account, from the next epoch."""
+        to = self.home.address(recipient)
+        message = AssignGateway(scope, self.home.gateway(gateway), to)
         return self.submit(sender, message)
 
     def register_application(self, application: str, consumer: str) -> str:

@@ -34,6 +34,7 @@ from dii.ledger.block import Header
 from dii.ledger.snapshot import state_at
 from dii.minting import POLICIES, REASONS, RULES, ReceiptLeaf, Rule
 from dii.minting.spec import from_spec
+from dii.network.home import SCOPE
 from dii.network.opened import Opened
 from dii.network.receipt import describe
 from dii.telemetry.schema import METRICS, SHAPLEY_UNIT
@@ -381,7 +382,9 @@ def _set_aside(
 ) -> pd.DataFrame:
     """Count the records of some gateways, and of those that accounts own now, that were set aside."""
     owned = {
-        key for (key,), item in network.state.items(GATEWAYS) if item.owners[-1][1] in accounts
+        key
+        for (_, key), item in network.state.items(GATEWAYS, SCOPE)
+        if item.owners[-1][1] in accounts
     }
     names = network.home.names("gateway")
     ids = pa.array([names[one] for one in hashes | owned if one in names], pa.string())

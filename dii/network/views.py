@@ -25,10 +25,10 @@ from dii.units import SECOND, format_time
 
 _AMOUNTS: Final = {"amount", "dust", "earned", "fee", "paid", "pool", "rest", "unminted"}
 """Columns of the index whose unit follows in the names that people see."""
-_OF_GATEWAY: Final = (
-    "FROM (SELECT stream, epoch FROM epochs) CROSS JOIN receipts USING (stream, epoch)"
-    " WHERE gateway = ?"
+_RECEIPTS: Final = (
+    "FROM (SELECT scope, stream, epoch FROM epochs) CROSS JOIN receipts USING (stream, epoch)"
 )
+_OF_GATEWAY: Final = f"{_RECEIPTS} WHERE gateway = ?"
 """One search an epoch instead of a scan of all receipts."""
 
 
@@ -92,28 +92,29 @@ def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
 
 
 def gateways(network: Opened, operator: str | None = None) -> pd.DataFrame:
-    """Return every gateway, or an account's: id, owner now, and what it has earned.
+    """Return every gateway, or an account's: id, scope, owner now, and what it has earned.
 
     What gateways that nobody owns have earned is the treasury's.
     """
     unit, index = network.currency.unit, network.view.index
-    bound = {key: item.owners[-1][1] for (key,), item in network.state.items(GATEWAYS)}
-    rows = [*(dict.fromkeys(network.home.names("gateway")) | bound).items()]
+    bound = {key: item.owners[-1][1] for key, item in network.state.items(GATEWAYS)}
+    owners = {(SCOPE, key): None for key in network.home.names("gateway")} | bound
+    sums_of = "SELECT scope, gateway, sum(amount)"
     if operator is None:
-        earned = dict(index.query("SELECT gateway, sum(amount) FROM receipts GROUP BY gateway"))
+        sums = index.query(f"{sums_of} {_RECEIPTS} GROUP BY scope, gateway")
     else:
         address = network.home.address(operator)
-        rows = [(key, owner) for key, owner in rows if owner == address]
-        earned = {
-            key: sum(amount for (amount,) in index.query(f"SELECT amount {_OF_GATEWAY}", (key,)))
-            for key, _ in rows
-        }
-    hashes = [key for key, _ in rows if isinstance(key, bytes)]
+        owners = {key: owner for key, owner in owners.items() if owner == address}
+        query = f"{sums_of} {_OF_GATEWAY} GROUP BY scope"
+        sums = [row for _, key in owners for row in index.query(query, (key,))]
+    earned: dict[object, int] = {(scope, gateway): amount for scope, gateway, amount in sums}
+    hashes = [key for _, key in owners if isinstance(key, bytes)]
     table = pd.DataFrame(
         {
             "gateway": _gateways(network, hashes),
-            "operator": _labels(network, [owner for _, owner in rows]),
-            f"earned_{unit}": [earned.get(one, 0) for one in hashes],
+            "scope": [scope for scope, _ in owners],
+            "operator": _labels(network, [*owners.values()]),
+            f"earned_{unit}": [earned.get(key, 0) for key in owners],
             "hash": [one.hex() for one in hashes],
         }
     )

@@ -166,7 +166,7 @@ MORE = (
     (VALIDATOR, Vote(1, False)),
     (ALICE, Transfer(BOB.address, 5)),
     (BOB, Burn(7)),
-    (ALICE, AssignGateway(gateway(2), BOB.address)),
+    (ALICE, AssignGateway("main", gateway(2), BOB.address)),
     (BOB, Call(COUNTED, "take", codec.encode((b"\7",)), 3)),
     (BOB, TopUp(COUNTED, 9)),
     (REPORTER, Claim("main", gateway(5), BOB.public_key)),
