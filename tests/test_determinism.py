@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "c73352bcdff33eafdb88e328ad94ce559f9054319f42dd035b160101ba9b3c24",
-    "app_hash": "7e6d446159e759605f7b9a1123c41c023a55912c91152b5010de3e17e21ba281",
-    "index": "9deccf5392625d447bc8a3397a1e7f87c9679881505a279c315c8ceeb2cab8fb",
+    "header": "1e4ef63771895d54d5475b98f23b4edd060db4f7bc67211cfe9f5cca2fa90ed8",
+    "app_hash": "04b8725f3c9835ff5e8230c1fcf933074e10ba0b3bc79bcd40a7bf551562bf57",
+    "index": "935ed8e622b9e68b2e9abcb6e2665c8dda950ba1bde7a010c2380d8ab89a9518",
     "transactions": 505,
     "succeeded": 444,
     "receipts": 1253,

@@ -649,7 +649,7 @@ def _kept_nonce(self: Application, block: Any, chain: Any, position: int, known:
 
 
 share, execute = settling.share, Application._execute
-approval, enact = governance.approval, governance.enact
+count, enact = governance.count, governance.enact
 FAULTS: dict[str, tuple[object, str, object]] = {
     "nobody may lie": (Scope, "liars", property(lambda _: 0)),
     "one reporter binds": (bindings, "agree", lambda *_: True),
@@ -662,7 +662,11 @@ FAULTS: dict[str, tuple[object, str, object]] = {
     ),
     "claims do not forward": (bank, "resolve", lambda _, address: address),
     "one is paid for another": (settling, "share", _shifted),
-    "half the votes decide": (governance, "approval", lambda *given: approval(*given) + 1),
+    "half the votes decide": (
+        governance,
+        "count",
+        lambda *given: (count(*given)[0] + 1, *count(*given)[1:]),
+    ),
     "decisions act early": (app, "enact", _early),
     "failures take no nonce": (Application, "_execute", _kept_nonce),
     "money from nowhere": (bank, "debit", lambda *_: None),

@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dii import Network, load, minting
-from dii.application.actions import SetGas
+from dii.application.actions import SetGas, SetValidator
 from dii.errors import ProofInvalid
 from dii.ledger.proof import read_json
 from dii.telemetry.metrics import Lookback
 from dii.telemetry.tables import Reject, to_table
-from dii.units import to_microseconds
+from dii.units import SECOND, to_microseconds
 from tests.require import ROOT
 
 SAMPLE = [ROOT / "data" / name for name in ("registry.json", "uplinks.jsonl", "statuses.csv")]
@@ -187,3 +187,24 @@ def test_what_is_pending_is_said_by_number() -> None:
         network.vote(0)
         network.propose(SetGas(3, 1))
         assert network.summary()["proposals"] == "number 0 is passed, number 1 is open"
+
+
+def test_a_tally_stays_as_it_was_when_it_decided() -> None:
+    rules = {"delay_seconds": 3600, "voting_seconds": 7200}
+    with Network.create(seed=3, start="2025-01-01", governance=rules) as network:
+        solo, key = network.signer(), network.home.key("validator").public_key
+        network.vote(network.propose(SetValidator(key, 7)))
+        network.propose(SetGas(2, 1))
+        network.vote(1, approve=False)
+        open_, before = network.proposals().loc[1], network.proposals().loc[0]
+        assert (open_["no"], open_["total"]) == (1, 1)
+        solo.produce(time=solo.time + 3601 * SECOND)
+        solo.settle()
+        assert network.proposals().loc[1, ["no", "total"]].tolist() == [7, 7]
+        assert network.proposals().loc[0, ["yes", "no", "total"]].tolist() == [1, 0, 1]
+        assert (before["status"], network.proposals()["status"][0]) == ("passed", "enacted")
+        solo.produce(time=solo.time + 7200 * SECOND)
+        solo.settle()
+        expired = network.proposals().loc[1]
+        assert expired["status"] == "expired"
+        assert expired[["no", "total"]].tolist() == [1, 1]

@@ -114,7 +114,7 @@ def standing(chain: Chain, proposal: Proposal, now: int) -> str:
 def propose(context: Context, message: Propose) -> bool:
     """Open a proposal; free for a validator that has no other one open for nothing."""
     state, sender = context.state, context.sender
-    _require_validator(context)
+    power = _require_validator(context)
     context.meter.charge(gas.BINDING)
     _check_form(message.action)
     agenda = state.get(AGENDA) or NO_AGENDA
@@ -122,7 +122,9 @@ def propose(context: Context, message: Propose) -> bool:
     latest = state.get(LATEST, sender)
     before = latest and state.get(PROPOSALS, latest.proposal)
     free = not before or standing(context.chain, before, context.time) != "open"
-    state.put(PROPOSALS, Proposal(message.action, sender, context.time, (), "open", 0), number)
+    tally = 0, 0, sum(power.values())
+    opened = Proposal(message.action, sender, context.time, (), tally, "open", 0)
+    state.put(PROPOSALS, opened, number)
     state.put(AGENDA, replace(agenda, proposals=number + 1))
     if free:
         state.put(LATEST, Latest(number), sender)
@@ -144,10 +146,12 @@ def vote(context: Context, message: Vote) -> bool:
     others = tuple(one for one in proposal.votes if one[0] != sender and one[0] in power)
     free = all(who != sender for who, _ in proposal.votes)
     proposal = replace(proposal, votes=(*others, (sender, message.approve)))
+    yes, _, total = tally = count(proposal, power)
+    proposal = replace(proposal, tally=tally)
     context.emit(
         "governance", number, "approved" if message.approve else "opposed", sender, context.time, ""
     )
-    if 3 * approval(proposal, power) > 2 * sum(power.values()):
+    if 3 * yes > 2 * total:
         acts = context.time + context.chain.governance_delay
         proposal = replace(proposal, outcome="passed", acts=acts)
         agenda = state.get(AGENDA) or NO_AGENDA
@@ -157,9 +161,11 @@ def vote(context: Context, message: Vote) -> bool:
     return free
 
 
-def approval(proposal: Proposal, power: dict[bytes, int], *, approves: bool = True) -> int:
-    """Return the power that approves a proposal, or that does not."""
-    return sum(power.get(who, 0) for who, said in proposal.votes if said == approves)
+def count(proposal: Proposal, power: dict[bytes, int]) -> tuple[int, int, int]:
+    """Return the power that approves a proposal, the power that opposes it, and all there is."""
+    yes = sum(power.get(who, 0) for who, approves in proposal.votes if approves)
+    no = sum(power.get(who, 0) for who, approves in proposal.votes if not approves)
+    return yes, no, sum(power.values())
 
 
 def _require_validator(context: Context) -> dict[bytes, int]:

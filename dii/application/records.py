@@ -267,6 +267,8 @@ class Proposal:
         Block time, microseconds.
     votes
         (validator's address, whether it approves), the latest of each.
+    tally
+        Voting power for it, against it and in all, as counted at the latest vote.
     outcome
         ``open`` (also when its time is over), ``passed``, ``enacted`` or ``failed``.
     acts
@@ -277,6 +279,7 @@ class Proposal:
     proposer: Address
     opened: int
     votes: tuple[tuple[Address, bool], ...]
+    tally: tuple[int, int, int]
     outcome: Name
     acts: int
 

@@ -22,7 +22,7 @@ from dii.application.actions import (
     SetValidator,
     SpendTreasury,
 )
-from dii.application.governance import NO_AGENDA, approval, powers, standing, trial
+from dii.application.governance import NO_AGENDA, count, powers, standing, trial
 from dii.application.messages import Propose, Vote
 from dii.application.records import AGENDA, PROPOSALS, SCOPES, STREAMS, VALIDATORS, Stream
 from dii.crypto import address_of
@@ -101,8 +101,8 @@ def vote(network: Sending, number: int, *, by: str = VALIDATOR, approve: bool = 
 def proposals(network: Opened) -> pd.DataFrame:
     """Return every proposal: what it changes, who approves it, how it stands, and when it acts.
 
-    ``yes``, ``no`` and ``total`` are voting power now; ``note`` says why one failed, or would as things
-    stand.
+    ``yes``, ``no`` and ``total`` are voting power: now where the proposal is open, else as it was
+    counted at the last vote. ``note`` says why one failed, or would as things stand.
     """
     state, names = network.state, network.home.names("account")
     power = powers(state)
@@ -114,14 +114,15 @@ def proposals(network: Opened) -> pd.DataFrame:
     for (number,), item in state.items(PROPOSALS):
         status = standing(network.parameters, item, now)
         pending = status in {"open", "passed"}
+        yes, no, total = count(item, power) if status == "open" else item.tally
         rows.append(
             {
                 "number": number,
                 "what": in_words(network, item.action, pending=pending),
                 "proposer": network.home.label(item.proposer, names),
-                "yes": approval(item, power),
-                "no": approval(item, power, approves=False),
-                "total": sum(power.values()),
+                "yes": yes,
+                "no": no,
+                "total": total,
                 "status": status,
                 "acts": item.acts or None,
                 "expires": item.opened + network.parameters.voting_period,
