@@ -353,9 +353,13 @@ class Refused(NetworkError):
 
 
 class TransactionError(DiiError):
-    """A transaction that cannot be carried out; its ``code`` stands in the block's results."""
+    """A transaction that cannot be carried out; its ``code`` stands in the block's results.
+
+    ``gas`` is what a contract had used when it failed.
+    """
 
     code: ClassVar[int] = 1
+    gas: int = 0
 
 
 class BadTransaction(TransactionError):

@@ -119,7 +119,7 @@ def verdict(data: bytes) -> tuple[str, int, str]:
         ]
         result = program.run("main", values, world, 60_000)
     except DiiError as error:
-        return type(error).__name__, int(str(error.numbers.get("gas", 0))), str(error)
+        return type(error).__name__, getattr(error, "gas", 0), str(error)
     state = hashlib.sha256(repr(sorted(world.storage.items())).encode()).hexdigest()
     return repr(result.value)[:200], result.gas, state
 

@@ -182,7 +182,7 @@ def test_what_burns_is_stopped_within_its_gas_and_in_bounded_memory(name, limit)
         world.call(program, "main", gas=limit)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert 0 < caught.value.numbers["gas"] <= limit
+    assert 0 < caught.value.gas <= limit
     assert (world.storage, world.events, world.money) == ({}, [], 1_000)
     # Texts of wide characters take four bytes for each that is counted; the journal is the host's.
     assert peak < min(5 * gas.ROOM, 2_000_000 + 4 * gas.COPY * limit)
@@ -192,7 +192,7 @@ def test_a_contract_that_stops_in_time_pays_for_what_it_did_only():
     program = compiler.compile(parse(burner("assert n == 1, 'no'")))
     with pytest.raises(Reverted) as caught:
         World().call(program, "main")
-    assert caught.value.numbers["gas"] < 50
+    assert caught.value.gas < 50
 
 
 # --- what no parser would emit -----------------------------------------------------------------
@@ -534,7 +534,7 @@ def attempt(tree: Contract) -> None:
             except BadCall:
                 continue
             except TransactionError as error:
-                used = error.numbers["gas"]
+                used = error.gas
             else:
                 used = result.gas
             assert used <= 20_000

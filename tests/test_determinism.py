@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "1e4ef63771895d54d5475b98f23b4edd060db4f7bc67211cfe9f5cca2fa90ed8",
-    "app_hash": "04b8725f3c9835ff5e8230c1fcf933074e10ba0b3bc79bcd40a7bf551562bf57",
-    "index": "935ed8e622b9e68b2e9abcb6e2665c8dda950ba1bde7a010c2380d8ab89a9518",
+    "header": "1fb86e5a5488c3dc656fe94c405dc2f4cece5793f04cc4d0fa3d021c9e90d624",
+    "app_hash": "6794214070398523664596cd812a93207325616ec6a7650b62868178a9a1531a",
+    "index": "a7babde0df63953acda029428cb3e84af46c6ebef639c3e64e9321c78d090b90",
     "transactions": 505,
     "succeeded": 444,
     "receipts": 1253,

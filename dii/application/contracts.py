@@ -326,7 +326,7 @@ def _run(
     try:
         result = program.run(function, wire, host, meter.limit - meter.used, by=door)
     except TransactionError as error:
-        meter.charge(int(str(error.numbers.get("gas", 0))))
+        meter.charge(error.gas)
         raise
     meter.charge(result.gas)
 
@@ -431,7 +431,7 @@ class Hooks:
         except TransactionError as error:
             self.state.revert(mark)
             self._note(address, "failed", self.epoch, str(error))
-            return int(str(error.numbers.get("gas", 0)))
+            return error.gas
         for table, row in rows:
             self.emit(table, row)
         return used

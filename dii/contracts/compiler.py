@@ -243,7 +243,8 @@ class _Compiler(Expressions):
             value = self.typed(node.value, table and table.value)
             if table is None:
                 return value
-            return do.store(self.place(target.base, target.index, table), value, form(table.value))
+            where = self.place(target.base, target.index, table, written=True)
+            return do.store(where, value, form(table.value))
         if target.id in self.variables:
             return self.state(target, self.typed(node.value, self.variables[target.id]))
         _, want = self.locals.get(target.id, (0, None))
@@ -258,6 +259,7 @@ class _Compiler(Expressions):
         if isinstance(kind, MapOf):
             return self.fault(target, "a map is written by its entries", f"{target.id}[key] = …")[0]
         key = codec.encode((target.id,))
+        self.cost += gas.STORED * len(key)
         return do.store(lambda _: key, value, form(kind))
 
     def target(self, target: t.Index) -> MapOf | None:
@@ -282,7 +284,7 @@ class _Compiler(Expressions):
         if table is None:
             return self.expression(node.value)[0]
         self.cost += gas.READ
-        where = self.place(target.base, target.index, table)
+        where = self.place(target.base, target.index, table, written=True)
         slot = len(self.locals) + 1
         self.locals[f"{slot} key"] = slot, None  # no name that a contract could write
         held: Run = lambda frame: frame[slot]

@@ -18,9 +18,8 @@ from dii.contracts import gas, host
 from dii.contracts import operations as do
 from dii.contracts import tree as t
 from dii.contracts.faults import Fault, render
-from dii.contracts.operations import Weigh
 from dii.contracts.tree import ListOf, MapOf, Plain, Type
-from dii.contracts.values import ADDRESS, BOOL, BYTES, INT, STR, form, spell
+from dii.contracts.values import ADDRESS, BOOL, BYTES, INT, STR, Weigh, form, spell
 from dii.contracts.vm import Compiled, Frame, Run
 from dii.errors import BadProgram, CodecError
 
@@ -219,14 +218,19 @@ class Expressions:
         kind = self.variables.get(node.id) if isinstance(node, t.Name) else None
         return kind if isinstance(kind, MapOf) else None
 
-    def place(self, base: t.Expression, key: t.Expression, kind: MapOf) -> Run:
+    def place(
+        self, base: t.Expression, key: t.Expression, kind: MapOf, *, written: bool = False
+    ) -> Run:
         """Compile the storage key of an entry."""
         assert isinstance(base, t.Name)
+        prefix = b"\x82" + codec.encode(base.id)
         self.cost += gas.SIZED
+        if written:  # what is known of its bytes; the others are charged when they are
+            self.cost += gas.STORED * (len(prefix) + (21 if kind.key == ADDRESS else 0))
         self.depth += 1  # of the closure around the key
         run = self.typed(key, kind.key)
         self.depth -= 1
-        return do.place(b"\x82" + codec.encode(base.id), run, form(kind.key))
+        return do.place(prefix, run, form(kind.key), written=written)
 
     # --- operators -----------------------------------------------------------------------------
 
@@ -260,7 +264,7 @@ class Expressions:
             self.cost += gas.DIVIDE if op in ("//", "%") else 0
             return do.ARITHMETIC[op](left[0], right[0]), INT
         self.cost += gas.SIZED
-        return do.join(left[0], right[0], gas.SLOT if isinstance(kind, ListOf) else 1), kind
+        return do.join(left[0], right[0], gas.SLOT if isinstance(kind, ListOf) else 0), kind
 
     def _logic(self, node: t.Logic, _: Type | None) -> Typed:
         left, right = self.typed(node.left, BOOL), self.typed(node.right, BOOL)
@@ -284,9 +288,11 @@ class Expressions:
             return self.fault(node, f"two {spell(kind)} have no order", "== or !=")
         if not (kind in PLAIN or isinstance(kind, ListOf)):
             return self.fault(node, f"records of {spell(kind)} cannot be compared", ".reported")
-        weigh = form(kind).weigh
-        self.cost += gas.SIZED if weigh else 0
-        return do.compare(node.op, left, right, weigh), BOOL
+        sized = kind in (STR, BYTES)
+        self.cost += gas.SIZED if sized or isinstance(kind, ListOf) else 0
+        if isinstance(kind, ListOf):
+            return do.compare_lists(node.op, left, right, form(kind).weigh), BOOL
+        return do.compare(node.op, left, right, sized=sized), BOOL
 
     def _in(self, node: t.Compare) -> Run:
         table = self.map(node.right)
@@ -300,7 +306,7 @@ class Expressions:
             return self.fault(node.left, f"no list holds {spell(kind)}")[0]
         wanted = ListOf(kind) if isinstance(kind, Plain) else None
         items = self.typed(node.right, wanted)
-        return do.member(item, items, form(wanted).weigh or _small) if wanted else _never
+        return do.member(item, items, form(wanted).weigh) if wanted else _never
 
     def _choose(self, node: t.Choose, want: Type | None) -> Typed:
         test = self.typed(node.test, BOOL)
@@ -389,7 +395,7 @@ class Expressions:
         if kind not in builtin.results:
             known = ", ".join(map(spell, builtin.results))
             return self.fault(call, f"{call.function} takes no {spell(kind)}", f"one of {known}")
-        return builtin.make(run, form(kind).weigh or _small), builtin.results[kind]
+        return builtin.make(run, form(kind).weigh), builtin.results[kind]
 
     def _least(self, call: t.Call) -> Typed:
         self.cost += gas.DIVIDE
@@ -427,16 +433,7 @@ class Expressions:
                 self.fault(node, f"an event has plain values, not {spell(kind)}")
         if self.faults:
             return _never, NOTHING
-        weights = [
-            host.text_size if kind == STR else form(kind).weigh or _small
-            for _, kind in pairs
-            if kind is not None
-        ]
-        return host.emit(event.value, [run for run, _ in pairs], weights), NOTHING
-
-
-def _small(_: Any) -> int:
-    return gas.ITEM
+        return host.emit(event.value, [run for run, _ in pairs]), NOTHING
 
 
 def _constant(value: object) -> Run:

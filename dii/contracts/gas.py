@@ -40,6 +40,8 @@ READ: Final = 12
 """Looking a key up in the state."""
 WRITE: Final = 200
 """Changing a key of the state, up to the root that commits to it."""
+LOOK: Final = 1
+"""Looking at a text or bytes in a list, for their sizes."""
 STORED_ITEM: Final = 8
 """An item of a list that is read from the state or written there."""
 STORED: Final = 2

@@ -14,11 +14,9 @@ from hashlib import sha256
 from typing import Any, Final
 
 from dii.contracts import gas
-from dii.contracts.values import LEAST, MOST, Form
+from dii.contracts.values import LEAST, MOST, Form, Weigh
 from dii.contracts.vm import Compiled, Frame, Run
 from dii.errors import Reverted
-
-Weigh = Callable[[Any], int]
 
 ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "==": operator.eq,
@@ -102,12 +100,17 @@ def bounded(function: Callable[[Any], int], operand: Run, per_gas: int = 0) -> R
     return run
 
 
-def join(left: Run, right: Run, item: int) -> Run:
-    """Return ``left + right`` of two values with items of so many bytes."""
+def _width(first: Any, second: Any) -> int:
+    """Return the most bytes of a character of two texts; Python knows without a look at them."""
+    return 1 if type(first) is bytes or (first.isascii() and second.isascii()) else 4
+
+
+def join(left: Run, right: Run, item: int = 0) -> Run:
+    """Return ``left + right`` of two lists with items of so many bytes, or of text or bytes."""
 
     def run(frame: Frame) -> Any:
         first, second = left(frame), right(frame)
-        frame[0].make(item * (len(first) + len(second)))
+        frame[0].make((item or _width(first, second)) * (len(first) + len(second)))
         return first + second
 
     return run
@@ -123,15 +126,30 @@ QUICK: Final[dict[str, Callable[[Run, Run], Run]]] = {
 }
 
 
-def compare(op: str, left: Run, right: Run, weigh: Weigh | None) -> Run:
-    """Return ``left op right``, charged by the lesser weight."""
+def compare(op: str, left: Run, right: Run, *, sized: bool) -> Run:
+    """Return ``left op right``, of texts or bytes charged by the smaller one."""
     function = ORDER[op]
-    if weigh is None:
+    if not sized:
         return QUICK[op](left, right)
 
     def run(frame: Frame) -> bool:
         first, second = left(frame), right(frame)
-        frame[0].take(min(weigh(first), weigh(second)) // gas.COMPARE)
+        count = min(len(first), len(second))
+        frame[0].take(_width(first, second) * count // gas.COMPARE)
+        return function(first, second)
+
+    return run
+
+
+def compare_lists(op: str, left: Run, right: Run, weigh: Weigh) -> Run:
+    """Return ``left == right`` or ``!=`` of two lists: none of their items if lengths differ."""
+    function, unequal = ORDER[op], op == "!="
+
+    def run(frame: Frame) -> bool:
+        first, second = left(frame), right(frame)
+        if len(first) != len(second):
+            return unequal
+        frame[0].take(weigh(frame[0], first) // gas.COMPARE)
         return function(first, second)
 
     return run
@@ -142,7 +160,7 @@ def member(item: Run, items: Run, weigh: Weigh) -> Run:
 
     def run(frame: Frame) -> bool:
         one, many = item(frame), items(frame)
-        frame[0].take(weigh(many) // gas.COMPARE)
+        frame[0].take(weigh(frame[0], many) // gas.COMPARE)
         return one in many
 
     return run
@@ -189,7 +207,7 @@ def in_order(operand: Run, weigh: Weigh) -> Run:
     def run(frame: Frame) -> tuple[Any, ...]:
         machine, items = frame[0], operand(frame)
         machine.make(gas.SLOT * len(items))
-        machine.take(weigh(items) * len(items).bit_length() // gas.SORT)
+        machine.take(weigh(machine, items) * len(items).bit_length() // gas.SORT)
         return tuple(sorted(items))
 
     return run
@@ -234,13 +252,21 @@ def check(test: Run, message: str) -> Run:
 # --- storage -----------------------------------------------------------------------------------
 
 
-def place(prefix: bytes, key: Run, form: Form) -> Run:
-    """Return the storage key of a map's entry."""
+def place(prefix: bytes, key: Run, form: Form, *, written: bool) -> Run:
+    """Return the storage key of a map's entry; its bytes are charged where it is written."""
     if form.zero == bytes(20):  # an address, the usual key, has one length and so one head
         prefix += b"\x54"
         return lambda frame: prefix + key(frame)
     dump = form.key
-    return lambda frame: prefix + dump(frame[0], key(frame))
+    if not written:
+        return lambda frame: prefix + dump(frame[0], key(frame))
+
+    def run(frame: Frame) -> bytes:
+        raw = dump(frame[0], key(frame))
+        frame[0].take(gas.STORED * len(raw))
+        return prefix + raw
+
+    return run
 
 
 def entry(where: Run, form: Form, default: Run | None = None) -> Run:

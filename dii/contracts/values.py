@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from dii import codec
 from dii.codec import Value
@@ -22,6 +22,7 @@ from dii.errors import Reverted
 INT, BOOL, STR, BYTES, ADDRESS = map(Plain, ("int", "bool", "str", "bytes", "Address"))
 LEAST, MOST = -(2**255), 2**255 - 1
 """Bounds of an int."""
+Weigh: TypeAlias = Callable[[Machine, Any], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,9 @@ class Form:
     dump, load
         To storage and back, charged.
     key
-        The bytes of a map's key, charged.
+        The bytes of a map's key.
     weigh
-        Bytes that a value stands for; None where that is a small constant.
+        Bytes that a list stands for; a look at each item is charged where they are texts.
     """
 
     zero: Any
@@ -48,7 +49,7 @@ class Form:
     dump: Callable[[Machine, Any], bytes]
     load: Callable[[Machine, bytes], Any]
     key: Callable[[Machine, Any], bytes]
-    weigh: Callable[[Any], int] | None = None
+    weigh: Weigh = lambda _, __: gas.ITEM
 
 
 def spell(kind: Type) -> str:
@@ -136,21 +137,24 @@ def _large(kind: type, zero: str | bytes) -> Form:
         return codec.decode(raw)
 
     def key(_: Machine, value: str | bytes) -> bytes:
-        if len(value) > gas.MAX_KEY:
-            raise Reverted(message=f"a key has at most {gas.MAX_KEY} characters or bytes")
-        return codec.encode(value)
+        if len(value) <= gas.MAX_KEY:
+            raw = codec.encode(value)
+            if len(raw) <= gas.MAX_KEY + 3:  # its head has three bytes then
+                return raw
+        raise Reverted(message=f"a key has at most {gas.MAX_KEY} bytes")
 
-    return Form(zero, check, check, dump, load, key, len)
+    return Form(zero, check, check, dump, load, key)
 
 
 def _list(item: Form) -> Form:
     """Return the form of a list."""
-    weigh_item = item.weigh
+    texts = item.zero in ("", b"")
 
-    def weigh(value: tuple[Any, ...]) -> int:
-        if weigh_item is None:
+    def weigh(machine: Machine, value: tuple[Any, ...]) -> int:
+        if not texts:
             return gas.ITEM * len(value)
-        return gas.TEXT_ITEM * len(value) + sum(map(weigh_item, value))
+        machine.take(gas.LOOK * len(value))
+        return gas.TEXT_ITEM * len(value) + sum(map(len, value))
 
     def pack(items: Any) -> tuple[Value, ...]:
         if type(items) not in (list, tuple):
@@ -163,7 +167,8 @@ def _list(item: Form) -> Form:
         return tuple(map(item.unpack, items))
 
     def dump(machine: Machine, value: tuple[Any, ...]) -> bytes:
-        return _dump(machine, pack, value, weigh(value), len(value))
+        machine.take(gas.STORED_ITEM * len(value))
+        return _dump(machine, pack, value, weigh(machine, value))
 
     def load(machine: Machine, raw: bytes) -> Any:
         count = raw[0] & 31
@@ -176,16 +181,14 @@ def _list(item: Form) -> Form:
     return Form((), pack, unpack, dump, load, dump, weigh)
 
 
-def _dump(
-    machine: Machine, pack: Callable[[Any], Value], value: Any, weight: int, items: int = 0
-) -> bytes:
-    if weight > gas.MAX_STORED:
-        raise Reverted(message=f"a stored value has at most {gas.MAX_STORED:,} bytes")
-    machine.make(weight)
-    machine.take(gas.STORED_ITEM * items)
-    raw = codec.encode(pack(value))
-    machine.take(gas.STORED * len(raw))
-    return raw
+def _dump(machine: Machine, pack: Callable[[Any], Value], value: Any, weight: int) -> bytes:
+    if weight <= gas.MAX_STORED:
+        machine.make(weight)
+        raw = codec.encode(pack(value))
+        if len(raw) <= gas.MAX_STORED + 5:  # its head
+            machine.take(gas.STORED * len(raw))
+            return raw
+    raise Reverted(message=f"a stored value has at most {gas.MAX_STORED:,} bytes")
 
 
 _FORMS: Final = {

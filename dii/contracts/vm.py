@@ -223,8 +223,7 @@ class Program:
         BadCall
             It may not be called so; no gas was used.
         Reverted, OutOfGas
-            It failed, or the host refused with an error of its own; ``numbers["gas"]`` has the gas
-            used.
+            It failed, or the host refused with an error of its own; ``gas`` is the gas used.
         """
         values = self.check_arguments(function, arguments)
         compiled = self.compiled[function]
@@ -241,7 +240,7 @@ class Program:
             else:
                 done = with_room(lambda: compiled.run(frame))
         except TransactionError as error:
-            error.numbers["gas"] = machine.used
+            error.gas = machine.used
             raise
         return Result(done and done[0], gas_limit - machine.gas)
 

@@ -37,7 +37,7 @@ from dii.network.receipt import table_of
 from dii.network.sending import Sending
 from dii.units import SECOND, Currency
 
-HOOK_GAS: Final = 30_000
+HOOK_GAS: Final = 40_000
 """What a contract's hooks may use each epoch, beside the loading of its code."""
 VIEW_GAS: Final = 10_000_000
 """What a view may use; nobody pays for it."""

@@ -150,6 +150,12 @@ SIZED = {
     "sha256": (DATA, "sha256(t)"),
     "list + list": (INTS, "t + u"),
     "list == list": (INTS, "u == v"),
+    "list == []": (INTS + "w: list[int] = []", "u == w"),
+    "texts == []": (TEXTS + "w: list[str] = []", "u == w"),
+    "text == a longer one": (TEXT + "w = t + t", "t == w"),
+    "text + a short one": (TEXT + "w = 'x'", "t + w"),
+    "a short text in texts": (TEXTS + "w = t + [u[0] + v[0]]", "'z' in w"),
+    "x in texts that are long": (TEXT + "w = [t, u, v]", "t in w"),
     "x in list": (INTS, "9 in t"),
     "x in list of texts": (TEXTS, "'z' in t"),
     "texts == texts": (TEXTS, "u == v"),
@@ -192,7 +198,7 @@ def program(setup: str, statement: str, turns: int) -> Program:
     return compiler.compile(parse(HEAD + "\n".join("    " + line for line in body)))
 
 
-def cost(setup: str, statement: str) -> float:
+def cost(setup: str, statement: str, runs: int = 15) -> float:
     """Return nanoseconds per gas of a statement, least of several runs, the setup's apart."""
 
     def once(made: Program) -> tuple[float, int]:
@@ -201,10 +207,11 @@ def cost(setup: str, statement: str) -> float:
         return time.process_time_ns() - start, result.gas
 
     def least(made: Program) -> float:
-        return min(once(made)[0] for _ in range(15))
+        return min(once(made)[0] for _ in range(runs))
 
     none, some, turns = program(setup, statement, 0), program(setup, statement, 1), 1
-    while turns < 4**7 and once(some)[0] < 1_000_000:
+    enough = 1_000_000 + least(none)
+    while turns < 4**7 and once(some)[0] < enough:
         turns *= 4
         some, last = program(setup, statement, turns), some
         try:

@@ -421,7 +421,7 @@ def _runs(program: compiler.Program) -> None:
             try:
                 used = program.run(name, values, World(money=1_000, value=5), 5_000, by=by).gas
             except TransactionError as error:
-                used = int(str(error.numbers.get("gas", 0)))
+                used = error.gas
             assert used <= 5_000
 
 
