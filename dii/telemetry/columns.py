@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from dii.telemetry.plan import WINDOW
+from dii.telemetry.schema import RELAYED
 
 _TEXT, _INT = pa.string(), pa.int64()
 _ONE: Final = pa.scalar(1, pa.int32())
@@ -93,7 +94,22 @@ def survey(batches: Iterable[pa.RecordBatch]) -> tuple[int, set[str]]:
 def entries(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     """Return the rows as a table, numbered from 1."""
     table = pa.Table.from_batches(batches, pa.schema([schema.field(name) for name in COLUMNS]))
+    table = _relayed_once(table)
     return table.append_column("entry", pa.array(np.arange(1, len(table) + 1, dtype=np.int32)))
+
+
+def _relayed_once(table: pa.Table) -> pa.Table:
+    """Return receptions without relayed ones whose carrying frame a named gateway heard."""
+    nameless = pc.is_null(table["gateway"])
+    if not pc.any(nameless).as_py():
+        return table
+    texts = pc.filter(table["deduplication_id"], nameless).cast(_TEXT).drop_null().unique()
+    relayed = texts.filter(pc.starts_with(texts, RELAYED))
+    if not len(relayed):
+        return table
+    known = table["deduplication_id"].cast(_TEXT)
+    carried = known.filter(pc.and_not(pc.is_in(known, relayed), nameless)).unique()
+    return table.filter(pc.invert(pc.and_(nameless, pc.is_in(known, carried))))
 
 
 def numbered(entries: pa.Table, gates: pa.Array, names: pa.Array) -> pa.Table:

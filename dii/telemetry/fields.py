@@ -2,8 +2,9 @@
 
 Records come from JSON, so any field may be missing, of another type, out of range, or not a number
 at all. Each function here reads one field, returns None where it is absent (servers leave empty
-fields out, so the empty string counts as absent), and raises a ``Fault`` where it is there and
-wrong. The fault becomes a reject with the file and the line; a wrong value is never guessed at.
+fields out, so the empty string counts as absent, and so do ``null``, ``None`` and ``-``, which
+programs write for it), and raises a ``Fault`` where it is there and wrong. Blanks around a text are
+no part of it. The fault becomes a reject with the file and the line; a wrong value is never guessed at.
 A schema validator would do as much, but costs several times the parsing, builds objects that are
 thrown away again, and cannot set one reception aside while keeping the others of its uplink.
 
@@ -19,6 +20,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from dii.units import SECOND, to_microseconds
@@ -55,9 +57,36 @@ BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
 """Least and greatest value of every numeric column of the schema."""
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_EUI = re.compile(r"(?:eui-)?([0-9a-f]{16})", re.IGNORECASE | re.ASCII)
-_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_PREFIX = re.compile(r"^(?:eui[-_: ]?|0x)", re.IGNORECASE)
+_PAIRS = re.compile(r"(?:[0-9a-f]{2}[-:. _]?){7}[0-9a-f]{2}", re.IGNORECASE | re.ASCII)
+_ID6_GROUP = re.compile(r"[0-9a-f]{1,4}", re.IGNORECASE | re.ASCII)
+_INTEGER = re.compile(r"(-?[0-9]{1,19})(?:\.0*)?", re.ASCII)
+_DECIMAL = re.compile(r"[0-9]{1,19}(?:\.[0-9]{0,19})?", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?s", re.ASCII)
+
+
+UNKNOWN: Final = frozenset(
+    {
+        "",
+        "-",
+        "--",
+        "null",
+        "Null",
+        "NULL",
+        "none",
+        "None",
+        "NONE",
+        "nan",
+        "NaN",
+        "<NA>",
+        "n/a",
+        "N/A",
+    }
+)
+"""Texts that programs write where a value is unknown; no name."""
+STAND_INS: Final = frozenset({"packetbroker", "relay"})
+"""Ids that network servers write where a gateway's would stand and there is none; no gateway."""
+STAND_IN: Final = "an id that servers write where there is no gateway"
 
 
 class Fault(Exception):
@@ -77,10 +106,19 @@ def fit_text(text: str) -> bool:
     return len(text) <= MAX_TEXT and _UNFIT.search(text) is None
 
 
+def stated(record: Record, key: str) -> object:
+    """Return a value, a text without blanks around it; None where it is absent or unknown."""
+    value = record.get(key)
+    if type(value) is str:
+        value = value.strip()
+        return None if value in UNKNOWN else value
+    return value
+
+
 def text(record: Record, key: str) -> str | None:
     """Return a short text."""
-    value = record.get(key)
-    if value is None or value == "":
+    value = stated(record, key)
+    if value is None:
         return None
     if type(value) is not str or not fit_text(value):
         raise _wrong(key, f"a text of at most {MAX_TEXT} printable characters")
@@ -88,11 +126,16 @@ def text(record: Record, key: str) -> str | None:
 
 
 def integer(record: Record, key: str, column: str | None = None) -> int | None:
-    """Return an integer within the bounds of a column, or a counter; protobuf writes it as text."""
-    value = record.get(key)
-    if value is None or value == "":
+    """Return an integer within the bounds of a column, or a counter.
+
+    Protobuf writes it as text, and tables with gaps write ``12.0``.
+    """
+    value = stated(record, key)
+    if value is None:
         return None
-    if type(value) is str and _NUMBER.fullmatch(value):
+    if type(value) is str and (match := _INTEGER.fullmatch(value)):
+        value = int(match[1])
+    elif type(value) is float and value.is_integer():
         value = int(value)
     least, most = BOUNDS[column] if column else (0, 2**63 - 1)
     if type(value) is not int or not least <= value <= most:
@@ -102,13 +145,21 @@ def integer(record: Record, key: str, column: str | None = None) -> int | None:
 
 def number(record: Record, key: str, column: str) -> float | None:
     """Return a finite number within the bounds of a column."""
-    value = record.get(key)
+    value = stated(record, key)
     if value is None:
         return None
     least, most = BOUNDS[column]
     if not (type(value) is float or type(value) is int) or not least <= value <= most:
         raise _wrong(key, f"a number from {least} to {most}")
     return float(value)
+
+
+def flag(record: Record, key: str) -> bool | None:
+    """Return a truth value."""
+    value = stated(record, key)
+    if value is not None and type(value) is not bool:
+        raise _wrong(key, "true or false")
+    return value
 
 
 def inner(record: Record, *keys: str) -> Record:
@@ -161,9 +212,21 @@ def time(record: Record, key: str) -> int | None:
     return None if micros is None else check_time(key, micros)
 
 
+def milliseconds(record: Record, key: str) -> int | None:
+    """Return a server's time in microseconds that a logger states as milliseconds since 1970."""
+    value = stated(record, key)
+    if value is None:
+        return None
+    if type(value) in {int, float}:
+        value = str(value)
+    if type(value) is not str or not _DECIMAL.fullmatch(value):
+        raise Fault("bad_time", f"{key}: milliseconds since 1970 are expected")
+    return check_time(key, int(Decimal(value) * 1000))
+
+
 def _moment(record: Record, key: str) -> int | None:
-    value = record.get(key)
-    if value is None or value == "":
+    value = stated(record, key)
+    if value is None:
         return None
     if type(value) is not str:
         raise Fault("bad_time", f"{key}: an ISO 8601 time is expected")
@@ -212,20 +275,36 @@ def payload(record: Record, key: str, *, hexadecimal: bool = False) -> bytes:
 
 
 def eui(value: str | None) -> str | None:
-    """Return 16 upper-case hex digits of ``X``, ``eui-X`` or 8 bytes in base64; else None.
+    """Return an EUI as 16 upper-case hex digits, however it is written; None for other texts.
 
-    Sixteen zeros are what devices write that have no EUI, so they are none.
+    Written are ``AA555A0000000001``, ``eui-aa555a0000000001``, ``0xAA555A0000000001``, with
+    hyphens, colons, dots or blanks between bytes, 8 bytes in base64, and ID6 of LoRa Basics Station
+    (``aa55:5a00::1``). Sixteen zeros are what devices write that have no EUI, so they are none.
     """
     if value is None:
         return None
-    match = _EUI.fullmatch(value)
-    digits = match[1].upper() if match else None
-    if match is None and len(value) == 12 and value.endswith("="):
+    value = value.strip()
+    digits = _PREFIX.sub("", value)
+    if _PAIRS.fullmatch(digits):
+        digits = re.sub("[^0-9a-fA-F]", "", digits)
+    elif ":" in digits:
+        digits = _from_id6(digits)
+    elif len(value) == 12 and value.endswith("="):
         try:
-            digits = base64.b64decode(value, validate=True).hex().upper()
+            digits = base64.b64decode(value, validate=True).hex()
         except binascii.Error:
             return None
-    return digits if digits and len(digits) == 16 and digits.strip("0") else None
+    return digits.upper() if len(digits) == 16 and digits.strip("0") else None
+
+
+def _from_id6(value: str) -> str:
+    """Return the digits of four groups of which ``::`` leaves zeros out; empty for other texts."""
+    left, gap, right = value.partition("::")
+    before, after = (side.split(":") if side else [] for side in (left, right))
+    zeros = ["0"] * (4 - len(before) - len(after)) if gap else []
+    groups = [*before, *zeros, *after]
+    sound = len(groups) == 4 and all(map(_ID6_GROUP.fullmatch, groups))
+    return "".join(group.zfill(4) for group in groups) if sound else ""
 
 
 def payload_hash(data: bytes) -> int:
@@ -248,6 +327,24 @@ def canonical_gateway(identifier: str, eui_text: str | None, network: str) -> st
         Whose id it is: ``ttn``, ``chirpstack``, ...
     """
     return eui(eui_text) or eui(identifier) or f"{network}:{identifier}"
+
+
+def gateway_name(name: str, network: str) -> str:
+    """Return the name of a gateway that somebody types, or a table states, as one text.
+
+    It is an EUI in any spelling, ``network:id``, or an id of ``network``.
+    """
+    if found := eui(name):
+        return found
+    owner, colon, identifier = (part.strip() for part in name.partition(":"))
+    if not colon:
+        owner, identifier = network, owner
+    return canonical_gateway(identifier, None, owner)
+
+
+def is_stand_in(name: str | None) -> bool:
+    """Tell whether an id, or ``network:id``, is one that servers write where no gateway is."""
+    return name is not None and name.rpartition(":")[2].strip().lower() in STAND_INS
 
 
 def network_of(net_id: str | None, tenant: str | None, default: str) -> str:

@@ -100,6 +100,10 @@ UNATTRIBUTED: Final = ""
 operator of the row of usage that stands for an application as a whole."""
 
 
+RELAYED: Final = "relay:"
+"""How deduplication ids begin of a frame that came through a relay, and of its carrying frame."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """An integer per gateway and epoch, or per application, operator and epoch.

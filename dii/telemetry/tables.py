@@ -5,22 +5,33 @@ more than one record. The sink turns every 50,000 rows into an Arrow batch, a te
 the Python objects. A stream of tuples was preferred to data frames per record (hundreds of times
 slower) and to a reader that returns its whole table (which could never be larger than memory).
 
-A record that is set aside becomes a row of ``rejects`` with one of ``REASONS``. Four of them speak
+A record that is set aside becomes a row of ``rejects`` with one of ``REASONS``. Some of them speak
 of one field and leave the record in its table: ``FIELD_REASONS``.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 import pyarrow as pa
 
 from dii.errors import RecordRejected
-from dii.telemetry.fields import Fault, Record, canonical_gateway, eui, number
+from dii.telemetry.fields import (
+    STAND_IN,
+    Fault,
+    Record,
+    canonical_gateway,
+    eui,
+    is_stand_in,
+    number,
+)
 from dii.telemetry.schema import TABLES, Column
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 BATCH: Final = 50_000
 """Rows of an Arrow batch."""
@@ -40,6 +51,8 @@ REASONS: Final[Mapping[str, str]] = {
     "long_line": "a line longer than any record",
     "bad_record": "not a record of this format",
     "bad_field": "a field of the wrong type or out of range",
+    "unread_field": "a field of the wrong type or out of range; the record stays, without it",
+    "stand_in": "a gateway of the name that servers write where there is none; nobody's",
     "bad_time": "a time that cannot be read or cannot be",
     "no_time": "the server does not say when",
     "bad_coordinates": "a place that is not on Earth; the gateway stays, without its place",
@@ -61,7 +74,13 @@ REASONS: Final[Mapping[str, str]] = {
 """Every reason of a reject and what it means."""
 
 FIELD_REASONS: Final = frozenset(
-    {"bad_coordinates", "bad_altitude", "placeholder_coordinates", "ambiguous_alias"}
+    {
+        "unread_field",
+        "bad_coordinates",
+        "bad_altitude",
+        "placeholder_coordinates",
+        "ambiguous_alias",
+    }
 )
 """Reasons that set a field aside, not its record."""
 
@@ -70,6 +89,7 @@ EXPECTED: Final = frozenset(
         "placeholder_coordinates",
         "duplicate_gateway",
         "ambiguous_alias",
+        "stand_in",
         "no_receptions",
         "not_uplink",
         "bad_crc",
@@ -205,8 +225,10 @@ class Rows:
         Raises
         ------
         Fault
-            It states neither.
+            It states neither, or an id that servers write where there is no gateway.
         """
+        if is_stand_in(identifier):
+            raise Fault("stand_in", STAND_IN)
         if not identifier and not eui(eui_text):
             raise Fault("bad_field", "a gateway's id is expected")
         gateway = canonical_gateway(identifier or "", eui_text, network)
@@ -234,6 +256,14 @@ class Rows:
         if self.strict and reason not in EXPECTED:
             raise RecordRejected(file=self.file, line=line, reason=reason, detail=detail)
         self._add("rejects", Reject(self.file, line, reason, detail, gateway, time))
+
+    def optional(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Return a field that its record can do without; None and a reject where it is wrong."""
+        try:
+            return read(*args, **kwargs)
+        except Fault as fault:
+            self.reject("unread_field", fault.detail)
+            return None
 
     def table(self, name: str) -> pa.Table:
         """Return all receptions, statuses or rejects."""

@@ -405,8 +405,7 @@ def server_time(record: Record) -> int:
         ``no_time``: there is none; ``bad_time``.
     """
     at = fields.time(record, "received_at") or fields.time(record, "time")
-    if at is None and type(millis := record.get("_timestamp")) is int:
-        at = fields.check_time("_timestamp", millis * 1000)
+    at = at or fields.milliseconds(record, "_timestamp")
     if at is None:
         raise Fault("no_time", "none of received_at, time, _timestamp")
     return at

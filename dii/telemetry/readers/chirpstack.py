@@ -20,19 +20,22 @@ server's where none has; so it counts only if no reception states a clock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from dii.telemetry import fields
 from dii.telemetry.airtime import uplink_airtime
 from dii.telemetry.fields import Fault, Record
 from dii.telemetry.readers.base import UPLINK_METRICS, JsonReader, Log, application_uplink
-from dii.telemetry.tables import Reception
+from dii.telemetry.tables import Reception, Rows
 
 _EU868: Final = (863_000_000, 870_000_000)
 _EU868_DATA_RATES: Final = {
     **{rate: (12 - rate, 125_000) for rate in range(6)},
     6: (7, 250_000),
 }
+_BAD_CRC: Final = 1
+"""The number of ``BAD_CRC``, for servers that write numbers for names."""
 _CLOCKS: Final = ("gwTime", "time", "timeSinceGpsEpoch")
 
 
@@ -57,20 +60,22 @@ class ChirpStack(JsonReader):
         frame = application_uplink(
             received,
             fields.text(record, "devEUI"),
-            fields.text(record, "applicationID") or fields.text(record, "applicationName"),
+            log.rows.optional(fields.text, record, "applicationID")
+            or log.rows.optional(fields.text, record, "applicationName"),
             fields.integer(record, "fCnt", "f_cnt"),
             data,
-            _airtime(record, len(data)),
+            log.rows.optional(_airtime, record, len(data)),
         )
 
         def heard(entry: Record) -> tuple[Reception, Record]:
+            optional = log.rows.optional
             row = frame._replace(
                 gateway=log.rows.identity(fields.text(entry, "gatewayID"), None, "chirpstack"),
-                gateway_time=fields.clock(entry, "time"),
-                rssi=fields.number(entry, "rssi", "rssi"),
-                snr=fields.number(entry, "loRaSNR", "snr"),
+                gateway_time=optional(fields.clock, entry, "time"),
+                rssi=optional(fields.number, entry, "rssi", "rssi"),
+                snr=optional(fields.number, entry, "loRaSNR", "snr"),
             )
-            return row, fields.inner(entry, "location")
+            return row, optional(fields.inner, entry, "location") or {}
 
         log.heard(frame, entries, heard)
 
@@ -90,14 +95,15 @@ class ChirpStackV4(JsonReader):
         entries = fields.items(record, "rxInfo")
         if not entries:
             raise Fault("no_receptions", "no rxInfo: not an uplink")
-        received = _server_time_v4(record, [one for one in entries if isinstance(one, dict)])
+        dicts = [one for one in entries if isinstance(one, dict)]
+        received = _server_time_v4(record, dicts, log.rows)
         data, info = fields.payload(record, "data"), fields.inner(record, "deviceInfo")
-        lora = fields.inner(record, "txInfo", "modulation", "lora")
+        lora = log.rows.optional(fields.inner, record, "txInfo", "modulation", "lora") or {}
         factor, bandwidth = lora.get("spreadingFactor"), lora.get("bandwidth")
         frame = application_uplink(
             received,
             fields.text(info, "devEui") or fields.text(record, "devAddr"),
-            fields.text(info, "applicationId"),
+            log.rows.optional(fields.text, info, "applicationId"),
             fields.integer(record, "fCnt", "f_cnt") or 0,
             data,
             uplink_airtime(len(data), factor, bandwidth, lora.get("codeRate")),
@@ -105,21 +111,23 @@ class ChirpStackV4(JsonReader):
 
         def heard(entry: Record) -> tuple[Reception, Record]:
             gateway = log.rows.identity(fields.text(entry, "gatewayId"), None, "chirpstack")
-            if entry.get("crcStatus") == "BAD_CRC":
+            if entry.get("crcStatus") in ("BAD_CRC", _BAD_CRC):
                 raise Fault("bad_crc", "crcStatus is BAD_CRC")
+            optional = log.rows.optional
+            clock = optional(fields.clock, entry, "gwTime") or optional(fields.clock, entry, "time")
             row = frame._replace(
                 gateway=gateway,
-                gateway_time=fields.clock(entry, "gwTime") or fields.clock(entry, "time"),
-                rssi=fields.number(entry, "rssi", "rssi"),
-                snr=fields.number(entry, "snr", "snr") or 0.0,
+                gateway_time=clock,
+                rssi=optional(fields.number, entry, "rssi", "rssi"),
+                snr=optional(fields.number, entry, "snr", "snr") or 0.0,
             )
-            return row, fields.inner(entry, "location")
+            return row, optional(fields.inner, entry, "location") or {}
 
         log.heard(frame, entries, heard)
 
 
-def _server_time_v4(record: Record, entries: list[Record]) -> int:
-    stated = [at for entry in entries if (at := fields.time(entry, "nsTime"))]
+def _server_time_v4(record: Record, entries: Sequence[Record], rows: Rows) -> int:
+    stated = [at for entry in entries if (at := rows.optional(fields.time, entry, "nsTime"))]
     clocks = any(entry.get(key) for entry in entries for key in _CLOCKS)
     at = (
         min(stated, default=None)
@@ -132,10 +140,8 @@ def _server_time_v4(record: Record, entries: list[Record]) -> int:
 
 
 def _server_time(record: Record) -> int | None:
-    published = fields.time(record, "publishedAt")
-    if published is None and type(millis := record.get("_timestamp")) is int:
-        published = fields.check_time("_timestamp", millis * 1000)
-    return fields.time(record, "_date") if published is None else published
+    published = fields.time(record, "publishedAt") or fields.milliseconds(record, "_timestamp")
+    return published or fields.time(record, "_date")
 
 
 def _airtime(record: Record, size: int) -> int | None:

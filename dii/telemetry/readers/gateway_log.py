@@ -59,16 +59,19 @@ class PacketForwarder(JsonReader):
 
 
 def _packet(entry: Record, gateway: str, at: int, log: Log) -> Reception:
-    if entry.get("stat") == -1:
+    checked = entry.get("stat")
+    if checked is not None and (type(checked) not in {int, float} or checked not in {-1, 0, 1}):
+        raise Fault("bad_field", "stat: one of -1, 0, 1 is expected")
+    if checked == -1:
         raise Fault("bad_crc", "stat is -1")
     data = fields.payload(entry, "data")
     return Reception(
         at,
         gateway,
-        gateway_time=fields.clock(entry, "time"),
+        gateway_time=log.rows.optional(fields.clock, entry, "time"),
         airtime=frame_airtime(len(data), *data_rate(entry.get("datr")), entry.get("codr")),
-        rssi=fields.number(entry, "rssi", "rssi"),
-        snr=fields.number(entry, "lsnr", "snr"),
+        rssi=log.rows.optional(fields.number, entry, "rssi", "rssi"),
+        snr=log.rows.optional(fields.number, entry, "lsnr", "snr"),
     )._replace(**read_uplink(data, log.source.network)._asdict())
 
 
@@ -86,14 +89,15 @@ class GatewayCollector(CsvReader):
         if at is None:
             raise Fault("no_time", "a time is expected")
         data = fields.payload(record, "raw_payload")
-        stated = {key: _number(record, key) for key in ("rssi", "snr", "sf")}
+        optional = log.rows.optional
+        stated = {key: optional(_number, record, key) for key in ("rssi", "snr", "sf")}
         factor = int(stated["sf"]) if stated["sf"] else None
         row = Reception(
             at,
             log.rows.identity(identifier, None, log.source.network),
             airtime=frame_airtime(len(data), factor, 125_000),
-            rssi=fields.number(stated, "rssi", "rssi"),
-            snr=fields.number(stated, "snr", "snr"),
+            rssi=optional(fields.number, stated, "rssi", "rssi"),
+            snr=optional(fields.number, stated, "snr", "snr"),
         )
         log.rows.reception(row._replace(**read_uplink(data, log.source.network)._asdict()))
 

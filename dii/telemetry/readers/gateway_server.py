@@ -158,16 +158,17 @@ def _uplink(message: Record, received: int | None, log: Log) -> None:
     airtime = frame_airtime(len(data), *modulation(message, "settings"))
     frame = read_uplink(data, log.source.network)
     reception = Reception(received, None, airtime=airtime)._replace(**frame._asdict())
+    optional = log.rows.optional
 
     def heard(entry: Record) -> tuple[Reception, Record]:
-        if message.get("crc_status") is False:
+        if fields.flag(message, "crc_status") is False:
             raise Fault("bad_crc", "crc_status is false")
         row = reception._replace(
             gateway=wrapped_gateway(entry, log),
-            gateway_time=fields.clock(entry, "time"),
-            rssi=fields.number(entry, "rssi", "rssi"),
-            snr=fields.number(entry, "snr", "snr") or 0.0,
+            gateway_time=optional(fields.clock, entry, "time"),
+            rssi=optional(fields.number, entry, "rssi", "rssi"),
+            snr=optional(fields.number, entry, "snr", "snr") or 0.0,
         )
-        return row, fields.inner(entry, "location")
+        return row, optional(fields.inner, entry, "location") or {}
 
     log.heard(reception, entries, heard)

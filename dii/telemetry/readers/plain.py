@@ -3,10 +3,12 @@
 The header decides what a table is: with ``gateway`` and no ``time`` it is gateways, with ``covers``
 too statuses, else receptions. Columns that the schema does not know are left out; ``columns`` maps
 foreign names. Times are ISO 8601 (without a zone UTC) or integer microseconds, airtime integer
-microseconds; an empty value, and ``NA`` where no text stands, is unknown.
+microseconds; an empty value, ``-`` or ``null``, and ``NA`` where no text stands, is unknown. Blanks
+around a value are no part of it.
 
 Work goes column by column: Arrow casts a column as a whole where it can, else each value is read on
-its own, so that one bad value costs one row and not the batch. Each line of a CSV file stands for
+its own, so that one bad value costs itself, or its row where the row means nothing without it, and
+never the batch. Each line of a CSV file stands for
 itself: a quote that is never closed then costs one row too, at the price of values with line breaks
 in them, which telemetry does not have.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -23,11 +26,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dii.errors import BadColumns, InputTooLarge
-from dii.telemetry.fields import BOUNDS, MAX_TEXT, Fault, canonical_gateway, parse_time
+from dii.telemetry.fields import (
+    BOUNDS,
+    MAX_TEXT,
+    STAND_IN,
+    UNKNOWN,
+    Fault,
+    eui,
+    gateway_name,
+    is_stand_in,
+    parse_time,
+)
 from dii.telemetry.readers.base import DOWNLINK_METRICS, RECEPTION_METRICS, STATUS_METRICS, Reader
 from dii.telemetry.schema import TABLES, Column
 from dii.telemetry.source import FREE_EXPANSION, MAX_RATIO, Source, first_line
-from dii.telemetry.tables import BATCH, SCHEMAS, TYPES, Gateway, Rows
+from dii.telemetry.tables import BATCH, FIELD_REASONS, SCHEMAS, TYPES, Gateway, Rows
 
 KINDS: Final[Mapping[str, str]] = {
     "data": "data",
@@ -48,12 +61,20 @@ MAX_ROWS_PER_BYTE: Final = 64
 
 NO_GATEWAY: Final = "no column is named gateway, nor is it said which one it is (columns)"
 
+ESSENTIAL: Final = frozenset(
+    {"time", "gateway", "kind", "covers"}
+    | {"deduplication_id", "device", "f_cnt", "payload_hash"}  # tell frames apart
+)
+"""Columns without which a row means nothing, or something else; of others only the value goes."""
+
 _BOOLS: Final = {"true": True, "false": False, "1": True, "0": False}
 _TIMES: Final = frozenset({"time", "gateway_time", "last_seen"})
+_READ: Final = frozenset({"gateway", "device", "kind", "country", "placement"})
+"""Texts that are read, not taken as they are."""
 _PLACE: Final = frozenset({"latitude", "longitude", "altitude"})
 _CONTROL: Final = r"[\x00-\x1f\x7f]"
 _COUNTRY: Final = re.compile(r"[a-z]{2}", re.ASCII)
-_DIGITS: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_DIGITS: Final = re.compile(r"(-?[0-9]{1,19})(?:\.0*)?", re.ASCII)
 
 _Faults = dict[int, Fault]
 """What is wrong with a row, by its number in the batch."""
@@ -94,19 +115,35 @@ class _Plain(Reader):
             raise BadColumns(file=source.name, message=f"two columns are {twice!r}")
         for lines, batch in _batches(source, rows, wanted):
             faults: _Faults = {}
-            columns = {
-                name: _convert(column, batch[name], source.network, faults)
-                if name in batch
-                else pa.nulls(len(lines), SCHEMAS[self.table].field(name).type)
-                for name, column in wanted.items()
-            }
-            if "kind" in columns:
+            lost: list[tuple[int, Fault]] = []
+            columns: dict[str, pa.Array] = {}
+            for name, column in wanted.items():
+                wrong: _Faults = {}
+                columns[name] = (
+                    _convert(column, batch[name], source, wrong)
+                    if name in batch
+                    else pa.nulls(len(lines), SCHEMAS[self.table].field(name).type)
+                )
+                if name in ESSENTIAL:
+                    faults = wrong | faults
+                else:
+                    lost += wrong.items()
+            named = _without_stand_ins(columns["gateway"])
+            if self.table == "receptions":
+                columns["gateway"] = named
                 columns["kind"] = pc.fill_null(columns["kind"], "data")
             for name, column in wanted.items():
                 if column.required:
                     missing = Fault("bad_field", f"{name}: a value is required")
                     _note(faults, pc.is_null(columns[name]), missing)
+            if self.table != "receptions":
+                _note(faults, pc.is_null(named), Fault("stand_in", STAND_IN))
             self._push(rows, lines, columns, faults)
+            for row, fault in sorted(lost, key=itemgetter(0)):
+                if row not in faults:
+                    rows.line = lines[row]
+                    reason = fault.reason if fault.reason in FIELD_REASONS else "unread_field"
+                    rows.reject(reason, fault.detail, columns["gateway"][row].as_py())
 
     def _push(
         self, rows: Rows, lines: Sequence[int], columns: dict[str, pa.Array], faults: _Faults
@@ -194,16 +231,15 @@ def _csv(source: Source, rows: Rows, places: Mapping[str, int]) -> Iterator[_Bat
     kept: list[list[str]] = []
 
     def cut() -> _Batch:
-        columns = list(zip(*kept))
         arrays = {
-            name: pa.array([value or None for value in columns[place]], pa.string())
-            for name, place in places.items()
+            name: pa.array([value or None for value in column], pa.string())
+            for name, column in zip(places, zip(*kept))
         }
         return lines, arrays
 
     for values in source.csv_rows(rows):
         lines.append(rows.line)
-        kept.append(values)
+        kept.append([values[place] for place in places.values()])
         if len(kept) == BATCH:
             yield cut()
             lines, kept = [], []
@@ -243,9 +279,11 @@ def _note(faults: _Faults, mask: pa.Array, fault: Fault) -> None:
             faults.setdefault(row, fault)
 
 
-def _convert(column: Column, values: pa.Array, network: str, faults: _Faults) -> pa.Array:
+def _convert(column: Column, values: pa.Array, source: Source, faults: _Faults) -> pa.Array:
     """Return a column in the schema's type; values that cannot be are null, and noted."""
     kind = TYPES[column.type]
+    if column.type == "string":
+        return _texts(column.name, values, source, faults)
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_timestamp(values.type):
@@ -255,18 +293,19 @@ def _convert(column: Column, values: pa.Array, network: str, faults: _Faults) ->
         found = (_cast_times if column.name in _TIMES else pc.cast)(values, kind)
     except pa.ArrowException:
         found = _each(values, kind, lambda value: _read(column, value), faults)
-    if column.type == "string":
-        return _texts(column.name, found, network, faults)
+    if column.type == "float64":
+        found = pc.if_else(pc.is_nan(found), pa.scalar(None, kind), found)
     if column.name in BOUNDS and column.name not in _PLACE:
         least, most = BOUNDS[column.name]
         inside = pc.and_(pc.greater_equal(found, least), pc.less_equal(found, most))
-        if column.name == "gateway_time":  # a gateway's clock may say anything
-            return pc.if_else(inside, found, pa.scalar(None, kind))
-        _note(faults, pc.invert(pc.fill_null(inside, True)), _wrong(column))
+        if column.name != "gateway_time":  # a gateway's clock may say anything
+            _note(faults, pc.invert(pc.fill_null(inside, True)), _wrong(column))
+        return pc.if_else(inside, found, pa.scalar(None, kind))
     return found
 
 
 def _wrong(column: Column) -> Fault:
+    """Return the fault of a value that a column cannot have."""
     name = column.name
     if name in _TIMES:
         what = "ISO 8601 or integer microseconds, from 2000 to 2100"
@@ -276,7 +315,9 @@ def _wrong(column: Column) -> Fault:
         return Fault("bad_field", f"{name}: {what} is expected")
     what = "an integer" if column.type == "int64" else "a number"
     least, most = BOUNDS[name]
-    return Fault("bad_field", f"{name}: {what} from {least} to {most} is expected")
+    reason = "bad_altitude" if name == "altitude" else "bad_coordinates"
+    reason = reason if name in _PLACE else "bad_field"
+    return Fault(reason, f"{name}: {what} from {least} to {most} is expected")
 
 
 def _each(
@@ -306,32 +347,61 @@ def _cast_times(values: pa.Array, kind: pa.DataType) -> pa.Array:
     return values.cast(kind)
 
 
-def _texts(name: str, values: pa.Array, network: str, faults: _Faults) -> pa.Array:
+def _texts(name: str, values: pa.Array, source: Source, faults: _Faults) -> pa.Array:
     """Return texts as their column wants them, each that occurs looked at once."""
-    encoded = values.dictionary_encode()
+    encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     texts, wrong = encoded.dictionary, _Faults()
-    _note(
-        wrong, pc.greater(pc.utf8_length(texts), MAX_TEXT), Fault("bad_field", f"{name}: too long")
-    )
+    if name in {"gateway", "device"} and pa.types.is_primitive(texts.type) and len(texts):
+        what = f"column {name} holds {texts.type}, and numbers lose leading zeros of an EUI"
+        message = f"{what}; make it texts where the table is read (pandas: dtype=str)"
+        raise BadColumns(file=source.name, message=message)
+    try:
+        texts = texts.cast(pa.string())
+        texts.validate(full=True)
+    except pa.ArrowException:
+        texts = _each(texts, pa.string(), lambda value: _decoded(name, value), wrong)
+    texts = pc.utf8_trim_whitespace(texts)
+    unknown = pc.is_in(texts, pa.array(sorted(UNKNOWN)))
+    long = pc.fill_null(pc.greater(pc.utf8_length(texts), MAX_TEXT), False)
+    _note(wrong, long, Fault("bad_field", f"{name}: too long"))
+    texts = pc.if_else(pc.or_(unknown, long), pa.scalar(None, pa.string()), texts)
     control = Fault("bad_field", f"{name}: not printable")
     _note(wrong, pc.match_substring_regex(texts, _CONTROL), control)
-    if name == "device":
-        texts = pc.utf8_upper(texts)
-    elif name in {"gateway", "kind", "country", "placement"}:
-        texts = _each(texts, pa.string(), lambda text: _text(name, str(text), network), wrong)
+    if name in _READ:
+        texts = _each(
+            texts, pa.string(), lambda text: _text(name, str(text), source.network), wrong
+        )
     if wrong:
         for row, index in enumerate(encoded.indices.to_pylist()):
             if index in wrong:
                 faults.setdefault(row, wrong[index])
-    found = texts.take(encoded.indices)
-    return pc.replace_with_mask(found, pc.equal(found, ""), pa.scalar(None, pa.string()))
+        bad = pa.array([index in wrong for index in range(len(texts))])
+        texts = pc.if_else(bad, pa.scalar(None, pa.string()), texts)
+    return texts.take(encoded.indices)
+
+
+def _decoded(name: str, value: object) -> str:
+    """Return a text of a column that Arrow did not cast as a whole."""
+    try:
+        return value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError as error:
+        raise Fault("bad_text", f"{name}: byte {error.start} is not UTF-8") from None
+
+
+def _without_stand_ins(gateways: pa.Array) -> pa.Array:
+    """Return names of gateways, without those that servers write where there is none."""
+    names = [name for name in gateways.unique().to_pylist() if is_stand_in(name)]
+    found = pc.is_in(gateways, pa.array(names, pa.string()))
+    return pc.if_else(found, pa.scalar(None, pa.string()), gateways)
 
 
 def _read(column: Column, value: object) -> object:
     """Return a number, time or truth value that Arrow did not cast with its whole column."""
+    if value != value:  # noqa: PLR0124 - not a number: pandas' word for unknown
+        return None
     if isinstance(value, str):
         value = value.strip()
-        if value in {"", "NA"}:
+        if value in UNKNOWN or value == "NA":
             return None
         if column.type == "bool":
             value = _BOOLS.get(value.lower())
@@ -340,8 +410,8 @@ def _read(column: Column, value: object) -> object:
                 value = float(value)
             except ValueError:
                 value = None
-        elif _DIGITS.fullmatch(value):
-            value = int(value)
+        elif match := _DIGITS.fullmatch(value):
+            value = int(match[1])
         elif column.name in _TIMES:
             return parse_time(column.name, value)
     if type(value) is float and value.is_integer() and column.type == "int64":
@@ -356,7 +426,9 @@ def _text(name: str, text: str, network: str) -> str | None:
     """Return a text of a column that takes only some."""
     lower = text.lower()
     if name == "gateway":
-        return text if ":" in text or not text else canonical_gateway(text, None, network)
+        return gateway_name(text, network)
+    if name == "device":
+        return eui(text) or text.upper()
     if name == "placement":
         return lower if lower in {"indoor", "outdoor"} else None
     if name == "kind" and lower:

@@ -64,20 +64,27 @@ def _gateway(record: object, network: str, rows: Rows) -> Gateway:
     identifier = fields.text(record, "id")
     if identifier is None:
         raise Fault("bad_field", "id: a text is expected")
-    gateway = fields.canonical_gateway(identifier, fields.text(record, "eui"), network)
+    if fields.is_stand_in(identifier):
+        raise Fault("stand_in", fields.STAND_IN)
+    stated = rows.optional(fields.text, record, "eui")
+    gateway = fields.canonical_gateway(identifier, stated, network)
+    return Gateway(
+        gateway,
+        _operator(record, rows),
+        *rows.place(rows.optional(fields.inner, record, "location") or {}, gateway),
+        rows.optional(_country, record),
+        rows.optional(
+            _placement, rows.optional(fields.inner, record, "attributes") or {}, "placement"
+        ),
+        rows.optional(fields.time, record, "last_seen"),
+    )
+
+
+def _country(record: Record) -> str | None:
     country = (fields.text(record, "country_code") or "").lower()
     if country and not _COUNTRY.fullmatch(country):
         raise Fault("bad_field", "country_code: two letters are expected")
-    operator = _operator(record)
-    last_seen = fields.time(record, "last_seen")
-    return Gateway(
-        gateway,
-        operator,
-        *rows.place(fields.inner(record, "location"), gateway),
-        country or None,
-        _placement(fields.inner(record, "attributes"), "placement"),
-        last_seen,
-    )
+    return country or None
 
 
 def _placement(record: Record, key: str) -> str | None:
@@ -85,13 +92,11 @@ def _placement(record: Record, key: str) -> str | None:
     return placement if placement in {"indoor", "outdoor"} else None
 
 
-def _operator(record: Record) -> str | None:
+def _operator(record: Record, rows: Rows) -> str | None:
     """Return the owner, else the first of the owners."""
-    owners = fields.items(record, "owners")
-    if not all(type(owner) is str and fields.fit_text(owner) for owner in owners):
-        raise Fault("bad_field", "owners: a list of names is expected")
-    first = next((owner for owner in owners if owner), None)
-    return fields.text(record, "owner") or (first if isinstance(first, str) else None)
+    owners = rows.optional(fields.items, record, "owners") or []
+    names = (rows.optional(fields.text, {"owners": owner}, "owners") for owner in owners)
+    return rows.optional(fields.text, record, "owner") or next(filter(None, names), None)
 
 
 class Mapper(JsonReader):
@@ -108,9 +113,11 @@ class Mapper(JsonReader):
         net_id, tenant = fields.text(record, "netID"), fields.text(record, "tenantID")
         network = fields.network_of(net_id, tenant, log.source.network)
         gateway = log.rows.identity(fields.text(record, "id"), fields.text(record, "eui"), network)
-        updated, rate = fields.time(record, "updatedAt"), fields.number(record, "rxRate", "frames")
-        placement = _placement(record, "antennaPlacement")
-        location = fields.inner(record, "location")
+        optional = log.rows.optional
+        updated = optional(fields.time, record, "updatedAt")
+        rate = optional(fields.number, record, "rxRate", "frames")
+        placement = optional(_placement, record, "antennaPlacement")
+        location = optional(fields.inner, record, "location") or {}
         log.places.note(gateway, updated or 0, log.rows.line, location, placement)
         if record.get("online") is True and updated and log.polls.later(gateway, updated):
             log.polls.poll(gateway, updated, rate=rate)

@@ -9,8 +9,13 @@ names its forwarder is that gateway. One with the signal strength, signal-to-noi
 of an entry that has a name is the same reception heard of twice (a gateway that forwards to two
 networks) and is set aside; an absent time equals nothing. Any other stays without a gateway.
 
+A relay (LoRaWAN TS011) packs a device's frame into one of its own, on port 226, that a gateway
+hears. The server then tells of both, and writes ``relay`` for the gateway of the inner frame. Both
+get one deduplication id, of the relay and the time, which begins with ``relay:``, so that metrics
+count the inner frame only where no gateway's own is there (``columns.entries``).
+
 An uplink's time is when the network server got it. The gateways' clocks are kept beside it and
-never order anything. ``deduplication_id`` stays empty: one and the same message comes with and
+never order anything. Other frames get no deduplication id: one and the same message comes with and
 without its correlation ids, depending on the integration, and must not count twice.
 """
 
@@ -22,15 +27,18 @@ from dii.telemetry import fields
 from dii.telemetry.airtime import uplink_airtime
 from dii.telemetry.fields import Fault, Record
 from dii.telemetry.readers.base import UPLINK_METRICS, JsonReader, Log, application_uplink
+from dii.telemetry.schema import RELAYED
 from dii.telemetry.tables import Reception, Rows
 
 _BROKER: Final = "packetbroker"
+_RELAY_PORT: Final = 226
 
 
 class _Heard(NamedTuple):
     """One entry of ``rx_metadata``."""
 
     gateway: str | None
+    relay: str | None
     gateway_time: int | None
     rssi: float | None
     snr: float | None
@@ -66,7 +74,7 @@ def _message(record: Record, log: Log) -> None:
     if not entries:
         rows.reject("no_receptions", "not an uplink, or without rx_metadata", time=received)
         return
-    frame = _frame(record, message, received)
+    frame = _frame(record, message, received, rows)
     ids = fields.inner(message, "network_ids")
     network = fields.network_of(
         fields.text(ids, "net_id"), fields.text(ids, "tenant_id"), log.source.network
@@ -84,34 +92,47 @@ def _message(record: Record, log: Log) -> None:
     stated = message.get("locations")  # by where each comes from; of no weight unless asked for
     places = stated.values() if isinstance(stated, dict) else ()
     devices = [one for one in places if isinstance(one, dict)]
+    carrier = None
+    if message.get("f_port") == _RELAY_PORT:
+        carrier = fields.text(fields.inner(record, "end_device_ids"), "device_id")
     named = {one.same() for one in heard if one.gateway and None not in one.same()}
     for one in heard:
         if one.gateway is None and one.same() in named:
             rows.reject("same_reception", "a named gateway's, through Packet Broker", time=received)
             continue
+        relay = one.relay or carrier
         row = frame._replace(
-            gateway=one.gateway, gateway_time=one.gateway_time, rssi=one.rssi, snr=one.snr
+            gateway=one.gateway,
+            gateway_time=one.gateway_time,
+            deduplication_id=relay and f"{RELAYED}{frame.application}/{relay}@{received}",
+            rssi=one.rssi,
+            snr=one.snr,
         )
         log.reception(row, one.location, devices)
 
 
-def _frame(record: Record, message: Record, received: int) -> Reception:
+def _frame(record: Record, message: Record, received: int, rows: Rows) -> Reception:
     """Return what all receptions of an uplink share."""
     ids = fields.inner(record, "end_device_ids")
     session = fields.payload(message, "session_key_id").hex()
     data = fields.payload(message, "frm_payload")
     settings = modulation(message, "settings")
-    airtime = fields.duration(message, "consumed_airtime", "airtime")
+    application = rows.optional(_application, ids)
+    airtime = rows.optional(fields.duration, message, "consumed_airtime", "airtime")
     if airtime is None:
         airtime = uplink_airtime(len(data), *settings)
     return application_uplink(
         received,
         fields.text(ids, "dev_eui") or session or fields.text(ids, "dev_addr"),
-        fields.text(fields.inner(ids, "application_ids"), "application_id"),
+        application,
         fields.integer(message, "f_cnt", "f_cnt") or 0,
         data,
         airtime,
     )
+
+
+def _application(ids: Record) -> str | None:
+    return fields.text(fields.inner(ids, "application_ids"), "application_id")
 
 
 def modulation(message: Record, key: str) -> tuple[object, object, object]:
@@ -136,13 +157,16 @@ def _entry(entry: object, network: str, rows: Rows) -> _Heard:
             fields.text(broker, "forwarder_tenant_id"),
         )
         network = fields.network_of(net_id, tenant, network)
-    gateway = None
-    if not brokered or identifier or fields.eui(eui_text):
+    relay = gateway = None
+    if fields.is_stand_in(identifier):
+        relay = fields.text(fields.inner(entry, "relay"), "device_id")
+    elif not brokered or identifier or fields.eui(eui_text):
         gateway = rows.identity(identifier, eui_text, network)
     return _Heard(
         gateway,
-        fields.clock(entry, "time"),
-        fields.number(entry, "rssi", "rssi"),
-        fields.number(entry, "snr", "snr") or 0.0,
-        fields.inner(entry, "location"),
+        relay,
+        rows.optional(fields.clock, entry, "time"),
+        rows.optional(fields.number, entry, "rssi", "rssi"),
+        rows.optional(fields.number, entry, "snr", "snr") or 0.0,
+        rows.optional(fields.inner, entry, "location") or {},
     )

@@ -59,18 +59,19 @@ class TtnV2(JsonReader):
         frame = application_uplink(
             received,
             fields.text(record, "hardware_serial") or fields.text(record, "dev_id"),
-            fields.text(record, "app_id"),
+            log.rows.optional(fields.text, record, "app_id"),
             fields.integer(record, "counter", "f_cnt") or 0,
             data,
             uplink_airtime(len(data), *rate, metadata.get("coding_rate")),
         )
 
         def heard(entry: Record) -> tuple[Reception, Record]:
+            optional = log.rows.optional
             row = frame._replace(
                 gateway=log.rows.identity(fields.text(entry, "gtw_id"), None, log.source.network),
-                gateway_time=fields.clock(entry, "time"),
-                rssi=fields.number(entry, "rssi", "rssi"),
-                snr=fields.number(entry, "snr", "snr"),
+                gateway_time=optional(fields.clock, entry, "time"),
+                rssi=optional(fields.number, entry, "rssi", "rssi"),
+                snr=optional(fields.number, entry, "snr", "snr"),
                 trusted=entry.get("gtw_trusted") is True,
             )
             return row, entry if "latitude" in entry else {}
@@ -114,7 +115,8 @@ def _seen(identifier: str, entry: object, log: Log) -> tuple[str, int, int | Non
         raise Fault("bad_record", "statuses: objects are expected")
     gateway = log.rows.identity(fields.text({"id": identifier}, "id"), None, log.source.network)
     at, total = fields.time(entry, "timestamp") or 0, fields.integer(entry, "rx_ok")
-    log.places.note(gateway, at, log.rows.line, fields.inner(entry, "location"))
+    place = log.rows.optional(fields.inner, entry, "location") or {}
+    log.places.note(gateway, at, log.rows.line, place)
     return gateway, at, total
 
 
@@ -131,7 +133,7 @@ class NocCounters(CsvReader):
         identifier, asked = fields.text(record, "device_id"), fields.time(record, "measured_at")
         if identifier is None or asked is None:
             raise Fault("bad_field", "device_id and measured_at: values are expected")
-        gateway = fields.canonical_gateway(identifier, None, log.source.network)
+        gateway = log.rows.identity(identifier, None, log.source.network)
         seen, total = fields.time(record, "last_online"), fields.integer(record, "rx_ok")
         if seen is None or seen <= asked - HOUR:
             log.rows.gateway(Gateway(gateway, last_seen=seen))

@@ -1,0 +1,334 @@
+"""Inputs that the product once got wrong, made after public reports of people who do this job.
+
+Each stands for a kind of fault. They are written anew here, so that the tests run anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dii.errors import BadColumns
+from dii.telemetry.fields import eui, gateway_name
+from dii.telemetry.load import load
+from dii.telemetry.metrics import metrics
+
+EUI = "AA555A0000000001"
+HOUR = "2025-03-03T06"
+
+
+def reasons(data: Any) -> dict[str, int]:
+    return dict(data.rejects.groupby("reason").size())
+
+
+def lines(path: Path, *records: object) -> Path:
+    path.write_text("\n".join(map(json.dumps, records)))
+    return path
+
+
+# --- spellings of EUIs ----------------------------------------------------------------------------
+
+SPELLINGS = [
+    *("AA555A0000000001", "aa555a0000000001", "eui-aa555a0000000001", "0xAA555A0000000001"),
+    *("AA-55-5A-00-00-00-00-01", "aa:55:5a:00:00:00:00:01", "aa.55.5a.00.00.00.00.01"),
+    *("AA 55 5A 00 00 00 00 01", "aa555a00-00000001", "aa55.5a00.0000.0001", "aa55:5a00:0:1"),
+    *(
+        "aa55:5a00::1",
+        "AA55:5A00:0000:0001",
+        "eui-aa55:5a00::1",
+        " AA555A0000000001",
+        "qlVaAAAAAAE=",
+    ),
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("prefix", ["", "ttn:", "  "])
+def test_an_eui_is_one_gateway_however_it_is_written(spelling: str, prefix: str) -> None:
+    assert gateway_name(prefix + spelling, "home") == EUI
+
+
+def test_all_readers_read_all_spellings_as_one_gateway(tmp_path: Path) -> None:
+    for number, spelling in enumerate(SPELLINGS):
+        packet = {"gateway": spelling, "received_at": f"{HOUR}:00:00Z", "stat": {"rxok": 1}}
+        v2 = {
+            "dev_id": "d",
+            "metadata": {"time": f"{HOUR}:00:00Z", "gateways": [{"gtw_id": spelling}]},
+        }
+        v4 = {
+            "deviceInfo": {"devEui": "0004a30b00000002"},
+            "rxInfo": [{"gatewayId": spelling, "nsTime": f"{HOUR}:00:00Z"}],
+        }
+        stack = {
+            "end_device_ids": {},
+            "received_at": f"{HOUR}:00:00Z",
+            "uplink_message": {"rx_metadata": [{"gateway_ids": {"eui": spelling}}]},
+        }
+        found = [
+            load(lines(tmp_path / f"{number}-{name}.jsonl", record))
+            for name, record in {"udp": packet, "v2": v2, "v4": v4, "v3": stack}.items()
+        ]
+        (tmp_path / f"{number}.csv").write_text(f"time,gateway\n{HOUR}:00:00Z,{spelling}\n")
+        found.append(load(tmp_path / f"{number}.csv"))
+        assert [data.gateways["gateway"].to_pylist() for data in found] == [[EUI]] * 5
+
+
+@given(st.integers(1, 2**64 - 1), st.booleans())
+def test_id6_is_read_back(number: int, short: bool) -> None:
+    groups = [f"{number >> shift & 0xFFFF:x}" for shift in (48, 32, 16, 0)]
+    text = ":".join(groups)
+    if short and "0:0" in text and "0" in groups:
+        start = groups.index("0")
+        rest = [group for group in groups[start:] if group != "0"]
+        zeros = len(groups) - start - len(rest)
+        if groups[start : start + zeros] == ["0"] * zeros:
+            text = ":".join(groups[:start]) + "::" + ":".join(rest)
+    assert eui(text) == f"{number:016X}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "roof",
+        "::",
+        "1:2:3",
+        "1:2:3:4:5",
+        "b8:27:eb:00:00:01",
+        "1:::2",
+        "a::b::c",
+        "0" * 16,
+        "deadbeef",
+    ],
+)
+def test_other_names_are_no_euis(text: str) -> None:
+    assert eui(text) is None
+
+
+@pytest.mark.parametrize("column", ["gateway", "device"])
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.uint64()])
+def test_numbers_for_euis_are_refused(column: str, kind: pa.DataType, tmp_path: Path) -> None:
+    table = pa.table({"time": [f"{HOUR}:00:00Z"], "gateway": ["roof"], "device": ["d"]})
+    place = table.column_names.index(column)
+    table = table.set_column(place, column, pa.array([80_000_000_012_345]).cast(kind))
+    pq.write_table(table, tmp_path / "table.parquet")
+    for source in (table, table.to_pandas(), tmp_path / "table.parquet"):
+        with pytest.raises(BadColumns, match=f"column {column} holds .* leading zeros"):
+            load(source)
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def test_blanks_around_values_are_no_part_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "spaces.csv"
+    path.write_text(
+        f"gateway, operator, latitude, longitude\n{EUI}, anna, 52.0, 5.1\n roof ,\u00a0anna\t,52.1 , 5\n"
+    )
+    data = load(path)
+    assert data.gateways["gateway"].to_pylist() == [EUI, "ttn:roof"]
+    assert data.gateways["operator"].to_pylist() == ["anna", "anna"]
+    assert data.gateways["latitude"].to_pylist() == [52.0, 52.1]
+    assert not len(data.rejected)
+
+
+@pytest.mark.parametrize("word", ["null", "None", "-", "", " ", "NaN", " null "])
+def test_words_for_nothing_are_no_names(word: str, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(
+        f"gateway,operator,latitude\nroof,{word},{word}\n{word},bob,\n"
+    )
+    data = load(tmp_path / "table.csv")
+    assert data.gateways.select(["gateway", "operator"]).to_pylist() == [
+        {"gateway": "ttn:roof", "operator": None}
+    ]
+    assert reasons(data) == {"bad_field": 1}
+    registry = {"roof": {"id": "roof", "owner": word, "owners": [word, "bob"]}}
+    (tmp_path / "registry.json").write_text(json.dumps(registry))
+    assert load(tmp_path / "registry.json").operators() == {"ttn:roof": "bob"}
+
+
+def test_a_decimal_comma_costs_the_place_only(tmp_path: Path) -> None:
+    path = tmp_path / "commas.csv"
+    path.write_text(
+        f"\ufeffgateway;operator;latitude;longitude\r\n{EUI};Jürgen;52,01;5,1\r\nroof;Zoë;52.0;5.1\r\n",
+        "utf-8",
+    )
+    data = load(path)
+    assert data.operators() == {EUI: "Jürgen", "ttn:roof": "Zoë"}
+    assert data.gateways["latitude"].to_pylist() == [None, 52.0]
+    assert reasons(data) == {"bad_coordinates": 2}
+    assert set(data.rejects.gateway) == {EUI}
+    assert set(data.rejects.line) == {2}
+    registry = {
+        "roof": {"id": "roof", "owner": "anna", "location": {"latitude": "52,01", "longitude": 5}}
+    }
+    (tmp_path / "registry.json").write_text(json.dumps(registry))
+    data = load(tmp_path / "registry.json")
+    assert data.operators() == {"ttn:roof": "anna"}
+    assert reasons(data) == {"bad_coordinates": 1}
+
+
+REGISTERED = {
+    "id": "roof",
+    "owner": "anna",
+    "country_code": "nl",
+    "last_seen": f"{HOUR}:00:00Z",
+    "eui": EUI,
+    "attributes": {"placement": "indoor"},
+    "location": {"latitude": 52.0, "longitude": 5.0},
+}
+
+
+@pytest.mark.parametrize("field", sorted(REGISTERED.keys() - {"id", "owner"}))
+@pytest.mark.parametrize("value", [5, "x" * 300, ["y"], True])
+def test_a_field_of_a_registry_that_cannot_be_read_leaves_the_owner(
+    field: str, value: object, tmp_path: Path
+) -> None:
+    (tmp_path / "registry.json").write_text(json.dumps([REGISTERED | {field: value}]))
+    data = load(tmp_path / "registry.json")
+    assert list(data.operators().values()) == ["anna"]
+    assert reasons(data) == {"unread_field": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("12.0", 12), ("12.", 12), (" 12 ", 12), ("12.5", None)]
+)
+def test_a_whole_number_with_a_point_is_one(text: str, number: int | None, tmp_path: Path) -> None:
+    rows = f"{HOUR}:00:00Z,roof,{text},7\n{HOUR}:00:01Z,roof,13,7.0\n"
+    (tmp_path / "table.csv").write_text("time,gateway,f_cnt,size\n" + rows)
+    data = load(tmp_path / "table.csv")
+    assert data.receptions["f_cnt"].to_pylist() == ([number] if number else []) + [13]
+    assert len(data.rejected) == (number is None)
+
+
+def chirpstack(count: int, **stamps: object) -> dict[str, object]:
+    return {
+        "devEUI": "0004a30b00000002",
+        "rxInfo": [{"gatewayID": "b827ebfffe000001", "rssi": -70}],
+        "fCnt": count,
+        "data": "AQI=",
+    } | stamps
+
+
+@pytest.mark.parametrize(
+    ("stamp", "micros"),
+    [
+        (1740981600000, 1740981600000000),
+        (1740981600000.5, 1740981600000500),
+        ("1740981600000", 1740981600000000),
+        (" 1740981600000.25 ", 1740981600000250),
+        (1740981600, None),
+        (1740981600000000, None),
+        ("today", None),
+        (True, None),
+        ([1], None),
+        (-1, None),
+    ],
+)
+def test_timestamps_in_milliseconds_are_numbers_or_texts(
+    stamp: object, micros: int | None, tmp_path: Path
+) -> None:
+    packet = {"gateway": EUI, "_timestamp": stamp, "stat": {"rxok": 1}}
+    for record, table in ((chirpstack(1, _timestamp=stamp), "receptions"), (packet, "statuses")):
+        data = load(lines(tmp_path / "log.jsonl", record))
+        assert getattr(data, table)["time"].to_pylist() == ([micros] if micros else [])
+        assert reasons(data) == ({} if micros else {"bad_time": 1})
+        assert micros or "_timestamp" in data.rejects.detail[0]
+
+
+@pytest.mark.parametrize(
+    ("checked", "reason"),
+    [(1, None), (0, None), (None, None), (-1, "bad_crc"), (-1.0, "bad_crc")]
+    + [(value, "bad_field") for value in ("-1", "1", 7, [1], True, {})],
+)
+def test_a_checksum_that_cannot_be_read_sets_its_frame_aside(
+    checked: object, reason: str | None, tmp_path: Path
+) -> None:
+    frame = {"datr": "SF7BW125", "stat": checked, "data": "QAEACyYABwABcGF5bG9hZE1JQyE="}
+    packet = {"gateway": EUI, "received_at": f"{HOUR}:06:00Z", "rxpk": [frame, frame | {"stat": 1}]}
+    data = load(lines(tmp_path / "log.jsonl", packet))
+    assert reasons(data) == ({reason: 1} if reason else {})
+    assert len(data.receptions) == (1 if reason else 2)
+
+
+# --- gateways that are none -----------------------------------------------------------------------
+
+
+def stack(device: str, port: int, count: int, minute: int, *gateways: object) -> dict[str, object]:
+    at = f"{HOUR}:{minute:02}:00.123456789Z"
+    entries = [
+        {"gateway_ids": {"gateway_id": "relay"}, "relay": {"device_id": "relay-1"}, "rssi": -80}
+        if gateway == "relay"
+        else {"gateway_ids": gateway, "rssi": -101}
+        for gateway in gateways
+    ]
+    message = {"f_port": port, "f_cnt": count, "received_at": at, "rx_metadata": entries}
+    ids = {"device_id": device, "dev_eui": f"70B3D57ED000000{len(device)}"}
+    ids["application_ids"] = {"application_id": "water"}
+    return {"end_device_ids": ids, "received_at": at, "uplink_message": message}
+
+
+ROOF = {"gateway_id": "roof-1"}
+CARRIED = [stack("relay-1", 226, 77 + n, n, ROOF) for n in range(3)]
+RELAYED = [stack("cellar-1", 1, 5 + n, n, "relay") for n in range(3)]
+START = 1740960000 * 10**6
+DAY = 86_400 * 10**6
+
+
+def uplinks(data: Any) -> dict[str, int]:
+    found = metrics(
+        data.receptions,
+        data.statuses,
+        operators=data.operators(),
+        gateways=None,
+        start=START,
+        length=DAY,
+        gives=data.gives,
+    )
+    table = found.metrics
+    return {row["gateway"]: row["uplinks"] for row in table.to_pylist() if row["uplinks"]}
+
+
+@pytest.mark.parametrize("files", ["one", "two", "two loads"])
+def test_a_relayed_frame_counts_once_for_the_gateway_that_carried_it(
+    files: str, tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    if files == "one":
+        data = load(lines(one, *RELAYED, *CARRIED))
+    elif files == "two":
+        data = load(lines(one, *CARRIED), lines(two, *RELAYED))
+    else:
+        data = load(lines(one, *RELAYED)) + load(lines(two, *CARRIED))
+    assert data.gateways["gateway"].to_pylist() == ["ttn:roof-1"]
+    assert uplinks(data) == {"ttn:roof-1": 3}
+
+
+def test_a_relayed_frame_alone_counts_once_without_a_gateway(tmp_path: Path) -> None:
+    data = load(lines(tmp_path / "log.jsonl", *RELAYED, CARRIED[0]))
+    assert data.gateways["gateway"].to_pylist() == ["ttn:roof-1"]
+    assert uplinks(data) == {"": 2, "ttn:roof-1": 1}
+
+
+@pytest.mark.parametrize("name", ["relay", "packetbroker", "Relay", " relay"])
+def test_nobody_registers_a_stand_in(name: str, tmp_path: Path) -> None:
+    entries = [{"id": name, "owner": "mallory", "eui": EUI}, {"id": "roof-1", "owner": "anna"}]
+    (tmp_path / "registry.json").write_text(json.dumps(entries))
+    (tmp_path / "table.csv").write_text(f"gateway,operator\nttn:{name},mallory\n{name},mallory\n")
+    (tmp_path / "heard.csv").write_text(f"time,gateway\n{HOUR}:00:00Z,{name}\n")
+    data = load(*(tmp_path / file for file in ("registry.json", "table.csv", "heard.csv")))
+    assert data.operators() == {"ttn:roof-1": "anna"}
+    assert reasons(data) == {"stand_in": 3}
+    assert data.receptions["gateway"].to_pylist() == [None]
+    event = {"name": "gs.status.receive", "time": f"{HOUR}:00:00Z"}
+    event |= {"identifiers": [{"gateway_ids": {"gateway_id": name}}]}
+    event["data"] = {"@type": "type.googleapis.com/ttn.lorawan.v3.GatewayStatus"}
+    told = load(lines(tmp_path / "events.jsonl", event))
+    assert reasons(told) == {"stand_in": 1}
+    assert not len(told.gateways)
