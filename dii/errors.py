@@ -322,7 +322,10 @@ class NoTelemetry(NetworkError):
 class TrafficGenerated(NetworkError):
     """Generated receptions and real ones in one network: nobody could tell what was paid for."""
 
-    template = "this network's traffic is generated; take real receptions into a home of their own"
+    template = (
+        "this network's genesis says {says}, and these are {given}; take them into a home of their"
+        " own (--home)"
+    )
 
 
 class NotYetSettled(NetworkError):

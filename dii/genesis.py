@@ -224,6 +224,7 @@ class Genesis(_Part):
     gas_price: Annotated[int, Field(ge=0, le=MAX_GAS_PRICE)] = 1
     max_mint_per_epoch: _Amount
     laboratory: bool = False
+    generated: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     currency: CurrencySection = CurrencySection()
     limits: Limits = Limits()
     governance: GovernanceSection = GovernanceSection()
@@ -267,6 +268,9 @@ class Genesis(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_time()
+        if self.generated and not self.laboratory:
+            message = "generated traffic makes a laboratory network: set laboratory = true"
+            raise GenesisError(field="generated", message=message)
         _unique("accounts", [account.address for account in self.accounts])
         _unique("validators", [validator.public_key for validator in self.validators])
         _unique("scopes", [scope.name for scope in self.scopes])
@@ -326,6 +330,13 @@ class Genesis(_Part):
     def chain_id(self) -> str:
         """Name and 8 hex digits of the hash, as people see it."""
         return f"{self.name}-{self.hash.hex()[:8]}"
+
+    @property
+    def notice(self) -> str:
+        """What people are told beside every figure of a laboratory network; empty for others."""
+        if self.generated:
+            return f"laboratory: traffic is generated, {self.generated}"
+        return "laboratory: keys follow from a seed" if self.laboratory else ""
 
     @property
     def money(self) -> Currency:

@@ -11,12 +11,14 @@ import hashlib
 import json
 import sys
 
-COMMON = {"format", "kind", "header", "header_hash", "key", "value", "siblings", "other"}
+COMMON = {"format", "kind", "header", "header_hash", "genesis"}
+COMMON |= {"key", "value", "siblings", "other"}
 MORE = {"record": set(), "receipt": {"receipt"}, "no receipt": {"gateway", "neighbours"}}
 ABSENT = {"account": 1, "application": 2, "forward": 1, "gateway": 2}  # parts of their keys
 RECORDS = {
     "account": "balance nonce",
     "forward": "to",
+    "genesis": "name symbol decimals laboratory generated",
     "gateway": "first owners",
     "application": "first owners",
     "issuance": "scope rule policy metrics total_weight pool dust_before dust_after paid unminted"
@@ -95,10 +97,8 @@ def record(kind, data):
     return fields
 
 
-def check_state(proof, root):
-    """Walk from the key's place up to the state's root; return table, rest of the key, value."""
-    key, siblings, other = unhex(proof["key"]), unhex_all(proof["siblings"]), proof["other"]
-    value = None if proof["value"] is None else unhex(proof["value"])
+def check_way(key, value, siblings, other, root):
+    """Walk from a key's place up to the state's root."""
     path = sha(key)
     digest = bytes(32)  # nothing stands in the key's place
     if value is not None:
@@ -113,6 +113,12 @@ def check_state(proof, root):
         pair = (siblings[depth], digest) if turned else (digest, siblings[depth])
         digest = sha(b"\1", *pair)
     need(digest == root, "the key's way does not lead to the state's root")
+
+
+def check_state(proof, root):
+    """Check the record that the file is about; return its table, the rest of its key, its value."""
+    key, value = unhex(proof["key"]), None if proof["value"] is None else unhex(proof["value"])
+    check_way(key, value, unhex_all(proof["siblings"]), proof["other"], root)
     table, *parts = decode(key)
     if value is None:
         need(len(parts) == ABSENT.get(table), "absent, but no such key could be there")
@@ -120,6 +126,14 @@ def check_state(proof, root):
         need(type(last) is bytes and len(last) == 20, "absent, but no hash of 20 bytes")
         need(all(map(is_name, scope)), "absent, but no scope can have this name")
     return table, parts, value
+
+
+def check_genesis(genesis, root):
+    """Check the record of what kind of network this is, and return it."""
+    need(genesis.keys() == {"value", "siblings"}, "not the fields of a genesis record")
+    value = unhex(genesis["value"])
+    check_way(b"\x81\x67genesis", value, unhex_all(genesis["siblings"]), None, root)
+    return record("genesis", value)
 
 
 def is_name(part):
@@ -167,7 +181,8 @@ def check(data, trusted):
     need(proof["header_hash"] == digest.hex(), "its header is not the one that it names")
     _, chain, height, _, _, root, *_ = decode(header)
     table, parts, value = check_state(proof, root)
-    proven = {"chain": chain, "height": height, "kind": table, "key": parts}
+    proven = {"chain": chain, "height": height, "network": check_genesis(proof["genesis"], root)}
+    proven |= {"kind": table, "key": parts}
     if table in {"account", "forward"}:
         proven["key"] = address(parts[0])
     if proof["kind"] == "record":

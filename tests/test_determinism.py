@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "1fb86e5a5488c3dc656fe94c405dc2f4cece5793f04cc4d0fa3d021c9e90d624",
-    "app_hash": "6794214070398523664596cd812a93207325616ec6a7650b62868178a9a1531a",
-    "index": "a7babde0df63953acda029428cb3e84af46c6ebef639c3e64e9321c78d090b90",
+    "header": "ccd0159f7061b5a5eea10856d6f682cf92fae5c4a87e5de4c93079d6f95d26aa",
+    "app_hash": "53bcf177f4934ce1e55469c29d1c8e556e12dddd565c71f5f50ec19f593e8157",
+    "index": "a5c5ca399ccc8cf8523442c596a54b8a3e5510482badc06a81a10ec20afaad99",
     "transactions": 505,
     "succeeded": 444,
     "receipts": 1253,

@@ -18,7 +18,16 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from dii import Network, codec, load, minting
-from dii.application.records import ACCOUNTS, FORWARDS, GATEWAYS, ISSUANCES, SUPPLY, TABLES
+from dii.application.records import (
+    ACCOUNTS,
+    FORWARDS,
+    GATEWAYS,
+    ISSUANCES,
+    ORIGIN,
+    SUPPLY,
+    TABLES,
+    Origin,
+)
 from dii.cli import app, check
 from dii.cli.screen import plain
 from dii.crypto import format_address
@@ -285,12 +294,13 @@ def issued(gateways: list[bytes]) -> tuple[list[ReceiptProof], Proof, bytes]:
     )
     state = State()
     state.put(ISSUANCES, issuance, "main", 3)
+    state.put(ORIGIN, Origin("n", "TTC", 6, laboratory=True, generated=None))
     state.put(SUPPLY, codec.loads(SUPPLY.record, codec.encode((b"\1", b""))))
     state.commit()
     zero = bytes(32)
     header = Header(1, zero, 1, 1, zero, state.committed_root, zero, zero, bytes(20))
     key = ISSUANCES.key("main", 3)
-    proof = Proof(header, key, state.get_bytes(key), state.prove_key(key))
+    proof = Proof.of(header, state, key)
     receipts = [
         ReceiptProof(leaf, at, log.prove(leaves, at), proof) for at, leaf in enumerate(leaves)
     ]

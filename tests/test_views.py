@@ -19,11 +19,15 @@ from hypothesis import strategies as st
 
 from dii import Network, load, minting
 from dii.application.actions import SetGas, SetValidator
-from dii.errors import ProofInvalid
+from dii.cli.statement import page
+from dii.errors import GenesisError, ProofInvalid, TrafficGenerated
+from dii.genesis import Genesis
 from dii.ledger.proof import read_json
+from dii.network.feed import Traffic
+from dii.network.views import earnings
 from dii.telemetry.metrics import Lookback
 from dii.telemetry.tables import Reject, to_table
-from dii.units import SECOND, to_microseconds
+from dii.units import SECOND, format_time, to_microseconds
 from tests.require import ROOT
 
 SAMPLE = [ROOT / "data" / name for name in ("registry.json", "uplinks.jsonl", "statuses.csv")]
@@ -208,3 +212,75 @@ def test_a_tally_stays_as_it_was_when_it_decided() -> None:
         expired = network.proposals().loc[1]
         assert expired["status"] == "expired"
         assert expired[["no", "total"]].tolist() == [1, 1]
+
+
+# --- generated traffic ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose keys are its own and whose traffic is generated."""
+    folder = tmp_path_factory.mktemp("generated") / "home"
+    data = load(ROOT / "data" / "registry.json")
+    with Network.create(home=folder) as network:
+        network.ingest(data, Traffic.after(data.gateways, days=2))
+        network.run()
+    return folder
+
+
+def test_generated_traffic_is_marked_wherever_it_earns(made_up: Path, tmp_path: Path) -> None:
+    assert 'generated = "seed 7"' in (made_up / "genesis.toml").read_text()
+    with Network.open(made_up, readonly=True) as network:
+        assert network.genesis.laboratory
+        assert "generated, seed 7" in network.summary()["network"]
+        best = network.issuance(0).iloc[0]
+        receipt = network.receipt(best["gateway"], 0)
+        month = format_time(network.genesis.start_time)[:7]
+        statement = network.statement(best["operator"], month)
+        hashed = network.home.gateway(best["gateway"])
+        for table in (
+            network.epochs(), network.gateways(), network.operators(), network.issuance(0),
+            earnings(network, hashed), statement.table(),
+        ):  # fmt: skip
+            assert set(table["generated"]) == {"seed 7"}
+        header = network.header().hash
+    assert "seed 7" in str(receipt)
+    assert "seed 7" in page(statement)
+    words = "--home", made_up, "--json"
+    for line in (
+        ["status"], ["receipt", best["gateway"], "0"],
+        ["statement", best["operator"], "--month", month],
+    ):  # fmt: skip
+        assert json.loads(dii(*line, *words).stdout)["generated"] == "seed 7"
+    assert "seed 7" in dii("list", "operators", "--home", made_up).stdout
+    file = tmp_path / "receipt.proof"
+    file.write_text(json.dumps(receipt.proof.to_json()))
+    proven = json.loads(dii("proof", "check", file, "--header", header.hex(), "--json").stdout)
+    assert proven["proven"]["network"]["generated"] == "seed 7"
+    assert "seed 7" in dii("proof", "check", file, "--header", header.hex()).stdout
+    assert CHECKER["check"](file.read_bytes(), header)["network"]["generated"] == "seed 7"
+
+
+def test_real_networks_are_not_marked(home: Path) -> None:
+    assert "generated" not in (home / "genesis.toml").read_text()
+    with Network.open(home, readonly=True) as network:
+        assert "generated" not in network.summary()["network"]
+        assert "generated" not in network.epochs()
+
+
+@pytest.mark.parametrize("start", [None, "2025-03-11"])
+def test_a_network_is_generated_from_its_genesis_on_or_never(start: str | None) -> None:
+    data = load(ROOT / "data" / "registry.json")
+    traffic = Traffic.after(data.gateways, days=1)
+    with Network.create(seed=3, start=start) as network:
+        if start is None:
+            network.ingest(data, traffic)
+            network.ingest(data, replace(traffic, days=2))
+        with pytest.raises(TrafficGenerated, match="genesis says"):
+            network.ingest(data, replace(traffic, seed=8))
+
+
+def test_a_genesis_of_generated_traffic_is_a_laboratorys(made_up: Path) -> None:
+    text = (made_up / "genesis.toml").read_text()
+    with pytest.raises(GenesisError, match="laboratory"):
+        Genesis.parse(text.replace("laboratory = true", "laboratory = false"))

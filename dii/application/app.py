@@ -43,6 +43,7 @@ from dii.application.records import (
     CHAIN,
     CONTRACTS,
     DUTIES,
+    ORIGIN,
     REPORTS,
     SCOPES,
     STREAMS,
@@ -50,6 +51,7 @@ from dii.application.records import (
     VALIDATORS,
     Account,
     Chain,
+    Origin,
     Report,
     Scope,
     Stream,
@@ -584,6 +586,9 @@ def write_genesis(state: State, genesis: Genesis) -> None:
         hook_budget=limits.hook_budget,
     )
     state.put(CHAIN, chain)
+    money, generated = genesis.money, genesis.generated
+    origin = Origin(genesis.name, money.symbol, money.decimals, genesis.laboratory, generated)
+    state.put(ORIGIN, origin)
     for account in genesis.accounts:
         state.put(ACCOUNTS, Account(account.balance, 0), parse_address(account.address))
     state.put(SUPPLY, Supply(sum(account.balance for account in genesis.accounts), 0))

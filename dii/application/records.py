@@ -63,6 +63,27 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What kind of network this is; every proof file carries it.
+
+    Attributes
+    ----------
+    name, symbol, decimals
+        Of the network and its currency.
+    laboratory
+        Whether its money is play money.
+    generated
+        How its traffic was generated (``seed 7``); None where records say what gateways heard.
+    """
+
+    name: Name
+    symbol: Name
+    decimals: int
+    laboratory: bool
+    generated: Name | None
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """A participant's money and the number of transactions sent."""
 
@@ -447,6 +468,8 @@ class Reserved:
 
 CHAIN: Final = Table("chain", Chain)
 """() -> parameters."""
+ORIGIN: Final = Table("genesis", Origin)
+"""() -> what kind of network this is; written once."""
 SUPPLY: Final = Table("supply", Supply)
 """() -> money minted and burned."""
 ACCOUNTS: Final = Table("account", Account)
@@ -515,7 +538,7 @@ UPDATES: Final = Table("updates", Updates)
 """() -> the last block's changes of validators."""
 
 TABLES: Final = (
-    CHAIN, SUPPLY, ACCOUNTS, FORWARDS, VALIDATORS, SCOPES, COMING, STREAMS, GATEWAYS, APPLICATIONS,
+    CHAIN, ORIGIN, SUPPLY, ACCOUNTS, FORWARDS, VALIDATORS, SCOPES, COMING, STREAMS, GATEWAYS, APPLICATIONS,
     NAMINGS, LAPSES, QUEUE, REPORTS, CHUNKS, PAGES, USAGE_PAGES, EPOCH_PAGES, DUTIES, MINTED,
     CURSORS, TURNS, ISSUANCES, CODES, CONTRACTS, STORAGE, HOOKS, RESERVED, PROPOSALS, AGENDA,
     LATEST, SCHEDULE, DENIED, UPDATES,

@@ -58,7 +58,7 @@ def receipt(
                 "proof": found.proof.to_json(),
             }
             why = _explained(found.leaf, found.issuance, f"_{found.currency.unit}")
-            why["excluded"] = found.excluded
+            why |= {"excluded": found.excluded, "generated": found.generated}
             screen.json_out(names | {"stream": stream} | why | proof)
             return
         screen.facts(found.lines())
@@ -215,6 +215,8 @@ def proven(data: bytes, trusted: bytes) -> tuple[dict[str, Any], Header]:
     ProofInvalid
         Some step does not hold, or this is no proof file.
     """
+    from dii import codec  # noqa: PLC0415
+    from dii.application.records import Origin  # noqa: PLC0415
     from dii.ledger.proof import Proof, read_json  # noqa: PLC0415
     from dii.network.receipt import (  # noqa: PLC0415
         NO_RECEIPT,
@@ -225,14 +227,18 @@ def proven(data: bytes, trusted: bytes) -> tuple[dict[str, Any], Header]:
 
     content = read_json(data)
     kind = content.get("kind") if isinstance(content, dict) else None
+    proof: Proof
     if kind == RECEIPT:
         receipt_proof = ReceiptProof.from_json(content)
-        return _receipt_proven(receipt_proof, trusted), receipt_proof.issuance.header
-    if kind == NO_RECEIPT:
+        found, proof = _receipt_proven(receipt_proof, trusted), receipt_proof.issuance
+    elif kind == NO_RECEIPT:
         absence = NoReceiptProof.from_json(content)
-        return _absence_proven(absence, trusted), absence.issuance.header
-    record_proof = Proof.from_json(content)
-    return _record_proven(record_proof, trusted), record_proof.header
+        found, proof = _absence_proven(absence, trusted), absence.issuance
+    else:
+        proof = Proof.from_json(content)
+        found = _record_proven(proof, trusted)
+    network = screen.plain(codec.loads(Origin, proof.genesis))
+    return found | {"network": network}, proof.header
 
 
 def _receipt_proven(found: ReceiptProof, trusted: bytes) -> dict[str, Any]:
@@ -302,12 +308,25 @@ def _flat(content: dict[str, Any]) -> dict[str, Any]:
     for name, value in content.items():
         if name == "owners":
             lines |= {f"owner from epoch {since}": owner for since, owner in value.items()}
+        elif name == "network":
+            lines |= _network(**value)
         elif isinstance(value, dict):
             lines |= value
         elif name == "present":
             lines["is there"] = "yes" if value else "no: it is proven to be absent"
         else:
             lines[name] = ", ".join(map(str, value)) if isinstance(value, list) else value
+    return lines
+
+
+def _network(
+    name: str, symbol: str, decimals: int, laboratory: bool, generated: str | None
+) -> dict[str, str]:
+    """Return what kind of network a proof is of, a line an entry."""
+    lines = {"network": name, "currency": f"{symbol}, of {decimals} decimals"}
+    if laboratory:
+        how = f": traffic is generated, {generated}" if generated else ""
+        lines["laboratory"] = f"yes, money is play money{how}"
     return lines
 
 

@@ -82,6 +82,7 @@ def status_json(network: Network) -> dict[str, Any]:
         "sealed": True,
         "chain": genesis.chain_id,
         "laboratory": genesis.laboratory,
+        "generated": genesis.generated,
         "currency": network.currency,
         "height": header.height,
         "time": format_time(header.time),

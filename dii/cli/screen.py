@@ -188,6 +188,8 @@ def rows(
     for row in zip(*cells):
         table.add_row(*row)
     _print(table)
+    if network and "generated" in frame:
+        say(network.genesis.notice, "yellow")
     if left_out:
         say(f"no room for {', '.join(left_out)}: a pipe and --json have all", "dim")
     if len(frame) > limit:

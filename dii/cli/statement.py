@@ -79,7 +79,11 @@ def page(found: Statement) -> str:
         for name, amount in figures.items()
         if amount or "balance" in name
     )
-    laboratory = "A laboratory network: its keys follow from a seed, and its money is play money."
+    origin = f"traffic is generated ({found.generated})" if found.generated else ""
+    laboratory = (
+        f"A laboratory network: its {origin or 'keys follow from a seed'}, and its money is play"
+        " money."
+    )
     differs = (
         "Earned is told of the month's epochs, credited of its days: an epoch is paid when it has"
         " ended."
@@ -94,7 +98,7 @@ def page(found: Statement) -> str:
         f"<p class=soft>Statement of {month} · {_escape(found.chain)}</p></div>",
         f"<div class=earned>earned<b>{money(found.earned)}</b>",
         f"{_escape(found.currency.symbol)}</div></header>",
-        f"<p class=notice>{laboratory}</p>" if found.laboratory else "",
+        f"<p class=notice>{_escape(laboratory)}</p>" if found.laboratory else "",
         f"<dl>{shown}</dl>",
         f"<p class=soft>{differs}</p>" if found.earned != found.credited else "",
         _chart(found, money),

@@ -17,14 +17,19 @@ from typing import Any, Final
 from dii import codec
 from dii.errors import DiiError, ProofInvalid
 from dii.ledger.block import Header
+from dii.ledger.state import State
 from dii.ledger.tree import TreeProof, verify_absence, verify_inclusion
 
 FORMAT: Final = "dii/proof/1"
 MAX_BYTES: Final = 1 << 20
 """Bytes of a proof file; one of a million receipts has about 10 KB."""
 RECORD: Final = "record"
-FIELDS: Final = {"format", "kind", "header", "header_hash", "key", "value", "siblings", "other"}
+FIELDS: Final = {
+    *("format", "kind", "header", "header_hash", "genesis", "key", "value", "siblings", "other"),
+}  # fmt: skip
 """Of every kind; those that go beyond a record have more."""
+GENESIS_KEY: Final = codec.encode(("genesis",))
+"""Key of the record that says of every chain what it is: a laboratory, with generated traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +44,25 @@ class Proof:
         The state key and its canonical bytes; None for absence.
     tree
         Siblings on the way to the root.
+    genesis, genesis_tree
+        Value of the genesis record, and the siblings on its way to the root: no proof travels
+        without what kind of network it is of.
     """
 
     header: Header
     key: bytes
     value: bytes | None
     tree: TreeProof
+    genesis: bytes
+    genesis_tree: TreeProof
+
+    @classmethod
+    def of(cls, header: Header, state: State, key: bytes) -> Proof:
+        """Return the proof of a key's value, or of its absence, in the state that a header proves."""
+        genesis = state.get_bytes(GENESIS_KEY)
+        assert genesis is not None, "every chain has a genesis record"
+        value, tree = state.get_bytes(key), state.prove_key(key)
+        return cls(header, key, value, tree, genesis, state.prove_key(GENESIS_KEY))
 
     def verify(self, header_hash: bytes) -> None:
         """Check the proof against the hash of a header that one trusts.
@@ -62,6 +80,7 @@ class Proof:
             )
             raise ProofInvalid(message=message)
         root = self.header.app_hash
+        verify_inclusion(root, GENESIS_KEY, self.genesis, self.genesis_tree)
         if self.value is None:
             verify_absence(root, self.key, self.tree)
         else:
@@ -74,6 +93,10 @@ class Proof:
             "kind": RECORD,
             "header": codec.dumps(self.header).hex(),
             "header_hash": self.header.hash.hex(),
+            "genesis": {
+                "value": self.genesis.hex(),
+                "siblings": [sibling.hex() for sibling in self.genesis_tree.siblings],
+            },
             "key": self.key.hex(),
             "value": None if self.value is None else self.value.hex(),
             "siblings": [sibling.hex() for sibling in self.tree.siblings],
@@ -101,7 +124,9 @@ class Proof:
                 raise ProofInvalid(message=f"{FORMAT}, {kind} is expected")
             if content.keys() != FIELDS | set(more):
                 raise ProofInvalid(message="its fields are not those of its kind")
-            value, other = content["value"], content["other"]
+            value, other, genesis = content["value"], content["other"], content["genesis"]
+            if genesis.keys() != {"value", "siblings"}:
+                raise ProofInvalid(message="its genesis record has other fields")
             siblings = unhex_all(content["siblings"])
             found = None
             if other is not None:
@@ -115,6 +140,8 @@ class Proof:
                 unhex(content["key"]),
                 None if value is None else unhex(value),
                 TreeProof(siblings, found),
+                unhex(genesis["value"]),
+                TreeProof(unhex_all(genesis["siblings"]), None),
             )
         except ProofInvalid:
             raise

@@ -191,10 +191,18 @@ class Network(Sending):
             opened.close()
             raise
 
-    def _seal(self, first_time: int, metrics: Collection[str], usage: Collection[str]) -> None:
+    def _seal(
+        self,
+        first_time: int,
+        metrics: Collection[str],
+        usage: Collection[str],
+        generated: str | None = None,
+    ) -> None:
         """Fix the genesis: its start is the beginning of the epoch of the first record."""
         assert self._draft is not None
         draft, key = dict(self._draft), self.home.key
+        if generated is not None:
+            draft |= {"laboratory": True, "generated": generated}
         money, length = self.currency, draft["epoch_seconds"] * SECOND
         balances = {
             key(name).address: money.parse(amount)
@@ -240,7 +248,8 @@ class Network(Sending):
         Raises
         ------
         TrafficGenerated
-            Generated receptions and real ones do not go together.
+            Generated receptions and real ones do not go together, nor traffic of two seeds: the
+            genesis says for all time which it is.
         RuleNotFed
             The stream's rule needs a metric that this data does not give.
         """
@@ -251,13 +260,16 @@ class Network(Sending):
         feed = Feed(self._feed.telemetry + data if self._feed else data, traffic)
         if traffic is None and self._feed is not None:
             feed.traffic = self._feed.traffic
-        if feed.traffic is not None and len(feed.telemetry.receptions):
-            raise TrafficGenerated
+        if feed.generated is not None and len(feed.telemetry.receptions):
+            raise TrafficGenerated(says=feed.generated, given="real receptions")
+        if self.sealed and feed.generated not in (None, self.genesis.generated):
+            says = self.genesis.generated or "of no generated traffic"
+            raise TrafficGenerated(says=says, given=f"traffic of {feed.generated}")
         if not self.sealed and feed.span is not None:
             assert self._draft is not None
             rule = SpecSection(**self._draft["streams"][0]["rule"]).spec
             founding.check_fed(from_spec(rule, minting.RULES), feed.gives)
-            self._seal(feed.span[0], feed.gives, feed.gives_usage)
+            self._seal(feed.span[0], feed.gives, feed.gives_usage, feed.generated)
         if self.sealed:
             closed, _ = self.genesis.span(self.settled)
             feed = feed.admit(self.genesis.start_time, closed, self._feed)

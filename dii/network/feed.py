@@ -91,6 +91,11 @@ class Feed:
     _population: Population | None = None
 
     @property
+    def generated(self) -> str | None:
+        """What a genesis says of generated traffic; None where records are of real gateways."""
+        return f"seed {self.traffic.seed}" if self.traffic else None
+
+    @property
     def gives(self) -> frozenset[str]:
         """Metrics that the records give."""
         return self._given & METRICS.keys() - {"own_uplinks"}

@@ -196,7 +196,7 @@ class Opened:
     def prove(self, table: Table[Any], *parts: bytes | int | str) -> Proof:
         """Return the proof of a state record, or of its absence, against the last header."""
         key = table.key(*parts)
-        return Proof(self.header(), key, self.state.get_bytes(key), self.state.prove_key(key))
+        return Proof.of(self.header(), self.state, key)
 
     def issued(self, epoch: int, stream: str = STREAM) -> Issuance:
         """Return what all of a stream's receipts of an epoch have in common.

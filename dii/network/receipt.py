@@ -186,6 +186,8 @@ class Receipt:
     excluded
         How many frames were excluded by reason, where the records that say so are here; the chain
         holds their number only.
+    generated
+        How the traffic was generated; None where records are of real gateways.
     """
 
     gateway: str
@@ -197,6 +199,7 @@ class Receipt:
     currency: Currency
     proof: ReceiptProof
     excluded: Mapping[str, int] = field(default_factory=dict)
+    generated: str | None = None
 
     @property
     def amount(self) -> int:
@@ -267,6 +270,8 @@ class Receipt:
                 f"{count:,} {reason} ({EXCLUDED[reason]})"
                 for reason, count in self.excluded.items()
             )
+        if self.generated:
+            lines["traffic"] = f"generated ({self.generated}): no gateway heard it"
         if REASONS[leaf.reason]:
             lines["note"] = REASONS[leaf.reason]
         return lines
@@ -324,7 +329,18 @@ def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> 
     excluded = feed.excluded(name, *span) if feed and reported else {}
     if sum(excluded.values()) != reported:  # some came later, or from elsewhere
         excluded = {}
-    return Receipt(name, operator, stream, epoch, leaf, issuance, network.currency, proof, excluded)
+    return Receipt(
+        name,
+        operator,
+        stream,
+        epoch,
+        leaf,
+        issuance,
+        network.currency,
+        proof,
+        excluded,
+        network.genesis.generated,
+    )
 
 
 def no_receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> NoReceiptProof:

@@ -55,7 +55,7 @@ class Statement:
     ----------
     operator, accounts
         The name that was asked for; the addresses that are one with it, the paid one first.
-    month, chain, laboratory, currency
+    month, chain, laboratory, generated, currency
         ``2018-04``; of the network.
     header
         Under which every receipt can be proven.
@@ -84,6 +84,7 @@ class Statement:
     month: str
     chain: str
     laboratory: bool
+    generated: str | None
     currency: Currency
     header: Header
     opening: int
@@ -119,6 +120,8 @@ class Statement:
         parts = [receipts, self.movements, pd.DataFrame(rest, columns=MOVEMENTS)]
         table = pd.concat(parts, ignore_index=True)
         table = table[list(dict.fromkeys([*MOVEMENTS, *table.columns]))]
+        if self.generated:
+            table["generated"] = self.generated
         money = {name: f"{name}_{self.currency.unit}" for name in ("amount", "pool")}
         return table.sort_values("time", kind="stable", ignore_index=True).rename(columns=money)
 
@@ -169,6 +172,7 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
         month=month,
         chain=genesis.chain_id,
         laboratory=genesis.laboratory,
+        generated=genesis.generated,
         currency=network.currency,
         header=network.header(),
         opening=_balance(network, accounts, before),

@@ -60,6 +60,12 @@ def _where(conditions: Mapping[str, object], joined: str = " AND ") -> tuple[str
     return f"WHERE {joined.join(given)}" if given else "", list(given.values())
 
 
+def _earned(network: Opened, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of earnings, with a column that says so where traffic is generated."""
+    generated = network.genesis.generated
+    return table if generated is None else table.assign(generated=generated)
+
+
 def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
     """Return every account, or one: name, address, kind, balance, number of transactions sent.
 
@@ -118,9 +124,10 @@ def gateways(network: Opened, operator: str | None = None) -> pd.DataFrame:
             "hash": [one.hex() for one in hashes],
         }
     )
-    return table.sort_values(
+    table = table.sort_values(
         [f"earned_{unit}", "gateway"], ascending=[False, True], ignore_index=True
     )
+    return _earned(network, table)
 
 
 def epochs(network: Opened) -> pd.DataFrame:
@@ -146,7 +153,7 @@ def epochs(network: Opened) -> pd.DataFrame:
     length = network.genesis.epoch_length // SECOND
     starts = pd.Timestamp(network.genesis.start) + pd.to_timedelta(table["epoch"] * length, "s")
     table.insert(1, "start", starts)
-    return table
+    return _earned(network, table)
 
 
 def issuance(network: Opened, epoch: int, stream: str = STREAM) -> pd.DataFrame:
@@ -165,7 +172,7 @@ def issuance(network: Opened, epoch: int, stream: str = STREAM) -> pd.DataFrame:
     table = _query(network, columns, rest, epoch, stream)
     table["gateway"] = _gateways(network, table["gateway"].tolist())
     table["operator"] = _labels(network, table["operator"].tolist())
-    return table
+    return _earned(network, table)
 
 
 def earnings(network: Opened, gateway: bytes) -> pd.DataFrame:
@@ -174,7 +181,7 @@ def earnings(network: Opened, gateway: bytes) -> pd.DataFrame:
     table = _query(network, columns, f"{_OF_GATEWAY} ORDER BY epoch, stream", gateway)
     table["paid_to"] = _labels(network, table["paid_to"].tolist())
     table["note"] = [REASONS[reason] for reason in table["note"]]
-    return table
+    return _earned(network, table)
 
 
 def operators(network: Opened) -> pd.DataFrame:
@@ -194,7 +201,7 @@ def operators(network: Opened) -> pd.DataFrame:
     earned = table[f"earned_{network.currency.unit}"]
     total = earned.sum()
     table["share"] = earned / total if total else 0.0
-    return table
+    return _earned(network, table)
 
 
 def blocks(network: Opened, height: int | None = None, begins: str = "") -> pd.DataFrame:
@@ -259,7 +266,7 @@ def summary(network: Opened) -> dict[str, str]:
     genesis, header = network.genesis, network.header()
     money = supply(network.state)
     power = powers(network.state)
-    kind = " (laboratory: keys follow from a seed)" if genesis.laboratory else ""
+    kind = f" ({genesis.notice})" if genesis.notice else ""
     base = network.view.store.base
     of = "" if base else f" of {network.last_epoch + 1} with data"
     lines = {

@@ -107,7 +107,7 @@ def measure(count: int, home: Path) -> str:
         return len(json.dumps(what.to_json()))
 
     def prove(key: bytes) -> Proof:
-        return Proof(header, key, node.state.get_bytes(key), node.state.prove_key(key))
+        return Proof.of(header, node.state, key)
 
     header = node.header
     assert header is not None

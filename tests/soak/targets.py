@@ -330,7 +330,7 @@ def _proofs() -> Target:
                     bytes(32), bytes(32), bytes(20))  # fmt: skip
 
     def of(key: bytes) -> Proof:
-        return Proof(header, key, state.get_bytes(key), state.prove_key(key))
+        return Proof.of(header, state, key)
 
     issued = of(ISSUANCES.key("main", 0))
     places = [ReceiptProof(leaf, at, log.prove(lines, at), issued) for at, leaf in enumerate(lines)]
