@@ -262,19 +262,19 @@ def unpack(kind: type[T], value: Value) -> T:
     return record
 
 
-def dumps(record: Any) -> bytes:
-    """Canonical bytes of a dataclass instance.
+def dumps(record: Any, kind: Any = None) -> bytes:
+    """Return the canonical bytes of a dataclass instance, or of a value of another shape.
 
     Raises
     ------
     CodecError, ShapeMismatch
         A field is not what its annotation says.
     """
-    return encode(_shape(type(record)).pack(record))
+    return encode(_shape(kind or type(record)).pack(record))
 
 
 def loads(kind: type[T], data: bytes, max_size: int = MAX_SIZE) -> T:
-    """Read a dataclass instance from its canonical bytes.
+    """Read a dataclass instance, or a value of another shape, from its canonical bytes.
 
     Raises
     ------
@@ -285,21 +285,22 @@ def loads(kind: type[T], data: bytes, max_size: int = MAX_SIZE) -> T:
     return record
 
 
-_shapes: dict[type, _Shape] = {}
+_shapes: dict[Any, _Shape] = {}
 
 
-def _shape(kind: type) -> _Shape:
+def _shape(kind: Any) -> _Shape:
     shape = _shapes.get(kind)
     if shape is None:
-        shape = _shapes[kind] = _compile(kind)
+        compiled = _compile if dataclasses.is_dataclass(kind) else _convert
+        shape = _shapes[kind] = compiled(kind, getattr(kind, "__name__", "value"))
     return shape
 
 
-def _compile(kind: type) -> _Shape:
+def _compile(kind: Any, where: str) -> _Shape:
     """Turn a dataclass's annotations into a pair of converters."""
     hints = typing.get_type_hints(kind, include_extras=True)
     names = [field.name for field in dataclasses.fields(kind)]
-    parts = [_convert(hints[name], f"{kind.__name__}.{name}") for name in names]
+    parts = [_convert(hints[name], f"{where}.{name}") for name in names]
     packers, unpackers = [part.pack for part in parts], [part.unpack for part in parts]
     count = len(names)
     # attrgetter reads all fields in one call, but returns a bare value for a single name
@@ -310,7 +311,7 @@ def _compile(kind: type) -> _Shape:
 
     def unpack_record(value: Value) -> Any:
         if type(value) is not tuple or len(value) != count:
-            raise ShapeMismatch(shape=kind.__name__, message=f"an array of {count} is expected")
+            raise ShapeMismatch(shape=where, message=f"an array of {count} is expected")
         return kind(*[unpacker(item) for unpacker, item in zip(unpackers, value)])
 
     return _Shape(pack_record, unpack_record)

@@ -17,7 +17,6 @@ MORE = {"record": set(), "receipt": {"receipt"}, "no receipt": {"gateway", "neig
 ABSENT = {"account": 1, "application": 2, "forward": 1, "gateway": 2}  # parts of their keys
 RECORDS = {
     "account": "balance nonce",
-    "forward": "to",
     "genesis": "name symbol decimals laboratory generated",
     "gateway": "first owners",
     "application": "first owners",
@@ -90,8 +89,8 @@ def record(kind, data):
     fields = dict(zip(names, values))
     for name in AMOUNTS & fields.keys():
         fields[name] = int.from_bytes(fields[name], "big")
-    for name in {"payee", "to"} & fields.keys():
-        fields[name] = address(fields[name])
+    if "payee" in fields:
+        fields["payee"] = address(fields["payee"])
     if "owners" in fields:
         fields["owners"] = {since: address(owner) for since, owner in fields["owners"]}
     return fields
@@ -189,6 +188,8 @@ def check(data, trusted):
         proven["present"] = value is not None
         if value is not None:
             proven |= record(table, value) if table in RECORDS else {"value": decode(value)}
+        if table == "forward" and value is not None:
+            proven["to"] = address(proven.pop("value"))
         return proven
     need(table == "issuance" and len(parts) == 2 and value is not None, "no issuance")
     issuance = record("issuance", value)

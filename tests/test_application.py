@@ -525,9 +525,9 @@ class Walk:
         for (kind, name, which), naming in state.items(NAMINGS):
             votes = self.votes[str(kind), str(name), bytes(which)]
             by_address = {key.address: vote for key, vote in votes.items()}
-            assert all(by_address[who] == (owner, at) for who, owner, at in naming.votes)
+            assert all(by_address[who] == (owner, at) for who, owner, at in naming)
         if not any(item.time <= until for _, item in state.items(LAPSES)):
-            assert all(at > until for _, item in state.items(NAMINGS) for *_, at in item.votes)
+            assert all(at > until for _, item in state.items(NAMINGS) for *_, at in item)
             self.seen["lapsed"] += any(
                 at <= until for votes in self.votes.values() for _, at in votes.values()
             )
@@ -1364,7 +1364,7 @@ def test_a_claim_account_collects_until_its_key_is_named_and_forwards_from_then_
     assert chain.do(BOB, AssignGateway("main", gateway(1), CAROL.address))[0].code == 0
     again = Claim("main", OPERATORS[0], THIEF.public_key)
     assert chain.do(REPORTER, again)[0].code == AlreadyClaimed.code
-    assert chain.app.state.get(FORWARDS, CLAIMS[0]).to == BOB.address
+    assert chain.app.state.get(FORWARDS, CLAIMS[0]) == BOB.address
 
 
 def test_a_claim_before_any_money_came_forwards_too():
@@ -1533,7 +1533,7 @@ def test_a_thief_with_one_bribed_reporter_claims_nothing():
     assert chain.app.state.get(FORWARDS, CLAIMS[0]) is None
     for who in REPORTERS[:2]:
         assert says(chain, who, Claim("main", OPERATORS[0], BOB.public_key)) == [0]
-    assert chain.app.state.get(FORWARDS, CLAIMS[0]).to == BOB.address
+    assert chain.app.state.get(FORWARDS, CLAIMS[0]) == BOB.address
     assert chain.balance(BOB) == OPENING + 500
     assert says(chain, REPORTERS[3], theft) == [AlreadyClaimed.code]
     assert says(chain, REPORTERS[2], Claim("main", OPERATORS[0], BOB.public_key)) == [0]

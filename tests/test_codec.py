@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import typing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -258,6 +259,23 @@ def test_a_record_is_read_back(record: Record) -> None:
     assert codec.loads(Record, data) == record
     assert codec.unpack(Record, codec.pack(record)) == record
     assert codec.encode(codec.pack(record)) == data
+
+
+@given(st.sampled_from([f.name for f in dataclasses.fields(Record)]), RECORDS)
+def test_a_bare_value_of_a_shape_is_read_back(name: str, record: Record) -> None:
+    hint = typing.get_type_hints(Record, include_extras=True)[name]
+    value = getattr(record, name)
+    data = codec.dumps(value, hint)
+    assert codec.loads(hint, data) == value
+    assert data == codec.encode(codec.pack(record)[[*Record.__slots__].index(name)])
+
+
+@pytest.mark.parametrize("wrong", [b"a" * 19, b"a" * 21, "a" * 20, None, (b"a" * 20,)])
+def test_a_bare_value_of_another_shape_is_refused(wrong: Any) -> None:
+    with pytest.raises(ShapeMismatch):
+        codec.dumps(wrong, Address)
+    with pytest.raises(ShapeMismatch):
+        codec.loads(Address, codec.encode(wrong))
 
 
 def test_a_record_is_the_array_of_its_fields() -> None:

@@ -130,7 +130,7 @@ def wire(*values: int | bytes | str | bool) -> bytes:
 def stored(chain: Chain, address: bytes, name: str) -> int:
     """Return an int that a contract has stored."""
     cell = chain.app.state.get(STORAGE, address, codec.encode((name,)))
-    return int.from_bytes(codec.decode(cell.data), signed=True) if cell else 0
+    return int.from_bytes(codec.decode(cell), signed=True) if cell else 0
 
 
 def deploy(
@@ -179,7 +179,7 @@ def test_a_hook_runs_when_its_epoch_has_settled_and_ends_with_its_last():
     assert stored(chain, address, "paid") == 2
     assert chain.balance(BOB) == bob + 2
     assert events(chain, address) == [("paid", [0, 9]), ("paid", [2, 1_000_000]), ("ended", [2])]
-    assert chain.app.state.get(RESERVED, "main").gas == 0
+    assert chain.app.state.get(RESERVED, "main") == 0
     assert chain.app.state.get(HOOKS, "main", address) is None
     # Three epochs were paid for, used or not; the rest of the purse came back.
     assert chain.balance(ALICE) == alice + 7 * HOOK_GAS

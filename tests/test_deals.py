@@ -122,7 +122,7 @@ def test_agreements_pay_and_refund_by_themselves_and_say_why(net: Network):
     calls.call("withdraw", by="alice", to=OWNER)
     assert balance(net, OWNER) == before + owed
     assert calls.balance == 0
-    assert net.state.get(RESERVED, "main").gas == 0
+    assert net.state.get(RESERVED, "main") == 0
     assert set(net.contracts()["status"]) == {"ended with epoch 3"}
     net.verify()
 

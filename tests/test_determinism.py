@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "ccd0159f7061b5a5eea10856d6f682cf92fae5c4a87e5de4c93079d6f95d26aa",
-    "app_hash": "53bcf177f4934ce1e55469c29d1c8e556e12dddd565c71f5f50ec19f593e8157",
-    "index": "a5c5ca399ccc8cf8523442c596a54b8a3e5510482badc06a81a10ec20afaad99",
+    "header": "12ab805c325a285af5d1387a1fd846f85b4c49847e9250bda62bbfa728330933",
+    "app_hash": "1afd725b63e6165c95943b30889790247ca06f0d55da157de4b93a0d4e24a6fa",
+    "index": "8cc66d1e5662a28b42d6dda8a8d74274ae5a8ce33fef27e5bfec4d1ff3589872",
     "transactions": 505,
     "succeeded": 444,
     "receipts": 1253,

@@ -52,6 +52,7 @@ def network() -> Iterator[Network]:
     with Network.create("ttn", seed=7, allocations={"bob": "500 TTC"}) as opened:
         opened.ingest(load(*(ROOT / "data" / name for name in names)))
         opened.run(epochs=2)
+        opened.claim("linden-lab", "bob")
         yield opened
 
 
@@ -75,6 +76,7 @@ def receipt_at(network: Network, place: int) -> Any:
 MADE: dict[str, Callable[[Network], Any]] = {
     "account": lambda net: net.prove(ACCOUNTS, net.home.address("bob")),
     "no account": lambda net: net.prove(ACCOUNTS, bytes(range(20))),
+    "forward": lambda net: net.prove(FORWARDS, net.home.claim_account("linden-lab")),
     "no forward": lambda net: net.prove(FORWARDS, net.home.address("bob")),
     "gateway": lambda net: net.prove(GATEWAYS, "main", leaves(net, 1)[7].gateway),
     "no gateway": lambda net: net.prove(GATEWAYS, "other", bytes(range(20))),
@@ -143,7 +145,17 @@ def test_every_kind_of_proof_holds_elsewhere_with_nothing_of_ours(
         ours_ = renamed.get(name, name)
         if ours_ in proven and name not in {"rule", "policy", "owners"}:
             assert proven[ours_] == value, name
-    said = {"present", "balance", "owners", "amount", "weight", "payee", "metrics", "receipts"}
+    said = {
+        "present",
+        "balance",
+        "to",
+        "owners",
+        "amount",
+        "weight",
+        "payee",
+        "metrics",
+        "receipts",
+    }
     if proven["kind"] == "receipt" and "amount" in proven:
         said -= {"present"}
     assert said & proven.keys() == said & printed.keys() - ({"metrics"} & {proven["kind"]})
@@ -240,7 +252,7 @@ def test_a_proof_holds_under_its_own_header_only(
 
 
 def test_the_page_knows_the_fields_of_the_records() -> None:
-    records = {table.name: table.record for table in TABLES} | {"receipt": ReceiptLeaf}
+    records = {table.name: table.shape for table in TABLES} | {"receipt": ReceiptLeaf}
     for name, names in PAGE["RECORDS"].items():
         assert names.split() == [field.name for field in fields(records[name])], name
         amounts = {field.name for field in fields(records[name]) if field.type == "Amount"}
@@ -295,7 +307,7 @@ def issued(gateways: list[bytes]) -> tuple[list[ReceiptProof], Proof, bytes]:
     state = State()
     state.put(ISSUANCES, issuance, "main", 3)
     state.put(ORIGIN, Origin("n", "TTC", 6, laboratory=True, generated=None))
-    state.put(SUPPLY, codec.loads(SUPPLY.record, codec.encode((b"\1", b""))))
+    state.put(SUPPLY, codec.loads(SUPPLY.shape, codec.encode((b"\1", b""))))
     state.commit()
     zero = bytes(32)
     header = Header(1, zero, 1, 1, zero, state.committed_root, zero, zero, bytes(20))

@@ -56,7 +56,6 @@ from dii.application.records import (
     Scope,
     Stream,
     Supply,
-    Validator,
 )
 from dii.application.settling import settle
 from dii.crypto import format_address, parse_address
@@ -593,7 +592,7 @@ def write_genesis(state: State, genesis: Genesis) -> None:
         state.put(ACCOUNTS, Account(account.balance, 0), parse_address(account.address))
     state.put(SUPPLY, Supply(sum(account.balance for account in genesis.accounts), 0))
     for validator in genesis.validators:
-        state.put(VALIDATORS, Validator(validator.power), bytes.fromhex(validator.public_key))
+        state.put(VALIDATORS, validator.power, bytes.fromhex(validator.public_key))
     for scope in genesis.scopes:
         reporters = tuple(parse_address(text) for text in scope.reporters)
         state.put(SCOPES, Scope(reporters, tuple(scope.metrics), tuple(scope.usage), 0), scope.name)

@@ -23,7 +23,7 @@ def account(state: State, address: bytes) -> Account:
 def resolve(state: State, address: bytes) -> bytes:
     """Return where money sent to an address arrives: a claimed claim account forwards."""
     forward = state.get(FORWARDS, address)
-    return address if forward is None else forward.to
+    return address if forward is None else forward
 
 
 def credit(state: State, address: bytes, amount: int) -> None:

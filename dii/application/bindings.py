@@ -24,7 +24,6 @@ from dii.application.records import (
     GATEWAYS,
     SCOPES,
     Binding,
-    Forward,
     Lapse,
     Scope,
 )
@@ -150,15 +149,15 @@ def claim(context: Context, message: Claim) -> bool:
     address = crypto.claim_address(name, message.operator)
     owner = crypto.address_of(message.public_key)
     forward = state.get(FORWARDS, address)
-    if forward is not None and forward.to != owner:
-        raise AlreadyClaimed(account=format_address(address), owner=format_address(forward.to))
+    if forward is not None and forward != owner:
+        raise AlreadyClaimed(account=format_address(address), owner=format_address(forward))
     if forward is None:
         where, vote = (name, scope), (context.sender, owner)
         if agree(
             state, context.chain, context.time, "operator", where, message.operator, vote,
             scope.liars + 1,
         ):  # fmt: skip
-            state.put(FORWARDS, Forward(owner), address)
+            state.put(FORWARDS, owner, address)
             balance = bank.account(state, address).balance
             if balance:
                 bank.debit(state, address, balance)

@@ -33,12 +33,8 @@ from dii.application.records import (
     RESERVED,
     SCOPES,
     STORAGE,
-    Cell,
     Chain,
-    Code,
     Contract,
-    Hook,
-    Reserved,
 )
 from dii.contracts import gas as contract_gas
 from dii.contracts import tree
@@ -99,15 +95,14 @@ class ChainHost:
 
     def read(self, key: bytes) -> bytes | None:
         """Return a stored value."""
-        cell = self.state.get(STORAGE, self.self_address, key)
-        return None if cell is None else cell.data
+        return self.state.get(STORAGE, self.self_address, key)
 
     def write(self, key: bytes, value: bytes | None) -> None:
         """Store a value, or delete it."""
         if value is None:
             self.state.delete(STORAGE, self.self_address, key)
         else:
-            self.state.put(STORAGE, Cell(value), self.self_address, key)
+            self.state.put(STORAGE, value, self.self_address, key)
 
     def pay(self, to: bytes, amount: int) -> None:
         """Pay from the contract's balance.
@@ -201,7 +196,7 @@ def deploy(context: Context, message: Deploy) -> bool:
     digest = crypto.sha256(message.code)
     if state.get(CODES, digest) is None:
         context.meter.charge(contract_gas.STORED * len(message.code))
-        state.put(CODES, Code(message.code), digest)
+        state.put(CODES, message.code, digest)
     address = crypto.contract_address(sender, bank.account(state, sender).nonce)
     contract = Contract(message.scope, sender, digest, message.hook_gas, 0, 0, 0)
     state.put(CONTRACTS, contract, address)
@@ -224,7 +219,7 @@ def deploy(context: Context, message: Deploy) -> bool:
             what = f"it reserves {message.hook_gas} gas; its code needs {least}, and {most} is most"
             raise BadMessage(kind="Deploy", message=what)
         stored = state.get(STORAGE, address, UNTIL)
-        until = int.from_bytes(codec.decode(stored.data), signed=True) if stored else 0
+        until = int.from_bytes(codec.decode(stored), signed=True) if stored else 0
         since = max(0, context.epoch)
         if not since <= until < 2**63:
             what = f"until is {until} after init; it should be {since}, the epoch now, or later"
@@ -296,7 +291,7 @@ def _check_reads(scope: str, given: tuple[str, ...], read: frozenset[str]) -> No
 def _code(state: State, contract: Contract) -> bytes:
     code = state.get(CODES, contract.code)
     assert code is not None, "a contract's code is never deleted"
-    return code.tree
+    return code
 
 
 def _run(
@@ -337,12 +332,12 @@ def _wake(context: Context, address: bytes, contract: Contract) -> None:
     fee = contract.hook_gas * chain.gas_price
     if contract.purse < fee:
         raise PurseTooSmall(purse=contract.purse, fee=fee)
-    reserved = (state.get(RESERVED, scope) or Reserved(0)).gas
+    reserved = state.get(RESERVED, scope) or 0
     if reserved + contract.hook_gas > chain.hook_budget:
         left = chain.hook_budget - reserved
         raise HookBudgetFull(scope=scope, needed=contract.hook_gas, left=left)
-    state.put(RESERVED, Reserved(reserved + contract.hook_gas), scope)
-    state.put(HOOKS, Hook(contract.hook_gas), scope, address)
+    state.put(RESERVED, reserved + contract.hook_gas, scope)
+    state.put(HOOKS, contract.hook_gas, scope, address)
     state.put(CONTRACTS, contract, address)
 
 
@@ -440,7 +435,7 @@ class Hooks:
         """Free a contract's reservation and give its purse back."""
         reserved = self.state.get(RESERVED, self.scope)
         assert reserved is not None
-        self.state.put(RESERVED, Reserved(reserved.gas - contract.hook_gas), self.scope)
+        self.state.put(RESERVED, reserved - contract.hook_gas, self.scope)
         self.state.delete(HOOKS, self.scope, address)
         self.state.put(CONTRACTS, replace(contract, purse=0), address)
         self._note(address, event, self.epoch)

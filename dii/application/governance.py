@@ -53,11 +53,8 @@ from dii.application.records import (
     VALIDATORS,
     Agenda,
     Chain,
-    Latest,
     Proposal,
     Scope,
-    Updates,
-    Validator,
 )
 from dii.application.settling import change_scope
 from dii.crypto import address_of, format_address
@@ -94,7 +91,7 @@ NO_AGENDA: Final = Agenda(0, ())
 def validators(state: State) -> dict[bytes, int]:
     """Return the voting power in force by the validators' public keys, in their order."""
     found = state.items(VALIDATORS)
-    return {key: item.power for (key,), item in found if isinstance(key, bytes)}
+    return {key: power for (key,), power in found if isinstance(key, bytes)}
 
 
 def powers(state: State) -> dict[bytes, int]:
@@ -120,14 +117,14 @@ def propose(context: Context, message: Propose) -> bool:
     agenda = state.get(AGENDA) or NO_AGENDA
     number = agenda.proposals
     latest = state.get(LATEST, sender)
-    before = latest and state.get(PROPOSALS, latest.proposal)
-    free = not before or standing(context.chain, before, context.time) != "open"
+    before = None if latest is None else state.get(PROPOSALS, latest)
+    free = before is None or standing(context.chain, before, context.time) != "open"
     tally = 0, 0, sum(power.values())
     opened = Proposal(message.action, sender, context.time, (), tally, "open", 0)
     state.put(PROPOSALS, opened, number)
     state.put(AGENDA, replace(agenda, proposals=number + 1))
     if free:
-        state.put(LATEST, Latest(number), sender)
+        state.put(LATEST, number, sender)
     context.emit("governance", number, "proposed", sender, context.time, "")
     return free
 
@@ -203,14 +200,12 @@ def enact(
     UpgradeNeeded
         This release lacks what was decided; the block must not be committed.
     """
-    coming = state.get(UPDATES)
-    if coming is not None:
-        state.delete(UPDATES)
-        for key, power in coming.powers:
-            if power:
-                state.put(VALIDATORS, Validator(power), key)
-            else:
-                state.delete(VALIDATORS, key)
+    for key, power in state.get(UPDATES) or ():
+        if power:
+            state.put(VALIDATORS, power, key)
+        else:
+            state.delete(VALIDATORS, key)
+    state.delete(UPDATES)
     agenda = state.get(AGENDA) or NO_AGENDA
     due = [number for acts, number in agenda.due if acts <= now]
     if not due:
@@ -224,7 +219,7 @@ def enact(
         (key, power) for key, power in sorted(work.updates.items()) if current.get(key, 0) != power
     )
     if updates:
-        state.put(UPDATES, Updates(updates))
+        state.put(UPDATES, updates)
     return updates
 
 

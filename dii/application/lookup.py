@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from dii.application import pages
-from dii.application.records import EPOCH_PAGES, PAGES, USAGE_PAGES, Chunk, EpochPages
+from dii.application.records import EPOCH_PAGES, PAGES, USAGE_PAGES, EpochPages
 from dii.ledger.state import State, Table
 
 
@@ -52,7 +52,7 @@ def lookup_usage(
 
 
 def _row(
-    state: State, table: Table[Chunk], count: int, where: tuple[str, int], key: bytes
+    state: State, table: Table[bytes], count: int, where: tuple[str, int], key: bytes
 ) -> list[int | None] | None:
     """Find a row; contracts may ask by bytes of any length, which pages could not be read by."""
     if len(key) != (pages.USAGE_KEY if table is USAGE_PAGES else pages.HASH):
@@ -61,7 +61,7 @@ def _row(
     def data(number: int) -> bytes:
         chunk = state.get(table, *where, number)
         assert chunk is not None
-        return chunk.data
+        return chunk
 
     firsts = range(count)
     number = bisect_right(firsts, key, key=lambda n: pages.first_key(data(n), len(key))) - 1

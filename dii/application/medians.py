@@ -29,7 +29,6 @@ from dii.application.records import (
     PAGES,
     REPORTS,
     USAGE_PAGES,
-    Chunk,
     Cursor,
     Report,
     Scope,
@@ -109,7 +108,7 @@ class Merge:
         """Read again what the last block left half done."""
         page = self.state.get(self.table, *self.where, self.cursor.pages)
         if page is not None:
-            self.keys, self.rows = self._read(page.data)
+            self.keys, self.rows = self._read(page)
         for source in self.sources:
             if source.number < len(source.hashes):
                 data = self._chunk(source)
@@ -120,7 +119,7 @@ class Merge:
     def _chunk(self, source: _Source) -> bytes:
         chunk = self.state.get(CHUNKS, *self.where, source.reporter, self._place(source))
         assert chunk is not None
-        return chunk.data
+        return chunk
 
     def _place(self, source: _Source) -> int:
         before = len(source.report.chunks) if self.table is USAGE_PAGES else 0
@@ -198,7 +197,7 @@ class Merge:
             self.keys, self.rows = [], []
 
     def _put_page(self, data: bytes) -> None:
-        self.state.put(self.table, Chunk(data), *self.where, self.cursor.pages)
+        self.state.put(self.table, data, *self.where, self.cursor.pages)
         self.cost += PAGE_COST
 
 

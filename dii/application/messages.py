@@ -11,9 +11,8 @@ from typing import Annotated, Final
 
 from dii import codec
 from dii.application.actions import Action
-from dii.application.records import MAX_CHUNKS, ChunkBytes
+from dii.application.records import MAX_CHUNKS, ChunkBytes, CodeBytes
 from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey, Value
-from dii.contracts.tree import MAX_BYTES as MAX_CODE
 from dii.errors import BadTransaction, ShapeMismatch
 from dii.minting.receipts import GatewayHash
 
@@ -120,7 +119,7 @@ class Deploy:
     """
 
     scope: Name
-    code: Annotated[bytes, Bounds(1, MAX_CODE)]
+    code: CodeBytes
     arguments: Annotated[bytes, Bounds(1, MAX_ARGUMENTS)]
     value: Amount
     hook_gas: int

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, Literal
 
-from dii.application.records import LAPSES, NAMINGS, QUEUE, Chain, Lapse, Naming, Queue, Scope
+from dii.application.records import LAPSES, NAMINGS, QUEUE, Chain, Lapse, Queue, Scope
 from dii.ledger.state import State
 
 Kind = Literal["gateway", "application", "operator"]
@@ -44,11 +44,11 @@ def agree(
     naming = state.get(NAMINGS, kind, name, hash_)
     votes = [
         one
-        for one in (naming.votes if naming else ())
+        for one in naming or ()
         if one[0] != reporter and one[0] in record.reporters and now < one[2] + chain.report_window
     ]
     if 1 + sum(one[1] == account for one in votes) < needed:
-        state.put(NAMINGS, Naming((*votes, (reporter, account, now))), kind, name, hash_)
+        state.put(NAMINGS, (*votes, (reporter, account, now)), kind, name, hash_)
         return False
     if naming:
         state.delete(NAMINGS, kind, name, hash_)
@@ -62,9 +62,9 @@ def withdraw(
     naming = state.get(NAMINGS, kind, scope, hash_)
     if naming is None:
         return
-    kept = tuple(vote for vote in naming.votes if vote[0] != reporter or vote[2] > until)
+    kept = tuple(vote for vote in naming if vote[0] != reporter or vote[2] > until)
     if kept:
-        state.put(NAMINGS, Naming(kept), kind, scope, hash_)
+        state.put(NAMINGS, kept, kind, scope, hash_)
     else:
         state.delete(NAMINGS, kind, scope, hash_)
 

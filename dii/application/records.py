@@ -1,6 +1,6 @@
-"""Everything that the state holds: one table a kind, one record type each.
+"""Everything that the state holds: a table for each kind of record or bare value.
 
-Keys are canonical arrays ``[table, part, ...]``; values are the records' canonical bytes. Nothing
+Keys are canonical arrays ``[table, part, ...]``; values are canonical bytes. Nothing
 else is ever written to the state, so this module is the whole of what can be proven.
 """
 
@@ -17,6 +17,7 @@ from dii.ledger.state import Table
 from dii.minting import Issuance, Spec
 
 ChunkBytes = Annotated[bytes, Bounds(0, MAX_BYTES)]
+CodeBytes = Annotated[bytes, Bounds(1, MAX_CODE)]
 MAX_CHUNKS: Final = 1 << 13
 """Chunks of one report: 2**20 rows of 8 metrics need about 900."""
 MAX_REPORTERS: Final = 64
@@ -92,25 +93,11 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Forward:
-    """Where a claimed claim account's money goes."""
-
-    to: Address
-
-
-@dataclass(frozen=True, slots=True)
 class Supply:
     """All money ever minted and burned; opening balances count as minted."""
 
     minted: Amount
     burned: Amount
-
-
-@dataclass(frozen=True, slots=True)
-class Validator:
-    """A validator's voting power."""
-
-    power: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +158,8 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
-class Naming:
-    """Whom reporters have named for a hash, while they are too few to decide.
-
-    ``votes`` are (reporter, account, time), one a reporter.
-    """
-
-    votes: tuple[tuple[Address, Address, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Lapse:
-    """What one message left undecided: it lapses after ``report_window``."""
+    """Votes of one message without a majority yet; they expire after ``report_window``."""
 
     kind: Name
     scope: Name
@@ -236,13 +213,6 @@ class Report:
     def fits(self, scope: Scope) -> bool:
         """Return whether it has the columns that the scope asks for."""
         return (self.columns, self.usage) == (scope.metrics, scope.usage)
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Bytes of a report's chunk, or of a page of settled metrics or usage (same format)."""
-
-    data: ChunkBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,32 +284,11 @@ class Agenda:
 
 
 @dataclass(frozen=True, slots=True)
-class Latest:
-    """The number of a validator's latest proposal that cost nothing."""
-
-    proposal: int
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Numbers of the proposals that wait for an epoch of a scope, in the order they act."""
-
-    proposals: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Denial:
     """Why a gateway earns nothing, as a hash, and the first epoch in which it does again."""
 
     evidence: Hash
     until: int
-
-
-@dataclass(frozen=True, slots=True)
-class Updates:
-    """(public key, power) of validators that are to change at the end of the next block."""
-
-    powers: tuple[tuple[PublicKey, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,20 +352,6 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A scope whose turn it is."""
-
-    scope: Name
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A contract's tree, as :mod:`dii.contracts.tree` encodes it."""
-
-    tree: Annotated[bytes, Bounds(0, MAX_CODE)]
-
-
-@dataclass(frozen=True, slots=True)
 class Contract:
     """A contract on the chain; its balance is that of the account at its address.
 
@@ -445,27 +380,6 @@ class Contract:
     purse: Amount
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A stored value of a contract."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Hook:
-    """Gas that a contract has reserved for each epoch, while it is awake."""
-
-    gas: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reserved:
-    """Gas that all contracts of a scope have reserved for each epoch."""
-
-    gas: int
-
-
 CHAIN: Final = Table("chain", Chain)
 """() -> parameters."""
 ORIGIN: Final = Table("genesis", Origin)
@@ -474,10 +388,10 @@ SUPPLY: Final = Table("supply", Supply)
 """() -> money minted and burned."""
 ACCOUNTS: Final = Table("account", Account)
 """(address) -> account."""
-FORWARDS: Final = Table("forward", Forward)
+FORWARDS: Final[Table[bytes]] = Table("forward", Address)
 """(claim account) -> account of the key that claimed it."""
-VALIDATORS: Final = Table("validator", Validator)
-"""(public key) -> power."""
+VALIDATORS: Final = Table("validator", int)
+"""(public key) -> voting power."""
 SCOPES: Final = Table("scope", Scope)
 """(name) -> scope."""
 COMING: Final = Table("coming", Scope)
@@ -488,19 +402,20 @@ GATEWAYS: Final = Table("gateway", Binding)
 """(scope, gateway hash) -> binding."""
 APPLICATIONS: Final = Table("application", Binding)
 """(scope, application hash) -> binding to the account of its consumer."""
-NAMINGS: Final = Table("naming", Naming)
-"""(gateway, application or operator; scope; hash) -> whom reporters named so far."""
+NAMINGS: Final = Table("naming", tuple[tuple[Address, Address, int], ...])
+"""(gateway, application or operator; scope; hash) -> votes (reporter, account, time), one a reporter,
+while they are too few to decide."""
 LAPSES: Final = Table("lapse", Lapse)
-"""(number) -> what lapses, the oldest first."""
+"""(number) -> votes that expire, the oldest first."""
 QUEUE: Final = Table("queue", Queue)
 """() -> the numbers that ``LAPSES`` has."""
 REPORTS: Final = Table("report", Report)
 """(scope, epoch, reporter) -> report."""
-CHUNKS: Final = Table("chunk", Chunk)
-"""(scope, epoch, reporter, number) -> chunk."""
-PAGES: Final = Table("page", Chunk)
-"""(scope, epoch, number) -> metrics of the last two settled epochs."""
-USAGE_PAGES: Final = Table("usage", Chunk)
+CHUNKS: Final[Table[bytes]] = Table("chunk", ChunkBytes)
+"""(scope, epoch, reporter, number) -> chunk of a report."""
+PAGES: Final[Table[bytes]] = Table("page", ChunkBytes)
+"""(scope, epoch, number) -> page of metrics of the last two settled epochs; a format as of chunks."""
+USAGE_PAGES: Final[Table[bytes]] = Table("usage", ChunkBytes)
 """(scope, epoch, number) -> their usage."""
 EPOCH_PAGES: Final = Table("pages", EpochPages)
 """(scope, epoch) -> what these pages hold."""
@@ -510,32 +425,32 @@ MINTED: Final = Table("minted", Minted)
 """(epoch) -> minted by all streams."""
 CURSORS: Final = Table("cursor", Cursor)
 """(scope) -> cursor, while an epoch of the scope is settling."""
-TURNS: Final = Table("turn", Turn)
+TURNS: Final[Table[str]] = Table("turn", Name)
 """() -> the scope that settles first in the next block, where several do."""
 ISSUANCES: Final = Table("issuance", Issuance)
 """(stream, epoch) -> issuance, for good."""
-CODES: Final = Table("code", Code)
-"""(SHA-256 of the tree) -> code."""
+CODES: Final[Table[bytes]] = Table("code", CodeBytes)
+"""(SHA-256 of the tree) -> a contract's tree, as :mod:`dii.contracts.tree` encodes it."""
 CONTRACTS: Final = Table("contract", Contract)
 """(address) -> contract."""
-STORAGE: Final = Table("storage", Cell)
+STORAGE: Final = Table("storage", bytes)
 """(contract, key) -> value; the key is the canonical array of the variable's name, and a map's key."""
-HOOKS: Final = Table("hook", Hook)
-"""(scope, contract) -> reservation, while it is awake."""
-RESERVED: Final = Table("reserved", Reserved)
-"""(scope) -> sum of its reservations."""
+HOOKS: Final = Table("hook", int)
+"""(scope, contract) -> gas that it has reserved for each epoch, while it is awake."""
+RESERVED: Final = Table("reserved", int)
+"""(scope) -> gas that all its contracts have reserved for each epoch."""
 PROPOSALS: Final = Table("proposal", Proposal)
 """(number) -> proposal, for good."""
 AGENDA: Final = Table("agenda", Agenda)
 """() -> what governance has to do."""
-LATEST: Final = Table("latest", Latest)
-"""(validator's address) -> its latest free proposal."""
-SCHEDULE: Final = Table("schedule", Schedule)
-"""(scope, epoch) -> changes that act from this epoch on."""
+LATEST: Final = Table("latest", int)
+"""(validator's address) -> number of its latest free proposal."""
+SCHEDULE: Final = Table("schedule", tuple[int, ...])
+"""(scope, epoch) -> numbers of the proposals that act from this epoch on, in order."""
 DENIED: Final = Table("denied", Denial)
 """(scope, gateway) -> why, in the epoch that settles next."""
-UPDATES: Final = Table("updates", Updates)
-"""() -> the last block's changes of validators."""
+UPDATES: Final = Table("updates", tuple[tuple[PublicKey, int], ...])
+"""() -> (public key, power) of validators that change at the end of the next block."""
 
 TABLES: Final = (
     CHAIN, ORIGIN, SUPPLY, ACCOUNTS, FORWARDS, VALIDATORS, SCOPES, COMING, STREAMS, GATEWAYS, APPLICATIONS,

@@ -8,7 +8,7 @@ from dii import crypto
 from dii.application import gas, pages
 from dii.application.context import Context
 from dii.application.messages import ReportChunk, ReportManifest
-from dii.application.records import CHUNKS, REPORTS, Chunk, Report, Scope
+from dii.application.records import CHUNKS, REPORTS, Report, Scope
 from dii.application.settling import drop_report, epoch_status
 from dii.crypto import format_address
 from dii.errors import BadReport, DuplicateReport, EpochNotReportable
@@ -74,7 +74,7 @@ def report_chunk(context: Context, message: ReportChunk) -> bool:
     rows += page.rows
     if rows > announced or (number + 1 == len(hashes) and rows != announced):
         raise _bad(message, f"{rows} rows where {announced} are announced")
-    context.state.put(CHUNKS, Chunk(message.data), *key, report.received)
+    context.state.put(CHUNKS, message.data, *key, report.received)
     report = replace(report, received=report.received + 1, received_rows=rows, last=page.keys[-1])
     context.state.put(REPORTS, report, *key)
     return report.free

@@ -53,7 +53,6 @@ from dii.application.records import (
     Plan,
     Scope,
     Stream,
-    Turn,
 )  # fmt: skip
 from dii.application.streams import apply_streams, denied
 from dii.genesis import TREASURY
@@ -97,7 +96,7 @@ def settle(state: State, chain: Chain, height: int, now: int, emit: Emit, loaded
     naming.lapse(state, chain, now)
     names = sorted(str(name) for (name,), _ in state.items(SCOPES))
     turn = state.get(TURNS)
-    later = [name for name in names if turn is not None and name >= turn.scope]
+    later = [name for name in names if turn is not None and name >= turn]
     steps = [
         _Step(state, chain, name, height, now, emit, loaded)
         for name in dict.fromkeys([*later, *names])
@@ -108,7 +107,7 @@ def settle(state: State, chain: Chain, height: int, now: int, emit: Emit, loaded
         budget -= step.run(budget)
         if budget <= 0:
             if len(names) > 1:
-                state.put(TURNS, Turn(following.name))
+                state.put(TURNS, following.name)
             break
     for step in busy:  # an epoch begins to settle as soon as it can, however much there is to do
         step.ready()
@@ -202,9 +201,9 @@ class _Step:
     def _page(
         self, scope: Scope, number: int, rule: Rule
     ) -> tuple[pages.Page, list[int], list[int]]:
-        chunk = self.state.get(PAGES, self.name, scope.next_epoch, number)
-        assert chunk is not None
-        page = pages.decode(chunk.data)
+        data = self.state.get(PAGES, self.name, scope.next_epoch, number)
+        assert data is not None
+        page = pages.decode(data)
         none = denied(self.state, self.name)
         rows = [row for row, key in enumerate(page.keys) if key in none] if none else ()
         return page, *weigh(rule, dict(zip(scope.metrics, page.columns)), rows)

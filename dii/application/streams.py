@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from dii.application import bank
 from dii.application.actions import DenyGateway, RemoveStream, SetStream
-from dii.application.records import DENIED, PROPOSALS, SCHEDULE, STREAMS, Denial, Schedule, Stream
+from dii.application.records import DENIED, PROPOSALS, SCHEDULE, STREAMS, Denial, Stream
 from dii.genesis import TREASURY
 from dii.ledger.state import State
 
@@ -23,14 +23,14 @@ Change = SetStream | RemoveStream | DenyGateway
 
 def schedule(state: State, scope: str, epoch: int, number: int) -> None:
     """Have a proposal's change wait for an epoch of a scope."""
-    waiting = state.get(SCHEDULE, scope, epoch) or Schedule(())
-    state.put(SCHEDULE, Schedule((*waiting.proposals, number)), scope, epoch)
+    waiting = state.get(SCHEDULE, scope, epoch) or ()
+    state.put(SCHEDULE, (*waiting, number), scope, epoch)
 
 
 def scheduled(state: State, *scope: str) -> Iterator[tuple[int, Change]]:
     """Yield (epoch, change) of what waits, in a scope's order."""
     for (_, epoch), waiting in state.items(SCHEDULE, *scope):
-        for number in waiting.proposals:
+        for number in waiting:
             proposal = state.get(PROPOSALS, number)
             assert proposal is not None
             assert isinstance(epoch, int)

@@ -271,7 +271,7 @@ def _record_proven(found: Proof, trusted: bytes) -> dict[str, Any]:
 
     found.verify(trusted)
     name, *parts = _parts(found.key)
-    records = {table.name: table.record for table in TABLES}
+    records = {table.name: table.shape for table in TABLES}
     if name not in records:
         raise ProofInvalid(message=f"nothing in the state is called {name!r}")
     *scope, last = parts or [None]
@@ -284,9 +284,10 @@ def _record_proven(found: Proof, trusted: bytes) -> dict[str, Any]:
     key = [format_address(part) for part in parts] if name in ("account", "forward") else parts
     proven = {"kind": name, "key": screen.plain(key), "present": found.value is not None}
     if found.value is not None:
-        proven |= screen.plain(codec.loads(records[name], found.value))
-    if "to" in proven:
-        proven["to"] = format_address(bytes.fromhex(proven["to"]))
+        value = screen.plain(codec.loads(records[name], found.value))
+        proven |= value if isinstance(value, dict) else {"value": value}
+    if name == "forward" and "value" in proven:
+        proven["to"] = format_address(bytes.fromhex(proven.pop("value")))
     if "owners" in proven:  # of a gateway: since which epoch, and who
         owners = [(since, bytes.fromhex(owner)) for since, owner in proven["owners"]]
         proven["owners"] = {str(since): format_address(owner) for since, owner in owners}

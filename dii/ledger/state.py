@@ -58,17 +58,17 @@ class Table(Generic[R]):
     ----------
     name
         1 to 23 bytes, unique among tables.
-    record
-        A frozen dataclass with a shape of :mod:`dii.codec`.
+    shape
+        A frozen dataclass, or another shape of :mod:`dii.codec` for a bare value.
     """
 
-    __slots__ = ("name", "prefix", "record")
+    __slots__ = ("name", "prefix", "shape")
 
-    def __init__(self, name: str, record: type[R]) -> None:
+    def __init__(self, name: str, shape: type[R]) -> None:
         if not 1 <= len(name.encode()) <= 23:
             raise ValueError(f"a table's name has 1 to 23 bytes, not {name!r}")
         self.name = name
-        self.record = record
+        self.shape = shape
         self.prefix = codec.encode(name)
 
     def key(self, *parts: Part) -> bytes:
@@ -92,10 +92,11 @@ def _key(prefix: bytes, parts: tuple[Part, ...]) -> bytes:
 class _Rows:
     """One table's content; the layers are described at the top of the module."""
 
-    __slots__ = ("cache", "committed", "order", "pending", "prefix")
+    __slots__ = ("cache", "committed", "order", "pending", "prefix", "shape")
 
     def __init__(self, prefix: bytes) -> None:
         self.prefix = prefix
+        self.shape: object = None  # known once the table is written to
         self.committed: dict[bytes, bytes] = {}
         self.order: list[bytes] | None = None
         self.cache: dict[tuple[Part, ...], Any] = {}
@@ -139,7 +140,7 @@ class State:
             record = rows.cache.get(parts, _UNREAD)
             if record is _UNREAD:
                 value = rows.committed.get(_key(table.prefix, parts))
-                record = None if value is None else codec.loads(table.record, value)
+                record = None if value is None else codec.loads(table.shape, value)
                 if len(rows.cache) >= MAX_CACHE:  # also of what is not there: a block may ask a lot
                     rows.cache.clear()
                 rows.cache[parts] = record
@@ -147,14 +148,15 @@ class State:
 
     def put(self, table: Table[R], record: R, *parts: Part) -> None:
         """Insert or replace a record."""
-        self._write(table.prefix, parts, record)
+        self._write(table, parts, record)
 
     def delete(self, table: Table[R], *parts: Part) -> None:
         """Remove a record, if there is one."""
-        self._write(table.prefix, parts, None)
+        self._write(table, parts, None)
 
-    def _write(self, prefix: bytes, parts: tuple[Part, ...], record: object) -> None:
-        pending = (self._tables.get(prefix) or self._open(prefix)).pending
+    def _write(self, table: Table[R], parts: tuple[Part, ...], record: R | None) -> None:
+        rows = self._tables.get(table.prefix) or self._open(table.prefix)
+        rows.shape, pending = table.shape, rows.pending
         self._journal.append((pending, parts, pending.get(parts, _UNREAD)))
         pending[parts] = record
         self._sealed = None
@@ -176,7 +178,7 @@ class State:
             record = rows.pending.get(parts, _UNREAD)
             if record is _UNREAD:  # not cached: a scan of everything would flush what is hot
                 value = rows.committed.get(key)
-                record = None if value is None else codec.loads(table.record, value)
+                record = None if value is None else codec.loads(table.shape, value)
             if record is not None:
                 yield parts, record
 
@@ -217,7 +219,7 @@ class State:
             for rows in self._tables.values():
                 for parts, record in rows.pending.items():
                     key = _key(rows.prefix, parts)
-                    value = None if record is None else codec.dumps(record)
+                    value = None if record is None else codec.dumps(record, rows.shape)
                     if value != rows.committed.get(key):
                         changes.append((key, value))
             changes.sort()
@@ -294,7 +296,7 @@ class State:
             before = rows.cache.get(parts, _UNREAD)
             if before is _UNREAD:
                 value = rows.committed.get(_key(table.prefix, parts))
-                before = None if value is None else codec.loads(table.record, value)
+                before = None if value is None else codec.loads(table.shape, value)
             yield before, after
 
 

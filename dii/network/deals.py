@@ -260,7 +260,7 @@ class Deal:
         """Its program, from the tree on the chain."""
         code = self.network.state.get(CODES, self.record.code)
         assert code is not None
-        return programs.program(code.tree)
+        return programs.program(code)
 
     @property
     def source(self) -> str:
@@ -387,7 +387,7 @@ class Deal:
                 continue
             cell = self.network.state.get(STORAGE, self._address, codec.encode((one.name,)))
             known = form(one.type)
-            value = known.zero if cell is None else known.unpack(codec.decode(cell.data))
+            value = known.zero if cell is None else known.unpack(codec.decode(cell))
             found[one.name] = self._shown(one.type, value)
         return found
 

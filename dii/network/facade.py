@@ -525,7 +525,7 @@ class Network(Sending):
         address = self.home.claim_account(operator)
         forward = self.state.get(FORWARDS, address)
         if forward is not None:
-            raise AlreadyClaimed(account=operator, owner=self.home.label(forward.to))
+            raise AlreadyClaimed(account=operator, owner=self.home.label(forward))
         public_key = self.home.public_key(key)
         message = Claim(SCOPE, self.home.operator_hash(operator), public_key)
         done = self._send({name: [message] for name in self._require_reporters()})

@@ -153,8 +153,8 @@ def in_words(network: Opened, action: Action, *, pending: bool = True) -> str:
             new = "" if state.get(SCOPES, action.name) else "new "
             return f"{new}scope {action.name}: {who} report {what}"
         case SetValidator(key, power):
-            was = state.get(VALIDATORS, key)
-            before = f"{was.power if was else 0} -> " if pending else ""
+            now = state.get(VALIDATORS, key)
+            before = f"{now or 0} -> " if pending else ""
             return f"validator {label(address_of(key))}: power {before}{power}"
         case SetGas(price, schedule):
             before = f"{network.parameters.gas_price} -> " if pending else ""

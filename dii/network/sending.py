@@ -81,7 +81,7 @@ class Sending(Opened):
         forward = self.state.get(FORWARDS, address)
         if forward is None:
             raise NotClaimed(name=sender, quoted=shlex.quote(sender))
-        owner = self.home.label(forward.to)
+        owner = self.home.label(forward)
         raise SignsElsewhere(name=sender, owner=owner, quoted=shlex.quote(owner))
 
     def _send(
@@ -143,7 +143,7 @@ class Sending(Opened):
             self.state.get(CONTRACTS, message.contract) if isinstance(message, Call) else None
         )
         code = contract and self.state.get(CODES, contract.code)
-        limit += compile_gas(len(code.tree)) if code else 0
+        limit += compile_gas(len(code)) if code else 0
         return transaction.sign(
             key,
             self.genesis.hash,

@@ -146,7 +146,7 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
     first, last = _month(month)
     index, genesis, names = network.view.index, network.genesis, network.home.names("account")
     owner = resolve(network.state, network.home.address(operator))
-    claims = [key for (key,), to in network.state.items(FORWARDS) if to.to == owner]
+    claims = [key for (key,), to in network.state.items(FORWARDS) if to == owner]
     accounts = [owner, *(key for key in claims if isinstance(key, bytes))]
     heights = "SELECT coalesce(max(height), 0) FROM blocks WHERE time < ?"
     bounds = [index.query(heights, (time,))[0][0] for time in (first, last)]

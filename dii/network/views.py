@@ -189,7 +189,7 @@ def operators(network: Opened) -> pd.DataFrame:
 
     What came before an operator claimed an account and what came after are one.
     """
-    forwards = {address: item.to for (address,), item in network.state.items(FORWARDS)}
+    forwards = {address: to for (address,), to in network.state.items(FORWARDS)}
     network.view.index.db.create_function("owner", 1, lambda one: forwards.get(one, one))
     columns = (
         "owner(payee) AS operator, count(DISTINCT gateway) AS gateways,"
