@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shlex
+import shutil
+import sqlite3
 import subprocess
 import sys
+import tempfile
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,8 +25,10 @@ from hypothesis import strategies as st
 from dii import Network, load, minting
 from dii.application.actions import SetGas, SetValidator
 from dii.cli.statement import page
-from dii.errors import GenesisError, ProofInvalid, TrafficGenerated
+from dii.errors import GenesisError, HomeBroken, ProofInvalid, SourceUnreadable, TrafficGenerated
 from dii.genesis import Genesis
+from dii.ledger import index
+from dii.ledger.block import Block
 from dii.ledger.proof import read_json
 from dii.network.feed import Traffic
 from dii.network.views import earnings
@@ -284,3 +291,166 @@ def test_a_genesis_of_generated_traffic_is_a_laboratorys(made_up: Path) -> None:
     text = (made_up / "genesis.toml").read_text()
     with pytest.raises(GenesisError, match="laboratory"):
         Genesis.parse(text.replace("laboratory = true", "laboratory = false"))
+
+
+# --- one height ----------------------------------------------------------------------------------
+
+
+def compared(network: Network) -> None:
+    """Check that tables, state and header of a network that is looked at are of one height."""
+    view = network.view
+    assert view.header is not None
+    assert view.header.app_hash == network.state.committed_root
+    epochs = network.epochs()
+    assert epochs["epoch"].tolist() == list(range(network.settled))
+    assert epochs["paid_uttc"].sum() == network.operators()["earned_uttc"].sum()
+    assert network.blocks()["height"].max() in {view.header.height, view.header.height - 1}
+    for epoch in epochs["epoch"].tail(1):
+        table = network.issuance(epoch)
+        assert table["amount_uttc"].sum() == network.issued(epoch).paid
+        receipt = network.receipt(table["gateway"].iloc[0], epoch)
+        assert receipt.verify(network.header())
+    for account in {"north-iot", "linden-lab"}.intersection(network.operators()["operator"]):
+        statement = network.statement(account, "2025-03")
+        assert statement.other == 0
+        balance = network.accounts(account)["balance_uttc"].iloc[0]
+        assert statement.closing == statement.earned == balance
+
+
+def test_a_view_is_of_one_height_however_far_the_writer_has_come() -> None:
+    """After each block that a writer makes, whether it has flushed its index or not."""
+    with tempfile.TemporaryDirectory() as name:
+        home, seen = Path(name) / "home", set()
+        with Network.create(seed=7, home=home) as network:
+            network.ingest(load(*SAMPLE))
+            produce = network.signer().node.execute
+
+            def execute(block: Block) -> object:
+                result = produce(block)
+                if block.header.height % 3 == 0:
+                    network.view.index.flush()
+                with Network.open(home, readonly=True) as reader:
+                    compared(reader)
+                    seen.add((reader.settled, reader.lag))
+                return result
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(index, "_SECONDS", 3600.0)
+                patch.setattr(network.signer().node, "execute", execute)
+                network.run(4)
+        with Network.open(home, readonly=True) as reader:
+            compared(reader)
+            assert (reader.lag, reader.settled) == (0, 4)
+    assert {settled for settled, _ in seen} == {0, 1, 2, 3, 4}
+    assert len({lag for _, lag in seen}) > 1
+
+
+WRITER = """
+import sys
+from dii import Network, load
+with Network.create(seed=7, home=sys.argv[1], epoch_seconds=3600) as network:
+    network.ingest(load(*sys.argv[2:]))
+    print("begun", flush=True)
+    network.run(40)
+"""
+
+
+def test_verbs_show_one_height_while_another_process_settles(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    command = [sys.executable, "-c", WRITER, home, *SAMPLE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            looked = 0
+            while process.poll() is None or not looked:
+                with Network.open(home, readonly=True) as reader:
+                    compared(reader)
+                    looked += 1
+            status = json.loads(dii("status", "--home", home, "--json").stdout)
+            verified = json.loads(dii("verify", "--home", home, "--json").stdout)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert looked > 3
+    assert (status["epochs_settled"], status["lag"]) == (40, 0)
+    assert verified["height"] == status["height"]
+
+
+def test_a_lag_is_told(home: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "home"
+    shutil.copytree(home, copy)
+    with closing(sqlite3.connect(copy / "index.sqlite")) as db, db:
+        (height,) = db.execute("SELECT height FROM progress").fetchone()
+        db.execute("UPDATE progress SET height = ?", (height - 5,))
+    run = dii("list", "epochs", "--home", copy)
+    assert run.returncode == 0
+    assert f"as of block {height - 4}: 4 later blocks are not in the tables yet" in run.stderr
+    with Network.open(copy, readonly=True) as network:
+        compared(network)
+        assert network.summary()["lag"] == "4 later blocks are not shown yet"
+
+
+# --- homes that cannot be written, or only in part be read ---------------------------------------
+
+
+def readonly(home: Path, *lines: str) -> subprocess.CompletedProcess[str]:
+    """Run commands on a home that cannot be written: on a read-only mount where we are root."""
+    main = "import sys; from dii.cli import main; sys.argv[0] = 'dii'; main()"
+    command = shlex.join([sys.executable, "-c", main])
+    run = " && ".join(f"{command} {line} --home {home}" for line in lines)
+    if os.geteuid() == 0:
+        mount = f"mount --bind {home} {home} && mount -o remount,bind,ro {home}"
+        whole = ["unshare", "-m", "sh", "-c", f"{mount} && {{ {run}; }}"]
+        if subprocess.run([*whole[:2], "true"], check=False).returncode:
+            pytest.skip("nothing can be mounted here")
+    else:
+        back = f"code=$?; chmod -R u+w {home}; exit $code"
+        whole = ["sh", "-c", f"chmod -R a-w {home}; {run}; {back}"]
+    return subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("log", [False, True], ids=["closed", "with a log"])
+def test_a_home_that_cannot_be_written_can_be_looked_at(
+    home: Path, tmp_path: Path, log: bool
+) -> None:
+    copy = tmp_path / "home"
+    with Network.open(home, readonly=not log) as network:
+        gateway = network.issuance(3)["gateway"].iloc[0]
+        shutil.copytree(home, copy)  # with a log it is as a process that is killed leaves it
+    lines = [
+        "status", "list operators", "list proposals", f"receipt {gateway} 3 --verify", "verify",
+        "statement north-iot --month 2025-03 --csv",
+    ]  # fmt: skip
+    run = readonly(copy, *lines)
+    assert (run.returncode, run.stderr) == (0, "")
+    shown = [dii(*line.split(), "--home", home).stdout for line in lines]
+    assert run.stdout == "".join(shown)
+    refused = readonly(copy, "transfer north-iot '1 TTC' --from bob")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("dii: ")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["receptions.parquet", "rejected.parquet", "telemetry.json"])
+def test_damaged_telemetry_stops_only_what_needs_it(home: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "home"
+    shutil.copytree(home, copy)
+    names = [path.name for path in (copy / "telemetry").iterdir()]
+    (copy / "telemetry" / (name if name in names else names[0])).write_bytes(b"no telemetry")
+    with Network.open(copy) as network:
+        assert network.summary()["telemetry"].startswith("cannot be read: ")
+        gateway = network.issuance(3)["gateway"].iloc[0]
+        assert network.receipt(gateway, 3).verify(network.header())
+        statement = network.statement("linden-lab", "2025-03")
+        assert any("telemetry cannot be read" in one for one in statement.findings)
+        assert statement.earned > 0
+        network.transfer("bob", "north-iot", "1 TTC")
+        for needs in (network.run, lambda: network.records(3), lambda: network.metrics(3)):
+            with pytest.raises((SourceUnreadable, HomeBroken)):
+                needs()
+    status = dii("status", "--home", copy)
+    assert (status.returncode, status.stderr) == (0, "")
+    run = dii("run", "--home", copy)
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1

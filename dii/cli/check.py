@@ -46,7 +46,7 @@ def receipt(
     as_json: Json = False,
 ) -> None:
     """Explain what a gateway was paid in an epoch, and why."""
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         found = network.receipt(gateway, epoch, stream)
         if verify:
             found.verify(network.header())
@@ -118,7 +118,7 @@ def make(
     """
     if (kind is Kind.RECEIPT) != (epoch is not None):
         raise typer.BadParameter("name one for a receipt, and only for it", param_hint="'--epoch'")
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         header = network.header()
         content = _prove(network, kind, name, epoch, stream, scope).to_json()
     present = content["value"] is not None and "neighbours" not in content
@@ -336,7 +336,7 @@ def _network(
 
 def verify(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Execute every block again, from the genesis, and compare everything."""
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         height, money = network.height, network.currency
         with screen.progress("executing blocks") as tick:
             found = network.verify(lambda done: tick(done, height))

@@ -122,7 +122,7 @@ def view(
     as_json: Json = False,
 ) -> None:
     """Ask a contract something; costs nothing and changes nothing."""
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         deal = network.contract(address)
         value = deal.view(function, **_pairs(arguments))
         screen.answer(as_json, value, deal.answer(function, value))
@@ -136,7 +136,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Say what a contract promises, where it stands, and what has happened."""
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         deal = network.contract(address)
         if source:
             for line in deal.source.splitlines():

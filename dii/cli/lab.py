@@ -53,7 +53,7 @@ def compare(
     Distances are the share of the money that would have to change hands.
     """
     rules = [chosen("rule", text, dii.minting.RULES.values()) for text in rule or []]
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         found = network.compare(epoch, *rules, pool=pool, price=price)
         if as_json:
             measures = found.measures.reset_index().to_dict("records")

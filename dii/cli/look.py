@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-import dii
 from dii.cli import screen
 from dii.cli.options import DEFAULT_HOME, Epoch, Gateway, Home, Json, Stream, command
 from dii.crypto import format_address
@@ -60,7 +59,7 @@ ISSUED: Final = "gateway operator weight amount"
 
 def status(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Say how the network stands."""
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         if not network.sealed:
             draft = network.home.draft or {}
             waits = {"network": draft["name"], "waits": "for its first telemetry, which seals it"}
@@ -89,7 +88,8 @@ def status_json(network: Network) -> dict[str, Any]:
         "header": header.hash,
         "app_hash": header.app_hash,
         "epochs_settled": network.settled,
-        "epochs_with_data": network.last_epoch + 1,
+        "epochs_with_data": None if network.damage else network.last_epoch + 1,
+        "lag": network.lag,
         f"minted_{unit}": money.minted,
         f"burned_{unit}": money.burned,
         "streams": [_stream(str(name), item) for (name,), item in network.state.items(STREAMS)],
@@ -115,7 +115,7 @@ def list_(
     """List accounts, epochs, gateways, operators, blocks, transactions, transfers, proposals or
     contracts.
     """
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         frame: pd.DataFrame = getattr(network, what.value)()
         cut = frame if limit is None else frame.head(limit)
         if parquet is not None:
@@ -156,7 +156,7 @@ def show_block(
     as_json: Json = False,
 ) -> None:
     """Show a block's header and transactions."""
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         by_height = block.isdecimal() and len(block) < 16
         known = network.blocks(int(block)) if by_height else network.blocks(begins=_begun(block))
         height = _only(known, "block", block)["height"]
@@ -186,7 +186,7 @@ def show_tx(
     from dii.application.messages import from_value  # noqa: PLC0415
     from dii.ledger import transaction  # noqa: PLC0415
 
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         row = _only(network.transactions(begins=_begun(tx)), "transaction", tx)
         wire = _block(network, row["height"]).transactions[row["position"]]
         row["bytes"] = len(wire)
@@ -204,7 +204,7 @@ def show_account(
     as_json: Json = False,
 ) -> None:
     """Show an account: balance, gateways, transfers."""
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         address = network.home.address(account)
         label, text = network.home.label(address), format_address(address)
         known = network.accounts(text)
@@ -226,7 +226,7 @@ def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = Fa
     from dii.network.home import SCOPE  # noqa: PLC0415
     from dii.network.views import earnings  # noqa: PLC0415
 
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         hashed = network.home.gateway(gateway)
         binding = network.state.get(GATEWAYS, SCOPE, hashed)
         found = {
@@ -247,7 +247,7 @@ def show_epoch(
     as_json: Json = False,
 ) -> None:
     """Show an epoch: its pool, and who got what."""
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         issued, epochs = network.issuance(epoch, stream), network.epochs()
         epochs = epochs[(epochs["epoch"] == epoch) & (epochs["stream"] == stream)]
         found = _only(epochs, "epoch", str(epoch))

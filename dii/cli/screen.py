@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+import dii
 from dii.cli.options import clean
 from dii.telemetry.schema import SHAPLEY_UNIT
 from dii.units import PPM
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from rich.console import Console
     from rich.table import Table
@@ -45,6 +48,21 @@ FORMULA: Final = frozenset(
 
 Tick = Callable[[int, int], None]
 """Called with (done, to do)."""
+
+
+@contextmanager
+def looking(home: Path) -> Iterator[Network]:
+    """Open a network to look at it, and tell where what is shown lags behind its chain."""
+    with dii.Network.open(home, readonly=True) as network:
+        if network.lag:
+            many = f"{network.lag:,} later blocks are not in the tables yet"
+            note = (
+                f"this is as of block {network.header().height}: {many}, as another process writes"
+            )
+            typer.echo(
+                f"dii: note: {note} or was stopped; the next run goes on from there", err=True
+            )
+        yield network
 
 
 def json_out(value: object) -> None:

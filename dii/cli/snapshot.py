@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-import dii
 from dii.cli import screen
 from dii.cli.check import header_hash
 from dii.cli.options import DEFAULT_HOME, Home, Json, command
@@ -27,7 +26,7 @@ def export(
     """Write the state before the last block into a folder, with all that proves it."""
     from dii.network import bundle  # noqa: PLC0415
 
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         height, header = bundle.export(network, output), network.header()
     if as_json:
         screen.json_out({"folder": str(output), "height": height, "header": header.hash})

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-import dii
 from dii.cli import screen
 from dii.cli.options import DEFAULT_HOME, Home, Json, clean
 
@@ -41,7 +40,7 @@ def statement(
     as_json: Json = False,
 ) -> None:
     """Write what an operator earned in a month, and why, as a page to print or a table."""
-    with dii.Network.open(home, readonly=True) as network:
+    with screen.looking(home) as network:
         found = network.statement(operator, month)
     if as_json and output is None:
         screen.json_out(found)

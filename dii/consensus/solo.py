@@ -112,3 +112,4 @@ class Solo:
         """
         while self.produce()[1].changed:
             pass
+        self.node.index.flush()  # for other processes

@@ -4,13 +4,14 @@ The application reports *rows* while it executes; the index keeps them in a seco
 without waiting for the disk. It can always be made again by executing the blocks again, so it is
 neither hashed nor proven; what matters is proven from the state.
 Rows are buffered and written together once a block is durable: the commit path never waits for
-them. Other processes read while the node writes.
+them. Other processes read while the node writes, up to a height of their choice (``show``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from operator import index
 from pathlib import Path
@@ -25,6 +26,8 @@ Rows = Mapping[str, Sequence[tuple[object, ...]]]
 FORMAT: Final = 1
 _BUFFER: Final = 20_000
 """Rows kept in memory at most before they are written."""
+_SECONDS: Final = 1.0
+"""Time after which rows are written with the next block, for other processes to see."""
 _LONG: Final = 1_000
 """Characters at the end of a row that count as another one: a contract may tell long stories."""
 
@@ -76,6 +79,7 @@ class Index:
         self.path = path
         self._buffer: dict[str, list[tuple[object, ...]]] = {name: [] for name in TABLES}
         self._buffered = 0
+        self._flushed = time.monotonic()
         with self._using():
             try:
                 self._connect(readonly=readonly)
@@ -132,11 +136,20 @@ class Index:
         self.db.execute("INSERT INTO progress VALUES (?, ?)", (FORMAT, height))
 
     def follow(self) -> None:
-        """Go over to the file that a writer has put in a damaged one's place."""
-        if self.path and self.path.exists() and self.path.stat().st_ino != self._inode:
-            with self._using():
+        """Read how far a writer has come, in the file that it may have put in a damaged one's place."""
+        with self._using():
+            if self.path and self.path.exists() and self.path.stat().st_ino != self._inode:
                 self.db.close()
                 self._connect(readonly=True)
+            self.height = self._reached = self._progress()
+
+    def show(self, height: int) -> None:
+        """Have queries see the rows up to a height only, whatever a writer adds."""
+        rows = f"AS SELECT * FROM main.{{}} WHERE height <= {height}"
+        with self._using():
+            for name in TABLES:
+                self.db.execute(f"DROP VIEW IF EXISTS temp.{name}")
+                self.db.execute(f"CREATE TEMP VIEW {name} {rows.format(name)}")
 
     def _connect(self, *, readonly: bool) -> None:
         self.db = connect(self.path, readonly=readonly, durable=False)
@@ -172,7 +185,7 @@ class Index:
             texts = sum(len(one[-1]) for one in items if isinstance(one[-1], str))
             self._buffered += len(items) + texts // _LONG
         self.height = height
-        if self._buffered >= _BUFFER:
+        if self._buffered >= _BUFFER or time.monotonic() >= self._flushed + _SECONDS:
             self.flush()
 
     def flush(self) -> None:
@@ -186,7 +199,7 @@ class Index:
                     self.db.executemany(f"INSERT INTO {table} VALUES ({marks})", items)
             self.db.execute("UPDATE progress SET height = ?", (self.height,))
         self._forget()
-        self._reached = self.height
+        self._reached, self._flushed = self.height, time.monotonic()
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run a query over everything that was put."""

@@ -3,6 +3,11 @@
 A reader begins with a snapshot and replays the state diffs after it, so it knows every value and
 can prove it, and queries the index. It takes no lock and never writes. ``refresh`` moves on to
 what has been written since.
+
+Everything that it shows is of one height: the state after a block, the rows up to it, and the
+header of the next block, which proves that state. The index lags behind the blocks while another
+process writes, so the height is the lesser of the index's and of the last header's; ``lag`` says
+how many blocks are durable and not shown.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dii import codec
+from dii.errors import IndexMissing
 from dii.ledger.block import Block, Header
 from dii.ledger.index import Index
 from dii.ledger.snapshot import state_at
@@ -30,25 +36,43 @@ class Reader:
     Attributes
     ----------
     state, header, height
-        As of the last refresh.
+        As of the last refresh. The header proves the state: it is the next block's, or that of
+        the block itself where this changed nothing.
+    lag
+        Number of blocks after that header.
     """
 
     def __init__(self, chain: Path, index: Path, genesis_hash: bytes) -> None:
         self.store = Store(chain, genesis_hash, readonly=True)
         self.index = Index(index, readonly=True)
-        self.height = self.store.height
-        self.state = State() if self.height < 0 else state_at(self.store, self.height)
+        self.height, self.lag = -1, 0
+        self.state = State()
         self.header: Header | None = None
         self.refresh()
 
     def refresh(self) -> None:
         """Apply what has been written since the last call."""
-        self.index.follow()
-        for height, diff, _ in self.store.diffs(self.height + 1, self.store.height):
-            self.state.apply(decode_diff(diff))
-            self.height = height
-        raw = self.store.block(self.height)
-        self.header = codec.loads(Block, raw).header if raw else None
+        self.index.follow()  # first: the store goes on meanwhile, and must not be behind
+        indexed, last = self.index.height, self.store.height
+        height = min(indexed, max(last - 1, 0))
+        if self.store.base > height:
+            message = f"it ends with block {indexed}, before the first one here"
+            raise IndexMissing(file=self.index.path, message=message)
+        if not 0 <= self.height <= height:  # at first, or as the index is made again
+            self.state = State() if last < 0 else state_at(self.store, height)
+        else:
+            for _, diff, _ in self.store.diffs(self.height + 1, height):
+                self.state.apply(decode_diff(diff))
+        self.height, self.lag = height, max(0, last - height - 1)
+        self.header = None
+        if height < last:
+            raw = self.store.block(height + 1)
+            assert raw is not None, "blocks have no gaps"
+            self.header = codec.loads(Block, raw).header
+            ((_, _, root),) = self.store.diffs(height + 1, height + 1)
+            if height < indexed and root == self.state.committed_root:
+                self.height += 1  # the block that proves the state has not changed it
+        self.index.show(self.height)
 
     def close(self) -> None:
         """Close the files."""

@@ -375,7 +375,17 @@ def connect(
         return sqlite3.connect(":memory:", check_same_thread=False)
     uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
     db = sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
-    db.execute("PRAGMA cell_size_check=ON")
+    try:
+        db.execute("PRAGMA cell_size_check=ON")
+        db.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:
+        log = path.with_name(f"{path.name}-wal")
+        if not readonly or not path.exists() or (log.exists() and log.stat().st_size):
+            raise
+        # Where nothing can be written, SQLite cannot share the file; nobody else writes it, either.
+        db.close()
+        db = sqlite3.connect(f"{uri}&immutable=1", uri=True, check_same_thread=False)
+    db.execute("PRAGMA temp_store=MEMORY")
     if not readonly:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")

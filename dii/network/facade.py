@@ -184,7 +184,7 @@ class Network(Sending):
         HomeMissing, StoreLocked, WrongChain, StoreBroken
             What is there cannot be opened.
         """
-        opened = Home.open(Path(home))
+        opened = Home.open(Path(home), readonly=readonly)
         try:
             return cls(opened, opened.draft, readonly=readonly)
         except BaseException:

@@ -76,16 +76,26 @@ class Home:
         The home directory; None keeps everything in memory (laboratory networks only).
     seed
         Derives all keys: a laboratory network. None takes keys from the operating system.
+    readonly
+        Write nothing, not even names: the folder may be on a file system that cannot be written.
     """
 
-    def __init__(self, folder: Path | None, seed: int | None = None) -> None:
+    def __init__(
+        self, folder: Path | None, seed: int | None = None, *, readonly: bool = False
+    ) -> None:
         self.folder = folder
         self.seed = seed
+        self._readonly = readonly
         self._keys: dict[str, SigningKey] = {}
+        names = folder / NAMES if folder else None
         with self._using_names():
-            self._names = connect(folder / NAMES if folder else None)
-            self._names.execute("PRAGMA secure_delete=ON")  # what is erased is overwritten
-            self._names.executescript(_NAMES_SCHEMA)
+            if readonly and names and names.exists():
+                self._names = connect(names, readonly=True)
+                self._names.execute("SELECT * FROM names LIMIT 0")
+            else:
+                self._names = connect(None if readonly else names)
+                self._names.execute("PRAGMA secure_delete=ON")  # what is erased is overwritten
+                self._names.executescript(_NAMES_SCHEMA)
         self._network_key = self._read_network_key()
 
     @classmethod
@@ -112,8 +122,8 @@ class Home:
         return cls(folder, seed)
 
     @classmethod
-    def open(cls, folder: Path) -> Home:
-        """Open an existing home.
+    def open(cls, folder: Path, *, readonly: bool = False) -> Home:
+        """Open an existing home, to write to it or to look only.
 
         Raises
         ------
@@ -128,7 +138,7 @@ class Home:
         if path.exists():
             with _sound(path):
                 seed = int(path.read_text())
-        return cls(folder, seed)
+        return cls(folder, seed, readonly=readonly)
 
     # --- genesis ------------------------------------------------------------------------------
 
@@ -337,7 +347,9 @@ class Home:
         return address == self._claim_address(operator)
 
     def remember(self, kind: str, rows: Iterable[tuple[bytes, str, dict[str, Any] | None]]) -> None:
-        """Keep (hash, name, details) of accounts or gateways."""
+        """Keep (hash, name, details) of accounts or gateways, unless the home is only looked at."""
+        if self._readonly:
+            return
         values = [
             (kind, hash_, name, json.dumps(detail) if detail else None)
             for hash_, name, detail in rows

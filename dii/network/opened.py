@@ -9,12 +9,21 @@ can be done with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final, Self
 
 from dii.application.records import CHAIN, ISSUANCES, SCOPES, STREAMS, Chain, Scope
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
 from dii.consensus.solo import Solo
-from dii.errors import HomeJoined, NotSealed, NotYetSettled, Refused, UnknownStream
+from dii.errors import (
+    HomeBroken,
+    HomeJoined,
+    NotSealed,
+    NotYetSettled,
+    Refused,
+    SourceUnreadable,
+    UnknownStream,
+)
 from dii.genesis import Genesis
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
@@ -46,9 +55,6 @@ class Opened:
         self._node: Node | None = None
         self._reader: Reader | None = None
         self._solo: Solo | None = None
-        self._feed: Feed | None = None
-        if home.folder is not None:
-            self._feed = Feed.open(home.folder / TELEMETRY)
         if self._genesis is not None:
             try:
                 self._start(self._genesis)
@@ -180,10 +186,36 @@ class Opened:
         """Number of epochs that are closed."""
         return self.scope.next_epoch
 
+    @cached_property
+    def _feed(self) -> Feed | None:
+        """The telemetry, read when it is first needed: what needs none goes on without."""
+        folder = self.home.folder
+        return None if folder is None else Feed.open(folder / TELEMETRY)
+
     @property
     def feed(self) -> Feed | None:
-        """What the reporter takes its records from; None where nothing has been loaded."""
+        """What the reporter takes its records from; None where nothing has been loaded.
+
+        Raises
+        ------
+        SourceUnreadable, HomeBroken
+            What was loaded cannot be read any more.
+        """
         return self._feed
+
+    @property
+    def damage(self) -> str:
+        """Why the telemetry cannot be read; empty where it can, or where there is none."""
+        try:
+            _ = self.feed
+        except (SourceUnreadable, HomeBroken) as error:
+            return f"cannot be read: {error}"
+        return ""
+
+    @property
+    def lag(self) -> int:
+        """Number of durable blocks that are not shown, while another process writes them."""
+        return self._reader.lag if self._reader else 0
 
     @property
     def last_epoch(self) -> int:

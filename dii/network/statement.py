@@ -159,10 +159,13 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
     findings = [*_findings(receipts, metrics, network.currency, length)]
     if network.home.is_claim(names.get(owner), owner):
         findings.append("Nobody has claimed this account: money arrives, and none can be sent.")
-    waiting = max(0, min(high, network.last_epoch + 1) - max(low, network.settled))
+    if network.damage:
+        findings.append(f"What was set aside is not known: the telemetry {network.damage}.")
+    ends = network.settled if network.damage else network.last_epoch + 1
+    waiting = max(0, min(high, ends) - max(low, network.settled))
     if waiting:
         findings.append(f"{waiting} epochs of the month are not settled yet, and missing here.")
-    end = start + max(network.last_epoch + 1, network.settled) * length
+    end = start + max(ends, network.settled) * length
     if first >= end:
         day = format_time(end - SECOND)[:10]
         findings.append(f"The data ends with {day}: there is none of this month.")
@@ -393,7 +396,7 @@ def _set_aside(
     names = network.home.names("gateway")
     ids = pa.array([names[one] for one in hashes | owned if one in names], pa.string())
     columns = ["gateway", "reason", "records", "first"]
-    if network.feed is None:
+    if network.damage or network.feed is None:
         return pd.DataFrame(columns=columns)
     rejects = network.feed.telemetry.rejected
     rejects = rejects.filter(pc.is_in(rejects["gateway"], ids)).to_pandas()

@@ -268,7 +268,8 @@ def summary(network: Opened) -> dict[str, str]:
     power = powers(network.state)
     kind = f" ({genesis.notice})" if genesis.notice else ""
     base = network.view.store.base
-    of = "" if base else f" of {network.last_epoch + 1} with data"
+    damage = network.damage
+    of = "" if base or damage else f" of {network.last_epoch + 1} with data"
     lines = {
         "network": f"{genesis.chain_id}{kind}",
         "currency": f"{genesis.currency.name} ({genesis.currency.symbol})",
@@ -282,6 +283,10 @@ def summary(network: Opened) -> dict[str, str]:
     }
     if base:
         lines["begins"] = f"with the snapshot of height {base}: what was before is not here"
+    if damage:
+        lines["telemetry"] = damage
+    if network.lag:
+        lines["lag"] = f"{network.lag:,} later blocks are not shown yet"
     for (name,), stream in network.state.items(STREAMS):
         of = "" if name == STREAM else f"{name!s} "
         lines[f"{of}rule"] = describe(stream.rule, RULES, network.currency)

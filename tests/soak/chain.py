@@ -68,16 +68,19 @@ class Undisturbed:
             self.pairs.append(self.node.state.pairs())
 
     def compare(self, node: Node | Reader, first: int = 0) -> None:
-        """Check that a node or reader knows exactly what stands in this chain up to its height."""
-        self.reach(node.height)
-        assert node.store.height == node.height
-        assert list(node.store.blocks(first)) == self.rows[first : node.height + 1]
+        """Check that a node or reader knows exactly what stands in this chain up to its height.
+
+        A reader's is one less than the last block's, whose header proves its state.
+        """
+        last = node.store.height
+        self.reach(last)
+        assert last - node.height == isinstance(node, Reader)
+        assert list(node.store.blocks(first)) == self.rows[first : last + 1]
         assert node.state.pairs() == self.pairs[node.height]
         assert node.state.committed_root == self.rows[node.height][2]
         (blocks,) = node.index.query("SELECT count(*) FROM blocks")
         (transactions,) = node.index.query("SELECT count(*) FROM transactions")
-        if isinstance(node, Node):
-            assert (*blocks, *transactions) == (node.height, 3 * node.height)
+        assert (*blocks, *transactions) == (node.height, 3 * node.height)
 
     def check(self, home: Path, acknowledged: int) -> int:
         """Open what a crash left, go on for a block, verify; return the height that was found."""
@@ -88,7 +91,8 @@ class Undisturbed:
             produce(node)
             self.compare(node, found)
         with closing(Reader(home / CHAIN_FILE, home / INDEX_FILE, GENESIS.hash)) as reader:
-            assert reader.height == found + 1
+            assert reader.header is not None
+            assert (reader.height, reader.header.height) == (found, found + 1)
             self.compare(reader, found)
         with closing(Store(home / CHAIN_FILE, GENESIS.hash, readonly=True)) as store:
             assert verify(GENESIS, store).height == found + 1
