@@ -128,6 +128,20 @@ def identity(row: Row) -> tuple[object, ...]:
     return about
 
 
+def without_repetitions(receptions: Iterable[Row]) -> list[Row]:
+    """Leave out what a gateway hears again of a frame with an id, within the window."""
+    firsts: dict[tuple[object, ...], int] = {}
+    kept = []
+    for row in sorted(receptions, key=lambda row: (row["time"], row["deduplication_id"] or "")):
+        key = row["device"], row["f_cnt"], row["payload_hash"], row["gateway"]
+        if row["deduplication_id"] is not None and None not in key:
+            if key in firsts and row["time"] <= firsts[key] + 60 * SECOND:
+                continue
+            firsts[key] = row["time"]
+        kept.append(row)
+    return kept
+
+
 def frames_of(receptions: Iterable[Row]) -> list[list[Row]]:
     """Group receptions into frames: each window starts with the first that none yet holds."""
     frames: list[list[Row]] = []
@@ -264,7 +278,7 @@ def reference(
     lengths: Sequence[int],
 ) -> Iterator[Found]:
     heard = [r for r in receptions if r["kind"] != "downlink" and r["time"] >= START]
-    frames = frames_of(heard)
+    frames = frames_of(without_repetitions(heard))
     ends = [START + sum(lengths[: number + 1]) for number in range(len(lengths))]
     starts = [end - length for end, length in zip(ends, lengths)]
     watched: set[object] = set()
@@ -586,7 +600,29 @@ def test_frames_are_told_apart_by_device_counter_and_payload() -> None:
 
 def test_the_servers_own_id_goes_before_device_counter_and_payload() -> None:
     same = [hears(A, 0, deduplication_id="x"), hears(B, 1, deduplication_id="x", f_cnt=2)]
-    assert only([*same, hears(A, 2, deduplication_id="y")], "sole_uplinks") == {A: 1, B: 0}
+    assert only(same, "sole_uplinks") == {A: 0, B: 0}
+    other = hears(A, 2, deduplication_id="y", f_cnt=3)
+    assert only([*same, other], "sole_uplinks") == {A: 1, B: 0}
+
+
+@pytest.mark.parametrize("ids", ["xy", "xyz", "xyx", "xx"])
+@pytest.mark.parametrize("gap", [0, 1, 20 * SECOND])
+@pytest.mark.parametrize("at", [0, DAY - 10 * SECOND])
+def test_a_repetition_counts_once_whatever_ids_it_carries(ids: str, gap: int, at: int) -> None:
+    rows = [hears(A, at + number * gap, deduplication_id=name) for number, name in enumerate(ids)]
+    assert sum(day[A]["uplinks"] for day in days(rows, count=2, gateways=[A])) == 1
+
+
+@pytest.mark.parametrize("column", ["device", "f_cnt", "payload_hash", "gateway"])
+def test_what_is_not_known_repeats_nothing(column: str) -> None:
+    rows = [hears(A, number, deduplication_id=name) for number, name in enumerate("xy")]
+    rows = [row | {column: None} for row in rows]
+    assert sum(day["uplinks"] for day in days(rows)[0].values()) == 2
+
+
+def test_beyond_the_window_a_frame_under_another_id_is_another() -> None:
+    rows = [hears(A, 61 * SECOND * n, deduplication_id=name) for n, name in enumerate("xyz")]
+    assert only(rows) == {A: 3}
 
 
 def test_without_a_device_only_the_same_microsecond_is_the_same_frame() -> None:

@@ -159,6 +159,19 @@ def named(table: pa.Table, names: pa.Array) -> pa.Table:
     return table
 
 
+def without_copies(receptions: pa.Table, copies: pa.Table) -> pa.Table:
+    """Return receptions without those that repeat another within the window."""
+    walked = walk(copies)
+    again = pc.or_(
+        pc.not_equal(walked["entry"], walked["frame"]),
+        pc.not_equal(copies["time"], walked["begun"]),
+    )
+    repeats = walked["entry"].filter(again)
+    if not len(repeats):
+        return receptions
+    return receptions.filter(pc.invert(pc.is_in(receptions["entry"], repeats.combine_chunks())))
+
+
 def walk(repeated: pa.Table) -> pa.Table:
     """Divide receptions that share an identity, in the order of time, into frames.
 

@@ -44,6 +44,9 @@ it is connected and the gateway is not deaf throughout it. (With 141 frames or m
 mean interval is at most 72 minutes, 20 of which are the 24 h. So the look-back holds the slots of
 a gateway's last 141 frames at most, and still is exact.)
 
+**A repetition** is a reception by one gateway of a frame of one device, counter and payload, within
+the window, that the server gave another id; it counts in nothing, but is a sign of life.
+
 **The work** is done by the statements of `plan`, a slice of some hours at a time, which hands the
 frames it has begun to the next, exactly as an epoch does. Starting the query engine costs more than
 most epochs of a small network are worth, so one in which nothing happened is answered without it.
@@ -284,8 +287,12 @@ def metrics(
                     cut(begin, stop + WINDOW, columns.COLUMNS), receptions.schema
                 )
                 names = columns.names(entries, counters) if carries else _NOBODY
-                engine.give(receptions=columns.numbered(entries, gates, names), begun_before=frames)
-                engine.see("identified")
+                numbered = columns.numbered(entries, gates, names)
+                engine.give(receptions=numbered, received=numbered, begun_before=frames)
+                engine.see("identified", "witnessed")
+                if numbered["deduplication_id"].null_count < len(numbered):
+                    counting = columns.without_copies(numbered, engine.ask("copies"))
+                    engine.give(receptions=counting)
                 engine.make("keys", "plain")
                 engine.see("singles")
                 engine.give(walked=columns.walk(engine.ask("repeated")))

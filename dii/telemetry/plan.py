@@ -122,6 +122,27 @@ SELECT r.entry, r.time, r.f_cnt, r.airtime, CASE WHEN r.size < 1 THEN 1 ELSE r.s
             ELSE payload_hash END AS body
 FROM receptions r
 WHERE kind <> 'downlink'""",
+    # What makes a reception the repetition of another, whatever ids the server gave the two. (Those
+    # without an id are one frame anyway.) The names are no device's: they hold a line break.
+    "witnessed": """
+SELECT r.entry, r.time, r.deduplication_id, g.gateway || CHR(10) || r.device AS name,
+       r.f_cnt AS number, r.payload_hash AS body
+FROM receptions r
+JOIN gates g ON r.gate = g.gate
+WHERE kind <> 'downlink' AND r.deduplication_id IS NOT NULL
+  AND r.device IS NOT NULL AND r.f_cnt IS NOT NULL AND r.payload_hash IS NOT NULL""",
+    "copies": """
+SELECT k.frame, k.begun, w.time, w.entry
+FROM witnessed w
+JOIN (SELECT name, number, body, MIN(entry) AS frame, MIN(time) AS begun
+      FROM (SELECT name, number, body, entry, time FROM witnessed
+            UNION ALL
+            SELECT name, number, body, CAST(NULL AS INTEGER) AS entry, begun AS time
+            FROM begun_before) a
+      GROUP BY name, number, body
+      HAVING COUNT(*) > 1 AND COUNT(entry) > 0) k
+  ON w.name = k.name AND w.number = k.number AND w.body = k.body
+ORDER BY k.frame, w.time, w.deduplication_id, w.entry""",
     # One frame each, unless it is heard again after the window or was begun before the slice.
     # Of at most three receptions the gateways are the least, the greatest, and the sum less both.
     "keys": f"""
@@ -219,7 +240,9 @@ FROM (SELECT name, number, body, begun FROM begun_before
       UNION ALL
       SELECT h.name, h.number, h.body, w.begun
       FROM identified h
-      JOIN walked w ON h.entry = w.entry) a
+      JOIN walked w ON h.entry = w.entry
+      UNION ALL
+      SELECT name, number, body, time AS begun FROM witnessed) a
 WHERE begun >= $stop - {WINDOW} AND begun < $stop
 GROUP BY name, number, body
 ORDER BY name, number, body""",
@@ -348,13 +371,13 @@ JOIN heard h ON c.frame = h.frame
 JOIN gates g ON h.gate = g.gate
 WHERE g.operator = b.operator
 GROUP BY h.gate""",
-    # What each gateway heard, by slot.
+    # What each gateway heard, by slot; a repetition is a sign of life, too.
     "slots": f"""
 SELECT gate, {_slot("time")} AS slot, MIN(time) AS since, MAX(time) AS until,
        CAST(SUM(LEAST(frames, {ENOUGH})) AS BIGINT) AS frames
 FROM (SELECT DISTINCT gate, time, 1 AS frames
-      FROM identified
-      WHERE time < $stop AND gate > 0
+      FROM received
+      WHERE kind <> 'downlink' AND time < $stop AND gate > 0
       UNION ALL
       SELECT g.gate, w.time, w.frames
       FROM (SELECT DISTINCT gateway, time, frames
