@@ -1,0 +1,16 @@
+"""The networks of ``tests.test_pairs``, each time others and for longer.
+
+A failure prints the steps that lead to it, and a line that repeats them.
+"""
+
+from __future__ import annotations
+
+from tests.test_pairs import SEEN, run
+
+
+def main(times: int) -> None:
+    """Run so many networks of 40 steps."""
+    SEEN.clear()
+    run(times, 40, derandomize=False)
+    print(f"pairs: {times} networks, {SEEN['epoch']} epochs; all that is shown is on the chain")
+    print("  " + ", ".join(f"{what} {count}" for what, count in sorted(SEEN.items())))

@@ -1,0 +1,626 @@
+"""Features that meet: a model test of whole networks, through what people use.
+
+Hypothesis draws loads of telemetry (late and early, of gateways that turn up later), changes of
+the rule, further streams, denials, hand-overs, registries that name another owner, claims, sites,
+several reporters, restarts and snapshots together. After each epoch all that a network shows
+(tables, receipts and their proofs, statements, comparisons) is held against the state of the
+chain, and the state against the reference in :mod:`tests.pairs`.
+"""
+
+from __future__ import annotations
+
+import json
+import runpy
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+
+from dii import Network, codec, load
+from dii.application.actions import DenyGateway, RemoveStream
+from dii.application.bank import resolve
+from dii.application.records import ACCOUNTS, ISSUANCES
+from dii.application.records import GATEWAYS as BINDINGS
+from dii.crypto import parse_address, sha256
+from dii.errors import NoReceipt, Refused
+from dii.ledger.block import Block
+from dii.minting import (
+    Airtime,
+    DataCredits,
+    FixedEmission,
+    PerContribution,
+    Policy,
+    Rule,
+    ShapleyTraffic,
+)
+from dii.network import bundle
+from dii.units import SECOND
+from tests.pairs import (
+    DELAY,
+    GATEWAYS,
+    HOUR,
+    KEYS,
+    MOST,
+    OPENING,
+    OPERATORS,
+    RADIUS,
+    SEED,
+    START,
+    Books,
+    Change,
+    Frame,
+    Plan,
+    address,
+    ceil_epoch,
+    hashed,
+    name,
+    write_frames,
+    write_registry,
+)
+from tests.require import ROOT
+
+PAGE = runpy.run_path(str(ROOT / "docs" / "check_proof.py"))
+"""The page of Python that anybody can check proofs with."""
+MONTHS = ("2025-03", "2025-04")
+APRIL = START + 3 * HOUR
+
+RULES = (ShapleyTraffic(), Airtime(), DataCredits(rate=7))
+POLICIES = (FixedEmission(1_000_003), PerContribution(rate=1_009, cap=3_000_000), FixedEmission(31))
+rules = st.sampled_from(RULES)
+policies = st.sampled_from(POLICIES)
+gateways = st.sampled_from(GATEWAYS)
+operators = st.sampled_from(OPERATORS)
+receiving = st.sampled_from((*KEYS, "bert", "carl"))
+receivers = st.sets(gateways, min_size=1, max_size=4).map(lambda found: tuple(sorted(found)))
+uplinks = st.tuples(receivers, st.integers(1, 99), st.sampled_from([3, 24, 27, 48, 51]))
+SEEN: Counter[str] = Counter()
+"""What the machines of this process have met."""
+
+
+Drawn = list[tuple[tuple[int, ...], int, int]]
+"""Uplinks: which gateways heard them, units of airtime, bytes."""
+
+
+def deed(**drawn: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
+    """Make a rule of what somebody does, after which an epoch may pass."""
+
+    def decorate(act: Callable[..., None]) -> Any:
+        def both(self: Pairs, then: Drawn | None, **given: Any) -> None:
+            act(self, **given)
+            if then is not None:
+                self.live(then)
+
+        both.__name__ = act.__name__
+        later = st.sampled_from([None, None, ...]).flatmap(
+            lambda some: st.just(some) if some is None else st.lists(uplinks, max_size=3)
+        )
+        return rule(then=later, **drawn)(both)
+
+    return decorate
+
+
+class Pairs(RuleBasedStateMachine):
+    """A network in a folder, what people do with it, and the books."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name)
+        self.frames = 0
+        self.loads = 0
+        self.height = 0
+        self.waiting: dict[int, tuple[int, Callable[[int], Change]]] = {}
+        """By number of the proposal: when it acts, and what it makes of the epoch from then."""
+        self.decided: dict[int, int] = {}
+        """By number of the proposal: when it acts."""
+        self.transfers: list[tuple[str, str, int]] = []
+        self.joined = 0
+        self.at_midnight: Counter[str] = Counter()
+        """Balances when March ended."""
+        self.seen: Counter[str] = Counter()
+
+    @initialize(
+        reporters=st.sampled_from([1, 4]),
+        radius=st.sampled_from([0, RADIUS]),
+        weigher=rules,
+        policy=policies,
+        price=st.sampled_from([0, 1]),
+        drawn=st.lists(uplinks, min_size=1, max_size=4),
+        known=st.dictionaries(gateways, operators | st.none(), min_size=1),
+    )
+    def create(
+        self,
+        reporters: int,
+        radius: int,
+        weigher: Rule,
+        policy: Policy,
+        price: int,
+        drawn: Drawn,
+        known: dict[int, str | None],
+    ) -> None:
+        """Make a network, sealed by its first records."""
+        self.net = Network.create(
+            "pairs",
+            seed=SEED,
+            home=self.path / "home",
+            rule=weigher,
+            policy=policy,
+            allocations=dict.fromkeys(KEYS, OPENING),
+            epoch_seconds=HOUR // SECOND,
+            gas_price=price,
+            reporters=reporters,
+            site_radius_m=radius,
+            max_mint_per_epoch=MOST,
+            governance={"delay_seconds": DELAY // SECOND, "voting_seconds": 2 * HOUR // SECOND},
+        )
+        self.books = Books(radius, {"main": Plan(weigher, policy)})
+        self.books.balances.update(dict.fromkeys(KEYS, OPENING))
+        # Where a registry names nobody, all gateways are their own operators.
+        self.load({0: drawn}, known if any(known.values()) else known | {0: "anna"})
+
+    # --- what people do ---------------------------------------------------------------------------
+
+    @deed(
+        ahead=st.integers(1, 2),
+        drawn=st.lists(uplinks, min_size=1, max_size=2),
+        known=st.dictionaries(gateways, operators | st.none(), max_size=3),
+    )
+    def grow(self, ahead: int, drawn: Drawn, known: dict[int, str | None]) -> None:
+        """Load records of an epoch to come, and a registry's entries of gateways that are new."""
+        fresh = {one: who for one, who in known.items() if one not in self.books.registered}
+        self.load({self.books.settled + ahead: drawn}, fresh)
+
+    @deed(found=uplinks, back=st.integers(1, 3))
+    def come_late(self, found: tuple[tuple[int, ...], int, int], back: int) -> None:
+        """Load records of an epoch that is settled, or from before the network began."""
+        heard = tuple(one for one in found[0] if one in self.books.registered)
+        if heard:
+            self.load({self.books.settled - back: [(heard, *found[1:])]}, {})
+            self.seen["late"] += 1
+
+    def load(
+        self,
+        drawn: Mapping[int, Drawn],
+        registry: Mapping[int, str | None],
+    ) -> None:
+        frames = []
+        for epoch, found in drawn.items():
+            for heard, airtime, size in found:
+                self.frames += 1
+                frames.append(Frame(epoch, self.frames, heard, airtime, size))
+        self.loads += 1
+        files = [write_frames(self.path / f"{self.loads}.jsonl", frames)]
+        if registry:
+            files.append(write_registry(self.path / f"{self.loads}.json", registry))
+        self.net.ingest(load(*files))
+        self.books.load(frames, registry)
+        self.follow()
+
+    @deed(place=st.integers(0, 5), thief=st.sampled_from([None, None, *KEYS]), to=receiving)
+    def assign(self, place: int, thief: str | None, to: str) -> None:
+        """Hand a gateway on, or try to hand on what belongs to another."""
+        books, epoch = self.books, (self.now - START) // HOUR + 1
+        ours = [one for one in books.owners if books.resolve(books.owner(one, epoch)) in KEYS]
+        if not ours or not self.known(to):
+            return
+        gateway = ours[place % len(ours)]
+        owner = books.resolve(books.owner(gateway, epoch))
+        sender = thief or owner
+        if owner == sender:
+            self.net.assign(name(gateway), sender, to)
+            books.assign(gateway, to, self.now)
+            self.seen["hand-over"] += 1
+        else:
+            with pytest.raises(Refused):
+                self.net.assign(name(gateway), sender, to)
+        self.follow()
+
+    @deed(place=st.integers(0, 5), operator=operators)
+    def contest(self, place: int, operator: str) -> None:
+        """Load a registry that names another operator, and have it bound anew."""
+        books = self.books
+        gateway = list(books.owners)[place % len(books.owners)]
+        self.loads += 1
+        path = write_registry(self.path / f"{self.loads}.json", {gateway: operator})
+        last = books.last_owner(gateway)
+        assert last is not None
+        data = load(path)
+        other = books.resolve(last) != books.resolve(operator)
+        assert self.net.contested(data).keys() == ({name(gateway)} if other else set())
+        self.net.ingest(data, rebind=True)
+        if other:
+            books.rebind(gateway, books.resolve(operator), self.now)
+            self.seen["bound anew"] += 1
+        self.follow()
+
+    @deed(operator=st.sampled_from(["bert", "carl"]), key=st.sampled_from(["bea", "anna"]))
+    def claim(self, operator: str, key: str) -> None:
+        """Open a claim account to a key."""
+        if operator in self.books.forwards or not self.known(operator):
+            return
+        self.net.claim(operator, key)
+        self.books.claim(operator, key)
+        self.seen["claim"] += 1
+        self.follow()
+
+    @deed(
+        sender=st.sampled_from(KEYS),
+        to=receiving | st.just("treasury"),
+        amount=st.sampled_from([1, 999]),
+    )
+    def transfer(self, sender: str, to: str, amount: int) -> None:
+        """Move money."""
+        if not self.known(to):
+            return
+        self.net.transfer(sender, to, amount)
+        self.books.balances[sender] -= amount
+        self.books.balances[self.books.resolve(to)] += amount
+        self.transfers.append((sender, self.books.resolve(to), amount))
+        self.follow()
+
+    @deed(
+        stream=st.sampled_from(["main", "main", "second", "end"]),
+        weigher=rules,
+        policy=policies,
+        rest=st.sampled_from([None, "treasury"]),
+    )
+    def change_stream(self, stream: str, weigher: Rule, policy: Policy, rest: str | None) -> None:
+        """Decide on another rule and policy, on a second stream, or on its end."""
+        if stream == "end":
+            if "second" in self.books.streams and not self.waiting:
+                self.decide(RemoveStream("main", "second"), lambda since: Change(since, "second"))
+            return
+        action = self.net.stream_change(stream, rule=weigher, policy=policy, rest=rest or "nobody")
+        plan = Plan(weigher, policy, rest)
+        self.decide(action, lambda since: Change(since, stream, plan))
+        self.seen["rule change" if stream == "main" else "second stream"] += 1
+
+    @deed(gateway=gateways, epochs=st.integers(0, 4))
+    def deny(self, gateway: int, epochs: int) -> None:
+        """Decide that a gateway earns nothing for a while."""
+        until = self.books.settled + 2 + epochs
+        action = DenyGateway("main", hashed(gateway), sha256(b"why"), until)
+        self.decide(action, lambda since: Change(since, gateway=gateway, until=until))
+        self.seen["denial"] += 1
+
+    def decide(self, action: Any, change: Callable[[int], Change]) -> None:
+        number = self.net.propose(action)
+        before = self.now
+        self.net.vote(number)
+        self.waiting[number] = before + SECOND + DELAY, change
+        self.decided[number] = before + SECOND + DELAY
+        self.follow()
+
+    def live(self, drawn: Drawn) -> None:
+        """Load records of the epoch, run to the end of all records, and look at all there is."""
+        if drawn:
+            self.load({self.books.settled: drawn}, {})
+        while self.net.settled <= self.net.last_epoch:
+            self.net.run(epochs=1)
+            self.follow()
+            self.books.settle()
+            self.seen["epoch"] += 1
+            self.look_at_clock()
+            self.check()
+
+    @deed(join=st.booleans())
+    def restart(self, join: bool) -> None:
+        """Close the home and open it again, or join with a snapshot elsewhere."""
+        if join and self.books.settled:
+            self.join()
+            return
+        header = self.net.header()
+        self.net.close()
+        self.net = Network.open(self.path / "home")
+        assert self.net.header() == header
+        self.seen["restart"] += 1
+
+    def join(self) -> None:
+        self.joined += 1
+        folder, home = (self.path / f"{what}-{self.joined}" for what in ("bundle", "joined"))
+        bundle.export(self.net, folder)
+        bundle.join(folder, self.net.header().hash, home)
+        with Network.open(home) as other:
+            assert other.header() == self.net.header()
+            assert other.state.committed_root == self.net.state.committed_root
+            check_state(other, self.books)
+            assert summed(other) == summed(self.net)
+        self.seen["join"] += 1
+
+    # --- what follows -----------------------------------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        return self.net.header().time
+
+    def known(self, account: str) -> bool:
+        """Tell whether an account has a name here: an operator has none until a registry names it."""
+        return account == "treasury" or self.net.home.find("account", account) is not None
+
+    def follow(self) -> None:
+        """Read the times of new blocks: what was decided acts by them; and pay the fees."""
+        for height in range(self.height + 1, self.net.height + 1):
+            block = codec.loads(Block, self.net.view.store.block(height))
+            for number, (acts, change) in sorted(self.waiting.items()):
+                if acts <= block.header.time:
+                    self.books.changes.append(change(ceil_epoch(block.header.time)))
+                    del self.waiting[number]
+            for row in self.net.transactions(height).itertuples():
+                fee = row.fee_uttc
+                if fee:
+                    self.books.balances[row.sender] -= fee
+                    self.books.balances["treasury"] += fee
+        self.height = self.net.height
+        self.look_at_clock()
+
+    def look_at_clock(self) -> None:
+        if self.now < APRIL:
+            self.at_midnight = self.books.balances.copy()
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        net, books = self.net, self.books
+        assert net.settled == books.settled
+        check_issuances(net, books)
+        check_state(net, books)
+        check_tables(net, books)
+        check_receipts(net, books)
+        check_comparison(net, books)
+        check_metrics(net, books)
+        self.check_decisions()
+        self.check_statements()
+
+    def check_decisions(self) -> None:
+        """Proposals and transfers are those that were made."""
+        acts = {
+            row.number: (row.status, row.acts.value // 1_000)
+            for row in self.net.proposals().itertuples()
+        }
+        assert acts == {
+            number: ("passed" if number in self.waiting else "enacted", time)
+            for number, time in self.decided.items()
+        }
+        table = self.net.transfers()
+        table = table[table["kind"] == "transfer"]
+        assert self.transfers == [
+            (row.sender, row.recipient, row.amount_uttc) for row in table.itertuples()
+        ]
+
+    def check_statements(self) -> None:
+        """Statements add up to the balances, and their rows are receipts."""
+        net, books = self.net, self.books
+        midnight = self.at_midnight if self.now >= APRIL else books.balances
+        for asked in {*KEYS, *(one for one in OPERATORS if self.known(one)), "treasury"}:
+            owner = books.resolve(asked)
+            group = [one for one in {*KEYS, *OPERATORS, "treasury"} if books.resolve(one) == owner]
+            bounds = [OPENING * len({*KEYS} & {*group})]
+            bounds += [sum(when[one] for one in group) for when in (midnight, books.balances)]
+            for month, opening, closing in zip(MONTHS, bounds, bounds[1:]):
+                shown = net.statement(asked, month)
+                assert (shown.opening, shown.closing) == (opening, closing)
+                assert set(map(parse_address, shown.accounts)) == {
+                    address(one) for one in group if one in KEYS or self.known(one)
+                } | {address(owner)}
+                assert owner == "treasury" or shown.other == 0
+                assert shown.table()["amount_uttc"].sum() == closing - opening
+                wanted = {
+                    (stream, epoch, name(one)): (amount, weight / issued.plan.rule.scale)
+                    for (stream, epoch), issued in books.issued.items()
+                    for one, (weight, amount, payee) in issued.rows.items()
+                    if books.resolve(payee) == owner
+                    if (epoch < 3) == (month == MONTHS[0])
+                }
+                assert wanted == {
+                    (row.stream, row.epoch, row.gateway): (row.amount, row.contribution)
+                    for row in shown.receipts.itertuples()
+                }
+                assert shown.earned == sum(amount for amount, _ in wanted.values())
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "net"):
+                self.net.verify()
+                self.net.close()
+                SEEN.update(self.seen)
+        finally:
+            self.folder.cleanup()
+
+
+# --- the state against the reference --------------------------------------------------------------
+
+
+def check_state(net: Network, books: Books) -> None:
+    state = net.state
+    for gateway in GATEWAYS:
+        binding = state.get(BINDINGS, "main", hashed(gateway))
+        for epoch in range(books.settled, books.settled + 5):
+            owner = books.owner(gateway, epoch)
+            found = binding.owner(epoch) if binding else None
+            assert found == (None if owner is None else address(owner))
+    for (stream, epoch), issued in books.issued.items():
+        found = state.get(ISSUANCES, stream, epoch)
+        assert found is not None
+        assert (found.pool, found.dust_before, found.dust_after, found.paid, found.rest) == (
+            issued.pool, issued.dust_before, issued.dust, issued.paid, issued.rest,
+        )  # fmt: skip
+        assert (found.total_weight, found.count) == (issued.total, len(issued.rows))
+        assert (found.rule, found.policy) == (issued.plan.rule.spec(), issued.plan.policy.spec())
+    balances = {key: item.balance for (key,), item in state.items(ACCOUNTS) if item.balance}
+    assert balances == {address(who): amount for who, amount in books.balances.items() if amount}
+    known = {(str(stream), epoch) for (stream, epoch), _ in state.items(ISSUANCES)}
+    assert known == books.issued.keys()
+
+
+# --- what is shown against the state --------------------------------------------------------------
+
+
+def account_of(net: Network, label: str) -> bytes:
+    """Return the account that is paid under a label."""
+    return resolve(net.state, net.home.address(label))
+
+
+def earned(books: Books) -> dict[int, int]:
+    sums: Counter[int] = Counter()
+    for issued in books.issued.values():
+        for one, (_, amount, _) in issued.rows.items():
+            sums[one] += amount
+    return sums
+
+
+def check_tables(net: Network, books: Books) -> None:
+    state = net.state
+    table = net.accounts()
+    rows = {
+        parse_address(row.address): (row.balance_uttc, row.transactions)
+        for row in table.itertuples()
+    }
+    assert rows == {key: (item.balance, item.nonce) for (key,), item in state.items(ACCOUNTS)}
+
+    sums, table = earned(books), net.gateways()
+    assert len(set(table["hash"])) == len(table)
+    shown = dict(zip(table["hash"], zip(table["gateway"], table["operator"], table["earned_uttc"])))
+    for one in books.registered:
+        label, operator, amount = shown[hashed(one).hex()]
+        owner = books.last_owner(one)
+        assert (label, amount) == (name(one), sums[one])
+        if owner is None:
+            assert pd.isna(operator)
+        else:
+            assert account_of(net, operator) == address(books.resolve(owner))
+    for account in {*KEYS, *(one for one in OPERATORS if net.home.find("account", one))}:
+        theirs = {
+            hashed(one).hex()
+            for one in books.registered
+            if (owner := books.last_owner(one)) and books.resolve(owner) == books.resolve(account)
+        }
+        listed = net.gateways(account)
+        if not books.forwards:
+            assert set(listed["hash"]) == theirs, f"gateways of {account}"
+        assert all(shown[row.hash][2] == row.earned_uttc for row in listed.itertuples())
+
+    totals: Counter[bytes] = Counter()
+    for issued in books.issued.values():
+        for _, amount, payee in issued.rows.values():
+            totals[address(books.resolve(payee))] += amount
+    table = net.operators()
+    assert {account_of(net, row.operator): row.earned_uttc for row in table.itertuples()} == totals
+
+    table = net.epochs()
+    assert set(zip(table["stream"], table["epoch"])) == books.issued.keys()
+    for row in table.itertuples():
+        issued = books.issued[row.stream, row.epoch]
+        assert (row.total_weight, row.pool_uttc, row.paid_uttc, row.dust_uttc, row.rest_uttc) == (
+            issued.total, issued.pool, issued.paid, issued.dust, issued.rest,
+        )  # fmt: skip
+        assert row.gateways == len(issued.rows)
+
+
+def check_issuances(net: Network, books: Books) -> None:
+    for (stream, epoch), issued in books.issued.items():
+        table = net.issuance(epoch, stream)
+        assert rows_of(net, table) == {
+            name(one): (weight, amount, address(books.resolve(payee)))
+            for one, (weight, amount, payee) in issued.rows.items()
+        }
+
+
+def rows_of(net: Network, table: pd.DataFrame) -> dict[str, tuple[int, int, bytes]]:
+    return {
+        row.gateway: (row.weight, row.amount_uttc, account_of(net, row.operator))
+        for row in table.itertuples()
+    }
+
+
+def check_receipts(net: Network, books: Books) -> None:
+    header, epoch = net.header(), books.settled - 1
+    for (stream, number), issued in books.issued.items():
+        for one, (weight, amount, payee) in issued.rows.items():
+            if number < epoch and (one + number) % 3:
+                continue  # all of the last epoch, and some of those before
+            receipt = net.receipt(name(one), number, stream)
+            assert receipt.verify(header)
+            leaf = receipt.leaf
+            assert (leaf.gateway, leaf.payee) == (hashed(one), address(payee))
+            assert (leaf.weight, leaf.amount) == (weight, amount)
+            shown = "\n".join(receipt.lines().values())
+            assert type(issued.plan.rule).__name__ in shown
+            text = json.dumps(receipt.proof.to_json()).encode()
+            proven = PAGE["check"](text, header.hash)
+            assert (proven["amount"], proven["weight"]) == (amount, weight)
+        missing = set(GATEWAYS) - issued.rows.keys()
+        for one in missing & books.registered:
+            with pytest.raises(NoReceipt):
+                net.receipt(name(one), number, stream)
+
+
+def check_comparison(net: Network, books: Books) -> None:
+    """What the laboratory pays by the rule in force is what was paid."""
+    for (_, epoch), issued in books.issued.items():
+        if epoch < books.settled - 1 or not issued.total or issued.denied or books.radius:
+            continue
+        divided = issued.pool + issued.dust_before
+        amounts = net.compare(epoch, issued.plan.rule, pool=divided).amounts
+        found: Counter[bytes | str] = Counter()
+        for label, amount in amounts.iloc[:, 0].items():
+            found[label if str(label).startswith("ttn:") else account_of(net, label)] += amount
+        wanted: Counter[bytes | str] = Counter()
+        for one, (_, amount, payee) in issued.rows.items():
+            unowned = books.owner(one, epoch) is None
+            wanted[name(one) if unowned else address(payee)] += amount
+        assert found == wanted
+
+
+def check_metrics(net: Network, books: Books) -> None:
+    """What is computed again of an epoch is what was reported."""
+    for epoch in range(books.settled - 1, books.settled):
+        table = net.metrics(epoch).to_pylist()
+        found = {row.pop("gateway"): row for row in table}
+        for one in books.issued["main", epoch].rows:
+            reported = net.receipt(name(one), epoch).metrics
+            assert {key: found[name(one)][key] for key in reported} == reported, (name(one), epoch)
+
+
+def summed(net: Network) -> tuple[object, ...]:
+    """Return what a network says at a glance, but not what only the whole chain knows."""
+    lines = net.summary()
+    return tuple(lines[line] for line in ("height", "minted", "burned", "header"))
+
+
+def run(examples: int = 16, steps: int = 16, *, derandomize: bool = True) -> None:
+    """Run the machine; always the same way, or each time another."""
+    run_state_machine_as_test(
+        Pairs,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            derandomize=derandomize,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate,),
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+        ),
+    )
+
+
+def test_all_that_is_shown_is_what_the_chain_holds_whatever_meets():
+    SEEN.clear()
+    run()
+    features = (
+        "bound anew", "claim", "denial", "hand-over", "join", "late", "restart", "rule change",
+        "second stream",
+    )  # fmt: skip
+    assert set(features) <= SEEN.keys()
