@@ -37,6 +37,7 @@ class World:
     paid: list[tuple[bytes, int]] = field(default_factory=list)
     events: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     owners: dict[bytes, bytes] = field(default_factory=dict)
+    handed_on: dict[bytes, list[tuple[int, bytes | None]]] = field(default_factory=dict)
     measured: dict[tuple[Any, ...], Mapping[str, int]] = field(default_factory=dict)
     refuses: frozenset[bytes] = frozenset()
     deepest: int = 0
@@ -62,7 +63,10 @@ class World:
     def emit(self, event: str, values: tuple[int | bool | str | bytes, ...]) -> None:
         self.events.append((event, values))
 
-    def operator(self, gateway: bytes) -> bytes | None:
+    def operator(self, gateway: bytes, epoch: int) -> bytes | None:
+        for since, owner in reversed(self.handed_on.get(gateway, ())):
+            if since <= epoch:
+                return owner
         return self.owners.get(gateway)
 
     def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:

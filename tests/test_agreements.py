@@ -36,7 +36,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "bool": st.booleans(),
     "str": st.sampled_from(["paid", "refunded"]),
     "int": NUMBERS,
-    "bytes": st.sampled_from([*GATEWAYS, b""]),
+    "Money": NUMBERS,
+    "Share": NUMBERS,
+    "Gateway": st.sampled_from([*GATEWAYS, b""]),
+    "Application": st.sampled_from([*GATEWAYS, b""]),
     "Address": st.sampled_from(PEOPLE),
 }
 PERSON = st.sampled_from(PEOPLE)
@@ -70,7 +73,7 @@ class Town(RuleBasedStateMachine):
         self, by: bytes, function: str, *values: Any, value: int = 0, door: str = "external"
     ) -> bool:
         """Call; tell whether it went through. What came of it is justified by the subclass."""
-        world, seen, owners = self.world, len(self.world.events), dict(self.world.owners)
+        world, seen = self.world, len(self.world.events)
         world.sender, world.value = by, value
         try:
             gas = HOOK_GAS if door == "on_epoch" else 10**6
@@ -81,7 +84,7 @@ class Town(RuleBasedStateMachine):
             world.value = 0
         self.sent[by] += value
         for event, details in world.events[seen:]:
-            self.justify(event, details, by, function, owners)
+            self.justify(event, details, by, function)
         return True
 
     @rule(epochs=st.integers(1, 3))
@@ -126,9 +129,8 @@ class Town(RuleBasedStateMachine):
 
     @rule(gateway=st.sampled_from(GATEWAYS + GATEWAYS[1:]), owner=st.none() | PERSON)
     def gateway_changes_hands(self, gateway: bytes, owner: bytes | None) -> None:
-        self.world.owners.pop(gateway, None)
-        if owner is not None:
-            self.world.owners[gateway] = owner
+        """From the next epoch on, as on the chain."""
+        self.world.handed_on.setdefault(gateway, []).append((self.world.epoch + 1, owner))
 
     @rule(amount=st.integers(1, 100))
     def something_is_earned(self, amount: int) -> None:
@@ -158,9 +160,7 @@ class Town(RuleBasedStateMachine):
 
     # --- what must hold ------------------------------------------------------------------------
 
-    def justify(
-        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
-    ) -> None:
+    def justify(self, event: str, details: Any, by: bytes, function: str) -> None:
         """Say why an event may happen."""
 
     @property
@@ -211,8 +211,6 @@ class Town(RuleBasedStateMachine):
             return
         self.world.epoch = max(self.world.epoch, self.state["until"] + 31)
         self.world.refuses = frozenset()
-        for gateway in GATEWAYS:
-            self.world.owners.setdefault(gateway, OWNER)
         self.wind_up()
         self.sums_add_up()
         assert self.world.money == 0, "nothing stays locked"
@@ -230,9 +228,7 @@ class Uptime(Town):
         self.value, self.ppm = value, ppm
         self.concluded: dict[int, str] = {}
 
-    def justify(
-        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
-    ) -> None:
+    def justify(self, event: str, details: Any, by: bytes, function: str) -> None:
         if event not in ("paid", "refunded"):
             assert event == "open" or (event == "closed" and self.world.epoch > 33)
             return
@@ -241,11 +237,12 @@ class Uptime(Town):
         assert of not in self.concluded, "nobody is paid twice"
         self.concluded[of] = event
         assert amount == self.value * (of + 1) // 4 - self.value * of // 4
-        assert to == (owners[GATEWAYS[0]] if event == "paid" else PAYER)
+        owner = self.world.operator(GATEWAYS[0], of)
+        assert to == (owner if event == "paid" else PAYER)
         if function == "release":
             assert (by, event) == (PAYER, "paid")
         elif function == "give_back":
-            assert (by, event) == (owners[GATEWAYS[0]], "refunded")
+            assert (by, event) == (owner, "refunded")
         else:
             assert of < self.next_epoch, "only what has settled decides"
             known = self.truth.get((GATEWAYS[0], of))
@@ -257,7 +254,7 @@ class Uptime(Town):
         for one in (of - 1, of):
             if 0 <= one < 4 and self.state["escrow"] and one not in self.concluded:
                 assert self.truth[GATEWAYS[0], one] * 10**5 >= self.ppm
-                assert self.world.owners.get(GATEWAYS[0]) in (None, WALL)
+                assert self.world.operator(GATEWAYS[0], one) in (None, WALL)
 
     def owing(self) -> int:
         return int(self.state["escrow"])
@@ -295,9 +292,7 @@ class PayPerUplink(Town):
         self.credited: Counter[tuple[int, bytes]] = Counter()
         self.settled: dict[int, int] = {}
 
-    def justify(
-        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
-    ) -> None:
+    def justify(self, event: str, details: Any, by: bytes, function: str) -> None:
         if event == "credited":
             of, to, delivered, amount = details
             assert delivered == self.truth[(GATEWAYS[0], to, of)]
@@ -358,13 +353,12 @@ class Coverage(Town):
         self.reward, self.proofs = value // 2, proofs
         self.accepted: dict[bytes, int] = {}
         self.proven: dict[bytes, set[int]] = {}
+        self.winners: dict[bytes, bytes | None] = {}
         self.earned: set[bytes] = set()
         self.given: set[bytes] = set()
         self.refunded = self.closed = False
 
-    def justify(
-        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
-    ) -> None:
+    def justify(self, event: str, details: Any, by: bytes, function: str) -> None:
         if event == "accepted":
             assert by == OTHER, "only the judge accepts"
             assert details[0] not in self.accepted
@@ -375,9 +369,11 @@ class Coverage(Town):
             assert self.accepted[gateway] <= of < 4
             assert of not in self.proven.setdefault(gateway, set())
             self.proven[gateway].add(of)
+            self.winners[gateway] = self.world.operator(gateway, of)
         elif event == "earned":
             assert len(self.proven[details[0]]) == self.proofs
             assert details[0] not in self.earned
+            assert details[2] == self.winners[details[0]] is not None
             self.earned.add(details[0])
             assert len(self.earned) <= 2
         elif event == "paid":
@@ -385,7 +381,7 @@ class Coverage(Town):
             assert gateway in self.earned - self.given, "nobody is paid twice"
             assert not self.closed
             self.given.add(gateway)
-            assert (amount, to) == (self.reward, owners[gateway])
+            assert (amount, to) == (self.reward, self.winners[gateway])
         else:
             assert event == "refunded"
             assert details[0] == PAYER
@@ -417,6 +413,7 @@ class Coverage(Town):
     def carried_out(self, of: int) -> None:
         for gateway, since in self.accepted.items():
             proves = self.truth.get((gateway, of), 0) >= 5 and since <= of < 4
+            proves = proves and self.world.operator(gateway, of) is not None
             if proves and gateway not in self.earned and self.state["left"]:
                 assert of in self.proven[gateway]
 
@@ -454,9 +451,7 @@ class Assurance(Town):
             for backer, amount in ((PAYER, goal // 3), (WALL, 5), (OTHER, goal - goal // 3 - 5)):
                 assert self.call(backer, "pledge", value=amount)
 
-    def justify(
-        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
-    ) -> None:
+    def justify(self, event: str, details: Any, by: bytes, function: str) -> None:
         if event == "pledged":
             assert not self.funded
             assert self.world.epoch <= 2
@@ -467,7 +462,7 @@ class Assurance(Town):
         elif event == "announced":
             assert self.funded
             assert self.gateway is None
-            assert by == owners[details[0]] == OWNER
+            assert by == self.world.operator(details[0], self.world.epoch) == OWNER
             self.gateway, self.since = details[0], self.world.epoch
         elif event == "proven":
             of, online = details
@@ -531,6 +526,7 @@ class Assurance(Town):
     @rule()
     def builder_builds(self) -> None:
         self.world.owners[GATEWAYS[2]] = OWNER
+        self.world.handed_on.pop(GATEWAYS[2], None)
         self.call(OWNER, "announce", GATEWAYS[2])
 
     def wind_up(self) -> None:
@@ -558,9 +554,7 @@ class SharedOwnership(Town):
             self.due[owner] += parts * (each - self.split)
         self.split = each
 
-    def justify(
-        self, event: str, details: Any, by: bytes, function: str, owners: dict[bytes, bytes]
-    ) -> None:
+    def justify(self, event: str, details: Any, by: bytes, function: str) -> None:
         if event == "handed_on":
             frm, to, parts = details
             assert frm == by
@@ -652,6 +646,35 @@ def test_uptime_missed_by_the_machine_is_proven_by_anybody_while_it_is_known() -
     assert [town.world.call(town.program, "outcome", of).value for of in (0, 1, 3, 4)] == [
         "paid", "refunded", "paid", "none",
     ]  # fmt: skip
+
+
+def test_uptime_of_a_missed_epoch_belongs_to_the_owner_in_that_epoch() -> None:
+    town = Uptime()
+    town.deploy(100, 1)
+    settle(town, 9, awake=False)
+    settle(town, 9, awake=False)
+    town.gateway_changes_hands(GATEWAYS[0], OTHER)
+    settle(town, 9, awake=False)
+    assert town.call(MALLORY, "prove", 2)
+    assert town.got == {OWNER: 25}
+    settle(town, 9, awake=False)
+    assert refused(town, OTHER, "give_back", 0), "the owner of now, not of then"
+    assert town.call(PAYER, "release", 0)
+    assert town.got == {OWNER: 50}
+    assert refused(town, OWNER, "give_back", 3)
+    assert town.call(OTHER, "give_back", 3)
+    assert town.got == {OWNER: 50, PAYER: 25}
+
+
+def test_a_coverage_reward_belongs_to_the_owner_in_the_epoch_that_earned_it() -> None:
+    town = Coverage()
+    town.deploy(40, 1)
+    town.judge_accepts(GATEWAYS[0])
+    settle(town, 9)
+    town.gateway_changes_hands(GATEWAYS[0], MALLORY)
+    settle(town, 9)
+    assert town.call(MALLORY, "claim", GATEWAYS[0])
+    assert town.got == {OWNER: 20}
 
 
 def test_uptime_of_a_gateway_whose_owner_takes_no_money_is_held_and_then_refunded() -> None:

@@ -102,7 +102,7 @@ def init(until_: int):
 
 @on_epoch
 def each(settled: int):
-    pay(operator(GATEWAY), 1)
+    pay(operator(GATEWAY, settled), 1)
 
 @external
 def give(to: Address):
@@ -290,6 +290,35 @@ def test_a_hook_pays_whoever_owned_the_gateway_in_the_epoch_that_settled():
     assert chain.balance(THIEF) == before[1] + 2
 
 
+def test_a_contract_knows_the_owner_of_a_gateway_in_each_epoch():
+    """Owners that no unsettled epoch needs any more stay known, the last sixteen of them."""
+    chain = Chain()
+    chain.register((1, BOB.address))
+    source = """
+@external
+def of(e: int):
+    emit("owned", bound(GATEWAY, e), operator(GATEWAY, e) if bound(GATEWAY, e) else sender)
+""".replace("GATEWAY", repr(gateway(1)))
+    address = deploy(chain, ALICE, source)
+    owner, to, owners = BOB, THIEF, [BOB, BOB]
+    for epoch in range(20):
+        chain.settle(epoch, {})
+        chain.block(time=START + (epoch + 1) * EPOCH)
+        (result,) = chain.do(owner, AssignGateway("main", gateway(1), to.address))
+        assert result.code == 0, result.detail
+        owner, to = to, owner
+        owners.append(owner)
+    for epoch in range(25):
+        (result,) = chain.do(ALICE, Call(address, "of", wire(epoch), 0))
+        assert result.code == 0, result.detail
+    found = [values for kind, values in events(chain, address) if kind == "owned"]
+    owners += owners[-1:] * 3
+    assert [account for bound, account in found if bound] == [
+        f"0x{key.address.hex()}" for key in owners[-len([1 for bound, _ in found if bound]) :]
+    ]
+    assert [bound for bound, _ in found] == [False] * 6 + [True] * 19
+
+
 def test_a_failing_hook_changes_nothing_and_says_why():
     chain = Chain()
     address = pays(chain)
@@ -416,7 +445,7 @@ def row(id: bytes) -> bool:
 
 @external
 def owned(id: bytes) -> bool:
-    return bound(id)
+    return bound(id, epoch)
 
 @external
 def tell(x: int, b: bytes, t: str):

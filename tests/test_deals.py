@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dii import Network, agreements, load
-from dii.application.records import RESERVED
+from dii import Network, agreements, codec, load
+from dii.application.records import RESERVED, STORAGE
 from dii.cli import app, demo
 from dii.crypto import format_address
 from dii.errors import BadCall, BadSource, Refused, UnknownContract
-from dii.network.deals import MONEY
 from tests.require import ROOT
 
 SAMPLE = [ROOT / "data" / name for name in demo.FILES]
@@ -73,12 +72,6 @@ def told(deal: Any) -> list[str]:
     """Return what a contract told, as people read it."""
     events = deal.events()
     return [f"{row.event}: {row.details}" for row in events[events["told"]].itertuples()]
-
-
-def test_the_page_lists_the_names_that_are_money():
-    page = " ".join((ROOT / "docs" / "language.md").read_text().split())
-    shown = page.partition("An `int` called ")[2].partition(" is money")[0]
-    assert tuple(re.findall(r"`(\w+)`", shown)) == MONEY
 
 
 def balance(network: Network, who: str) -> int:
@@ -252,27 +245,115 @@ def test_arguments_that_do_not_fit_cost_nothing(
     assert net.height == before
 
 
-def test_money_given_as_text_is_in_whole_units_if_its_name_says_that_it_is_money(net: Network):
+def test_money_is_read_and_shown_by_type_whatever_its_name(net: Network):
     source = """
-cost: int
+cost: Money
 price: int
-parts: int
+spent: list[Money]
 
-def init(amount: int, cost_: int, parts_: int):
+def init(amount: int, cost_: Money, spent_: list[Money]):
     cost = cost_
     price = amount
-    parts = parts_
+    spent = spent_
+
+@external
+def note(parts: int):
+    part = cost // parts
+    emit("noted", parts, part, cost, cost // part)
+
+@view
+def value_of() -> int:
+    return price
+
+@view
+def half() -> Money:
+    return cost // 2
 """
-    words = ("2", "2"), ("2 TTC", "2 TTC"), (2, 2)
-    for (amount, cost), money in zip(words, [2_000_000, 2_000_000, 2]):
-        deal = net.deploy(source, by="bob", amount=amount, cost_=cost, parts_="1_000")
-        found = deal.variables()
-        assert (found["price"], found["parts"]) == (money, 1_000)
-        assert found["cost"] == (2 if cost == "2" else money)  # no name of money
-    assert "price  0.000002 TTC\n" in str(deal)
-    for parts in ("5.0", "2.5", "two", "1,000", "95 %", "5 EUR"):
-        with pytest.raises(BadCall, match=f"parts_: cannot read '{parts}' as a whole number"):
-            net.deploy(source, by="bob", amount=1, cost_=1, parts_=parts)
+    for cost, money in {"2": 2 * UNIT, "2 TTC": 2 * UNIT, 2: 2, "0.5 TTC": UNIT // 2}.items():
+        deal = net.deploy(source, by="bob", amount="5", cost_=cost, spent_=[cost, "1 TTC"])
+        assert deal.variables() == {"cost": money, "price": 5, "spent": [money, UNIT]}
+    lines = deal.lines()
+    assert (lines["cost"], lines["price"], lines["spent"]) == ("0.5 TTC", "5", "0.5 TTC, 1 TTC")
+    assert deal.answer("value_of", deal.view("value_of")) == "5"
+    assert deal.answer("half", deal.view("half")) == "0.25 TTC"
+    deal.call("note", by="bob", parts=2)
+    assert told(deal) == ["noted: parts 2, part 0.25 TTC, cost 0.5 TTC, 2"]
+    for parts in ("5.0", "2.5", "two", "1,000", "95 %", "5 EUR", "5 TTC"):
+        with pytest.raises(BadCall, match=f"amount: cannot read '{parts}' as a whole number"):
+            net.deploy(source, by="bob", amount=parts, cost_=1, spent_=[])
+    for wrong in ("5 EUR", "95 %", "two", -1, 2**63, True):
+        with pytest.raises(BadCall, match="cost_: cannot read"):
+            net.deploy(source, by="bob", amount=1, cost_=wrong, spent_=[])
+
+
+def test_a_gateway_and_an_application_of_one_name_never_stand_for_each_other(net: Network):
+    source = """
+watched: Gateway
+consumer: Application
+raw: bytes
+
+def init(g: Gateway, a: Application, b: bytes):
+    watched = g
+    consumer = a
+    raw = b
+"""
+    gateway_hash, application_hash = b"G" * 20, b"A" * 20
+    net.home.remember("gateway", [(gateway_hash, "twin", None), (b"H" * 20, "mast", None)])
+    net.home.remember("application", [(application_hash, "twin", None), (b"B" * 20, "shop", None)])
+    deal = net.deploy(source, by="bob", g="twin", a="twin", b="0x" + "ab" * 20)
+    assert deal.variables() == {"watched": "twin", "consumer": "twin", "raw": "ab" * 20}
+    stored = [
+        codec.decode(net.state.get(STORAGE, net.home.address(deal.address), key))
+        for key in (codec.encode(("watched",)), codec.encode(("consumer",)))
+    ]
+    assert stored == [gateway_hash, application_hash]
+    again = net.deploy(
+        source, by="bob", g=gateway_hash.hex(), a="0x" + application_hash.hex(), b=b""
+    )
+    assert again.variables() == {"watched": "twin", "consumer": "twin", "raw": ""}
+    with pytest.raises(BadCall, match="b: 'twin' is no hexadecimal; a name takes a Gateway or"):
+        net.deploy(source, by="bob", g="twin", a="twin", b="twin")
+    with pytest.raises(BadCall, match="g: no gateway goes by 'shop'"):
+        net.deploy(source, by="bob", g="shop", a="shop", b=b"")
+    with pytest.raises(BadCall, match="a: no application goes by 'mast'"):
+        net.deploy(source, by="bob", g="mast", a="mast", b=b"")
+
+
+def test_what_hooks_need_reserve_and_fail_is_shown(net: Network):
+    with pytest.raises(Refused, match=r"it reserves 6,000 gas an epoch and needs at least \d+"):
+        net.deploy(
+            agreements.UptimeAgreement, by="bob", value="40 TTC", gateway=ONLINE,
+            online_ppm="95 %", epochs=4, hook_gas=6_000,
+        )  # fmt: skip
+    source = """
+until: int
+turns: int
+paid: map[int, int]
+
+def init(epochs: int, turns_: int):
+    until = max(0, epoch) + epochs - 1
+    turns = turns_
+
+@on_epoch
+def settle(settled: int):
+    for i in range(turns):
+        paid[i] = settled
+"""
+    many, few = (net.deploy(source, by="bob", epochs=3, turns_=turns) for turns in (9_999, 2))
+    net.run(epochs=2)
+    assert (many.failures, few.failures) == (2, 0)
+    reserved, needed = many.record.hook_gas, many.hook_gas_needed
+    shown = f"{reserved:,} gas reserved, {needed:,} needed at least; 2 runs failed so far"
+    assert many.lines()["each epoch"] == shown
+    table = net.contracts().set_index("contract").loc[many.address]
+    assert [table["gas_reserved"], table["gas_needed"], table["runs_failed"]] == [
+        reserved,
+        needed,
+        2,
+    ]
+    assert net.deploy(source, by="bob", epochs=3, turns_=0, hook_gas=needed)
+    with pytest.raises(Refused, match="needs at least"):
+        net.deploy(source, by="bob", epochs=3, turns_=0, hook_gas=needed - 1)
 
 
 def test_an_argument_may_go_by_the_name_of_a_parameter_of_ours(net: Network):
@@ -290,8 +371,8 @@ def sum_of(function: int, self: int) -> int:
     assert deal.view("sum_of", function=3, self=4) == 10
 
 
-def test_a_share_given_in_per_cent_is_in_millionths_if_its_name_says_so(net: Network):
-    source = "least_ppm: int\n\ndef init(share_ppm: int, share: int):\n    least_ppm = share_ppm\n"
+def test_a_share_is_read_in_per_cent_or_millionths_by_type_whatever_its_name(net: Network):
+    source = "least: Share\n\ndef init(part: Share, other_ppm: int):\n    least = part\n"
     for word, parts in {
         "95 %": 950_000,
         "87.5%": 875_000,
@@ -299,16 +380,16 @@ def test_a_share_given_in_per_cent_is_in_millionths_if_its_name_says_so(net: Net
         "0": 0,
         "0.0001 %": 1,
     }.items():
-        deal = net.deploy(source, by="bob", share_ppm=word, share=0)
-        assert deal.variables() == {"least_ppm": parts}
-    for wrong in ({"share_ppm": "0.00001 %"}, {"share_ppm": "-1 %"}, {"share": "95 %"}):
+        deal = net.deploy(source, by="bob", part=word, other_ppm=0)
+        assert deal.variables() == {"least": parts}
+    for wrong in ({"part": "0.00001 %"}, {"part": "-1 %"}, {"other_ppm": "95 %"}):
         with pytest.raises(BadCall, match="cannot read"):
-            net.deploy(source, by="bob", **({"share_ppm": 0, "share": 0} | wrong))
-    with pytest.raises(BadCall, match=r"share_ppm: 95 may be 95 % .*: write 95% or 950000"):
-        net.deploy(source, by="bob", share_ppm="95", share=0)
-    with pytest.raises(BadCall, match=r"share_ppm: cannot read '95.5' as a whole number.*%"):
-        net.deploy(source, by="bob", share_ppm="95.5", share=0)
-    assert net.deploy(source, by="bob", share_ppm=95, share=0).variables() == {"least_ppm": 95}
+            net.deploy(source, by="bob", **({"part": 0, "other_ppm": 0} | wrong))
+    with pytest.raises(BadCall, match=r"part: 95 may be 95 % .*: write 95% or 950000"):
+        net.deploy(source, by="bob", part="95", other_ppm=0)
+    with pytest.raises(BadCall, match=r"part: cannot read '95.5' as a whole number.*%"):
+        net.deploy(source, by="bob", part="95.5", other_ppm=0)
+    assert net.deploy(source, by="bob", part=95, other_ppm=0).variables() == {"least": 95}
 
 
 @pytest.mark.parametrize(
@@ -360,7 +441,7 @@ def test_what_is_left_in_the_purse_is_told_in_epochs(net: Network):
 
 def test_a_contracts_variables_hide_nothing_that_the_chain_says(net: Network):
     source = (
-        'status: str\npurse: int\nrate: int\nrate_ppm: int\n\ndef init():\n    status = "rich"\n'
+        'status: str\npurse: int\nrate: int\nrate_ppm: Share\n\ndef init():\n    status = "rich"\n'
     )
     deal = net.deploy(source, by="bob")
     lines = deal.lines()
@@ -379,7 +460,7 @@ def test_all_terms_of_an_agreement_that_are_money_are_read_in_whole_units(net: N
 
 
 def test_what_the_chain_refuses_is_said_in_its_words(net: Network):
-    with pytest.raises(Refused, match=r"^Deploy refused: it reserves 1 gas"):
+    with pytest.raises(Refused, match=r"^Deploy refused: it reserves 1 gas an epoch"):
         net.deploy(COUNTER, by="bob", epochs=1, hook_gas=1)
     with pytest.raises(Refused, match="until is -1"):
         net.deploy(COUNTER, by="bob", epochs=0)
@@ -401,7 +482,7 @@ def test_what_the_chain_refuses_is_said_in_its_words(net: Network):
         deal.view("bring", name="x")
     with pytest.raises(UnknownContract):
         net.contract("bob")
-    with pytest.raises(BadCall, match="no gateway or application goes by 'nonesuch' here"):
+    with pytest.raises(BadCall, match="no gateway goes by 'nonesuch' here"):
         net.deploy(agreements.UptimeAgreement, by="bob", gateway="nonesuch", online_ppm=1, epochs=1)
 
 
@@ -449,7 +530,7 @@ def test_an_agreement_from_the_command_line(tmp_path: Path):
     assert kinds[address] == "contract"
     assert "@on_epoch" in dii("contract", "show", address, "--source", "--home", home)
     refused = dii("contract", "call", address, "close", "--from", "bob", "--home", home, code=1)
-    assert "not yet: thirty epochs after the last one" in refused
+    assert "wait until thirty epochs after the last one" in refused
     refused = dii("contract", "top-up", address, "1", "--from", "bob", "--home", home, code=1)
     assert "its last epoch is over" in refused
 
@@ -509,4 +590,4 @@ def test_the_agreements_are_listed_and_printed():
     for name, one in agreements.AGREEMENTS.items():
         assert dii("contract", "agreements", name) == one.source
     shown = dii("contract", "agreements")
-    assert "takes  gateway: bytes, online_ppm: int, epochs: int\n" in shown
+    assert "takes  gateway: Gateway, online_ppm: Share, epochs: int\n" in shown

@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "12ab805c325a285af5d1387a1fd846f85b4c49847e9250bda62bbfa728330933",
-    "app_hash": "1afd725b63e6165c95943b30889790247ca06f0d55da157de4b93a0d4e24a6fa",
-    "index": "8cc66d1e5662a28b42d6dda8a8d74274ae5a8ce33fef27e5bfec4d1ff3589872",
+    "header": "6349b7220b0c88e23b2251dbc68c61fa268b60e43d0edd04210b7c65bd509274",
+    "app_hash": "fb31d901f329a7ebf0390774f03b1cbb3b9a5f9e6778c5376a9c72ff21f4c063",
+    "index": "9b1dbbc55ba3bf8886d04f36b2e8d453db13b82d86383dbae9b9b372041d7890",
     "transactions": 505,
     "succeeded": 444,
     "receipts": 1253,

@@ -12,6 +12,7 @@ in which order their messages arrive.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from dii import crypto
 from dii.application import bank, gas
@@ -31,6 +32,9 @@ from dii.application.settling import UNATTRIBUTED, epoch_status
 from dii.crypto import format_address
 from dii.errors import AlreadyClaimed, BadMessage, NotTheOwner, UnknownGateway
 from dii.ledger.state import Table
+
+KEPT_OWNERS: Final = 16
+"""Last owners of a gateway that stay known, besides those that unsettled epochs need."""
 
 
 def register_gateways(context: Context, message: RegisterGateways) -> bool:
@@ -103,9 +107,10 @@ def _bind(
 
 
 def _needed(scope: Scope, owners: list[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
-    """Return the last owner that an unsettled epoch may still need, and all after."""
+    """Return the owners that unsettled epochs may still need, and the last ones for contracts."""
     first = max([at for at, _ in owners if at <= scope.next_epoch], default=0)
-    return tuple(pair for pair in owners if pair[0] >= first)
+    needed = sum(at >= first for at, _ in owners)
+    return tuple(owners[-max(needed, KEPT_OWNERS) :])
 
 
 def assign_gateway(context: Context, message: AssignGateway) -> bool:

@@ -72,8 +72,7 @@ BALANCE: Final = codec.encode(tree.pack(tree.Name("balance")))
 class ChainHost:
     """What a running contract sees of the chain and may do to it; see :class:`dii.contracts.vm.Host`.
 
-    ``owned_in`` is the epoch whose owners of gateways count; ``rows`` are the rows of usage asked
-    for so far, each with the name that it went by.
+    ``rows`` are the rows of usage asked for so far, each with the name that it went by.
     """
 
     state: State
@@ -84,7 +83,6 @@ class ChainHost:
     height: int
     time: int
     epoch: int
-    owned_in: int
     position: int
     put_row: Emit
     rows: dict[tuple[bytes, bytes, int], bytes] = field(default_factory=dict)
@@ -124,10 +122,10 @@ class ChainHost:
         """Note an event for the index."""
         self.put_row("events", (self.position, self.self_address, True, event, shown(values)))
 
-    def operator(self, gateway: bytes) -> bytes | None:
-        """Return whose a gateway is now; to a hook, whose it was in the epoch that settled."""
+    def operator(self, gateway: bytes, epoch: int) -> bytes | None:
+        """Return the owner of a gateway in an epoch; of a later one, as decided so far."""
         binding = self.state.get(GATEWAYS, self.scope, gateway)
-        owner = binding.owner(self.owned_in) if binding else None
+        owner = binding.owner(max(0, epoch)) if binding else None
         return None if owner is None else bank.resolve(self.state, owner)
 
     def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:
@@ -214,9 +212,12 @@ def deploy(context: Context, message: Deploy) -> bool:
         what = "an @on_epoch function needs gas reserved for it, and nothing else does"
         raise BadMessage(kind="Deploy", message=what)
     if found.hooks:
-        least, most = HOOK_LEAST + LOAD_BYTE * len(message.code), context.chain.hook_gas
+        least, most = hook_gas_needed(found, len(message.code)), context.chain.hook_gas
         if not least <= message.hook_gas <= most:
-            what = f"it reserves {message.hook_gas} gas; its code needs {least}, and {most} is most"
+            what = (
+                f"it reserves {message.hook_gas:,} gas an epoch and needs at least {least:,};"
+                f" the network allows {most:,}"
+            )
             raise BadMessage(kind="Deploy", message=what)
         stored = state.get(STORAGE, address, UNTIL)
         until = int.from_bytes(codec.decode(stored), signed=True) if stored else 0
@@ -228,6 +229,11 @@ def deploy(context: Context, message: Deploy) -> bool:
     elif message.purse:
         raise BadMessage(kind="Deploy", message="a purse pays for @on_epoch, and there is none")
     return False
+
+
+def hook_gas_needed(program: Program, size: int) -> int:
+    """Return the least gas that each epoch of a contract with a tree of this size may reserve."""
+    return LOAD_BYTE * size + max(HOOK_LEAST, program.hook_gas)
 
 
 def call(context: Context, message: Call) -> bool:
@@ -308,8 +314,7 @@ def _run(
     meter = context.meter
     host = ChainHost(
         context.state, contract.scope, address, context.sender, message.value,
-        context.height, context.time // SECOND, context.epoch, max(0, context.epoch),
-        context.position,
+        context.height, context.time // SECOND, context.epoch, context.position,
         lambda table, row: context.emit(table, *row),
     )  # fmt: skip
     try:
@@ -416,7 +421,7 @@ class Hooks:
         rows: list[tuple[str, tuple[object, ...]]] = []
         host = ChainHost(
             self.state, contract.scope, address, address, 0, self.height, self.now // SECOND,
-            epoch_at(self.chain, self.now), self.epoch, BY_ITSELF,
+            epoch_at(self.chain, self.now), BY_ITSELF,
             lambda table, row: rows.append((table, row)),
         )  # fmt: skip
         mark = self.state.mark()

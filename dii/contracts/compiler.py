@@ -22,13 +22,15 @@ from dii.contracts import operations as do
 from dii.contracts import tree as t
 from dii.contracts.expressions import NOTHING, PLAIN, RESERVED, Expressions, proper
 from dii.contracts.tree import ListOf, MapOf, Type
-from dii.contracts.values import BOOL, INT, form, spell
+from dii.contracts.values import BOOL, INT, fits, form, spell
 from dii.contracts.vm import MAX_FRAMES, Compiled, Frame, Program, Run, with_room
 
 BREAK: Final = "break"
 CONTINUE: Final = "continue"
 MAX_CALLS: Final = MAX_FRAMES // 4
 """Functions that call one another in a chain; a longer one needs too many frames for sure."""
+NEVER: Final = -(1 << 62)
+"""Gas of a way that there is not."""
 MARKS: Final = (
     (), ("external",), ("external", "payable"), ("external", "view"), ("on_epoch",), ("payable",),
     ("view",),
@@ -90,8 +92,9 @@ class _Compiler(Expressions):
         self.finish()
         read = {name: frozenset(fields) for name, fields in self.read.items()}
         return Program(
-            self.contract, self.functions, hooks, read["metrics"], read["usage"], self.compiled
-        )
+            self.contract, self.functions, hooks, read["metrics"], read["usage"], self.events,
+            self.compiled,
+        )  # fmt: skip
 
     def name(self, node: t.Node, name: str, *taken: Iterable[str]) -> None:
         """Check a name that is given to something."""
@@ -114,10 +117,9 @@ class _Compiler(Expressions):
         plain = kind.key if isinstance(kind, MapOf) else kind
         plain = plain.item if isinstance(plain, ListOf) else plain
         if plain not in PLAIN:
-            names = "int, bool, str, bytes, Address, list[…] or map[…, …]"
-            hint = {"address": "Address", "float": "int, in the smallest unit"}.get(
-                plain.name, names
-            )
+            names = f"{', '.join(map(spell, PLAIN))}, list[…] or map[…, …]"
+            capital = {one.name.lower(): one.name for one in PLAIN}
+            hint = (capital | {"float": "int, in the smallest unit"}).get(plain.name, names)
             self.fault(plain, f"there is no type {plain.name!r}", hint)
 
     def signature(self, function: t.Function) -> None:
@@ -180,6 +182,7 @@ class _Compiler(Expressions):
             "init" if function.name == "init" else hook or ("external" if function.marks else ""),
             "payable" in function.marks,
             cost + len(self.locals) // 8,
+            max(self.way) + len(self.locals) // 8,
             run,
             (None,) * (len(self.locals) - len(function.parameters)),
             tuple(form(one.type).unpack for one in function.parameters) if not self.faults else (),
@@ -190,9 +193,14 @@ class _Compiler(Expressions):
     # --- statements ----------------------------------------------------------------------------
 
     def block(self, statements: Sequence[t.Statement]) -> tuple[int, Run]:
-        """Compile statements: the gas to charge before they run, and how they do."""
-        outer, self.cost = self.cost, 0
+        """Compile statements: the gas to charge before they run, and how they do.
+
+        ``way`` is then the gas of the costliest way to their end, and of that which leaves before:
+        what is known of it without values, loops turned once.
+        """
+        outer, self.cost, self.inner = (self.cost, self.inner), 0, 0
         self.depth += 1
+        end, leave = 0, NEVER
         parts: list[tuple[int, list[Run]]] = []
         runs: list[Run] = []
         for node in statements:
@@ -206,9 +214,13 @@ class _Compiler(Expressions):
             self.depth -= 1
             if type(node) in (t.If, t.For):
                 parts.append((self.cost, runs))
-                self.cost, runs = 0, []
+                end += self.cost + self.inner
+                end, leave = end + self.way[0], max(leave, end + self.way[1])
+                self.cost, self.inner, runs = 0, 0, []
         parts.append((self.cost, runs))
-        self.cost = outer
+        end += self.cost + self.inner
+        self.way = (NEVER, max(leave, end)) if self.ended else (end, leave)
+        self.cost, self.inner = outer
         self.depth -= 1
         (first, runs), *rest = parts
         for cost, later in rest:
@@ -227,7 +239,7 @@ class _Compiler(Expressions):
             self.name(node, name, self.variables, self.functions)
             self.locals[name] = len(self.locals) + 1, kind
         slot, known = self.locals[name]
-        if kind is not None and known is not None and kind != known:
+        if kind is not None and known is not None and not fits(kind, known):
             self.fault(node, f"{name} is {spell(known)} already, and this is {spell(kind)}")
         self.sure.add(name)
 
@@ -302,9 +314,10 @@ class _Compiler(Expressions):
         self.cost += gas.BRANCH
         test, before = self.typed(node.test, BOOL), set(self.sure)
         then_cost, then = self.branch(node, node.then)
-        sure, ended = self.sure, self.ended
-        self.sure, self.ended = before, False
+        sure, ended, way = self.sure, self.ended, self.way
+        self.sure, self.ended, self.way = before, False, (0, NEVER)
         other_cost, other = self.block(node.other) if node.other else (0, _nothing)
+        self.way = max(way[0], self.way[0]), max(way[1], self.way[1])
         if self.ended:
             self.sure, self.ended = sure, ended
         elif not ended:
@@ -341,6 +354,7 @@ class _Compiler(Expressions):
         self.loops -= 1
         self.sure, self.ended = before, False
         cost += gas.TURN
+        self.way = max(0, gas.TURN + self.way[0]), gas.TURN + self.way[1]
 
         def run(frame: Frame) -> object:
             machine = frame[0]

@@ -19,7 +19,22 @@ from dii.contracts import operations as do
 from dii.contracts import tree as t
 from dii.contracts.faults import Fault, render
 from dii.contracts.tree import ListOf, MapOf, Plain, Type
-from dii.contracts.values import ADDRESS, BOOL, BYTES, INT, STR, Weigh, form, spell
+from dii.contracts.values import (
+    ADDRESS,
+    BASES,
+    BOOL,
+    BYTES,
+    INT,
+    MONEY,
+    SHARE,
+    STR,
+    Weigh,
+    base,
+    closer,
+    fits,
+    form,
+    spell,
+)
 from dii.contracts.vm import Compiled, Frame, Run
 from dii.errors import BadProgram, CodecError
 
@@ -39,7 +54,7 @@ ELSEWHERE: Final = {
 }
 """What functions of Python and of other languages for contracts are called here."""
 
-PLAIN: Final = (INT, BOOL, STR, BYTES, ADDRESS)
+PLAIN: Final = (INT, BOOL, STR, BYTES, ADDRESS, *BASES)
 LISTS: Final = tuple(map(ListOf, PLAIN))
 LITERALS: Final[dict[type[t.Node], Plain]] = {
     t.Int: INT, t.Bool: BOOL, t.Str: STR, t.Bytes: BYTES, t.AddressOf: ADDRESS,
@@ -79,6 +94,7 @@ class Expressions:
         self.variables: dict[str, Type] = {}
         self.functions: dict[str, t.Function] = {}
         self.compiled: dict[str, Compiled] = {}
+        self.events: dict[tuple[str, int], tuple[tuple[str, Type], ...]] = {}
         self.read: dict[str, set[str]] = {name: set() for name in host.RECORDS}
         self.contract = contract
         self.enter(None)
@@ -108,7 +124,8 @@ class Expressions:
         self.function = function
         self.locals: dict[str, tuple[int, Type | None]] = {}
         self.sure: set[str] = set()
-        self.cost = self.depth = self.deepest = self.loops = 0
+        self.cost = self.inner = self.depth = self.deepest = self.loops = 0
+        self.way = 0, 0
         self.ended = self.effects = False
 
     def fault(self, node: t.Node, message: str, hint: str = "") -> Typed:
@@ -148,11 +165,17 @@ class Expressions:
 
     def typed(self, node: t.Expression, kind: Type | None) -> Run:
         """Compile an expression that must be of a type."""
-        run, found = self.expression(node, kind)
-        if kind is not None and found is not None and found != kind:
+        return self.expected(node, kind, kind)[0]
+
+    def expected(self, node: t.Expression, kind: Type | None, want: Type | None = None) -> Typed:
+        """Compile an expression that must be of a type, or of one with the same values."""
+        run, found = self.expression(node, want)
+        if not fits(found, kind):
+            assert found is not None
+            assert kind is not None
             hint = "a comparison, such as x != 0" if kind == BOOL else ""
             self.fault(node, f"{spell(kind)} is expected, and this is {spell(found)}", hint)
-        return run
+        return run, found
 
     def arguments(self, call: t.Call, *kinds: Type | None) -> list[Run]:
         """Compile the arguments of a call with these types."""
@@ -219,11 +242,11 @@ class Expressions:
         return kind if isinstance(kind, MapOf) else None
 
     def place(
-        self, base: t.Expression, key: t.Expression, kind: MapOf, *, written: bool = False
+        self, table: t.Expression, key: t.Expression, kind: MapOf, *, written: bool = False
     ) -> Run:
         """Compile the storage key of an entry."""
-        assert isinstance(base, t.Name)
-        prefix = b"\x82" + codec.encode(base.id)
+        assert isinstance(table, t.Name)
+        prefix = b"\x82" + codec.encode(table.id)
         self.cost += gas.SIZED
         if written:  # what is known of its bytes; the others are charged when they are
             self.cost += gas.STORED * (len(prefix) + (21 if kind.key == ADDRESS else 0))
@@ -241,7 +264,8 @@ class Expressions:
         if node.op == "-":
             if isinstance(node.operand, t.Int):
                 return self.fault(node, "a negative number is one constant", "-1")
-            return do.bounded(operator.neg, self.typed(node.operand, INT)), INT
+            run, kind = self.expected(node.operand, INT)
+            return do.bounded(operator.neg, run), kind
         return self.fault(node, f"there is no operator {node.op!r}")
 
     def _binary(self, node: t.Binary, want: Type | None) -> Typed:
@@ -255,16 +279,19 @@ class Expressions:
             return self.fault(node, f"there is no operator {op!r}", "+, -, *, // or %")
         if kind is None:
             return _never, None
-        if right[1] not in (kind, None) or not (
-            kind == INT or (op == "+" and (kind in (STR, BYTES) or isinstance(kind, ListOf)))
-        ):
-            sides = f"{spell(kind)} {op} {spell(right[1] or kind)}"
+        other, plain = right[1] or kind, base(kind)
+        scales = plain == base(other) == INT and op in ("*", "//")
+        joins = op == "+" and (plain in (STR, BYTES) or isinstance(kind, ListOf))
+        if not (scales or (fits(kind, other) and (plain == INT or joins))):
+            sides = f"{spell(kind)} {op} {spell(other)}"
             return self.fault(node, f"there is no {sides}", "two ints, or + of two of one type")
-        if kind == INT:
+        if plain == INT:
             self.cost += gas.DIVIDE if op in ("//", "%") else 0
-            return do.ARITHMETIC[op](left[0], right[0]), INT
+            meaning = _product(op, kind, other) if scales else closer(kind, other)
+            return do.ARITHMETIC[op](left[0], right[0]), meaning
         self.cost += gas.SIZED
-        return do.join(left[0], right[0], gas.SLOT if isinstance(kind, ListOf) else 0), kind
+        run = do.join(left[0], right[0], gas.SLOT if isinstance(kind, ListOf) else 0)
+        return run, closer(kind, other)
 
     def _logic(self, node: t.Logic, _: Type | None) -> Typed:
         left, right = self.typed(node.left, BOOL), self.typed(node.right, BOOL)
@@ -284,11 +311,11 @@ class Expressions:
         right = self.typed(node.right, kind)
         if kind is None:
             return _never, BOOL
-        if kind not in (INT, STR, BYTES) and node.op not in ("==", "!="):
+        if base(kind) not in (INT, STR, BYTES) and node.op not in ("==", "!="):
             return self.fault(node, f"two {spell(kind)} have no order", "== or !=")
         if not (kind in PLAIN or isinstance(kind, ListOf)):
             return self.fault(node, f"records of {spell(kind)} cannot be compared", ".reported")
-        sized = kind in (STR, BYTES)
+        sized = base(kind) in (STR, BYTES)
         self.cost += gas.SIZED if sized or isinstance(kind, ListOf) else 0
         if isinstance(kind, ListOf):
             return do.compare_lists(node.op, left, right, form(kind).weigh), BOOL
@@ -311,8 +338,9 @@ class Expressions:
     def _choose(self, node: t.Choose, want: Type | None) -> Typed:
         test = self.typed(node.test, BOOL)
         then, kind = self.expression(node.then, want)
-        other = self.typed(node.other, kind)
-        return (lambda frame: then(frame) if test(frame) else other(frame)), kind
+        other, otherwise = self.expected(node.other, kind, want or kind)
+        run: Run = lambda frame: then(frame) if test(frame) else other(frame)
+        return run, closer(kind, otherwise)
 
     def _index(self, node: t.Index, _: Type | None) -> Typed:
         table = self.map(node.base)
@@ -321,18 +349,18 @@ class Expressions:
             return do.entry(
                 self.place(node.base, node.index, table), form(table.value)
             ), table.value
-        base, kind = self.expression(node.base)
-        run = do.element(base, self.typed(node.index, INT))
+        items, kind = self.expression(node.base)
+        run = do.element(items, self.typed(node.index, INT))
         if kind is None:
             return _never, None
         if isinstance(kind, ListOf):
             return run, kind.item
-        if kind == BYTES:
+        if base(kind) == BYTES:
             return run, INT
         return self.fault(node, f"{spell(kind)} has no index")
 
     def _field(self, node: t.Field, _: Type | None) -> Typed:
-        base, kind = self.expression(node.base)
+        record, kind = self.expression(node.base)
         if kind is None:
             return _never, None
         name = kind.name if isinstance(kind, Plain) else ""
@@ -344,7 +372,7 @@ class Expressions:
             return self.fault(node, f"{spell(kind)} has no field {node.name!r}", hint)
         if node.name != "reported":
             self.read[name].add(node.name)
-        return do.field(base, node.name), BOOL if node.name == "reported" else INT
+        return do.field(record, node.name), host.RECORDS[name].get(node.name, BOOL)
 
     # --- calls ---------------------------------------------------------------------------------
 
@@ -361,7 +389,7 @@ class Expressions:
             if signature.effect:
                 self.effect(node, "pays")
             pairs = zip(runs, signature.parameters)
-            runs = [host.short(run) if kind == BYTES else run for run, kind in pairs]
+            runs = [host.short(run) if base(kind) == BYTES else run for run, kind in pairs]
             return signature.make(*runs), signature.returns or NOTHING
         if name == "range":
             return self.fault(node, "range stands in a for only", "for i in range(n):")
@@ -381,6 +409,7 @@ class Expressions:
         if compiled.effects:
             self.effect(node, f"calls {function.name}, which does not")
         self.cost += gas.CALL + compiled.cost
+        self.inner += compiled.most - compiled.cost
         self.deepest = max(self.deepest, self.depth + compiled.frames)
         return do.helper(runs, compiled), result
 
@@ -392,34 +421,41 @@ class Expressions:
         run, kind = self.expression(call.arguments[0])
         if kind is None:
             return _never, None
-        if kind not in builtin.results:
+        result = builtin.results.get(base(kind) or kind)
+        if result is None:
             known = ", ".join(map(spell, builtin.results))
             return self.fault(call, f"{call.function} takes no {spell(kind)}", f"one of {known}")
-        return builtin.make(run, form(kind).weigh), builtin.results[kind]
+        if call.function in ("abs", "sorted", "sum"):  # these keep what a number means
+            result = kind.item if call.function == "sum" and isinstance(kind, ListOf) else kind
+        return builtin.make(run, form(kind).weigh), result
 
     def _least(self, call: t.Call) -> Typed:
         self.cost += gas.DIVIDE
-        left, right = self.arguments(call, INT, INT)
+        if len(call.arguments) != 2:
+            return self.fault(call, f"{call.function} takes 2 ints")
+        (left, one), (right, other) = (self.expected(item, INT) for item in call.arguments)
+        if not fits(one, other):
+            return self.fault(call, f"{call.function} takes two of one type")
         function = min if call.function == "min" else max
-        return (lambda frame: function(left(frame), right(frame))), INT
+        return (lambda frame: function(left(frame), right(frame))), closer(one, other)
 
     def _get(self, call: t.Call) -> Typed:
-        base, key, default = call.arguments if len(call.arguments) == 3 else (call,) * 3
-        table = self.map(base)
+        name, key, default = call.arguments if len(call.arguments) == 3 else (call,) * 3
+        table = self.map(name)
         if table is None:
             return self.fault(call, "get takes a map, a key and a default", "get(m, k, 0)")
         self.cost += gas.READ
-        where, entry = self.place(base, key, table), form(table.value)
+        where, entry = self.place(name, key, table), form(table.value)
         return do.entry(where, entry, self.typed(default, table.value)), table.value
 
     def _remove(self, call: t.Call) -> Typed:
-        base, key = call.arguments if len(call.arguments) == 2 else (call,) * 2
-        table = self.map(base)
+        name, key = call.arguments if len(call.arguments) == 2 else (call,) * 2
+        table = self.map(name)
         if table is None:
             return self.fault(call, "remove takes a map and a key", "remove(m, k)")
         self.cost += gas.WRITE
         self.effect(call, "removes an entry")
-        return do.remove(self.place(base, key, table)), NOTHING
+        return do.remove(self.place(name, key, table)), NOTHING
 
     def _emit(self, call: t.Call) -> Typed:
         self.effect(call, "emits an event")
@@ -433,7 +469,18 @@ class Expressions:
                 self.fault(node, f"an event has plain values, not {spell(kind)}")
         if self.faults:
             return _never, NOTHING
+        names = [node.id if isinstance(node, t.Name) else "" for node in nodes]
+        self.events[event.value, len(nodes)] = tuple(
+            (name, kind) for name, (_, kind) in zip(names, pairs) if kind is not None
+        )
         return host.emit(event.value, [run for run, _ in pairs]), NOTHING
+
+
+def _product(op: str, left: Type, right: Type) -> Type:
+    """Return what a product or quotient of two ints means."""
+    if left == right:  # a ratio, or a square
+        return INT
+    return left if op == "//" else MONEY if MONEY in (left, right) else SHARE
 
 
 def _constant(value: object) -> Run:
@@ -441,7 +488,7 @@ def _constant(value: object) -> Run:
 
 
 RESERVED: Final = (
-    {"int", "bool", "bytes", "Address", "list", "map", "init"}
+    {*(kind.name for kind in PLAIN), "list", "map", "init"}
     | {"external", "payable", "view", "on_epoch"}
     | {"min", "max", "range", "get", "remove", "emit", *_BUILTINS}
     | {*host.VARIABLES, *host.FUNCTIONS}

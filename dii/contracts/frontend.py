@@ -309,7 +309,7 @@ class _Reader:
                 kind = self.type(value)
                 if not isinstance(kind, t.MapOf):
                     return t.MapOf(t.Plain(key, at=at), kind, at=at)
-        hint = "int, bool, str, bytes, Address, list[…] or, for a state variable, map[…, …]"
+        hint = "a type such as int or Money, list[…] or, for a state variable, map[…, …]"
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
             hint = {"dict": "map[…, …], as a state variable", "List": "list[…]"}.get(
                 node.value.id, hint

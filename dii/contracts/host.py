@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dii.contracts import gas
 from dii.contracts.tree import Plain, Type
-from dii.contracts.values import ADDRESS, BOOL, BYTES, INT
+from dii.contracts.values import ADDRESS, APPLICATION, BOOL, GATEWAY, INT, MONEY, SHARE
 from dii.contracts.vm import Frame, Run
 from dii.errors import Reverted
 from dii.telemetry.schema import METRICS
@@ -42,11 +42,11 @@ def _pay(to: Run, amount: Run) -> Run:
     return run
 
 
-def _operator(gateway: Run) -> Run:
+def _operator(gateway: Run, epoch: Run) -> Run:
     def run(frame: Frame) -> bytes:
-        owner: bytes | None = frame[0].host.operator(gateway(frame))
+        owner: bytes | None = frame[0].host.operator(gateway(frame), epoch(frame))
         if owner is None:
-            raise Reverted(message="nobody owns this gateway: ask bound(gateway) first")
+            raise Reverted(message="no owner is known: ask bound(gateway, epoch) first")
         return owner
 
     return run
@@ -85,30 +85,31 @@ class Signature:
 
 VARIABLES: Final[dict[str, tuple[Plain, Run]]] = {
     "sender": (ADDRESS, lambda f: f[0].host.sender),
-    "value": (INT, lambda f: f[0].host.value),
+    "value": (MONEY, lambda f: f[0].host.value),
     "self_address": (ADDRESS, lambda f: f[0].host.self_address),
-    "balance": (INT, lambda f: f[0].host.balance()),
+    "balance": (MONEY, lambda f: f[0].host.balance()),
     "height": (INT, lambda f: f[0].host.height),
     "time": (INT, lambda f: f[0].host.time),
     "epoch": (INT, lambda f: f[0].host.epoch),
 }
-RECORDS: Final = {
-    "metrics": frozenset(METRICS),
-    "usage": frozenset({"delivered", "uplink_units", "downlinks", "lost"}),
+RECORDS: Final[dict[str, dict[str, Type]]] = {
+    "metrics": {name: SHARE if name.endswith("_ppm") else INT for name in METRICS},
+    "usage": dict.fromkeys(("delivered", "uplink_units", "downlinks", "lost"), INT),
 }
-"""Fields of the records, each an int; ``reported`` is a bool that every record has."""
+"""Fields of the records; ``reported`` is a bool that every record has."""
 FUNCTIONS: Final = {
-    "pay": Signature((ADDRESS, INT), None, gas.PAY, _pay, effect=True),
-    "operator": Signature((BYTES,), ADDRESS, gas.RECORD, _operator),
+    "pay": Signature((ADDRESS, MONEY), None, gas.PAY, _pay, effect=True),
+    "operator": Signature((GATEWAY, INT), ADDRESS, gas.RECORD, _operator),
     "bound": Signature(
-        (BYTES,), BOOL, gas.RECORD, lambda g: lambda f: f[0].host.operator(g(f)) is not None
+        (GATEWAY, INT), BOOL, gas.RECORD,
+        lambda g, e: lambda f: f[0].host.operator(g(f), e(f)) is not None,
     ),
     "metrics": Signature(
-        (BYTES, INT), Plain("metrics"), gas.LOOKUP,
+        (GATEWAY, INT), Plain("metrics"), gas.LOOKUP,
         lambda g, e: lambda f: f[0].host.metrics(g(f), e(f)),
     ),
     "usage": Signature(
-        (BYTES, ADDRESS, INT), Plain("usage"), gas.LOOKUP,
+        (APPLICATION, ADDRESS, INT), Plain("usage"), gas.LOOKUP,
         lambda a, o, e: lambda f: f[0].host.usage(a(f), o(f), e(f)),
     ),
 }  # fmt: skip

@@ -1,6 +1,8 @@
 """Types of the language, and their values: in Python, on the wire, in the state.
 
-In Python a value is an int, bool, str, bytes (an address too) or a tuple of one of these. On the
+In Python a value is an int, bool, str, bytes (an address too) or a tuple of one of these. ``Money``
+and ``Share`` are ints, ``Gateway`` and ``Application`` bytes, of which people and checks know the
+meaning; where only one of two sides says its meaning, they fit. On the
 wire (arguments, storage) it is the same in the codec of the ledger, but an int, which may have 256
 bits, is its two's complement in the fewest bytes. A type's :class:`Form` knows all of its values;
 forms that read or write a size unknown to the compiler charge the machine for it.
@@ -20,6 +22,9 @@ from dii.contracts.vm import Machine
 from dii.errors import Reverted
 
 INT, BOOL, STR, BYTES, ADDRESS = map(Plain, ("int", "bool", "str", "bytes", "Address"))
+MONEY, SHARE, GATEWAY, APPLICATION = map(Plain, ("Money", "Share", "Gateway", "Application"))
+BASES: Final = {MONEY: INT, SHARE: INT, GATEWAY: BYTES, APPLICATION: BYTES}
+"""What values of the types that say a meaning are."""
 LEAST, MOST = -(2**255), 2**255 - 1
 """Bounds of an int."""
 Weigh: TypeAlias = Callable[[Machine, Any], int]
@@ -59,6 +64,25 @@ def spell(kind: Type) -> str:
     if isinstance(kind, ListOf):
         return f"list[{kind.item.name}]"
     return f"map[{kind.key.name}, {spell(kind.value)}]"
+
+
+def base(kind: Type | None) -> Type | None:
+    """Return a type without its meaning."""
+    if isinstance(kind, ListOf):
+        return ListOf(BASES.get(kind.item, kind.item))
+    return BASES.get(kind, kind) if isinstance(kind, Plain) else kind
+
+
+def fits(one: Type | None, other: Type | None) -> bool:
+    """Tell whether a value of one type may stand where the other is expected, or is unknown."""
+    if None in (one, other) or one == other:
+        return True
+    return base(one) == base(other) and base(one) in (one, other)
+
+
+def closer(one: Type | None, other: Type | None) -> Type | None:
+    """Return the type of two that fit which says more."""
+    return other if one in (None, base(one)) else one
 
 
 def form(kind: Type) -> Form:
@@ -191,11 +215,12 @@ def _dump(machine: Machine, pack: Callable[[Any], Value], value: Any, weight: in
     raise Reverted(message=f"a stored value has at most {gas.MAX_STORED:,} bytes")
 
 
-_FORMS: Final = {
+_FORMS = {
     "int": Form(0, _pack_int, _unpack_int, _dump_int, _load_int, _dump_int),
     "bool": _small(_exactly(bool), _exactly(bool), zero=False),
     "Address": _small(_address, _address, bytes(20)),
     "str": _large(str, ""),
     "bytes": _large(bytes, b""),
 }
+_FORMS |= {kind.name: _FORMS[meant.name] for kind, meant in BASES.items()}
 _LISTS: Final = {name: _list(item) for name, item in _FORMS.items()}

@@ -24,7 +24,7 @@ from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeVar
 
 from dii.codec import Value
 from dii.contracts import gas
-from dii.contracts.tree import Contract, Function
+from dii.contracts.tree import Contract, Function, Type
 from dii.errors import BadCall, OutOfGas, Reverted, TransactionError
 
 MAX_FRAMES: Final = 360
@@ -79,8 +79,8 @@ class Host(Protocol):
     def emit(self, event: str, values: tuple[int | bool | str | bytes, ...]) -> None:
         """Note an event for the index, should the call succeed."""
 
-    def operator(self, gateway: bytes) -> bytes | None:
-        """Return the account that owns a gateway now."""
+    def operator(self, gateway: bytes, epoch: int) -> bytes | None:
+        """Return the account that owns a gateway in an epoch, if that is known."""
 
     def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:
         """Return a gateway's metrics in one of the last two settled epochs, if it was reported."""
@@ -139,8 +139,9 @@ class Compiled:
         Who may call it: ``external``, ``init``, ``on_epoch``, or nobody outside.
     payable
         Whether it takes money.
-    cost, run, blank, readers
-        What entering costs, its body, its empty locals, what reads its arguments.
+    cost, most, run, blank, readers
+        What entering costs, what its costliest way costs at least, its body, its empty locals,
+        what reads its arguments.
     effects, frames
         Whether it changes anything; how many frames of Python it nests.
     """
@@ -148,6 +149,7 @@ class Compiled:
     door: str
     payable: bool
     cost: int
+    most: int
     run: Run
     blank: tuple[None, ...]
     readers: tuple[Callable[[Value], Any], ...]
@@ -167,6 +169,9 @@ class Program:
         Names of its ``on_epoch`` functions, in order.
     metrics_read, usage_read
         Names of the fields that it reads of records of metrics and of usage.
+    events
+        By name and number of values of each event that it emits: what it calls the values, empty
+        where they are no variables, and their types.
     """
 
     contract: Contract
@@ -174,7 +179,13 @@ class Program:
     hooks: tuple[str, ...]
     metrics_read: frozenset[str]
     usage_read: frozenset[str]
+    events: Mapping[tuple[str, int], tuple[tuple[str, Type], ...]]
     compiled: Mapping[str, Compiled]
+
+    @property
+    def hook_gas(self) -> int:
+        """What the costliest ways through all ``on_epoch`` functions cost, loops turned once."""
+        return sum(self.compiled[name].most for name in self.hooks)
 
     def check_arguments(self, function: str, arguments: Sequence[Value]) -> list[Any]:
         """Return the values that arguments on the wire stand for.
@@ -228,7 +239,9 @@ class Program:
         values = self.check_arguments(function, arguments)
         compiled = self.compiled[function]
         if compiled.door != by:
-            raise BadCall(function=function, message=f"its door is not {by!r}")
+            outside = "it is not callable from outside; mark it @external"
+            message = outside if by == "external" else f"it is not called as {by}"
+            raise BadCall(function=function, message=message)
         if host.value and not compiled.payable:
             raise BadCall(function=function, message="it takes no money")
         machine = Machine(host, gas_limit)

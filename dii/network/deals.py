@@ -27,10 +27,22 @@ from dii.contracts import frontend, tree, unparse
 from dii.contracts.agreements import AGREEMENTS
 from dii.contracts.faults import Fault, render
 from dii.contracts.tree import Function, ListOf, MapOf, Parameter, Type
-from dii.contracts.values import ADDRESS, BOOL, INT, STR, form, spell
+from dii.contracts.values import (
+    ADDRESS,
+    APPLICATION,
+    BOOL,
+    BYTES,
+    GATEWAY,
+    INT,
+    MONEY,
+    SHARE,
+    STR,
+    form,
+    spell,
+)
 from dii.contracts.vm import Program
 from dii.crypto import contract_address, format_address, sha256
-from dii.errors import BadCall, BadSource, DiiError, TransactionError, UnknownContract, UnknownName
+from dii.errors import BadCall, BadSource, DiiError, TransactionError, UnknownContract
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
 from dii.network.receipt import table_of
@@ -44,26 +56,24 @@ VIEW_GAS: Final = 10_000_000
 STATUS_GAS: Final = 100_000
 """What telling in a word where it stands may use."""
 PERCENT: Final = Currency("millionths", "%", 4)
-"""How a value is read and written whose name ends in ``_ppm``."""
+"""How a share is read and written."""
 
-NOTES: Final = {
-    "deployed": ["amount", "by"],
-    "called": ["amount", "by", "function"],
-    "pays": ["amount", "to"],
-    "topped up": ["amount", "by"],
-    "gives its purse back": ["amount", "to"],
-    "failed": ["epoch", ""],
+EPOCH: Final = ("epoch", INT)
+NOTES: Final[dict[str, list[tuple[str, Type]]]] = {
+    "deployed": [("amount", MONEY), ("by", ADDRESS)],
+    "called": [("amount", MONEY), ("by", ADDRESS), ("function", STR)],
+    "pays": [("amount", MONEY), ("to", ADDRESS)],
+    "topped up": [("amount", MONEY), ("by", ADDRESS)],
+    "gives its purse back": [("amount", MONEY), ("to", ADDRESS)],
+    "failed": [EPOCH, ("", STR)],
 }
 """What the values of the chain's own notes are; of all others it is an epoch."""
-# fmt: off
-MONEY: Final = (
-    "advance", "amount", "due", "escrow", "given", "goal", "owed", "pledged", "pot", "price",
-    "price_each", "prepaid", "rest", "reserved", "reward", "target", "upfront", "value",
-)
-# fmt: on
-"""Names by which a contract calls money: read in whole units, and shown with the unit."""
-MONEY_VIEWS: Final = frozenset({"credited", "due", "missing", "part", "pledge_of"})
-"""Views of the agreements that come along whose result is money."""
+NAMED: Final[dict[Type | None, str]] = {
+    ADDRESS: "account",
+    GATEWAY: "gateway",
+    APPLICATION: "application",
+}
+"""Names by which values of these types go."""
 SPOKEN: Final = {"amount": "", "of": "epoch", "one": "", "settled": "epoch"}
 """How names of event values read in a sentence, where not as they are."""
 
@@ -150,7 +160,9 @@ def deploy(
     code = tree.encode(program.contract)
     init = program.functions.get("init")
     wire = _wire(network, "init", init.parameters if init else (), arguments)
-    most = hook_gas if hook_gas is not None else HOOK_GAS + programs.LOAD_BYTE * len(code)
+    most = programs.LOAD_BYTE * len(code) + max(HOOK_GAS, program.hook_gas)
+    if hook_gas is not None:
+        most = hook_gas
     money = network.currency.parse
     message = Deploy(SCOPE, code, wire, money(value), most if program.hooks else 0, 0)
     sender = network.key(by).address
@@ -199,8 +211,10 @@ def contract(network: Sending, address: str) -> Deal:
 
 
 def contracts(network: Sending) -> pd.DataFrame:
-    """Return every contract: address, what it says it is, deployer, money and epochs.
+    """Return every contract: address, what it says it is, deployer, money, epochs and hooks.
 
+    ``gas_reserved`` is for the ``@on_epoch`` functions of an epoch, which need at least
+    ``gas_needed``; ``runs_failed`` of them have failed.
     ``agreement`` names the one that comes with the package and has the very same code; anybody can
     deploy anything under the title of one.
     """
@@ -217,10 +231,14 @@ def contracts(network: Sending) -> pd.DataFrame:
                 deal.balance,
                 record.purse,
                 deal.status,
+                record.hook_gas,
+                deal.hook_gas_needed,
+                deal.failures,
             )
         )
     money = [f"balance_{unit}", f"purse_{unit}"]
-    columns = ["contract", "title", "agreement", "deployed_by", *money, "status"]
+    hooks = ["gas_reserved", "gas_needed", "runs_failed"]
+    columns = ["contract", "title", "agreement", "deployed_by", *money, "status", *hooks]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -375,7 +393,7 @@ class Deal:
         epoch = epoch_at(network.parameters, now)
         host = chain.ChainHost(
             network.state, self.record.scope, self._address, bytes(20), 0, network.height,
-            now // SECOND, epoch, max(0, epoch), 0, lambda *_: None,
+            now // SECOND, epoch, 0, lambda *_: None,
         )  # fmt: skip
         return self.program.run(function, wire, host, gas_limit).value
 
@@ -392,18 +410,17 @@ class Deal:
         return found
 
     def _shown(self, kind: Type, value: Any) -> Any:
-        """Return a value as people read it: names for accounts and gateways, hex for bytes."""
+        """Return a value with names for accounts, gateways and applications, and hex for bytes."""
         if isinstance(kind, ListOf):
             return [self._shown(kind.item, one) for one in value]
-        return self._named(value) if isinstance(value, bytes) else value
+        return self._named(kind, value) if isinstance(value, bytes) else value
 
-    def _named(self, value: bytes) -> str:
+    def _named(self, kind: Type | None, value: bytes) -> str:
         home = self.network.home
-        for kind in ("account", "gateway", "application"):
-            name = home.names(kind).get(value)
-            if name is not None:
-                return name
-        return format_address(value) if len(value) == 20 and any(value) else value.hex()
+        name = home.names(NAMED[kind]).get(value) if kind in NAMED else None
+        if name is None and kind == ADDRESS and any(value):
+            return format_address(value)
+        return name or value.hex()
 
     def events(self) -> pd.DataFrame:
         """Return its history in order: what it told, and what the chain noted of it.
@@ -426,31 +443,44 @@ class Deal:
         return table
 
     def _details(self, event: str, values: list[object], *, told: bool) -> str:
+        labels: Sequence[tuple[str, Type]] = NOTES.get(event, [EPOCH])
         if told:
-            names = _labels(self.program.contract).get((event, len(values)), [""] * len(values))
-        else:
-            names = NOTES.get(event, ["epoch"])
+            labels = self.program.events[event, len(values)]
         return ", ".join(
-            f"{SPOKEN.get(name, name.removesuffix('_ppm'))} {self._worded(name, value)}".lstrip()
-            for name, value in zip(names, values)
+            f"{SPOKEN.get(name, name.removesuffix('_ppm'))} {self._worded(kind, value)}".lstrip()
+            for (name, kind), value in zip(labels, values)
         )
 
-    def _worded(self, name: str, value: object) -> str:
-        """Return a value as the contract's name for it suggests that it is meant."""
-        if isinstance(value, list):
-            return ", ".join(self._worded(name, one) for one in value)
-        if isinstance(value, str) and re.fullmatch("0x([0-9a-f]{2})*", value):
-            return self._named(bytes.fromhex(value[2:]))
-        if type(value) is int and name in MONEY:
+    def _worded(self, kind: Type | None, value: object) -> str:
+        """Return a value as people read it, by its type."""
+        if isinstance(value, list | tuple):
+            item = kind.item if isinstance(kind, ListOf) else None
+            return ", ".join(self._worded(item, one) for one in value)
+        if isinstance(value, str) and kind != STR and re.fullmatch("0x([0-9a-f]{2})*", value):
+            return self._named(kind, bytes.fromhex(value[2:]))
+        if type(value) is int and kind == MONEY:
             return self.network.currency.format(value)
-        if type(value) is int and name.endswith("_ppm"):
+        if type(value) is int and kind == SHARE:
             return PERCENT.format(value)
         return str(value)
 
     def answer(self, function: str, value: object) -> str:
         """Return what a view gave, as people read it."""
-        money = function in MONEY_VIEWS and self.agreement is not None
-        return self._worded("amount" if money else function, value)
+        return self._worded(self._function(function).returns, value)
+
+    @property
+    def failures(self) -> int:
+        """How many runs of its ``@on_epoch`` functions have failed."""
+        query = "SELECT count(*) FROM events WHERE contract = ? AND event = 'failed' AND NOT told"
+        ((count,),) = self.network.view.index.query(query, (self._address,))
+        return int(count)
+
+    @property
+    def hook_gas_needed(self) -> int:
+        """The least gas that it may reserve for each epoch, 0 without ``@on_epoch`` functions."""
+        program = self.program
+        size = len(tree.encode(program.contract))
+        return chain.hook_gas_needed(program, size) if program.hooks else 0
 
     def lines(self) -> dict[str, str]:
         """Return all there is to know at a glance: what is promised, by whom, and where it stands."""
@@ -461,7 +491,7 @@ class Deal:
             "text": f"agreement {self.agreement}, as it comes along"
             if self.agreement
             else "its own; read what it does, not only what it promises",
-            "deployed by": self._named(record.deployer),
+            "deployed by": self._named(ADDRESS, record.deployer),
             "balance": money(self.balance),
             "status": self.status,
         }
@@ -473,9 +503,12 @@ class Deal:
             lasts = f"{record.purse // fee:,}" if fee else "all"
             each = f"epochs of {record.hook_gas:,} at {money(fee)}"
             facts["purse"] = f"{money(record.purse)}, gas for {lasts} {each}"
+            reserved = f"{record.hook_gas:,} gas reserved, {self.hook_gas_needed:,} needed at least"
+            facts["each epoch"] = f"{reserved}; {self.failures:,} runs failed so far"
+        kinds = {one.name: one.type for one in self.program.contract.variables}
         for name, value in self.variables().items():
             label = name.removesuffix("_ppm")  # which must not hide what the chain says
-            facts[f"its {name}" if label in facts else label] = self._worded(name, value)
+            facts[f"its {name}" if label in facts else label] = self._worded(kinds[name], value)
         for one in self._open:
             named = ", ".join(f"{p.name}: {spell(p.type)}" for p in one.parameters)
             facts[f"{one.name}({named})"] = " ".join(one.doc.split()) or "(it does not say)"
@@ -501,19 +534,6 @@ class Deal:
         return "\n".join(f"{name:>{width}}  {text}" for name, text in facts.items())
 
 
-def _labels(node: tree.Node) -> dict[tuple[str, int], list[str]]:
-    """Return what a contract calls the values of each event that it emits."""
-    found: dict[tuple[str, int], list[str]] = {}
-    if isinstance(node, tree.Call) and node.function == "emit":
-        event, *values = node.arguments
-        names = [one.id if isinstance(one, tree.Name) else "" for one in values]
-        if isinstance(event, tree.Str):
-            found[event.value, len(values)] = names
-    for child in tree.children(node):
-        found |= _labels(child)
-    return found
-
-
 # --- arguments -----------------------------------------------------------------------------------
 
 
@@ -529,24 +549,24 @@ def _wire(
     values = []
     for one in parameters:
         try:
-            values.append(form(one.type).pack(_read(network, one, one.type, given[one.name])))
+            values.append(form(one.type).pack(_read(network, one.type, given[one.name])))
         except (ValueError, DiiError) as error:
             raise BadCall(function=function, message=f"{one.name}: {error}") from None
     return codec.encode(tuple(values))
 
 
-def _read(network: Opened, what: Parameter, kind: Type, value: object) -> object:
-    """Return the value of an argument as people give it: by name, with a unit, as text.
-
-    Of what goes by a name of money a text is in whole units, as it is wherever people write money.
-    """
+def _read(network: Opened, kind: Type, value: object) -> object:
+    """Return the value of an argument as people give it: by name, with a unit, as text."""
     if isinstance(kind, ListOf):
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
             raise ValueError("a list is expected")  # noqa: TRY004 - named with the argument
-        return tuple(_read(network, what, kind.item, one) for one in items)
+        return tuple(_read(network, kind.item, one) for one in items)
+    if kind == MONEY and isinstance(value, int | str):
+        return network.currency.parse(value)
     if not isinstance(value, str) or kind == STR:
         return value
+    value = value.strip()
     if kind == ADDRESS:
         return network.home.address(value)
     if kind == BOOL:
@@ -554,35 +574,40 @@ def _read(network: Opened, what: Parameter, kind: Type, value: object) -> object
         if value.lower() not in known:
             raise ValueError(f"true or false is expected, not {value!r}")
         return known[value.lower()]
+    if kind == SHARE:
+        return _share(value)
     if kind == INT:
-        return _number(network.currency, what.name, value.strip())
-    application = network.home.find("application", value)
-    if application is not None:
-        return application
+        return _number(value)
+    return _bytes(network, kind, value)
+
+
+def _bytes(network: Opened, kind: Type, text: str) -> bytes:
+    """Return what a name or hexadecimal digits stand for; each type has names of its own."""
     try:
-        return network.home.gateway(value)
-    except UnknownName:
-        pass
-    try:
-        return bytes.fromhex(value.removeprefix("0x"))
+        if kind == GATEWAY and not re.fullmatch("0x[0-9a-f]{40}", text):
+            return network.home.gateway(text)
+        found = network.home.find("application", text) if kind == APPLICATION else None
+        return found or bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
-        message = f"no gateway or application goes by {value!r} here, and it is no hexadecimal"
-        raise ValueError(message) from None
+        hint = f"no application goes by {text!r} here, and it is no hexadecimal"
+        if kind == BYTES:
+            hint = f"{text!r} is no hexadecimal; a name takes a Gateway or an Application"
+        raise ValueError(hint) from None
 
 
-def _number(currency: Currency, name: str, text: str) -> int:
-    """Return an ``int`` as its name and its unit say that it is meant: else a whole number."""
-    share = name.endswith("_ppm")
-    if share and text.endswith("%"):
+def _share(text: str) -> int:
+    """Return millionths; a bare number could be meant as a percentage."""
+    if text.endswith("%"):
         return PERCENT.parse(text.removesuffix("%").strip())
-    if name in MONEY or text.endswith(currency.symbol):
-        return currency.parse(text)
-    try:
-        number = int(text)
-    except ValueError:
-        hint = " of millionths; write % behind a percentage" if share else ""
-        raise ValueError(f"cannot read {text[:64]!r} as a whole number{hint}") from None
-    if share and 0 < number <= 100:
+    number = _number(text, " of millionths; write % behind a percentage")
+    if 0 < number <= 100:
         both = f"{number}% or {number * 10_000}"
         raise ValueError(f"{number} may be {number} % or {number} millionths: write {both}")
     return number
+
+
+def _number(text: str, hint: str = "") -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"cannot read {text[:64]!r} as a whole number{hint}") from None

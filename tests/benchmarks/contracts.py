@@ -187,7 +187,7 @@ KEPT = {
     "an event": ("", "emit('e', 1)"),
     "an event of 4,096": (TEXT.format(n=12), "emit('e', t)"),
     "a payment": ("", "pay(sender, 1)"),
-    "an owner looked up": ("x = b'g'", "y = bound(x)"),
+    "an owner looked up": ("x = b'g'", "y = bound(x, 3)"),
     "metrics looked up": ("x = b'g'", "y = metrics(x, 1).uplinks"),
 }
 

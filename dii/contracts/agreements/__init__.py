@@ -1,13 +1,13 @@
 """Agreements that come with the package, written in the language that anybody can write in.
 
-Each is a text beside this file (``*.dii``), whose first words say in plain language what is
+Each is a text beside this file (``*.dii``), whose docstring says in plain language what is
 promised. They are deployed by name::
 
     net.deploy(agreements.UptimeAgreement, by="bob", value="100 TTC",
-               gateway=receipt.gateway, online_ppm=950_000, epochs=4)
+               gateway=receipt.gateway, online_ppm="95 %", epochs=4)
 
-All of them hold what is disputed back rather than destroy it, pay into the hands of those who are
-owed (so that nobody who refuses money can hold up others), and leave nothing behind for good.
+All of them keep disputed money rather than destroy it, let each payee withdraw (so that one who
+refuses money cannot hold up the others), and leave no money behind for good.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ class Agreement:
 
     @property
     def summary(self) -> str:
-        """What it promises, in plain words."""
+        """Its docstring: what it promises, in plain words."""
         return self.tree.doc
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """What it is deployed with."""
+        """Parameters that it is deployed with."""
         return next(one.parameters for one in self.tree.functions if one.name == "init")
 
     @property
     def takes(self) -> str:
-        """What it is deployed with, as people read it."""
+        """Parameters that it is deployed with, as text."""
         return ", ".join(f"{one.name}: {spell(one.type)}" for one in self.parameters)
 
 
