@@ -159,6 +159,15 @@ class IndexMissing(LedgerError):
     template = "{file} cannot be read ({message}); make it again with: dii rebuild"
 
 
+class IndexDamaged(IndexMissing):
+    """Query tables that are not what the chain's state commits to."""
+
+    template = (
+        "{file}: the receipts of epoch {epoch}, stream {stream}, are not those of the chain; make"
+        " the tables again with: dii rebuild"
+    )
+
+
 class IndexFull(IndexMissing):
     """No room for the query tables, which making them again would not give."""
 

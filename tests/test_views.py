@@ -19,18 +19,28 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dii import Network, load, minting
 from dii.application.actions import SetGas, SetValidator
 from dii.cli.statement import page
-from dii.errors import GenesisError, HomeBroken, ProofInvalid, SourceUnreadable, TrafficGenerated
+from dii.errors import (
+    GenesisError,
+    HomeBroken,
+    IndexMissing,
+    NoReceipt,
+    ProofInvalid,
+    SourceUnreadable,
+    TrafficGenerated,
+)
 from dii.genesis import Genesis
 from dii.ledger import index
 from dii.ledger.block import Block
 from dii.ledger.proof import read_json
+from dii.minting.spec import from_spec
 from dii.network.feed import Traffic
+from dii.network.receipt import no_receipt
 from dii.network.views import earnings
 from dii.telemetry.metrics import Lookback
 from dii.telemetry.tables import Reject, to_table
@@ -454,3 +464,188 @@ def test_damaged_telemetry_stops_only_what_needs_it(home: Path, tmp_path: Path, 
     run = dii("run", "--home", copy)
     assert run.returncode == 1
     assert run.stderr.count("\n") == 1
+
+
+# --- contributions, streams, claims --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose rule a vote changes, which gets a second stream, and whose operator claims."""
+    folder = tmp_path_factory.mktemp("changed") / "home"
+    rules = {"delay_seconds": 0, "voting_seconds": 3600}
+    most, money = "30000 TTC", {"bob": "500 TTC"}
+    with Network.create(
+        seed=7, home=folder, allocations=money, governance=rules, max_mint_per_epoch=most
+    ) as network:
+        network.ingest(load(*SAMPLE))
+        network.run(2)
+        for change in (
+            network.stream_change("main", rule=minting.Uptime()),
+            network.stream_change(
+                "more", rule=minting.Airtime(), policy=minting.FixedEmission("100 TTC")
+            ),
+        ):
+            network.home.key("validator")
+            network.transfer("bob", "validator", "1 TTC")
+            network.vote(network.propose(change))
+        network.run(2)
+        network.claim("north-iot", "bob")
+        network.run(1)
+    return folder
+
+
+def test_contributions_are_in_units_of_the_rule_of_their_epoch_and_stream(changed: Path) -> None:
+    with Network.open(changed, readonly=True) as network:
+        epochs = network.epochs()
+        assert set(epochs["stream"]) == {"main", "more"}
+        used = set()
+        for row in epochs.to_dict("records"):
+            issuance = network.issued(row["epoch"], row["stream"])
+            scale = from_spec(issuance.rule, minting.RULES).scale
+            used.add((issuance.rule.name, scale))
+            assert row["contribution"] == issuance.total_weight / scale
+            shares = network.issuance(row["epoch"], row["stream"])
+            named = shares[shares["gateway"] != "(unattributed)"]
+            for one in named.head(2).to_dict("records"):
+                receipt = network.receipt(one["gateway"], row["epoch"], row["stream"])
+                assert one["weight"] == receipt.weight
+        assert len(used) == 3
+        gateway = network.home.gateway(network.issuance(4)["gateway"].iloc[0])
+        for row in earnings(network, gateway).to_dict("records"):
+            rule = network.issued(row["epoch"], row["stream"]).rule
+            assert row["contribution"] == row["weight"] / from_spec(rule, minting.RULES).scale
+    words = "--home", changed, "--json"
+    for stream in ("main", "more"):
+        one = json.loads(dii("show", "epoch", "4", "--stream", stream, *words).stdout)
+        unit = one["total_weight"] / one["contribution"]
+        assert all(
+            row["weight"] / row["contribution"] == unit for row in one["issuance"] if row["weight"]
+        )
+    shown = dii("list", "epochs", "--home", changed).stdout
+    lines = [line.split() for line in shown.splitlines()]
+    assert lines[0][1] == "stream"
+    assert {line[1] for line in lines[2:]} == {"main", "more"}
+    statement = dii("statement", "linden-lab", "--month", "2025-03", "--home", changed).stdout
+    assert statement.count("<th class=t>stream") >= 2
+
+
+def test_the_gateways_of_an_operator_who_claimed_stay(changed: Path) -> None:
+    with Network.open(changed, readonly=True) as network:
+        owned = [
+            row for row in load(SAMPLE[0]).gateways.to_pylist() if row["operator"] == "north-iot"
+        ]
+        names = {row["gateway"] for row in owned}
+        assert names
+        for account in ("bob", "north-iot", network.accounts("bob")["address"].iloc[0]):
+            assert names <= set(network.gateways(account)["gateway"])
+        listed = network.gateways().set_index("gateway")["operator"]
+        assert {listed[name] for name in names} == {"bob"}
+        gateway = min(names)
+    shown = json.loads(dii("show", "gateway", gateway, "--home", changed, "--json").stdout)
+    assert shown["operator"] == "bob"
+    account = json.loads(dii("show", "account", "bob", "--home", changed, "--json").stdout)
+    assert names <= {row["gateway"] for row in account["gateways"]}
+
+
+# --- a damaged index -----------------------------------------------------------------------------
+
+
+COLUMNS = ("stream", "epoch", "position", "gateway", "payee", "weight", "amount", "reason", "leaf")
+
+
+@pytest.fixture(scope="module")
+def truth(home: Path) -> dict[str, object]:
+    with Network.open(home, readonly=True) as network:
+        return shown(network)
+
+
+def shown(network: Network) -> dict[str, object]:
+    """Return by view what it says of the epoch whose rows are damaged."""
+    header = network.header().hash
+    gateways = list(network.home.names("gateway").values())
+    views: dict[str, object] = {}
+    for name in sorted(gateways):
+        try:
+            receipt = network.receipt(name, 3)
+            assert receipt.verify(header)
+            views[f"receipt {name}"] = receipt.lines()
+        except NoReceipt:
+            absence = no_receipt(network, name, 3)
+            absence.verify(header)
+            views[f"receipt {name}"] = absence.to_json()
+        except IndexMissing as error:
+            views[f"receipt {name}"] = error
+    for name, view in {
+        "issuance": lambda: network.issuance(3).to_dict("records"),
+        "statement": lambda: network.statement("linden-lab", "2025-03").table().to_csv(),
+    }.items():
+        try:
+            views[name] = view()
+        except IndexMissing as error:
+            views[name] = error
+    return views
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_a_damaged_index_is_never_believed(
+    home: Path, truth: dict[str, object], data: st.DataObject
+) -> None:
+    """Whatever is changed in, left out of or added to its receipts: a view is right or an error."""
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name) / "home"
+        shutil.copytree(home, copy)
+        with closing(sqlite3.connect(copy / "index.sqlite")) as db, db:
+            db.execute("DROP INDEX receipt_key")
+            rows = [row for (row,) in db.execute("SELECT rowid FROM receipts WHERE epoch = 3")]
+            row = data.draw(st.sampled_from(rows))
+            match data.draw(st.sampled_from(["change", "swap", "drop", "drop all", "repeat"])):
+                case "change":
+                    column = data.draw(st.sampled_from(COLUMNS))
+                    value = data.draw(
+                        st.none()
+                        | st.integers(-9, 9)
+                        | st.binary(max_size=21)
+                        | st.text(max_size=3)
+                    )
+                    db.execute(f"UPDATE receipts SET {column} = ? WHERE rowid = ?", (value, row))
+                case "swap":
+                    other, column = (
+                        data.draw(st.sampled_from(rows)),
+                        data.draw(st.sampled_from(COLUMNS)),
+                    )
+                    query = f"SELECT {column} FROM receipts WHERE rowid = ?"
+                    ((one,), (two,)) = (db.execute(query, (at,)).fetchone() for at in (row, other))
+                    for at, value in ((row, two), (other, one)):
+                        db.execute(f"UPDATE receipts SET {column} = ? WHERE rowid = ?", (value, at))
+                case "drop":
+                    db.execute("DELETE FROM receipts WHERE rowid = ?", (row,))
+                case "drop all":
+                    db.execute("DELETE FROM receipts WHERE epoch = 3")
+                case "repeat":
+                    db.execute(
+                        "INSERT INTO receipts SELECT * FROM receipts WHERE rowid = ?", (row,)
+                    )
+        with Network.open(copy, readonly=True) as network:
+            found = shown(network)
+    for view, said in found.items():
+        assert isinstance(said, IndexMissing) or said == truth[view], view
+        assert not isinstance(said, IndexMissing) or "dii rebuild" in str(said)
+
+
+def test_no_proof_is_written_from_a_damaged_index(home: Path, tmp_path: Path) -> None:
+    copy, file = tmp_path / "home", tmp_path / "a.proof"
+    shutil.copytree(home, copy)
+    with Network.open(home, readonly=True) as network:
+        gateway = network.issuance(3)["gateway"].iloc[0]
+        hashed = network.home.gateway(gateway)
+    with closing(sqlite3.connect(copy / "index.sqlite")) as db, db:
+        db.execute("DELETE FROM receipts WHERE epoch = 3 AND gateway = ?", (hashed,))
+    words = "proof", "make", "receipt", gateway, "--epoch", "3", "-o", file, "--home", copy
+    run = dii(*words)
+    assert run.returncode == 1
+    assert "receipts of epoch 3, stream main, are not those of the chain" in run.stderr
+    assert not file.exists()
+    assert dii("rebuild", "--home", copy).returncode == 0
+    assert dii(*words).returncode == 0

@@ -120,7 +120,9 @@ def make(
         raise typer.BadParameter("name one for a receipt, and only for it", param_hint="'--epoch'")
     with screen.looking(home) as network:
         header = network.header()
-        content = _prove(network, kind, name, epoch, stream, scope).to_json()
+        found = _prove(network, kind, name, epoch, stream, scope)
+        found.verify(header.hash)  # or the tables, or the disk, are damaged
+        content = found.to_json()
     present = content["value"] is not None and "neighbours" not in content
     text = json.dumps(content, indent=1) + "\n"
     if output is None:

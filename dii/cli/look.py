@@ -41,7 +41,7 @@ class Table(StrEnum):
 
 PEOPLE: Final = {
     Table.ACCOUNTS: "account kind balance transactions address",
-    Table.EPOCHS: "epoch start gateways total_weight pool paid unminted height",
+    Table.EPOCHS: "epoch stream start gateways contribution pool paid unminted height",
     Table.GATEWAYS: "gateway operator earned",
     Table.OPERATORS: "operator gateways paid_epochs earned share",
     Table.BLOCKS: "height time transactions gas hash",
@@ -51,7 +51,7 @@ PEOPLE: Final = {
     Table.CONTRACTS: "contract title agreement deployed_by balance purse status",
 }
 """The columns that people see; ``--csv``, ``--parquet`` and ``--json`` have all."""
-ISSUED: Final = "gateway operator weight amount"
+ISSUED: Final = "gateway operator contribution amount"
 
 
 # --- status and list -------------------------------------------------------------------------
@@ -222,6 +222,7 @@ def show_account(
 @show.command("gateway")
 def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Show a gateway: its operator, and what it earned in each epoch."""
+    from dii.application.bank import resolve  # noqa: PLC0415
     from dii.application.records import GATEWAYS  # noqa: PLC0415
     from dii.network.home import SCOPE  # noqa: PLC0415
     from dii.network.views import earnings  # noqa: PLC0415
@@ -229,14 +230,16 @@ def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = Fa
     with screen.looking(home) as network:
         hashed = network.home.gateway(gateway)
         binding = network.state.get(GATEWAYS, SCOPE, hashed)
+        owner = resolve(network.state, binding.owners[-1][1]) if binding else None
         found = {
             "gateway": network.home.names("gateway").get(hashed, hashed.hex()),
-            "operator": network.home.label(binding.owners[-1][1]) if binding else None,
+            "operator": network.home.label(owner) if owner else None,
             "since_epoch": binding.owners[-1][0] if binding else None,
             "hash": hashed,
         }
         earned = earnings(network, hashed)
-        _answer(network, as_json, found, epochs=(earned, "epoch stream weight amount paid_to note"))
+        columns = "epoch stream contribution amount paid_to note"
+        _answer(network, as_json, found, epochs=(earned, columns))
 
 
 @show.command("epoch")
@@ -247,8 +250,11 @@ def show_epoch(
     as_json: Json = False,
 ) -> None:
     """Show an epoch: its pool, and who got what."""
+    from dii.network.views import contributions  # noqa: PLC0415
+
     with screen.looking(home) as network:
         issued, epochs = network.issuance(epoch, stream), network.epochs()
+        issued["contribution"] = contributions(network, issued.assign(epoch=epoch, stream=stream))
         epochs = epochs[(epochs["epoch"] == epoch) & (epochs["stream"] == stream)]
         found = _only(epochs, "epoch", str(epoch))
         _answer(network, as_json, found, issuance=(issued, ISSUED))

@@ -148,7 +148,7 @@ def facts(lines: Mapping[str, object], network: Network | None = None) -> None:
         if network and unit and name.endswith(unit) and isinstance(value, int):
             grid.add_row(name.removesuffix(unit), network.currency.format(value))
         else:
-            shown = plain(value)
+            shown = f"{value:,.2f}" if isinstance(value, float) else plain(value)
             grid.add_row(name, Text("-" if shown is None else clean(str(shown))))
     _print(grid)
 
@@ -188,6 +188,8 @@ def rows(
     left_out: list[str] = []
     room = console().width
     for name in columns.split():
+        if name == "stream" and set(frame[name]) <= {"main"}:
+            continue  # most networks have one stream
         header, column, write = _column(name, frame, network)
         values = frame[column].head(limit).tolist()
         texts = [clean("-" if plain(value) is None else write(value)) for value in values]
@@ -222,9 +224,6 @@ def _column(
     if network and (amount := f"{name}_{network.currency.unit}") in frame:
         money = network.currency
         return f"{header} {money.symbol}", amount, decimal(money.decimals)
-    if network and name in {"weight", "total_weight"}:
-        scale = scale_of(network)
-        return "contribution", name, lambda weight: f"{weight / scale:,.2f}"
     return header, name, WRITERS.get(name, _write)
 
 
@@ -245,20 +244,13 @@ WRITERS: Final[Mapping[str, Callable[[Any], str]]] = {
     **dict.fromkeys(("code", "epoch", "height", "line", "nonce", "number", "position"), str),
     **dict.fromkeys(("id", "hash", "app_hash"), _short),
     "share": "{:.1%}".format,
+    "contribution": "{:,.2f}".format,
     "online_ppm": lambda ppm: f"{ppm / PPM:.1%}",
     "shapley_uplinks": lambda parts: f"{parts / SHAPLEY_UNIT:,.2f}",
     "start": lambda time: f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%F %H:%M}",
     **dict.fromkeys(("time", "acts", "expires"), "{:%Y-%m-%d %H:%M:%S}".format),
 }
 """How columns are written. What names something, such as a height, can be copied as it is."""
-
-
-def scale_of(network: Network) -> int:
-    """Return the weight of one unit of contribution under the network's rule."""
-    from dii.minting.rules import RULES  # noqa: PLC0415
-    from dii.minting.spec import from_spec  # noqa: PLC0415
-
-    return from_spec(network.genesis.streams[0].rule.spec, RULES).scale
 
 
 @contextmanager

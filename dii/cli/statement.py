@@ -91,7 +91,7 @@ def page(found: Statement) -> str:
     noted = receipts["gateway"] + "\n" + receipts["note"]
     parties = found.movements["counterparty"] + "\n" + found.movements["note"]
     movements = found.movements.assign(counterparty=parties.str.strip()).drop(columns="note")
-    columns = ["epoch", "gateway", *_metrics(found), "contribution", "amount"]
+    columns = ["epoch", *_streams(found), "gateway", *_metrics(found), "contribution", "amount"]
     body = [
         f"<header><div><h1>{_escape(found.operator)}</h1>",
         f"<p class=soft>Statement of {month} · {_escape(found.chain)}</p></div>",
@@ -124,15 +124,21 @@ def _metrics(found: Statement) -> list[str]:
     return [name for name in dict.fromkeys((*SHOWN, *looked_at)) if name in found.receipts]
 
 
+def _streams(found: Statement) -> list[str]:
+    """Return the column that tells streams apart, where there are several."""
+    return ["stream"] if len(set(found.receipts["stream"])) > 1 else []
+
+
 def _gateways(found: Statement) -> pd.DataFrame:
     rows = found.receipts.assign(paid=found.receipts["amount"] > 0)
-    sums = rows.groupby("gateway").agg(
+    keys = ["gateway", *_streams(found)]  # contributions to two streams are of two units
+    sums = rows.groupby(keys).agg(
         receipts=("epoch", "size"),
         paid=("paid", "sum"),
         contribution=("contribution", "sum"),
         amount=("amount", "sum"),
     )
-    once = rows.drop_duplicates(["epoch", "gateway"]).groupby("gateway")
+    once = rows.groupby(keys)
     for at, name in enumerate(_metrics(found), 2):
         sums.insert(at, name, once[name].mean() if name.endswith("_ppm") else once[name].sum())
     return sums.sort_values("amount", ascending=False).reset_index()

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from dii import codec, crypto
 from dii.application.records import ISSUANCES
-from dii.errors import DiiError, NoReceipt, ProofInvalid
+from dii.errors import DiiError, IndexDamaged, NoReceipt, ProofInvalid
 from dii.ledger import log
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof, unhex, unhex_all
@@ -311,13 +311,13 @@ def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> 
     ------
     NotYetSettled, UnknownName, NoReceipt
         There is no such receipt, and why.
+    HomeJoined, IndexDamaged
+        As of :func:`leaves_of`.
     """
     epoch = index(epoch)  # out of a table it is numpy's
     issuance = network.issued(epoch, stream)
-    hashed = network.home.gateway(gateway)
-    gateways, leaves = _receipts(network, epoch, stream)
-    place = bisect_left(gateways, hashed)
-    if hashed not in gateways[place : place + 1]:
+    hashed, leaves, place, there = _found(network, gateway, epoch, stream)
+    if not there:
         raise NoReceipt(gateway=gateway, epoch=epoch, stream=stream)
     leaf = codec.loads(ReceiptLeaf, leaves[place])
     issued = network.prove(ISSUANCES, stream, epoch)
@@ -351,28 +351,48 @@ def no_receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) 
     NotYetSettled, UnknownName
         Nothing was issued yet, or no gateway goes by this name.
     """
-    network.issued(epoch, stream)
-    hashed = network.home.gateway(gateway)
-    gateways, leaves = _receipts(network, epoch, stream)
-    place, issued = bisect_left(gateways, hashed), network.prove(ISSUANCES, stream, epoch)
+    issued = network.prove(ISSUANCES, stream, epoch)
+    hashed, leaves, place, _ = _found(network, gateway, epoch, stream)
     around = range(max(place - 1, 0), min(place + 1, len(leaves)))
     neighbours = [ReceiptProof(leaves[at], at, log.prove(leaves, at), issued) for at in around]
     return NoReceiptProof(hashed, tuple(neighbours), issued)
 
 
-def _receipts(network: Opened, epoch: int, stream: str) -> tuple[list[bytes], list[bytes]]:
-    """Return the gateways and leaves of an issuance's receipts, in their order.
+def leaves_of(network: Opened, epoch: int, stream: str) -> list[tuple[int, bytes]]:
+    """Return height and leaf of an issuance's receipts in their order, as the state commits to them.
 
     Raises
     ------
     HomeJoined
         They were made before the snapshot with which the chain begins here.
+    IndexDamaged
+        The index has others than those whose root is in the state.
     """
-    query = "SELECT gateway, leaf FROM receipts WHERE epoch = ? AND stream = ? ORDER BY position"
+    issuance = network.issued(epoch, stream)
+    query = "SELECT height, leaf FROM receipts WHERE epoch = ? AND stream = ? ORDER BY position"
     rows = network.view.index.query(query, (epoch, stream))
-    if not rows and network.issued(epoch, stream).count:
+    if len(rows) < issuance.count and network.view.store.base:
         raise network.lacks(f"the receipts of epoch {epoch} are not here")
-    return [gateway for gateway, _ in rows], [leaf for _, leaf in rows]
+    leaves = [leaf for _, leaf in rows]
+    sound = len(rows) == issuance.count
+    sound = sound and all(type(height) is int and type(leaf) is bytes for height, leaf in rows)
+    if not (sound and log.root_of(leaves) == issuance.root):
+        raise IndexDamaged(file=network.view.index.path, epoch=epoch, stream=stream)
+    return rows
+
+
+def _found(
+    network: Opened, gateway: str, epoch: int, stream: str
+) -> tuple[bytes, list[bytes], int, bool]:
+    """Return a gateway's hash, all leaves, its place among them, and whether it has a receipt."""
+    hashed = network.home.gateway(gateway)
+    leaves = [leaf for _, leaf in leaves_of(network, epoch, stream)]
+    place = bisect_left(leaves, hashed, key=_gateway)
+    return hashed, leaves, place, place < len(leaves) and _gateway(leaves[place]) == hashed
+
+
+def _gateway(leaf: bytes) -> bytes:
+    return codec.loads(ReceiptLeaf, leaf).gateway
 
 
 def describe(

@@ -16,9 +16,10 @@ for, the statement is of all accounts whose money arrives in one place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, partial
 from typing import Any, Final
 
 import pandas as pd
@@ -27,16 +28,16 @@ import pyarrow.compute as pc
 
 from dii import codec
 from dii.application.bank import account, resolve
-from dii.application.records import FORWARDS, GATEWAYS, ISSUANCES
+from dii.application.records import FORWARDS, GATEWAYS, ISSUANCES, SCOPES, STREAMS
 from dii.crypto import format_address
-from dii.errors import BadMonth
+from dii.errors import BadMonth, IndexDamaged
 from dii.ledger.block import Header
 from dii.ledger.snapshot import state_at
 from dii.minting import POLICIES, REASONS, RULES, ReceiptLeaf, Rule
 from dii.minting.spec import from_spec
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
-from dii.network.receipt import describe
+from dii.network.receipt import describe, leaves_of
 from dii.telemetry.schema import METRICS, SHAPLEY_UNIT
 from dii.units import PPM, SECOND, Currency, format_time, to_microseconds
 
@@ -44,6 +45,8 @@ RECEIPTS: Final = (
     "epoch", "start", "stream", "gateway", "contribution", "total_contribution", "pool", "amount",
     "missed", "note", "rule", "policy", "time",
 )  # fmt: skip
+Leaves = Callable[[int, str], list[tuple[int, ReceiptLeaf]]]
+"""Takes epoch and stream; see :func:`_leaves`."""
 MOVEMENTS: Final = ("time", "kind", "counterparty", "amount", "note")
 
 
@@ -155,7 +158,8 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
         raise network.lacks(f"the blocks of {month} are not all here")
     start, length = genesis.start_time, genesis.epoch_length
     low, high = (max(0, -((start - time) // length)) for time in (first, last))
-    receipts, metrics, hashes = _receipts(network, accounts, low, high)
+    leaves = cache(partial(_leaves, network, accounts))
+    receipts, metrics, hashes = _receipts(network, leaves, low, high)
     findings = [*_findings(receipts, metrics, network.currency, length)]
     if network.home.is_claim(names.get(owner), owner):
         findings.append("Nobody has claimed this account: money arrives, and none can be sent.")
@@ -180,7 +184,7 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
         header=network.header(),
         opening=_balance(network, accounts, before),
         closing=_balance(network, accounts, after),
-        credited=_credited(network, accounts, before, after),
+        credited=_credited(network, accounts, leaves, before, after),
         receipts=receipts,
         metrics=metrics,
         movements=_movements(network, accounts, before, after),
@@ -199,48 +203,59 @@ def _month(text: str) -> tuple[int, int]:
     return to_microseconds(begin), to_microseconds(end)
 
 
+def _leaves(
+    network: Opened, accounts: Sequence[bytes], epoch: int, stream: str
+) -> list[tuple[int, ReceiptLeaf]]:
+    """Return height and leaf of the receipts of some accounts, which the state commits to."""
+    rows = leaves_of(network, epoch, stream)
+    likely = [row for row in rows if any(one in row[1] for one in accounts)]
+    found = [(height, codec.loads(ReceiptLeaf, leaf)) for height, leaf in likely]
+    return [(height, leaf) for height, leaf in found if leaf.payee in accounts]
+
+
 def _receipts(
-    network: Opened, accounts: Sequence[bytes], low: int, high: int
+    network: Opened, leaves: Leaves, low: int, high: int
 ) -> tuple[pd.DataFrame, tuple[str, ...], set[bytes]]:
     """Return what some accounts were paid in a range of epochs, what for, and for which gateways."""
-    query = (
-        "SELECT stream, epoch, time, leaf FROM receipts JOIN blocks USING (height)"
-        " WHERE stream IN (SELECT DISTINCT stream FROM epochs) AND epoch >= ? AND epoch < ?"
-        f" AND payee IN {_listed_in_sql(accounts)} ORDER BY epoch, stream, position"
-    )
     names, currency = network.home.names("gateway"), network.currency
+    times = dict(network.view.index.query("SELECT height, time FROM blocks"))
     rows: list[dict[str, Any]] = []
     needs: set[str] = set()
     hashes: set[bytes] = set()
-    for stream, epoch, time, data in network.view.index.query(query, (low, high)):
-        issuance, leaf = network.state.get(ISSUANCES, stream, epoch), codec.loads(ReceiptLeaf, data)
-        if issuance is None:  # it is being settled
+    keys = [key for key, _ in network.state.items(ISSUANCES)]
+    issued = sorted((int(epoch), str(stream)) for stream, epoch in keys)
+    for epoch, stream in issued:
+        if not low <= epoch < high:
             continue
-        rule, values = from_spec(issuance.rule, RULES), dict(zip(issuance.metrics, leaf.values))
-        missed = _missed(rule, values, leaf.weight)
-        note = REASONS[leaf.reason]
-        if not (leaf.weight or note):
-            zero = " and ".join(f"{name} {values[name]:,}" for name in rule.needs)
-            note = f"the rule gives nothing at {zero}"
-        start, _ = network.genesis.span(epoch)
-        explained = {
-            "epoch": epoch,
-            "start": pd.Timestamp(start, unit="us", tz="UTC"),
-            "stream": stream,
-            "gateway": names.get(leaf.gateway, leaf.gateway.hex()),
-            "contribution": leaf.weight / rule.scale,
-            "total_contribution": issuance.total_weight / rule.scale,
-            "pool": issuance.pool,
-            "amount": leaf.amount,
-            "missed": missed / rule.scale,
-            "note": note,
-            "rule": describe(issuance.rule, RULES, currency),
-            "policy": describe(issuance.policy, POLICIES, currency),
-            "time": pd.Timestamp(time, unit="us", tz="UTC"),
-        }
-        rows.append(explained | values)
-        needs.update(rule.needs)
-        hashes.add(leaf.gateway)
+        issuance = network.issued(epoch, stream)
+        for height, leaf in leaves(epoch, stream):
+            if height not in times:
+                raise IndexDamaged(file=network.view.index.path, epoch=epoch, stream=stream)
+            rule, values = from_spec(issuance.rule, RULES), dict(zip(issuance.metrics, leaf.values))
+            missed = _missed(rule, values, leaf.weight)
+            note = REASONS[leaf.reason]
+            if not (leaf.weight or note):
+                zero = " and ".join(f"{name} {values[name]:,}" for name in rule.needs)
+                note = f"the rule gives nothing at {zero}"
+            start, _ = network.genesis.span(epoch)
+            explained = {
+                "epoch": epoch,
+                "start": pd.Timestamp(start, unit="us", tz="UTC"),
+                "stream": stream,
+                "gateway": names.get(leaf.gateway, leaf.gateway.hex()),
+                "contribution": leaf.weight / rule.scale,
+                "total_contribution": issuance.total_weight / rule.scale,
+                "pool": issuance.pool,
+                "amount": leaf.amount,
+                "missed": missed / rule.scale,
+                "note": note,
+                "rule": describe(issuance.rule, RULES, currency),
+                "policy": describe(issuance.policy, POLICIES, currency),
+                "time": pd.Timestamp(times[height], unit="us", tz="UTC"),
+            }
+            rows.append(explained | values)
+            needs.update(rule.needs)
+            hashes.add(leaf.gateway)
     given = [name for name in METRICS if any(name in row for row in rows)]
     table = pd.DataFrame(rows, columns=[*RECEIPTS, *given])
     table[given] = table[given].astype("Int64")
@@ -342,17 +357,29 @@ def _balance(network: Opened, accounts: Sequence[bytes], height: int) -> int:
     return sum(account(state, one).balance for one in accounts)
 
 
-def _credited(network: Opened, accounts: Sequence[bytes], before: int, after: int) -> int:
+def _credited(
+    network: Opened, accounts: Sequence[bytes], leaves: Leaves, before: int, after: int
+) -> int:
     """Return what was issued to accounts in the blocks after one, up to another."""
+    index, state, amount = network.view.index, network.state, 0
+    began: dict[str, int] = {}
+    query = "SELECT epoch, stream, height FROM epochs ORDER BY epoch"
+    for epoch, stream, height in index.query(query):
+        if height > before and began.get(stream, 0) < after:
+            paid = leaves(epoch, stream)
+            amount += sum(leaf.amount for height, leaf in paid if before < height <= after)
+        began[stream] = height
+    # An epoch that is being settled has no root yet.
     query = (
-        "SELECT coalesce(sum(amount), 0) FROM receipts"
-        " WHERE stream IN (SELECT DISTINCT stream FROM epochs)"
-        " AND epoch >= (SELECT coalesce(min(epoch), 0) FROM epochs WHERE height > ?)"
-        " AND epoch <= (SELECT coalesce(max(epoch), 0) + 1 FROM epochs WHERE height <= ?)"
+        "SELECT coalesce(sum(amount), 0) FROM receipts WHERE stream = ? AND epoch = ?"
         f" AND height > ? AND height <= ? AND payee IN {_listed_in_sql(accounts)}"
     )
-    ((amount,),) = network.view.index.query(query, (before, after, before, after))
-    return int(amount)
+    for (name,), stream in state.items(STREAMS):
+        scope = state.get(SCOPES, stream.scope)
+        if scope and state.get(ISSUANCES, name, scope.next_epoch) is None:
+            ((paid,),) = index.query(query, (name, scope.next_epoch, before, after))
+            amount += int(paid)
+    return amount
 
 
 def _movements(network: Opened, accounts: Sequence[bytes], before: int, after: int) -> pd.DataFrame:

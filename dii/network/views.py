@@ -10,17 +10,19 @@ from typing import Any, Final
 
 import pandas as pd
 
-from dii.application.bank import supply
+from dii import codec
+from dii.application.bank import resolve, supply
 from dii.application.governance import powers, standing
 from dii.application.records import ACCOUNTS, CONTRACTS, FORWARDS, GATEWAYS, PROPOSALS, STREAMS
 from dii.application.settling import UNATTRIBUTED, epoch_status, whole_reports
 from dii.crypto import format_address
 from dii.genesis import TREASURY
-from dii.minting import POLICIES, REASONS, RULES
+from dii.minting import POLICIES, REASONS, RULES, ReceiptLeaf
+from dii.minting.spec import from_spec
 from dii.network.founding import STREAM
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
-from dii.network.receipt import describe
+from dii.network.receipt import describe, leaves_of
 from dii.units import SECOND, format_time
 
 _AMOUNTS: Final = {"amount", "dust", "earned", "fee", "paid", "pool", "rest", "unminted"}
@@ -100,16 +102,17 @@ def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
 def gateways(network: Opened, operator: str | None = None) -> pd.DataFrame:
     """Return every gateway, or an account's: id, scope, owner now, and what it has earned.
 
-    What gateways that nobody owns have earned is the treasury's.
+    What gateways that nobody owns have earned is the treasury's. A claim account's gateways are
+    those of the account that claimed it.
     """
-    unit, index = network.currency.unit, network.view.index
-    bound = {key: item.owners[-1][1] for key, item in network.state.items(GATEWAYS)}
+    unit, index, state = network.currency.unit, network.view.index, network.state
+    bound = {key: resolve(state, item.owners[-1][1]) for key, item in state.items(GATEWAYS)}
     owners = {(SCOPE, key): None for key in network.home.names("gateway")} | bound
     sums_of = "SELECT scope, gateway, sum(amount)"
     if operator is None:
         sums = index.query(f"{sums_of} {_RECEIPTS} GROUP BY scope, gateway")
     else:
-        address = network.home.address(operator)
+        address = resolve(state, network.home.address(operator))
         owners = {key: owner for key, owner in owners.items() if owner == address}
         query = f"{sums_of} {_OF_GATEWAY} GROUP BY scope"
         sums = [row for _, key in owners for row in index.query(query, (key,))]
@@ -143,10 +146,9 @@ def epochs(network: Opened) -> pd.DataFrame:
     )
     table = _query(network, columns, "FROM epochs ORDER BY epoch, stream", UNATTRIBUTED)
     unit = network.currency.unit
-    before = [
-        network.issued(epoch, stream).dust_before
-        for epoch, stream in zip(table["epoch"], table["stream"])
-    ]
+    issued = [network.issued(*which) for which in zip(table["epoch"], table["stream"])]
+    before = [one.dust_before for one in issued]
+    table.insert(5, "contribution", contributions(network, table, "total_weight"))
     # What is paid comes out of the pool and of what was carried over; the rest is carried on.
     table[f"unminted_{unit}"] += before - table[f"paid_{unit}"] - table[f"dust_{unit}"]
     table["settled"] = _times(table["settled"])
@@ -161,24 +163,32 @@ def issuance(network: Opened, epoch: int, stream: str = STREAM) -> pd.DataFrame:
 
     Raises
     ------
-    NotYetSettled
-        The epoch has not been settled.
+    NotYetSettled, HomeJoined, IndexDamaged
+        The epoch has not been settled, or its receipts are not here.
     """
-    network.issued(epoch, stream)
-    rest = (
-        "FROM receipts WHERE epoch = ? AND stream = ? ORDER BY amount DESC, weight DESC, position"
-    )
-    columns = "gateway, payee AS operator, weight, amount"
-    table = _query(network, columns, rest, epoch, stream)
-    table["gateway"] = _gateways(network, table["gateway"].tolist())
-    table["operator"] = _labels(network, table["operator"].tolist())
-    return _earned(network, table)
+    leaves = [codec.loads(ReceiptLeaf, leaf) for _, leaf in leaves_of(network, epoch, stream)]
+    leaves.sort(key=lambda one: (-one.amount, -one.weight))
+    columns = {
+        "gateway": _gateways(network, [one.gateway for one in leaves]),
+        "operator": _labels(network, [one.payee for one in leaves]),
+        "weight": [one.weight for one in leaves],
+        f"amount_{network.currency.unit}": [one.amount for one in leaves],
+    }
+    return _earned(network, pd.DataFrame(columns))
+
+
+def contributions(network: Opened, table: pd.DataFrame, weight: str = "weight") -> pd.Series[float]:
+    """Return weights of epochs and streams in units of the rules that gave them."""
+    issued = (network.issued(*which) for which in zip(table["epoch"], table["stream"]))
+    scales = [from_spec(one.rule, RULES).scale for one in issued]
+    return table[weight] / pd.Series(scales, table.index, dtype="float64")
 
 
 def earnings(network: Opened, gateway: bytes) -> pd.DataFrame:
     """Return what a gateway, given by its hash, was paid in each epoch, to whom, and why not."""
     columns = "epoch, stream, weight, amount, payee AS paid_to, reason AS note"
     table = _query(network, columns, f"{_OF_GATEWAY} ORDER BY epoch, stream", gateway)
+    table.insert(3, "contribution", contributions(network, table))
     table["paid_to"] = _labels(network, table["paid_to"].tolist())
     table["note"] = [REASONS[reason] for reason in table["note"]]
     return _earned(network, table)
