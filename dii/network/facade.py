@@ -261,10 +261,14 @@ class Network(Sending):
         if traffic is None and self._feed is not None:
             feed.traffic = self._feed.traffic
         if feed.generated is not None and len(feed.telemetry.receptions):
-            raise TrafficGenerated(says=feed.generated, given="real receptions")
+            says = f"that its traffic is generated ({feed.generated})"
+            raise TrafficGenerated(says=says, given="receptions of real gateways")
         if self.sealed and feed.generated not in (None, self.genesis.generated):
-            says = self.genesis.generated or "of no generated traffic"
-            raise TrafficGenerated(says=says, given=f"traffic of {feed.generated}")
+            known = self.genesis.generated
+            says = (
+                f"that its traffic is generated ({known})" if known else "that its traffic is real"
+            )
+            raise TrafficGenerated(says=says, given=f"generated receptions ({feed.generated})")
         if not self.sealed and feed.span is not None:
             assert self._draft is not None
             rule = SpecSection(**self._draft["streams"][0]["rule"]).spec

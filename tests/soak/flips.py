@@ -57,9 +57,10 @@ def outcome(chain: Undisturbed, home: Path, *, readonly: bool) -> str:
         assert contents(home) == before, "what was found damaged was written to"
         return "named at opening" if isinstance(error, BlockDamaged) else "found at opening"
     with closing(view):
-        assert view.height == BLOCKS
-        assert view.state.pairs() == chain.pairs[BLOCKS]
-        assert view.state.committed_root == chain.rows[BLOCKS][2]
+        assert view.header is not None
+        assert (view.height, view.header.height) == (BLOCKS - readonly, BLOCKS)
+        assert view.state.pairs() == chain.pairs[view.height]
+        assert view.state.committed_root == chain.rows[view.height][2]
         for height, _, _, block in chain.rows[: BLOCKS + 1]:
             with suppress(BlockDamaged):
                 assert view.store.block(height) == block
@@ -67,7 +68,7 @@ def outcome(chain: Undisturbed, home: Path, *, readonly: bool) -> str:
             if isinstance(view, Node):
                 produce(view)
                 assert list(view.store.blocks(BLOCKS + 1)) == chain.rows[BLOCKS + 1 :]
-            assert verify(GENESIS, view.store).app_hash == view.state.committed_root
+            assert verify(GENESIS, view.store).app_hash == chain.rows[view.store.height][2]
         except DiiError as error:
             return "named later" if isinstance(error, BlockDamaged) else "found later"
     return "harmless"
