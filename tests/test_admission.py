@@ -280,7 +280,7 @@ def test_a_duty_cannot_fill_the_state_by_failing():
     touched = {
         table.name for table in TABLES if list(chain.app.state.items(table)) != before[table.name]
     }
-    assert touched == {"account", "duty", "report"}
+    assert touched == {"account", "duty", "progress", "report"}
 
 
 # --- bytes ---------------------------------------------------------------------------------------

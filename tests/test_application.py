@@ -53,6 +53,7 @@ from dii.application.records import (
     MINTED,
     NAMINGS,
     PAGES,
+    PROGRESS,
     REPORTS,
     SCOPES,
     STREAMS,
@@ -62,7 +63,7 @@ from dii.application.records import (
     Binding,
     Duty,
 )
-from dii.application.settling import epoch_status
+from dii.application.settling import epoch_status, whole_reports
 from dii.application.streams import current
 from dii.codec import Value
 from dii.crypto import SigningKey, claim_address, format_address
@@ -159,6 +160,7 @@ METRICS_OF = {
 }
 SCOPE_OF = {"uptime": "main", "traffic": "main", "data": "other", "presence": "other"}
 CAP, TREASURY_CAP = 1_500, 400
+MOST_ROWS = 6
 USAGE_OF = {"main": ("delivered", "lost"), "other": ()}
 DUTIES_OF_REPORTERS = (
     RegisterGateways, RegisterApplications, Claim, ReportManifest, ReportChunk,
@@ -185,7 +187,12 @@ def mixed(**changes: Any) -> dict[str, Any]:
             "delay_seconds": 60,
             "max_treasury_ppm": 10**6 * TREASURY_CAP // CAP + 1,
         },
-        "limits": {"settle_rows": 3, "max_rows": 6, "max_bindings": 4, "block_gas": 9 * GAS},
+        "limits": {
+            "settle_rows": 3,
+            "max_rows": MOST_ROWS,
+            "max_bindings": 4,
+            "block_gas": 9 * GAS,
+        },
         **changes,
     }
 
@@ -477,11 +484,12 @@ class Walk:
                     assert epoch_end(epoch) <= self.time
                     self.reports[name, epoch, key] = message, []
                 case ReportChunk(name, epoch, data):
-                    assert (name, epoch) not in self.agreed
+                    late = (name, epoch) in self.agreed
                     manifest, parts = self.reports[name, epoch, key]
                     parts.append(data)
                     hashes = (*manifest.chunks, *manifest.usage_chunks)
                     assert sha256(data).digest() == hashes[len(parts) - 1]
+                    self.seen["late chunk"] += late
         for address in self.forwards:
             if address in CLAIMS:
                 assert account(self.app.state, address).balance == 0
@@ -522,12 +530,11 @@ class Walk:
     def check_votes(self) -> None:
         """What is undecided lapses, and the state keeps no more than what may still count."""
         state, until = self.app.state, self.time - WINDOW
-        for (kind, name, which), naming in state.items(NAMINGS):
+        for (kind, name, which, who), vote in state.items(NAMINGS):
             votes = self.votes[str(kind), str(name), bytes(which)]
-            by_address = {key.address: vote for key, vote in votes.items()}
-            assert all(by_address[who] == (owner, at) for who, owner, at in naming)
+            assert {key.address: said for key, said in votes.items()}[who] == vote
         if not any(item.time <= until for _, item in state.items(LAPSES)):
-            assert all(at > until for _, item in state.items(NAMINGS) for *_, at in item)
+            assert all(at > until for _, (_, at) in state.items(NAMINGS))
             self.seen["lapsed"] += any(
                 at <= until for votes in self.votes.values() for _, at in votes.values()
             )
@@ -567,7 +574,7 @@ class Walk:
         self.seen[f"{len(whole)} reports on {name}"] += 1
         metrics = [rows_of(parts[: len(manifest.chunks)]) for manifest, parts in whole]
         usage = [rows_of(parts[len(manifest.chunks) :], 40) for manifest, parts in whole]
-        self.agreed[name, epoch] = medians(metrics, LIARS[name])
+        self.agreed[name, epoch] = medians(metrics, LIARS[name])[:MOST_ROWS]
         self.seen["usage"] += bool(medians(usage, LIARS[name]))
         self.seen["liars"] += len(whole) > 1 and any(one != metrics[0] for one in metrics)
 
@@ -1010,20 +1017,29 @@ def test_a_duty_that_fails_and_cannot_pay_takes_its_nonce_and_says_why_it_failed
     assert account(chain.app.state, REPORTER.address) == Account(0, 1)
 
 
-def test_a_second_try_at_a_report_replaces_the_unfinished_one_for_a_fee():
+@pytest.mark.parametrize("tries", [2, 3, 4])
+def test_a_report_is_announced_anew_once_for_nothing_and_then_for_gas(tries):
     chain = Chain()
     chain.do(ALICE, Transfer(REPORTER.address, 10 * GAS))
     chain.time = epoch_end(0)
-    rows = {gateway(number): [5] for number in range(1, 5)}
-    first = report(0, rows, chunk_rows=1)[:-1]
-    assert [one.fee for one in chain.do(REPORTER, *first)] == [0] * 4
+    for number in range(1, tries):
+        rows = {gateway(one): [number] for one in range(1, 9 - number)}
+        begun = report(0, rows, chunk_rows=1)[:-1]
+        results = chain.do(REPORTER, *begun)
+        assert {one.code for one in results} == {0}
+        assert all((one.fee > 0) == (number > 2) for one in results)
+        (again,) = chain.do(REPORTER, begun[0])
+        assert again.code == DuplicateReport.code, "it goes on where it is"
     manifest, chunk = report(0, {gateway(1): [FULL]})
     results = chain.do(REPORTER, manifest, chunk)
     assert [one.code for one in results] == [0, 0]
-    assert all(one.fee == one.gas > 0 for one in results)
+    assert all((one.fee > 0) == (tries > 2) for one in results)
     chain.block()
     assert chain.issuance(0).count == 1
-    assert not list(chain.app.state.items(CHUNKS))
+    assert amounts(chain, 0) == {1: (TREASURY, 1_000)}
+    chain.settle(1, ROWS)
+    for table in (CHUNKS, REPORTS, PROGRESS):
+        assert not list(chain.app.state.items(table)), "what the first one left is dropped, too"
     assert chain.do(REPORTER, manifest)[0].code == EpochNotReportable.code
 
 
@@ -1603,14 +1619,52 @@ def test_report_chunks_that_never_finish_hold_up_nobody_and_are_dropped(absent):
         if who is not REPORTERS[absent]:
             says(chain, who, *report(0, ROWS))
     chain.block(time=epoch_end(0) + WINDOW)
+    while chain.block().changed:
+        pass
+    assert chain.settled() == 1
+    assert len(amounts(chain, 0)) == 4
+    chain.block(time=epoch_end(1))
+    for who in REPORTERS[:4]:
+        says(chain, who, *report(1, ROWS))
     left = [
         len(list(chain.app.state.items(CHUNKS))) for _ in iter(lambda: chain.block().changed, False)
     ]
-    assert chain.settled() == 1
-    assert len(amounts(chain, 0)) == 4
+    assert chain.settled() == 2
     assert max(a - b for a, b in pairwise(left)) <= 5 + 2, "a block drops few"
-    for table in (CHUNKS, REPORTS):
+    for table in (CHUNKS, REPORTS, PROGRESS):
         assert not list(chain.app.state.items(table))
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_chunks_that_come_after_settling_began_are_free_and_change_no_epoch(closed):
+    chain = several(limits={"settle_rows": 1})
+    chain.block(time=epoch_end(0))
+    many = {gateway(number): [number] for number in range(1, 9)}
+    manifest, *chunks = report(0, many, chunk_rows=1)
+    says(chain, REPORTERS[0], manifest, *chunks[:2])
+    for who in REPORTERS[1:4]:
+        says(chain, who, *report(0, ROWS))
+    chain.block(time=epoch_end(0) + WINDOW)
+    assert epoch_status(chain.app.state, chain.app._chain(), "main", 0, chain.time) == "settling"
+    while closed and chain.block().changed:
+        pass
+    assert chain.settled() == closed
+    assert says(chain, REPORTERS[0], *chunks[2:]) == [0] * 6
+    failing = [manifest, chunks[-1], *chunks[:1]]
+    codes = [EpochNotReportable.code, DuplicateReport.code, DuplicateReport.code]
+    assert says(chain, REPORTERS[0], *failing) == codes
+    while chain.block().changed:
+        pass
+    assert amounts(chain, 0).keys() == {1, 2, 3, 4}
+    chain.block(time=epoch_end(1))
+    for who in REPORTERS[:4]:
+        says(chain, who, *report(1, ROWS))
+    while chain.block().changed:
+        pass
+    assert chain.settled() == 2
+    for table in (CHUNKS, REPORTS, PROGRESS):
+        assert not list(chain.app.state.items(table))
+    assert says(chain, REPORTERS[0], chunks[-1]) == [EpochNotReportable.code]
 
 
 @pytest.mark.parametrize("lie", ["rows", "chunks", "order", "usage"])
@@ -1629,9 +1683,8 @@ def test_a_manifest_that_lies_is_never_whole(lie):
         "usage": replace(manifest, usage_rows=3),
     }
     says(chain, REPORTERS[3], lies[lie], *chunks)
-    assert not chain.app.state.get(REPORTS, "main", 0, REPORTERS[3].address).counts(
-        chain.app.state.get(SCOPES, "main")
-    )
+    found = chain.app.state.get(SCOPES, "main")
+    assert REPORTERS[3].address not in whole_reports(chain.app.state, "main", found)
     for who in REPORTERS[:3]:
         assert set(says(chain, who, *report(0, ROWS, **how))) == {0}
     assert chain.settled() == 0
@@ -1860,7 +1913,11 @@ def test_a_scope_that_is_changed_takes_reports_by_its_new_reporters_on_its_new_m
     chain.block()
     assert chain.settled() == 1
     assert chain.receipts["main", 0][0].values == (FULL, 7)
-    assert not list(chain.app.state.items(REPORTS))
+    for who in REPORTERS[1:4]:
+        assert says(chain, who, *report(1, rows, **how)) == [0, 0]
+    chain.block(time=epoch_end(1) + WINDOW)
+    assert chain.settled() == 2
+    assert not list(chain.app.state.items(REPORTS)), "nor what the former reporter left"
 
 
 def test_who_reports_no_more_has_no_voice_on_bindings():

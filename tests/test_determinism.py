@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "6349b7220b0c88e23b2251dbc68c61fa268b60e43d0edd04210b7c65bd509274",
+    "header": "3a541d91024958845644e68d001622eaada417724c777d307ae3d8d0ae6259aa",
     "app_hash": "fb31d901f329a7ebf0390774f03b1cbb3b9a5f9e6778c5376a9c72ff21f4c063",
-    "index": "9b1dbbc55ba3bf8886d04f36b2e8d453db13b82d86383dbae9b9b372041d7890",
+    "index": "a352205bb6f2663b66af1c54d2d8962507675bff98dc07b685b2e2b320031163",
     "transactions": 505,
     "succeeded": 444,
     "receipts": 1253,

@@ -44,6 +44,7 @@ from dii.application.records import (
     CONTRACTS,
     DUTIES,
     ORIGIN,
+    PROGRESS,
     REPORTS,
     SCOPES,
     STREAMS,
@@ -52,7 +53,6 @@ from dii.application.records import (
     Account,
     Chain,
     Origin,
-    Report,
     Scope,
     Stream,
     Supply,
@@ -251,7 +251,8 @@ class Application:
         waiting, message = self._waiting[known.tx.sender], known.message
         waiting.count += 1
         waiting.chunks += isinstance(message, ReportChunk)
-        waiting.announced += _announced(message)
+        if isinstance(message, ReportManifest):
+            waiting.announced += len(message.chunks) + len(message.usage_chunks)
         return TxResult(0)
 
     def prepare_proposal(self, wires: Sequence[bytes], max_bytes: int) -> list[bytes]:
@@ -405,9 +406,10 @@ class Application:
         message = known.message
         if not isinstance(message, ReportChunk):
             return False
-        report = self.state.get(REPORTS, message.scope, message.epoch, known.tx.sender)
-        announced = queue.announced + (_announced(report) - report.received if report else 0)
-        return queue.chunks < announced
+        key = message.scope, message.epoch, known.tx.sender
+        report, progress = self.state.get(REPORTS, *key), self.state.get(PROGRESS, *key)
+        awaited = report.parts - progress.received if report and progress else 0
+        return queue.chunks < queue.announced + awaited
 
     def _check_bounds(self, known: _Known, height: int) -> None:
         tx = known.tx
@@ -530,13 +532,6 @@ class Application:
         if moved != made:
             message = f"{made} minted less burned, {moved} more held"
             raise InvariantBroken(height=height, message=message)
-
-
-def _announced(what: Message | Report) -> int:
-    """Return how many chunks a manifest, or the report that it began, announces."""
-    if isinstance(what, ReportManifest | Report):
-        return len(what.chunks) + len(what.usage_chunks)
-    return 0
 
 
 def _outlay(message: Message) -> int:

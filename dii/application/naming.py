@@ -1,4 +1,4 @@
-"""Whom a hash belongs to, as several reporters say it one after another.
+"""Votes of reporters on the owner of a gateway, application or claim key.
 
 Reporters name an account for a gateway, an application or an operator's key. What enough of them
 name alike is decided; until then the state keeps who named whom. That must not grow without end by
@@ -37,21 +37,23 @@ def agree(
 ) -> bool:
     """Note (reporter, account); return whether so many reporters now name the same.
 
-    A reporter has one vote on each hash, the latest. Those of who no longer reports, or that have
-    lapsed, do not count. What is decided leaves nothing behind.
+    A reporter has one vote on each hash, the latest. Votes of former reporters and expired ones do
+    not count. Votes on what is decided are deleted, those of former reporters when they expire.
     """
     (name, record), (reporter, account) = scope, vote
-    naming = state.get(NAMINGS, kind, name, hash_)
-    votes = [
-        one
-        for one in naming or ()
-        if one[0] != reporter and one[0] in record.reporters and now < one[2] + chain.report_window
-    ]
-    if 1 + sum(one[1] == account for one in votes) < needed:
-        state.put(NAMINGS, (*votes, (reporter, account, now)), kind, name, hash_)
+    key = kind, name, hash_
+    votes = {
+        other: found
+        for other in (record.reporters if needed > 1 else ())
+        if (found := state.get(NAMINGS, *key, other)) and now < found[1] + chain.report_window
+    }
+    votes[reporter] = account, now
+    if sum(named == account for named, _ in votes.values()) < needed:
+        state.put(NAMINGS, (account, now), *key, reporter)
         return False
-    if naming:
-        state.delete(NAMINGS, kind, name, hash_)
+    for other in record.reporters:
+        if state.get(NAMINGS, *key, other) is not None:
+            state.delete(NAMINGS, *key, other)
     return True
 
 
@@ -59,14 +61,9 @@ def withdraw(
     state: State, kind: str, scope: str, hash_: bytes, reporter: bytes, until: int
 ) -> None:
     """Take back what a reporter has said of a hash up to a time."""
-    naming = state.get(NAMINGS, kind, scope, hash_)
-    if naming is None:
-        return
-    kept = tuple(vote for vote in naming if vote[0] != reporter or vote[2] > until)
-    if kept:
-        state.put(NAMINGS, kept, kind, scope, hash_)
-    else:
-        state.delete(NAMINGS, kind, scope, hash_)
+    vote = state.get(NAMINGS, kind, scope, hash_, reporter)
+    if vote is not None and vote[1] <= until:
+        state.delete(NAMINGS, kind, scope, hash_, reporter)
 
 
 def enqueue(state: State, lapse: Lapse) -> None:

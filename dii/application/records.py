@@ -20,6 +20,8 @@ ChunkBytes = Annotated[bytes, Bounds(0, MAX_BYTES)]
 CodeBytes = Annotated[bytes, Bounds(1, MAX_CODE)]
 MAX_CHUNKS: Final = 1 << 13
 """Chunks of one report: 2**20 rows of 8 metrics need about 900."""
+FREE_TRIES: Final = 2
+"""Reports of an epoch that a reporter may announce for nothing."""
 MAX_REPORTERS: Final = 64
 """Of one scope."""
 
@@ -178,20 +180,16 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One reporter's report on one epoch, as far as it has arrived.
+    """One reporter's report on one epoch, as its latest manifest announces it.
 
     Attributes
     ----------
     columns, rows, chunks
-        Metrics as the manifest announced them; chunks are SHA-256 hashes.
+        Metrics; chunks are SHA-256 hashes.
     usage, usage_rows, usage_chunks
         The same of usage, whose chunks come after those of metrics.
-    received, received_rows
-        How many chunks, and how many rows of the kind in work, are here.
-    last
-        The last key so far: keys ascend over all chunks of a kind.
-    free
-        Whether it is the reporter's first try, whose chunks cost nothing.
+    tries
+        How often the reporter has announced a report with these columns.
     """
 
     columns: tuple[Name, ...]
@@ -200,19 +198,41 @@ class Report:
     usage: tuple[Name, ...]
     usage_rows: int
     usage_chunks: Annotated[tuple[Hash, ...], Bounds(0, MAX_CHUNKS)]
-    received: int
-    received_rows: int
-    last: bytes
-    free: bool
+    tries: int
 
-    def counts(self, scope: Scope) -> bool:
-        """Return whether it is whole, and what the scope asks for."""
-        whole = self.received == len(self.chunks) + len(self.usage_chunks)
-        return whole and self.fits(scope)
+    @property
+    def parts(self) -> int:
+        """Number of chunks, of metrics and of usage."""
+        return len(self.chunks) + len(self.usage_chunks)
+
+    @property
+    def free(self) -> bool:
+        """Whether its manifest and chunks cost nothing."""
+        return self.tries <= FREE_TRIES
 
     def fits(self, scope: Scope) -> bool:
         """Return whether it has the columns that the scope asks for."""
         return (self.columns, self.usage) == (scope.metrics, scope.usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of a report has arrived; apart from the report, which no chunk rewrites.
+
+    Attributes
+    ----------
+    received, rows
+        Number of chunks, and of rows of the kind (metrics or usage) in work.
+    last
+        The last key so far: keys ascend over all chunks of a kind.
+    stored
+        Number of chunks in the state, with those that an earlier report left.
+    """
+
+    received: int
+    rows: int
+    last: bytes
+    stored: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,15 +422,17 @@ GATEWAYS: Final = Table("gateway", Binding)
 """(scope, gateway hash) -> binding."""
 APPLICATIONS: Final = Table("application", Binding)
 """(scope, application hash) -> binding to the account of its consumer."""
-NAMINGS: Final = Table("naming", tuple[tuple[Address, Address, int], ...])
-"""(gateway, application or operator; scope; hash) -> votes (reporter, account, time), one a reporter,
-while they are too few to decide."""
+NAMINGS: Final = Table("naming", tuple[Address, int])
+"""(gateway, application or operator; scope; hash; reporter) -> vote (account, time), while there are
+too few to decide."""
 LAPSES: Final = Table("lapse", Lapse)
 """(number) -> votes that expire, the oldest first."""
 QUEUE: Final = Table("queue", Queue)
 """() -> the numbers that ``LAPSES`` has."""
 REPORTS: Final = Table("report", Report)
 """(scope, epoch, reporter) -> report."""
+PROGRESS: Final = Table("progress", Progress)
+"""(scope, epoch, reporter) -> how much of the report has arrived."""
 CHUNKS: Final[Table[bytes]] = Table("chunk", ChunkBytes)
 """(scope, epoch, reporter, number) -> chunk of a report."""
 PAGES: Final[Table[bytes]] = Table("page", ChunkBytes)
@@ -454,7 +476,7 @@ UPDATES: Final = Table("updates", tuple[tuple[PublicKey, int], ...])
 
 TABLES: Final = (
     CHAIN, ORIGIN, SUPPLY, ACCOUNTS, FORWARDS, VALIDATORS, SCOPES, COMING, STREAMS, GATEWAYS, APPLICATIONS,
-    NAMINGS, LAPSES, QUEUE, REPORTS, CHUNKS, PAGES, USAGE_PAGES, EPOCH_PAGES, DUTIES, MINTED,
+    NAMINGS, LAPSES, QUEUE, REPORTS, PROGRESS, CHUNKS, PAGES, USAGE_PAGES, EPOCH_PAGES, DUTIES, MINTED,
     CURSORS, TURNS, ISSUANCES, CODES, CONTRACTS, STORAGE, HOOKS, RESERVED, PROPOSALS, AGENDA,
     LATEST, SCHEDULE, DENIED, UPDATES,
 )  # fmt: skip

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dii import crypto
 from dii.application import gas, pages
 from dii.application.context import Context
 from dii.application.messages import ReportChunk, ReportManifest
-from dii.application.records import CHUNKS, REPORTS, Report, Scope
-from dii.application.settling import drop_report, epoch_status
+from dii.application.records import CHUNKS, PROGRESS, REPORTS, Progress, Report
+from dii.application.settling import Status, epoch_status
 from dii.crypto import format_address
 from dii.errors import BadReport, DuplicateReport, EpochNotReportable
 from dii.telemetry.schema import METRICS, USAGE
 
 
 def report_manifest(context: Context, message: ReportManifest) -> bool:
-    """Announce a report; free once an epoch, a second try replaces an unfinished one for a fee.
+    """Announce a report; it replaces another, unfinished one, once for nothing, then for gas.
 
     A report with columns that the scope no longer asks for is replaced for nothing.
     """
-    scope = _reportable(context, message.scope, message.epoch)
-    key = (message.scope, message.epoch, context.sender)
-    earlier = context.state.get(REPORTS, *key)
-    if earlier is not None:
-        if earlier.counts(scope):
-            raise _duplicate(context, message)
-        context.meter.charge(gas.BINDING * earlier.received)
+    scope, state = context.scope_of_reporter(message.scope), context.state
+    status = _status(context, message)
+    if status != "reporting":
+        raise EpochNotReportable(scope=message.scope, epoch=message.epoch, status=status)
     parts = (
         ("metrics", message.rows, message.columns, message.chunks, scope.metrics),
         ("usage", message.usage_rows, message.usage, message.usage_chunks, scope.usage),
@@ -39,53 +34,69 @@ def report_manifest(context: Context, message: ReportManifest) -> bool:
             raise _bad(message, f"the columns of {kind} in this scope are {wanted}")
         if not len(chunks) <= rows or bool(rows) != bool(chunks) or (rows and not columns):
             raise _bad(message, f"{len(chunks)} chunks for {rows} rows of {kind}")
-    drop_report(context.state, message.scope, message.epoch, context.sender)
-    free = earlier is None or not earlier.fits(scope)
-    report = Report(
-        message.columns, message.rows, message.chunks, message.usage, message.usage_rows,
-        message.usage_chunks, 0, 0, b"", free,
+    key = (message.scope, message.epoch, context.sender)
+    earlier, progress = state.get(REPORTS, *key), state.get(PROGRESS, *key)
+    tries = 1
+    if earlier is not None and earlier.fits(scope):
+        whole = progress is not None and progress.received == earlier.parts
+        if whole or earlier == announced(message, earlier.tries):
+            raise _duplicate(context, message)
+        tries += earlier.tries
+    report = announced(message, tries)
+    state.put(REPORTS, report, *key)
+    state.put(PROGRESS, Progress(0, 0, b"", progress.stored if progress else 0), *key)
+    return report.free
+
+
+def announced(manifest: ReportManifest, tries: int) -> Report:
+    """Return the record of a manifest."""
+    return Report(
+        manifest.columns, manifest.rows, manifest.chunks, manifest.usage, manifest.usage_rows,
+        manifest.usage_chunks, tries,
     )  # fmt: skip
-    context.state.put(REPORTS, report, *key)
-    return free
 
 
 def report_chunk(context: Context, message: ReportChunk) -> bool:
-    """Take the next chunk of an announced report; free in the first try as its manifest is."""
-    scope = _reportable(context, message.scope, message.epoch)
+    """Take the next chunk of an announced report; free if its manifest was.
+
+    One that comes after the epoch has begun to settle without the report is counted and dropped.
+    """
+    scope, state = context.scope_of_reporter(message.scope), context.state
     key = (message.scope, message.epoch, context.sender)
-    report = context.state.get(REPORTS, *key)
-    if report is None or not report.fits(scope):
+    report, progress = state.get(REPORTS, *key), state.get(PROGRESS, *key)
+    status = _status(context, message)
+    if report is None or progress is None or not report.fits(scope):
+        if status != "reporting":
+            raise EpochNotReportable(scope=message.scope, epoch=message.epoch, status=status)
         raise _bad(message, "a chunk without a manifest")
-    if report.counts(scope):
+    number, width, known, expected = progress.received, pages.HASH, report.columns, report.rows
+    if number == report.parts:
         raise _duplicate(context, message)
-    number, width, known, announced = report.received, pages.HASH, report.columns, report.rows
     hashes, names = report.chunks, METRICS
     if number >= len(hashes):
-        number, width, known, announced = (
+        number, width, known, expected = (
             number - len(hashes), pages.USAGE_KEY, report.usage, report.usage_rows,
         )  # fmt: skip
         hashes, names = report.usage_chunks, USAGE
-    last, rows = (report.last, report.received_rows) if number else (b"", 0)
+    last, rows = (progress.last, progress.rows) if number else (b"", 0)
     if crypto.sha256(message.data) != hashes[number]:
-        raise _bad(message, f"not the announced chunk {report.received}")
+        raise _bad(message, f"not the announced chunk {progress.received}")
     columns = [names[name] for name in known]
     context.meter.charge(gas.REPORT_BYTE * len(message.data))
     page = pages.check(message.data, columns, last, width, scope=message.scope, epoch=message.epoch)
     rows += page.rows
-    if rows > announced or (number + 1 == len(hashes) and rows != announced):
-        raise _bad(message, f"{rows} rows where {announced} are announced")
-    context.state.put(CHUNKS, message.data, *key, report.received)
-    report = replace(report, received=report.received + 1, received_rows=rows, last=page.keys[-1])
-    context.state.put(REPORTS, report, *key)
+    if rows > expected or (number + 1 == len(hashes) and rows != expected):
+        raise _bad(message, f"{rows} rows where {expected} are announced")
+    received, stored = progress.received + 1, progress.stored
+    if status == "reporting":
+        state.put(CHUNKS, message.data, *key, progress.received)
+        stored = max(stored, received)
+    state.put(PROGRESS, Progress(received, rows, page.keys[-1], stored), *key)
     return report.free
 
 
-def _reportable(context: Context, name: str, epoch: int) -> Scope:
-    scope = context.scope_of_reporter(name)
-    status = epoch_status(context.state, context.chain, name, epoch, context.time)
-    if status != "reporting":
-        raise EpochNotReportable(scope=name, epoch=epoch, status=status)
-    return scope
+def _status(context: Context, message: ReportManifest | ReportChunk) -> Status:
+    return epoch_status(context.state, context.chain, message.scope, message.epoch, context.time)
 
 
 def _bad(message: ReportManifest | ReportChunk, why: str) -> BadReport:

@@ -41,6 +41,7 @@ from dii.application.records import (
     ISSUANCES,
     MINTED,
     PAGES,
+    PROGRESS,
     REPORTS,
     SCOPES,
     STREAMS,
@@ -194,7 +195,11 @@ class _Step:
             assert kept is not None
             self.state.put(EPOCH_PAGES, replace(kept, usage_pages=merged.pages), *where)
             for reporter in cursor.reporters:
-                self.state.delete(REPORTS, *where, reporter)
+                report = self.state.get(REPORTS, *where, reporter)
+                progress = self.state.get(PROGRESS, *where, reporter)
+                if report and progress and progress.stored == report.parts:  # else cleared later
+                    self.state.delete(REPORTS, *where, reporter)
+                    self.state.delete(PROGRESS, *where, reporter)
             self._put(Cursor("weights", cursor.reporters, cursor.plans, pages=kept.pages))
         return max(1, cost)
 
@@ -347,19 +352,23 @@ class _Step:
         return 1 + used * rows // most
 
     def _clear(self, scope: Scope, cursor: Cursor, budget: int) -> int:
-        """Drop unfinished reports and the pages that are no longer kept; last, close the epoch."""
+        """Drop old reports and the pages that are no longer kept; last, close the epoch.
+
+        Reports that were unfinished when an epoch began to settle stay until the next one is
+        cleared: their chunks may still be on their way.
+        """
         state, epoch = self.state, scope.next_epoch
-        left = next(state.items(REPORTS, self.name, epoch), None)
-        if left is not None:
-            key, report = left
-            least = max(0, report.received - budget)
-            for number in range(least, report.received):
+        key, progress = next(state.items(PROGRESS, self.name), ((self.name, epoch), None))
+        if progress is not None and int(key[1]) < epoch:
+            least = max(0, progress.stored - budget)
+            for number in range(least, progress.stored):
                 state.delete(CHUNKS, *key, number)
             if least:
-                state.put(REPORTS, replace(report, received=least), *key)
+                state.put(PROGRESS, replace(progress, stored=least), *key)
             else:
+                state.delete(PROGRESS, *key)
                 state.delete(REPORTS, *key)
-            return report.received - least + 1
+            return progress.stored - least + 1
         where = self.name, epoch - KEPT_EPOCHS
         old = state.get(EPOCH_PAGES, *where) if epoch >= KEPT_EPOCHS else None
         if old is None:
@@ -396,8 +405,13 @@ def _due(rule: Rule, cursor: Cursor) -> int:
 
 def whole_reports(state: State, name: str, scope: Scope) -> tuple[bytes, ...]:
     """Return the reporters whose report on a scope's next epoch has arrived whole."""
-    reports = [(one, state.get(REPORTS, name, scope.next_epoch, one)) for one in scope.reporters]
-    return tuple(one for one, report in reports if report is not None and report.counts(scope))
+    whole = []
+    for reporter in scope.reporters:
+        key = name, scope.next_epoch, reporter
+        report, progress = state.get(REPORTS, *key), state.get(PROGRESS, *key)
+        if report and progress and progress.received == report.parts and report.fits(scope):
+            whole.append(reporter)
+    return tuple(whole)
 
 
 def change_scope(
@@ -417,13 +431,3 @@ def change_scope(
     assert scope is not None, "governance changes scopes that there are"
     changed = Scope(reporters, metrics, usage, scope.next_epoch)
     state.put(SCOPES if state.get(CURSORS, name) is None else COMING, changed, name)
-
-
-def drop_report(state: State, scope: str, epoch: int, reporter: bytes) -> None:
-    """Remove a report and the chunks that have arrived."""
-    report = state.get(REPORTS, scope, epoch, reporter)
-    if report is None:
-        return
-    for number in range(report.received):
-        state.delete(CHUNKS, scope, epoch, reporter, number)
-    state.delete(REPORTS, scope, epoch, reporter)

@@ -22,9 +22,20 @@ from dii.application.messages import (
     Claim,
     RegisterApplications,
     RegisterGateways,
+    ReportChunk,
+    ReportManifest,
     Transfer,
 )
-from dii.application.records import APPLICATIONS, FORWARDS, GATEWAYS, REPORTS, Binding, Report
+from dii.application.records import (
+    APPLICATIONS,
+    FORWARDS,
+    GATEWAYS,
+    PROGRESS,
+    REPORTS,
+    Binding,
+    Report,
+)
+from dii.application.reports import announced
 from dii.consensus.node import Verified, verify
 from dii.errors import (
     AlreadyClaimed,
@@ -255,7 +266,7 @@ class Network(Sending):
         """
         if self.sealed:
             self.signer()  # or nothing is taken in
-            if any(self._begun(self.settled, name) for name in self._reporters()):
+            if any(self._begun(self.settled, name)[0] for name in self._reporters()):
                 self._run_epoch(self.settled)  # it is announced as it was known before
         feed = Feed(self._feed.telemetry + data if self._feed else data, traffic)
         if traffic is None and self._feed is not None:
@@ -391,8 +402,7 @@ class Network(Sending):
         messages = report(SCOPE, self.scope, epoch, found, self.home.hash)
         said = {}
         for name in reporters:
-            begun = self._begun(epoch, name)  # an earlier session may have been interrupted
-            said[name] = messages[1 + begun.received :] if begun else messages
+            said[name] = self._unsent(epoch, name, messages)
         self._send(said, time=end)
         if self.home.folder is not None and self._feed is not None:
             self._feed.save_lookback(self.home.folder / TELEMETRY)
@@ -409,9 +419,27 @@ class Network(Sending):
             raise NoReporter(scope=SCOPE, reporters=named, folder=self.home.folder)
         return here
 
-    def _begun(self, epoch: int, reporter: str) -> Report | None:
-        """Return what has arrived of a reporter's report on an epoch that is not settled."""
-        return self.state.get(REPORTS, SCOPE, epoch, self.home.key(reporter).address)
+    def _begun(self, epoch: int, reporter: str) -> tuple[Report | None, int]:
+        """Return a reporter's report on an unsettled epoch, and how many chunks have arrived."""
+        key = SCOPE, epoch, self.home.key(reporter).address
+        progress = self.state.get(PROGRESS, *key)
+        return self.state.get(REPORTS, *key), progress.received if progress else 0
+
+    def _unsent(
+        self, epoch: int, reporter: str, messages: list[ReportManifest | ReportChunk]
+    ) -> list[ReportManifest | ReportChunk]:
+        """Return the rest of a report that an earlier session began, or all if that one differs.
+
+        One that has arrived whole stays as it is.
+        """
+        report, received = self._begun(epoch, reporter)
+        if report is None:
+            return messages
+        manifest = messages[0]
+        assert isinstance(manifest, ReportManifest)
+        if report == announced(manifest, report.tries):
+            return messages[1 + received :]
+        return messages if received < report.parts else []
 
     def metrics(self, epoch: int) -> pa.Table:
         """Compute an epoch's metrics from the telemetry, as its report carries them.
