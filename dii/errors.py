@@ -703,7 +703,7 @@ class UnknownFormat(TelemetryError):
 class InputTooLarge(TelemetryError):
     """Input beyond what may be parsed, such as a compressed file that expands without end."""
 
-    template = "{file}: {what} of {size:,} bytes where {limit:,} are allowed"
+    template = "{file}: {what} of {size:,} {unit} where {limit:,} are allowed"
 
 
 class BadColumns(TelemetryError):

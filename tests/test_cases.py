@@ -5,7 +5,10 @@ Each stands for a kind of fault. They are written anew here, so that the tests r
 
 from __future__ import annotations
 
+import gzip
 import json
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dii.errors import BadColumns
+from dii.errors import BadColumns, SourceUnreadable
 from dii.telemetry.fields import eui, gateway_name
 from dii.telemetry.load import load
 from dii.telemetry.metrics import metrics
@@ -332,3 +335,42 @@ def test_nobody_registers_a_stand_in(name: str, tmp_path: Path) -> None:
     told = load(lines(tmp_path / "events.jsonl", event))
     assert reasons(told) == {"stand_in": 1}
     assert not len(told.gateways)
+
+
+# --- lines and files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_lines_may_end_in_cr_alone(zipped: bool, tmp_path: Path) -> None:
+    rows = [f"{HOUR}:00:00Z,{EUI},9.0", f"{HOUR}:01:00Z,eui-aa555a0000000002,8.0", "x,y,z"]
+    content = "\r".join(["time,gwaddr,snr", *rows, ""]).encode()
+    path = tmp_path / "cr.csv"
+    path.write_bytes(gzip.compress(content, mtime=0) if zipped else content)
+    data = load(path, columns={"gwaddr": "gateway"})
+    assert data.gateways["gateway"].to_pylist() == [EUI, "AA555A0000000002"]
+    assert data.rejects.line.tolist() == [4]
+
+
+@pytest.mark.parametrize("end", ["", " ", "\n"])
+@pytest.mark.parametrize("cut", [0, 30])
+def test_a_missing_line_end_costs_no_neighbours(end: str, cut: int, tmp_path: Path) -> None:
+    one, two, three = (json.dumps(chirpstack(n, publishedAt=f"{HOUR}:0{n}:00Z")) for n in (1, 2, 3))
+    path = tmp_path / "log.jsonl"
+    path.write_text(f"{one}\n{two}{end}{three[: len(three) - cut]}\n{one}")
+    data = load(path)
+    assert sorted(set(data.receptions["f_cnt"].to_pylist())) == ([1, 2] if cut else [1, 2, 3])
+    assert reasons(data) == ({"bad_json": 1} if cut else {})
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip", "tar.xz", "tar.bz2"])
+def test_archives_are_refused_by_their_kind(kind: str, tmp_path: Path) -> None:
+    lines(tmp_path / "log.jsonl", chirpstack(1, publishedAt=f"{HOUR}:00:00Z"))
+    path = tmp_path / f"log.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(tmp_path / "log.jsonl")
+    else:
+        with tarfile.open(path, "w:" + kind.removeprefix("tar").removeprefix(".")) as folder:
+            folder.add(tmp_path / "log.jsonl", "log.jsonl")
+    with pytest.raises(SourceUnreadable, match="archive: unpack it"):
+        load(path)

@@ -110,7 +110,9 @@ def _download(client: httpx.Client, url: str, path: Path, deadline: float) -> No
         ):  # what the server states counts before anything comes
             size = max(size, file.tell() + len(chunk))
             if size > MAX_BYTES:
-                raise InputTooLarge(file=shown(url), what="a file", size=size, limit=MAX_BYTES)
+                raise InputTooLarge(
+                    file=shown(url), what="a file", size=size, unit="bytes", limit=MAX_BYTES
+                )
             if time.monotonic() > deadline:
                 raise httpx.ReadTimeout(f"not done within {MAX_SECONDS:g} s")
             file.write(chunk)

@@ -366,7 +366,7 @@ def _assemble(found: Sequence[tuple[Rows, Reader]]) -> Telemetry:
     ]
     gateways = []
     for rows, _ in found:
-        for row, line in rows.gateways:
+        for row, line in rows.gateways.items():
             gateway = row._replace(gateway=names.get(row.gateway, row.gateway))
             gateways.append((gateway, rows.file, line))
     rejects += _remove_placeholders(gateways)

@@ -2,9 +2,10 @@
 
 A reader gets lines or one document from here and nothing else, so that the bounds hold in one
 place: a line has at most 1 MiB and is skipped, not stored, beyond that; a document has at most
-256 MiB; a compressed file may not expand more than 250-fold (JSON reaches 20-fold, a bomb
-1,000-fold). Compression is told by the first two bytes, as names lie. Everything streams: memory
-does not depend on the size of a file of lines.
+256 MiB; a compressed file may not expand more than 250-fold, as a document 50-fold (JSON reaches
+20-fold, a bomb 1,000-fold), nor have more lines than bytes; beyond a million bytes and 100,000
+lines, which are free. Compression is told by the first two bytes, as names lie. Everything streams:
+memory depends on what is kept of a file, which is less than the file.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,11 +29,19 @@ from dii.errors import InputTooLarge, SourceUnreadable
 from dii.telemetry.fields import Fault
 from dii.telemetry.tables import Rows
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 MAX_LINE: Final = 1 << 20
 MAX_DOCUMENT: Final = 256 << 20
 MAX_RATIO: Final = 250
-FREE_EXPANSION: Final = 64 << 20
+MAX_DOCUMENT_RATIO: Final = 50
+FREE_EXPANSION: Final = 1 << 20
 """Bytes that a compressed file may expand to whatever its ratio is."""
+FREE_LINES: Final = 100_000
+"""Lines that a compressed file may have whatever its size is; beyond them one a byte."""
+MAX_COLUMNS: Final = 1_000
+"""Columns of a table; of the schema's there are 16."""
 HEAD: Final = MAX_LINE
 """Bytes from which a format is recognised."""
 HEAD_RECORDS: Final = 100
@@ -40,6 +49,17 @@ HEAD_RECORDS: Final = 100
 _SPACE = re.compile(r"[ \t\r\n]*")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
 _DECODER = json.JSONDecoder()
+_ARCHIVES: Final = {
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!": "rar",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+"""First bytes of files that hold files, or are compressed as none that is read here."""
+_TAR: Final = 257
+"""Where a tar archive says that it is one."""
 _DAMAGE = (EOFError, OSError, zlib.error)
 """What reading damaged compressed data raises (``BadGzipFile`` is an ``OSError``)."""
 
@@ -56,6 +76,34 @@ def parse_json(line: bytes) -> object:
         return json.loads(line.decode())
     except (RecursionError, ValueError) as error:
         raise _broken(error) from None
+
+
+def parse_line(line: bytes) -> Iterator[object]:
+    """Yield the value of a line; of objects whose line ends are missing, each.
+
+    Raises
+    ------
+    Fault
+        ``bad_text`` or ``bad_json``; where an object is cut short, after those before it.
+    """
+    try:
+        yield parse_json(line)
+        return
+    except Fault as error:
+        fault = error
+    found: list[object] = []
+    at, text = 0, line.decode(errors="replace").strip()
+    if fault.reason == "bad_json" and text.startswith("{"):
+        try:
+            while at < len(text):
+                value, at = _DECODER.raw_decode(text, at)
+                found.append(value)
+                at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+        except (RecursionError, ValueError):
+            found = found if text[at] == "{" else []
+    yield from found
+    if not found or at < len(text):
+        raise fault
 
 
 def _broken(error: Exception) -> Fault:
@@ -138,6 +186,41 @@ def values(document: str) -> Iterator[object]:
         raise Fault("bad_json", "the end of an array is missing")
 
 
+class _Returns(RawIOBase):
+    """A file whose lines end in CR alone, with ends that are LF."""
+
+    def __init__(self, stream: gzip.GzipFile | BufferedReader) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer)
+        data = self._stream.read1(len(view)).replace(b"\r", b"\n")
+        view[: len(data)] = data
+        return len(data)
+
+
+def open_parquet(path: Path, name: str, texts: Sequence[str] = ()) -> pq.ParquetFile:
+    """Open a Parquet file; some columns are read as dictionaries where they are texts.
+
+    Raises
+    ------
+    SourceUnreadable
+        It is damaged.
+    """
+    try:
+        return pq.ParquetFile(
+            path,
+            read_dictionary=list(texts),
+            thrift_string_size_limit=1 << 24,
+            thrift_container_size_limit=1 << 16,
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise SourceUnreadable(file=name, message=first_line(error)) from None
+
+
 class Source:
     """One file, or one table, that is to be read.
 
@@ -178,6 +261,8 @@ class Source:
         self.network = network
         self.head = b""
         self.zipped = False
+        self.returns = False
+        self.wide = 0
         if isinstance(origin, Path):
             self._look(origin)
 
@@ -193,19 +278,35 @@ class Source:
         except OSError as error:
             raise SourceUnreadable(file=self.name, message=error.strerror) from None
         self.head = b"".join(self._chunks(HEAD))
+        kinds = [kind for mark, kind in _ARCHIVES.items() if self.head.startswith(mark)]
+        if kinds or self.head[_TAR : _TAR + 5] == b"ustar":
+            message = f"a {(kinds or ['tar'])[0]} archive: unpack it and name its files"
+            raise SourceUnreadable(file=self.name, message=message)
+        self.returns = b"\r" in self.head and b"\n" not in self.head and not self.parquet
+        if self.returns:
+            self.head = self.head.replace(b"\r", b"\n")
 
     @contextmanager
     def _stream(self) -> Iterator[gzip.GzipFile | BufferedReader]:
         assert isinstance(self.origin, Path)
         with self.origin.open("rb") as raw:
-            yield gzip.GzipFile(fileobj=raw) if self.zipped else raw
+            stream = gzip.GzipFile(fileobj=raw) if self.zipped else raw
+            yield BufferedReader(_Returns(stream)) if self.returns else stream
 
-    def _spent(self, size: int) -> None:
+    def _spent(self, size: int, lines: int = 0, ratio: int = MAX_RATIO) -> None:
         """Refuse a compressed file once it has expanded to a size beyond reason."""
-        if self.zipped and size > FREE_EXPANSION and size > (limit := MAX_RATIO * self.size):
-            raise InputTooLarge(file=self.name, what="expanded content", size=size, limit=limit)
+        if not self.zipped:
+            return
+        what, unit = "expanded content", "bytes"
+        limit = max(FREE_EXPANSION, ratio * self.size)
+        if lines > FREE_LINES + self.size:
+            size, unit, limit = lines, "lines", FREE_LINES + self.size
+        if size > limit:
+            raise InputTooLarge(file=self.name, what=what, size=size, unit=unit, limit=limit)
 
-    def _chunks(self, limit: int, rows: Rows | None = None) -> Iterator[bytes]:
+    def _chunks(
+        self, limit: int, rows: Rows | None = None, ratio: int = MAX_RATIO
+    ) -> Iterator[bytes]:
         """Yield at most ``limit`` bytes; a damaged compressed file ends early."""
         with self._stream() as stream:
             left = limit
@@ -219,7 +320,7 @@ class Source:
                 if not chunk:
                     return
                 left -= len(chunk)
-                self._spent(limit - left)
+                self._spent(limit - left, ratio=ratio)
                 yield chunk
 
     def lines(self, rows: Rows) -> Iterator[bytes]:
@@ -233,7 +334,7 @@ class Source:
                 while line := stream.readline(MAX_LINE + 1):
                     rows.line += 1
                     spent += len(line)
-                    self._spent(spent)
+                    self._spent(spent, rows.line)
                     if len(line) > MAX_LINE and not line.endswith(b"\n"):
                         rows.reject("long_line", f"longer than {MAX_LINE:,} bytes")
                         while line and not line.endswith(b"\n"):
@@ -277,10 +378,11 @@ class Source:
         InputTooLarge
             It has more than 256 MiB.
         """
-        content = b"".join(self._chunks(MAX_DOCUMENT + 1, rows))
+        content = b"".join(self._chunks(MAX_DOCUMENT + 1, rows, MAX_DOCUMENT_RATIO))
         if len(content) > MAX_DOCUMENT:
+            size, limit = len(content), MAX_DOCUMENT
             raise InputTooLarge(
-                file=self.name, what="a document", size=len(content), limit=MAX_DOCUMENT
+                file=self.name, what="a document", size=size, unit="bytes", limit=limit
             )
         try:
             return content.decode("utf-8-sig")
@@ -361,14 +463,12 @@ class Source:
             if self.zipped:
                 message = "a Parquet file in a compressed one: unpack it"
                 raise SourceUnreadable(file=self.name, message=message)
-            try:
-                names = pq.read_schema(self.origin).names
-            except (pa.ArrowException, OSError) as error:
-                raise SourceUnreadable(file=self.name, message=first_line(error)) from None
+            names = open_parquet(self.origin, self.name).schema_arrow.names
         else:
             first = self.head.decode("utf-8-sig", "replace").partition("\n")[0]
             try:
                 names = next(csv.reader([first], delimiter=self.delimiter, strict=True), [])
             except csv.Error:
                 names = []
-        return [name.strip() for name in names]
+        self.wide = len(names) if len(names) > MAX_COLUMNS else 0
+        return [] if self.wide else [name.strip() for name in names]

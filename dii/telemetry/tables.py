@@ -11,7 +11,7 @@ of one field and leave the record in its table: ``FIELD_REASONS``.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, ParamSpec, TypeVar
@@ -169,6 +169,10 @@ def with_column(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) 
     return table.set_column(place, table.schema.field(place), column)
 
 
+MAX_TOLD: Final = 100_000
+"""Rejects of one reason and file that are kept one by one; of others only how many there are."""
+
+
 @dataclass(slots=True)
 class Rows:
     """What a reader found in one file.
@@ -182,7 +186,7 @@ class Rows:
     line
         Line (or number of the record) that is being read, from 1.
     gateways
-        Gateways with the line of each.
+        Gateways with the first line of each.
     aliases
         Pairs of ``network:id`` and EUI that are one gateway, with the line of each.
     """
@@ -190,15 +194,16 @@ class Rows:
     file: str
     strict: bool = False
     line: int = 0
-    gateways: list[tuple[Gateway, int]] = field(default_factory=list)
+    gateways: dict[Gateway, int] = field(default_factory=dict)
     aliases: dict[tuple[str, str], int] = field(default_factory=dict)
     _entries: dict[str, int] = field(default_factory=dict)
+    _told: Counter[str] = field(default_factory=Counter)
     _pending: dict[str, list[tuple[object, ...]]] = field(default_factory=lambda: defaultdict(list))
     _batches: dict[str, list[pa.Table]] = field(default_factory=lambda: defaultdict(list))
 
     def gateway(self, row: Gateway) -> None:
         """Add a gateway."""
-        self.gateways.append((row, self.line))
+        self.gateways.setdefault(row, self.line)
 
     def entry(self, row: Gateway) -> None:
         """Add a gateway of a registry, which should have one entry for each."""
@@ -255,7 +260,17 @@ class Rows:
         line = max(self.line, 1)
         if self.strict and reason not in EXPECTED:
             raise RecordRejected(file=self.file, line=line, reason=reason, detail=detail)
-        self._add("rejects", Reject(self.file, line, reason, detail, gateway, time))
+        self._told[reason] += 1
+        if self._told[reason] <= MAX_TOLD or None not in {gateway, time}:
+            self._add("rejects", Reject(self.file, line, reason, detail, gateway, time))
+
+    def reject_entries(
+        self, faults: Mapping[tuple[str, str], int], gateway: str | None, time: int | None
+    ) -> None:
+        """Set entries of one record aside, those that are wrong in the same way together."""
+        for (reason, detail), count in faults.items():
+            more = f" ({count:,} entries)" if count > 1 else ""
+            self.reject(reason, detail + more, gateway, time)
 
     def optional(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Return a field that its record can do without; None and a reject where it is wrong."""
@@ -267,6 +282,12 @@ class Rows:
 
     def table(self, name: str) -> pa.Table:
         """Return all receptions, statuses or rejects."""
+        if name == "rejects":
+            for reason, count in self._told.items():
+                if count > MAX_TOLD:
+                    detail = f"and {count - MAX_TOLD:,} more, the last of them here"
+                    self._add(name, Reject(self.file, max(self.line, 1), reason, detail))
+            self._told.clear()
         self._flush(name)
         return pa.concat_tables([SCHEMAS[name].empty_table(), *self._batches[name]])
 

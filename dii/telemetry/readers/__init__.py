@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from dii.errors import UnknownFormat
+from dii.errors import InputTooLarge, UnknownFormat
 from dii.telemetry.readers.base import Reader
 from dii.telemetry.readers.chirpstack import ChirpStack, ChirpStackV4
 from dii.telemetry.readers.gateway_log import GatewayCollector, PacketForwarder
@@ -21,7 +21,7 @@ from dii.telemetry.readers.registry import Mapper, Registry
 from dii.telemetry.readers.things_stack import ThingsStack
 from dii.telemetry.readers.ttn_v2 import NocCounters, NocStatuses, TtnV2
 from dii.telemetry.schema import METRICS, USAGE_GIVEN
-from dii.telemetry.source import Source
+from dii.telemetry.source import MAX_COLUMNS, Source
 
 READERS: Final[tuple[Reader, ...]] = (
     Registry(),
@@ -63,10 +63,16 @@ def find_reader(source: Source) -> Reader:
     ------
     UnknownFormat
         Every reader declines; ``judged`` says why each does.
+    InputTooLarge
+        It is a table of too many columns.
     """
     for reader, reason in judged(source):
         if reason is None:
             return reader
+    if source.wide and not source.records:
+        raise InputTooLarge(
+            file=source.name, what="a table", size=source.wide, unit="columns", limit=MAX_COLUMNS
+        )
     start = (source.head.decode("utf-8", "replace") or ",".join(source.names))[:40]
     what = f"it begins with {start!r}" if start else "it is empty"
     raise UnknownFormat(file=source.name, what=what)

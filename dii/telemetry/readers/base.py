@@ -11,16 +11,16 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
 from dii.telemetry import fields
 from dii.telemetry.fields import BOUNDS, NO_FIELDS, Fault, Record
 from dii.telemetry.radio import too_strong
-from dii.telemetry.source import Source, parse_json, values
+from dii.telemetry.source import Source, parse_line, values
 from dii.telemetry.tables import Gateway, Reception, Rows
 from dii.units import SECOND
 
@@ -137,31 +137,29 @@ def read_records(source: Source, rows: Rows, handle: Callable[[Record], None]) -
     Objects come one a line, or, over any lines, in an array or one after another.
     """
 
-    def use(read: Callable[[], object]) -> None:
+    def use(record: object) -> None:
         try:
-            record = read()
             if not isinstance(record, dict):
                 raise Fault("bad_record", "an object is expected")
             handle(record)
         except Fault as fault:
             rows.reject(fault.reason, fault.detail)
 
-    if not source.whole:
-        for line in source.lines(rows):
-            use(partial(parse_json, line))
-        return
-    found = values(source.document(rows))
-    end = object()
-    while True:
-        rows.line += 1
+    if source.whole:
         try:
-            value = next(found, end)
+            for number, value in enumerate(values(source.document(rows)), 1):
+                rows.line = number
+                use(value)
+        except Fault as fault:
+            rows.line += 1
+            rows.reject(fault.reason, fault.detail)
+        return
+    for line in source.lines(rows):
+        try:
+            for value in parse_line(line):
+                use(value)
         except Fault as fault:
             rows.reject(fault.reason, fault.detail)
-            return
-        if value is end:
-            return
-        use(partial(lambda one: one, value))
 
 
 def unwrapped(record: Record) -> Record:
@@ -293,17 +291,21 @@ class Log:
     ) -> None:
         """Push a reception for each entry of who heard a frame; a bad entry costs only itself.
 
+        Entries that are wrong in the same way make one reject.
+
         ``read`` returns what is the entry's own, as columns of receptions, and where it was.
         """
+        faults: Counter[tuple[str, str]] = Counter()
         for entry in entries:
             try:
                 if not isinstance(entry, dict):
                     raise Fault("bad_field", "who heard it: a list of objects is expected")
                 row, location = read(entry)
             except Fault as fault:
-                self.rows.reject(fault.reason, fault.detail, frame.gateway, frame.time)
+                faults[fault.reason, fault.detail] += 1
                 continue
             self.reception(row, location, devices)
+        self.rows.reject_entries(faults, frame.gateway, frame.time)
 
 
 _Heard = tuple[Reception, Record]

@@ -23,9 +23,8 @@ from typing import ClassVar, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from dii.errors import BadColumns, InputTooLarge
+from dii.errors import BadColumns
 from dii.telemetry.fields import (
     BOUNDS,
     MAX_TEXT,
@@ -37,9 +36,10 @@ from dii.telemetry.fields import (
     is_stand_in,
     parse_time,
 )
+from dii.telemetry.readers import parquet
 from dii.telemetry.readers.base import DOWNLINK_METRICS, RECEPTION_METRICS, STATUS_METRICS, Reader
 from dii.telemetry.schema import TABLES, Column
-from dii.telemetry.source import FREE_EXPANSION, MAX_RATIO, Source, first_line
+from dii.telemetry.source import Source
 from dii.telemetry.tables import BATCH, FIELD_REASONS, SCHEMAS, TYPES, Gateway, Rows
 
 KINDS: Final[Mapping[str, str]] = {
@@ -55,9 +55,6 @@ KINDS: Final[Mapping[str, str]] = {
     "confirmed_down": "downlink",
 }
 """Kinds of frames by the schema's and by LoRaWAN's names of message types."""
-
-MAX_ROWS_PER_BYTE: Final = 64
-"""Rows that a byte of a Parquet file may stand for, beyond the first million."""
 
 NO_GATEWAY: Final = "no column is named gateway, nor is it said which one it is (columns)"
 
@@ -219,7 +216,13 @@ def _batches(source: Source, rows: Rows, wanted: Mapping[str, Column]) -> Iterat
         yield from _csv(source, rows, places)
         return
     done = 0
-    for batch in _columnar(source, rows, sorted(places.values())):
+    if isinstance(source.origin, Path):
+        names = [source.names[place] for place in sorted(places.values())]
+        found = parquet.batches(source, rows, names)
+    else:
+        table = source.origin.select(sorted(places.values()))
+        found = iter(table.to_batches(max_chunksize=BATCH))
+    for batch in found:
         lines = range(done + 1, done + 1 + len(batch))
         columns = dict(zip(sorted(places, key=places.__getitem__), batch.columns))
         yield lines, columns
@@ -247,28 +250,6 @@ def _csv(source: Source, rows: Rows, places: Mapping[str, int]) -> Iterator[_Bat
         yield cut()
 
 
-def _columnar(source: Source, rows: Rows, places: Sequence[int]) -> Iterator[pa.RecordBatch]:
-    if not isinstance(source.origin, Path):
-        yield from source.origin.select(places).to_batches(max_chunksize=BATCH)
-        return
-    try:
-        with pq.ParquetFile(source.origin) as file:
-            about = file.metadata
-            size = sum(
-                about.row_group(group).total_byte_size for group in range(about.num_row_groups)
-            )
-            most = max(FREE_EXPANSION, MAX_RATIO * source.size)
-            if size > most:
-                raise InputTooLarge(file=source.name, what="content", size=size, limit=most)
-            most = MAX_ROWS_PER_BYTE * source.size + 1_000_000
-            if about.num_rows > most:
-                raise InputTooLarge(file=source.name, what="rows", size=about.num_rows, limit=most)
-            names = [file.schema_arrow.names[place] for place in places]
-            yield from file.iter_batches(BATCH, columns=names)
-    except (pa.ArrowException, OSError) as error:
-        rows.reject("bad_table", first_line(error))
-
-
 # --- values ------------------------------------------------------------------------------------
 
 
@@ -285,7 +266,7 @@ def _convert(column: Column, values: pa.Array, source: Source, faults: _Faults) 
     if column.type == "string":
         return _texts(column.name, values, source, faults)
     if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+        values = _shortened(values).dictionary_decode()
     if pa.types.is_timestamp(values.type):
         micros = pa.timestamp("us", values.type.tz)  # a zone names the display: all count UTC
         values = values.cast(micros, safe=False).cast(pa.int64())
@@ -302,6 +283,15 @@ def _convert(column: Column, values: pa.Array, source: Source, faults: _Faults) 
             _note(faults, pc.invert(pc.fill_null(inside, True)), _wrong(column))
         return pc.if_else(inside, found, pa.scalar(None, kind))
     return found
+
+
+def _shortened(values: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Return texts of a dictionary, cut where they are too long to be a number or a time."""
+    if not pa.types.is_string(values.dictionary.type):
+        return values
+    long = pc.greater(pc.binary_length(values.dictionary), MAX_TEXT)
+    texts = pc.if_else(long, pa.scalar("..."), values.dictionary)
+    return pa.DictionaryArray.from_arrays(values.indices, texts)
 
 
 def _wrong(column: Column) -> Fault:
@@ -349,6 +339,8 @@ def _cast_times(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 def _texts(name: str, values: pa.Array, source: Source, faults: _Faults) -> pa.Array:
     """Return texts as their column wants them, each that occurs looked at once."""
+    if pa.types.is_nested(values.type):
+        values = _each(values, pa.string(), lambda value: _decoded(name, value), faults)
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     texts, wrong = encoded.dictionary, _Faults()
     if name in {"gateway", "device"} and pa.types.is_primitive(texts.type) and len(texts):
@@ -382,6 +374,8 @@ def _texts(name: str, values: pa.Array, source: Source, faults: _Faults) -> pa.A
 
 def _decoded(name: str, value: object) -> str:
     """Return a text of a column that Arrow did not cast as a whole."""
+    if isinstance(value, list | dict):
+        raise Fault("bad_field", f"{name}: a text is expected")
     try:
         return value.decode() if isinstance(value, bytes) else str(value)
     except UnicodeDecodeError as error:

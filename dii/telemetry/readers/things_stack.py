@@ -21,6 +21,7 @@ without its correlation ids, depending on the integration, and must not count tw
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final, NamedTuple
 
 from dii.telemetry import fields
@@ -80,11 +81,13 @@ def _message(record: Record, log: Log) -> None:
         fields.text(ids, "net_id"), fields.text(ids, "tenant_id"), log.source.network
     )
     heard: list[_Heard] = []
+    faults: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         try:
             heard.append(_entry(entry, network, rows))
         except Fault as fault:
-            rows.reject(fault.reason, fault.detail, time=received)
+            faults[fault.reason, fault.detail] += 1
+    rows.reject_entries(faults, None, received)
     if record.get("simulated"):
         for one in heard:
             rows.reject("simulated", "never on the air", one.gateway, received)

@@ -1,0 +1,159 @@
+"""Parquet files of strangers: what they expand to is counted before anything is decoded.
+
+A Parquet file says at its end how many rows it has and how large they are, and may lie; the library
+that decodes it believes each page's own header. So the headers of all pages that would be decoded
+are read here first (Thrift's compact protocol, of which a header needs a part), a group of rows at
+a time. Texts are read as dictionaries: one that stands in a million rows is kept once.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dii.errors import InputTooLarge
+from dii.telemetry.source import Source, first_line, open_parquet
+from dii.telemetry.tables import BATCH, Rows
+
+FREE_ROWS: Final = 100_000
+"""Rows that a file may have whatever its size is."""
+MAX_ROWS_PER_BYTE: Final = 4
+"""Rows that each byte may stand for beyond them; times of even steps take hardly a bit each."""
+FREE_BYTES: Final = 16 << 20
+"""Bytes that pages may expand to whatever the file's size is."""
+MAX_RATIO: Final = 100
+_WHOLE: Final = 64 << 20
+"""Bytes that a batch of texts may take where each may be as long as its page."""
+_MAX_HEADER: Final = 1 << 16
+_DELTA_TEXTS: Final = 7
+"""The encoding in which a text says how much of the one before it it begins with."""
+
+
+def batches(source: Source, rows: Rows, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield some columns; what follows damage is rejected.
+
+    Raises
+    ------
+    InputTooLarge
+        It expands beyond reason.
+    """
+    assert isinstance(source.origin, Path)
+    spent = 0
+    try:
+        with (
+            open_parquet(source.origin, source.name, columns) as file,
+            source.origin.open("rb") as raw,
+            mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            most = FREE_ROWS + MAX_ROWS_PER_BYTE * source.size
+            if file.metadata.num_rows > most:
+                count = file.metadata.num_rows
+                raise InputTooLarge(
+                    file=source.name, what="a table", size=count, unit="rows", limit=most
+                )
+            for number in range(file.num_row_groups):
+                size, batch = _measured(file.metadata.row_group(number), set(columns), data)
+                spent += size
+                most = max(FREE_BYTES, MAX_RATIO * source.size)
+                if spent > most:
+                    what = "expanded content"
+                    raise InputTooLarge(
+                        file=source.name, what=what, size=spent, unit="bytes", limit=most
+                    )
+                yield from file.iter_batches(batch, row_groups=[number], columns=list(columns))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        rows.reject("bad_table", first_line(error))
+
+
+def _measured(group: pq.RowGroupMetaData, columns: set[str], data: mmap.mmap) -> tuple[int, int]:
+    """Return what the columns of a group of rows expand to, and how many rows may be read at once.
+
+    Raises
+    ------
+    ValueError
+        A page has no header that can be read, or two columns share their bytes.
+    """
+    total, stored, batch = 0, 0, BATCH
+    for number in range(group.num_columns):
+        column = group.column(number)
+        if column.path_in_schema.partition(".")[0] not in columns:
+            continue
+        at = column.data_page_offset
+        if column.has_dictionary_page and 0 < column.dictionary_page_offset < at:
+            at = column.dictionary_page_offset
+        stored += column.total_compressed_size
+        end = min(at + column.total_compressed_size, len(data))
+        if stored > len(data):
+            raise ValueError("its columns overlap")
+        while at < end:
+            header, at = _struct(data, at, min(end, at + _MAX_HEADER))
+            size, packed = header.get(2), header.get(3)
+            if not isinstance(size, int) or not isinstance(packed, int) or min(size, packed) < 0:
+                raise ValueError("a page states no size")
+            total += size
+            at += packed
+            about = header.get(5) or header.get(8)
+            if isinstance(about, dict) and _DELTA_TEXTS in {about.get(2), about.get(4)}:
+                batch = max(1, min(batch, _WHOLE // max(1, size)))
+    return total, batch
+
+
+# --- Thrift's compact protocol --------------------------------------------------------------------
+
+_Struct = dict[int, object]
+
+
+def _struct(data: mmap.mmap, at: int, end: int, depth: int = 0) -> tuple[_Struct, int]:
+    """Return the fields of a struct by their numbers, and where it ends."""
+    fields: _Struct = {}
+    number = 0
+    while True:
+        if at >= end or depth > 8:
+            raise ValueError("a page has no header")
+        head, at = data[at], at + 1
+        if not head:
+            return fields, at
+        step, kind = head >> 4, head & 15
+        if not step:
+            number, at = _integer(data, at, end)
+        number += step
+        fields[number], at = _value(kind, data, at, end, depth)
+
+
+def _value(kind: int, data: mmap.mmap, at: int, end: int, depth: int) -> tuple[object, int]:
+    if kind in {1, 2}:
+        return kind == 1, at
+    if kind == 3:
+        return None, at + 1
+    if kind in {4, 5, 6}:
+        return _integer(data, at, end)
+    if kind == 7:
+        return None, at + 8
+    if kind == 8:
+        size, at = _varint(data, at, end)
+        return None, at + size
+    if kind == 12:
+        return _struct(data, at, end, depth + 1)
+    raise ValueError("a page has no header")  # lists and maps stand in none
+
+
+def _integer(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+    value, at = _varint(data, at, end)
+    return (value >> 1) ^ -(value & 1), at
+
+
+def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 64, 7):
+        if at >= end:
+            break
+        byte, at = data[at], at + 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+    raise ValueError("a page has no header")
