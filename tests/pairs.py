@@ -28,6 +28,8 @@ DELAY: Final = 5_400 * SECOND
 MOST: Final = 10**8
 """What an epoch may mint: more than all streams together."""
 
+OTHER: Final = "other"
+"""A second scope, whose reporter does not know the records of the main one."""
 KEYS: Final = ("anna", "bob", "bea")
 """Accounts with keys; two are operators, too."""
 OPERATORS: Final = ("anna", "bob", "bert", "carl")
@@ -141,6 +143,7 @@ class Plan:
 class Issued:
     """What a stream paid in an epoch: by gateway its weight, amount, and the account paid."""
 
+    scope: str
     plan: Plan
     pool: int
     dust_before: int
@@ -171,11 +174,18 @@ class Change:
 
 @dataclass
 class Books:
-    """What people asked for, and what follows from it."""
+    """What people asked for in a scope, and what follows from it.
+
+    Of the main scope the reference knows the records, of another what was reported. Scopes share
+    accounts and issuances, nothing else.
+    """
 
     radius: int
     streams: dict[str, Plan]
+    scope: str = "main"
     settled: int = 0
+    reported: dict[int, dict[int, dict[str, int]]] = field(default_factory=dict)
+    other: Books | None = None
     frames: set[Frame] = field(default_factory=set)
     registered: set[int] = field(default_factory=set)
     """Gateways that any record has named."""
@@ -188,6 +198,18 @@ class Books:
     dust: Counter[str] = field(default_factory=Counter)
     balances: Counter[str] = field(default_factory=Counter)
     issued: dict[tuple[str, int], Issued] = field(default_factory=dict)
+
+    def found(self, epoch: int) -> None:
+        """Found another scope, whose first epoch is given."""
+        self.other = Books(
+            0, {}, OTHER, epoch,
+            forwards=self.forwards, balances=self.balances, issued=self.issued,
+        )  # fmt: skip
+
+    @property
+    def scopes(self) -> list[Books]:
+        """The main scope, and the other if there is one."""
+        return [self] if self.other is None else [self, self.other]
 
     # --- ownership ------------------------------------------------------------------------------
 
@@ -209,8 +231,15 @@ class Books:
         others = [pair for pair in self.owners[gateway] if pair[0] != since]
         self.owners[gateway] = sorted([*others, (since, to)])
 
+    def bind(self, gateway: int, to: str, now: int) -> None:
+        """Bind a gateway as all reporters say: at once, or anew after the delay."""
+        if gateway not in self.owners:
+            self.owners[gateway] = [(self.settled, to)]
+        elif self.last_owner(gateway) != to:
+            self.rebind(gateway, to, now)
+
     def rebind(self, gateway: int, to: str, now: int) -> None:
-        """Bind a gateway anew, as all reporters say, after the delay."""
+        """Bind a gateway to another account after the delay."""
         epoch = (now - START) // HOUR
         since = max(epoch + 1, ceil_epoch(now + DELAY))
         kept = [pair for pair in self.owners[gateway] if pair[0] <= epoch + 1 and pair[0] < since]
@@ -279,10 +308,12 @@ class Books:
         minted = max(0, divided - dust)
         rest = pool - minted if plan.rest == "treasury" else 0
         left = dust + minted - sum(amount for _, amount, _ in rows.values())
-        return Issued(plan, pool, dust, left, rest, rows, frozenset(self.denials))
+        return Issued(self.scope, plan, pool, dust, left, rest, rows, frozenset(self.denials))
 
     def metrics(self, epoch: int) -> dict[int, dict[str, int]]:
         """Count what each gateway did, by the definitions."""
+        if self.scope != "main":
+            return self.reported[epoch]
         heard = self.heard(epoch)
         rows = {
             one: {"shapley_uplinks": 0, "uplink_units": 0, "data_units": 0}
