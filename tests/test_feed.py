@@ -36,7 +36,7 @@ def feed(*, days: int = 3, applications: bool = True) -> Feed:
     return Feed(
         Telemetry(
             receptions=to_table("receptions", heard),
-            gateways=to_table("gateways", [(name, *[None] * 7) for name in OWNERS]),
+            gateways=to_table("gateways", [(name, *[None] * 8) for name in OWNERS]),
             gives=gives | {"usage.delivered", "usage.lost"} if applications else gives,
         )
     )

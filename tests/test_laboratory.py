@@ -99,7 +99,7 @@ def test_a_clone_gains_under_airtime_and_little_or_nothing_under_shapley():
 
 def test_a_clone_of_an_uptime_earner_doubles_what_a_presence_is_paid():
     found = records("A", "B")
-    polls = [(DAY, gateway, DAY, 5) for gateway in "AB"]
+    polls = [(DAY, gateway, DAY, 5, None) for gateway in "AB"]
     gives = GIVES | {"connected_ppm", "online_ppm"}
     watched = replace(found, statuses=to_table("statuses", polls), gives=gives)
     measures = compare(watched, [Uptime()], 900).measures
@@ -175,7 +175,7 @@ def test_what_cannot_be_compared_says_why(found, rule, words):
     ],
 )
 def test_where_no_uplink_is_known_what_follows_from_uplinks_is_absent(found, gives):
-    polls = [(found.start + DAY, gateway, DAY, 5) for gateway in "ABC"]
+    polls = [(found.start + DAY, gateway, DAY, 5, None) for gateway in "ABC"]
     gives |= {"connected_ppm", "online_ppm"}
     watched = replace(found, statuses=to_table("statuses", polls), gives=gives)
     found = compare(watched, [Uptime()], 900)

@@ -453,8 +453,8 @@ def test_a_later_registry_takes_nobodys_gateway_unless_reporters_are_told_to_and
         net.ingest(heard([1, 2, 3, 4, 5]))
         others = [f"AA0000000000000{number}" for number in range(3)]
         registry = owned("ben", "ben", "carla")
-        net.ingest(registry)
         net.run(epochs=1)
+        net.ingest(registry)
         assert set(net.issuance(0)["operator"]) == set(others)
         assert list(net.contested(registry)) == others
         net.ingest(registry, rebind=True)
@@ -714,7 +714,7 @@ def test_a_report_that_was_interrupted_is_finished_before_more_data_come(
         expected = network.metrics(0)
         once = network._solo.produce
 
-        def produce(wires, time=None):
+        def produce(wires=(), time=None):
             placed = once(wires, time)
             if list(network.state.items(REPORTS)):
                 raise KeyboardInterrupt

@@ -11,10 +11,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from dii.errors import UnknownFormat
-from dii.telemetry.fields import BOUNDS, canonical_gateway, payload_hash
+from dii.telemetry.fields import BOUNDS, identity, payload_hash
 from dii.telemetry.load import Telemetry, explain, load
 from dii.telemetry.metrics import metrics
 from dii.telemetry.readers import READERS, matrix
@@ -120,7 +121,7 @@ def test_an_operator_is_the_owner_or_else_the_first_of_the_owners() -> None:
     assert sum("owner" not in r for r in records) == 1308
     found = {row["gateway"]: row for row in load(real_data(REGISTRY)).gateways.to_pylist()}
     for record in only:
-        gateway = canonical_gateway(record["id"], None, "ttn")
+        gateway, _ = identity(record["id"], None, "ttn")
         assert found[gateway]["operator"] == record["owners"][0]
 
 
@@ -265,7 +266,7 @@ def test_uplinks_wrapped_in_result_and_gzipped_say_the_same(
     assert wrapped.gateways == uplinks.gateways
 
 
-def test_an_id_that_uplinks_tie_to_an_eui_names_the_same_gateway_everywhere(
+def test_records_keep_the_names_that_they_state(
     tmp_path: Path,
 ) -> None:
     owned = {"pisupply-shield": {"id": "pisupply-shield", "owner": "alice"}}
@@ -277,21 +278,24 @@ def test_an_id_that_uplinks_tie_to_an_eui_names_the_same_gateway_everywhere(
         alone + load(real_data(UPLINKS)),
     ):
         rows = {row["gateway"]: row["operator"] for row in data.gateways.to_pylist()}
-        assert rows["B827EBFFFED88375"] == "alice"
-        assert "ttn:pisupply-shield" not in rows
-    assert ("ttn:pisupply-shield", "B827EBFFFED88375") in data.aliases
+        assert rows["ttn:pisupply-shield"] == "alice"
+        heard = data.receptions.filter(pc.field("gateway") == "ttn:pisupply-shield")
+        assert set(heard["eui"].to_pylist()) == {"B827EBFFFED88375"}
 
 
-def test_an_id_with_two_euis_stays_a_gateway_of_its_own(tmp_path: Path) -> None:
+def test_loading_tells_names_that_are_ambiguous(tmp_path: Path) -> None:
     records = messages()[:2]
     records[1]["uplink_message"]["rx_metadata"][0]["gateway_ids"]["eui"] = "0000000000000ABC"
     write_lines(tmp_path / "uplinks.jsonl", records)
     (tmp_path / "registry.json").write_text('{"pisupply-shield": {"id": "pisupply-shield"}}')
     data = load(tmp_path / "registry.json", tmp_path / "uplinks.jsonl")
-    assert data.gateways["gateway"].to_pylist() == [
-        "0000000000000ABC", "B827EBFFFED88375", "ttn:pisupply-shield",
-    ]  # fmt: skip
-    assert reasons(data) == {"ambiguous_alias": 2}
+    assert data.gateways["gateway"].to_pylist() == ["ttn:pisupply-shield"]
+    told = "ttn:pisupply-shield states the EUIs 0000000000000ABC, B827EBFFFED88375"
+    assert data.ambiguous() == [told]
+    assert told in repr(data)
+    more = {"time": ["2025-03-03"], "gateway": ["other"], "eui": ["0000000000000ABC"]}
+    both = (data + load(pd.DataFrame(more))).ambiguous()
+    assert both == [told, "0000000000000ABC is stated by the ids ttn:other, ttn:pisupply-shield"]
 
 
 @pytest.mark.parametrize(
@@ -464,6 +468,7 @@ ROWS = {
         "country": ["NL", None, "de"],
         "placement": ["indoor", "attic", None],
         "last_seen": [1_600_000_000_000_000, None, 1_600_000_000_000_001],
+        "eui": ["00000000000000AA", None, "eui-00000000000000bb"],
     },
     "receptions": {
         "time": [1_600_000_000_000_001, 1_600_000_000_000_000, 1_600_000_000_000_002],
@@ -482,12 +487,14 @@ ROWS = {
         "delivered": [True, False, None],
         "trusted": [False, None, True],
         "foreign": [None, True, False],
+        "eui": [None, None, "00000000000000BB"],
     },
     "statuses": {
         "time": [1_600_000_000_000_000, 1_600_000_300_000_000],
         "gateway": ["00000000000000AA", "ttn:roof"],
         "covers": [300_000_000, 1],
         "frames": [0, None],
+        "eui": [None, "00000000000000BB"],
     },
 }
 
@@ -512,9 +519,9 @@ def test_a_plain_table_says_the_same_in_every_form(table: str, form: str, tmp_pa
     assert len(rows) == len(whole)
     if table == "gateways":
         assert [tuple(row.values()) for row in rows] == [
-            ("00000000000000AA", "alice", 52.0, 5.0, 10.0, "nl", "indoor", 16 * 10**14),
-            ("ttn:cellar", "bob", -1.5, 2.5, None, "de", None, 16 * 10**14 + 1),
-            ("ttn:roof", None, None, None, None, None, None, None),
+            ("00000000000000AA", "alice", 52.0, 5.0, 10.0, "nl", "indoor", 16 * 10**14, None),
+            ("ttn:cellar", "bob", -1.5, 2.5, None, "de", None, 16 * 10**14 + 1, "00000000000000BB"),
+            ("ttn:roof", None, None, None, None, None, None, None, None),
         ]
         return
     wanted = [dict(zip(ROWS[table], values)) for values in zip(*ROWS[table].values())]
@@ -681,19 +688,23 @@ def test_what_no_reader_knows_is_named_and_each_readers_reason_is_to_be_had(name
 
 
 @pytest.mark.parametrize(
-    ("identifier", "eui", "gateway"),
+    ("identifier", "eui", "gateway", "beside"),
     [
-        ("eui-b827ebfffe2bfb8d", None, "B827EBFFFE2BFB8D"),
-        ("b827ebfffe2bfb8d", None, "B827EBFFFE2BFB8D"),
-        ("roof", "b827ebfffe2bfb8d", "B827EBFFFE2BFB8D"),
-        ("eui-0000000000000001", "b827ebfffe2bfb8d", "B827EBFFFE2BFB8D"),
-        ("roof", None, "ttn:roof"),
-        ("roof", "", "ttn:roof"),
-        ("roof", "0000000000000000", "ttn:roof"),
-        ("eui-b827ebfffe2bfb8", None, "ttn:eui-b827ebfffe2bfb8"),
-        ("pico-gw-647fdafffe004001", None, "ttn:pico-gw-647fdafffe004001"),
-        ("17459c667f0f9d699c72661d970f4624", None, "ttn:17459c667f0f9d699c72661d970f4624"),
+        ("eui-b827ebfffe2bfb8d", None, "B827EBFFFE2BFB8D", None),
+        ("b827ebfffe2bfb8d", None, "B827EBFFFE2BFB8D", None),
+        ("eui-b827ebfffe2bfb8d", "b827ebfffe2bfb8d", "B827EBFFFE2BFB8D", None),
+        ("roof", "b827ebfffe2bfb8d", "ttn:roof", "B827EBFFFE2BFB8D"),
+        ("eui-0000000000000001", "b827ebfffe2bfb8d", "0000000000000001", "B827EBFFFE2BFB8D"),
+        (None, "b827ebfffe2bfb8d", "B827EBFFFE2BFB8D", None),
+        ("roof", None, "ttn:roof", None),
+        ("roof", "", "ttn:roof", None),
+        ("roof", "0000000000000000", "ttn:roof", None),
+        ("eui-b827ebfffe2bfb8", None, "ttn:eui-b827ebfffe2bfb8", None),
+        ("pico-gw-647fdafffe004001", None, "ttn:pico-gw-647fdafffe004001", None),
+        ("17459c667f0f9d699c72661d970f4624", None, "ttn:17459c667f0f9d699c72661d970f4624", None),
     ],
 )
-def test_a_gateway_has_one_id(identifier: str, eui: str | None, gateway: str) -> None:
-    assert canonical_gateway(identifier, eui, "ttn") == gateway
+def test_a_record_states_a_name_and_an_eui_beside_it(
+    identifier: str | None, eui: str | None, gateway: str, beside: str | None
+) -> None:
+    assert identity(identifier, eui, "ttn") == (gateway, beside)

@@ -193,14 +193,14 @@ def test_arrays_of_the_mapper_are_gateways_and_polls(tmp_path: Path) -> None:
     path.write_text("\n".join(map(json.dumps, arrays)))
     data = load(path)
     assert statuses(data) == [
-        ("00000000000000AA", 0, 1 / 60e6, 1),
-        ("00000000000000AA", 10, 10, 0),
-        ("00000000000000AA", 20, 10, None),
+        ("ttn:roof", 0, 1 / 60e6, 1),
+        ("ttn:roof", 10, 10, 0),
+        ("ttn:roof", 20, 10, None),
     ]
     rows = {row["gateway"]: row for row in data.gateways.to_pylist()}
-    assert set(rows) == {"00000000000000AA", "C0FFEE-acme:roof"}
-    assert rows["00000000000000AA"]["placement"] == "indoor"
-    assert ("ttn:roof", "00000000000000AA") in data.aliases
+    assert set(rows) == {"ttn:roof", "C0FFEE-acme:roof"}
+    assert rows["ttn:roof"]["placement"] == "indoor"
+    assert set(data.statuses["eui"].to_pylist()) == {"00000000000000AA"}
     assert data.gives == {"connected_ppm", "online_ppm"}
     assert not len(data.rejects)
 

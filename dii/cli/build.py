@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 V = TypeVar("V", bound="Versioned")
 
+NAMED: Final = 3
+"""Gateways that a line names; of more it says how many."""
 TRAFFIC_DAYS: Final = 30
 """Days of traffic that are generated for a registry alone, unless ``--epochs`` says otherwise."""
 
@@ -222,35 +224,49 @@ def load(
     with dii.Network.open(home) as network:
         with screen.progress("loading"):
             data = dii.load(*sources, strict=strict, columns=renamed, check_radio=check_radio)
-        others = list(network.contested(data))
-        data = _ingested(network, data, rebind=rebind)
-        sealed = network.sealed
+        data, others = _ingested(network, data, rebind=rebind)
+        sealed, ambiguous = network.sealed, _ambiguous(network)
         delay = network.parameters.governance_delay // SECOND if sealed else 0
     if as_json:
-        found = {"sealed": sealed, "contested": others}
+        found = {"sealed": sealed, "contested": others, "ambiguous": ambiguous}
         screen.json_out(telemetry_json(data) | found)
         return
     show_telemetry(data)
-    if others:
-        shown = f"{', '.join(others[:3])}{', ...' * (len(others) > 3)}"
-        many = f"{len(others):,} with another owner on the chain than named here ({shown})"
-        what = (
-            f"reporters bind them anew, {delay:,} s from now" if rebind else "--rebind asks for it"
-        )
-        screen.say(f"{many}: {what}")
+    done = f"reporters bind them anew, {delay:,} s from now" if rebind else ""
+    _show_names(ambiguous, others, done)
     if not sealed:
         screen.say("kept; the network starts with its first receptions or statuses")
 
 
+def _ambiguous(network: Network) -> list[str]:
+    return network.feed.telemetry.ambiguous() if network.feed else []
+
+
+def _show_names(ambiguous: Sequence[str], names: Sequence[str], done: str = "") -> None:
+    """Tell which names are ambiguous, and which gateways have another owner than loading named."""
+    for sentence in ambiguous[:NAMED]:
+        screen.say(sentence)
+    if len(ambiguous) > NAMED:
+        screen.say(f"... and {len(ambiguous) - NAMED:,} more names that are ambiguous")
+    if names:
+        shown = f"{', '.join(names[:NAMED])}{', ...' * (len(names) > NAMED)}"
+        many = f"{len(names):,} with another owner on the chain than named here ({shown})"
+        screen.say(f"{many}: {done or '`dii load --rebind` asks reporters to bind them anew'}")
+
+
 def _ingested(
     network: Network, data: Telemetry, traffic: Traffic | None = None, *, rebind: bool = False
-) -> Telemetry:
-    """Take telemetry in; return it with what the network set aside of it among the rejects."""
+) -> tuple[Telemetry, list[str]]:
+    """Take telemetry in; return it and what of its gateways is contested.
+
+    What the network set aside of it is among the rejects.
+    """
     import pyarrow as pa  # noqa: PLC0415 - slow, and not every verb needs it
 
-    network.ingest(data, traffic, rebind=rebind)
+    others = network.ingest(data, traffic, rebind=rebind)
     refused = [network.feed.refused] if network.feed else []
-    return dataclasses.replace(data, rejected=pa.concat_tables([data.rejected, *refused]))
+    told = dataclasses.replace(data, rejected=pa.concat_tables([data.rejected, *refused]))
+    return told, list(others)
 
 
 def telemetry_json(data: Telemetry) -> dict[str, Any]:
@@ -346,17 +362,20 @@ def run(
     if not found:  # or a home would be left that no file of these can start
         check_fed(dii.minting.ShapleyTraffic(), Feed(data, traffic).gives)
     with found or dii.Network.create(home=home, seed=seed) as network:
+        others: list[str] = []
         if sources or traffic:
-            with screen.progress("registering gateways"):
-                data = _ingested(network, data, traffic)
+            with screen.progress("keeping records"):
+                data, others = _ingested(network, data, traffic)
         with screen.progress("settling epochs") as tick:
             network.run(epochs, tick)
         if as_json:
             tables = {"epochs": network.epochs(), "operators": network.operators()}
-            screen.json_out(look.status_json(network) | tables)
+            names = {"contested": others, "ambiguous": _ambiguous(network)}
+            screen.json_out(look.status_json(network) | tables | names)
             return
         if sources:
             show_telemetry(data, traffic)
+            _show_names(_ambiguous(network), others)
             screen.say()
         look.show_overview(network, home)
         screen.say()

@@ -170,7 +170,7 @@ def _prove(
                 raise UnknownName(kind="application", name=name)
             return network.prove(APPLICATIONS, scope, found)
         case _:
-            return network.prove(GATEWAYS, scope, home.gateway(name))
+            return network.prove(GATEWAYS, scope, network.gateway(name))
 
 
 @proof.command("check")

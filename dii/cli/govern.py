@@ -152,7 +152,7 @@ def _deny(
 
     with evidence.open("rb") as file:  # a film may be larger than the memory
         shown = hashlib.file_digest(file, "sha256").digest()
-    return DenyGateway(scope, network.home.gateway(gateway), shown, until)
+    return DenyGateway(scope, network.gateway(gateway), shown, until)
 
 
 def vote(

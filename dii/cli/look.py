@@ -228,7 +228,7 @@ def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = Fa
     from dii.network.views import earnings  # noqa: PLC0415
 
     with screen.looking(home) as network:
-        hashed = network.home.gateway(gateway)
+        hashed = network.gateway(gateway)
         binding = network.state.get(GATEWAYS, SCOPE, hashed)
         owner = resolve(network.state, binding.owners[-1][1]) if binding else None
         found = {

@@ -30,6 +30,7 @@ from dii.minting.issuance import divide
 from dii.minting.rules import Rule, weigh
 from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.metrics import metrics
+from dii.telemetry.names import owners, pairs_of, renamed
 from dii.telemetry.plan import WINDOW
 from dii.telemetry.schema import UNATTRIBUTED
 from dii.telemetry.tables import with_column
@@ -86,12 +87,19 @@ class Records:
         the epoch nothing is known.
         """
         first, _ = data.span or (0, 0)
-        start = (first // length + index(epoch)) * length
+        origin = first // length * length
+        start = origin + index(epoch) * length
         end, time = start + length, pc.field("time")
+        since, named = data.known_since(), data.operators()
+        known = {name: named[name] for name in named if since[name] < end}
+        pairs = pairs_of([data.receptions, data.statuses], data.entries, origin, length)
+        names = pairs.resolve({}, epoch)
+        receptions = data.receptions.filter((time >= start) & (time < end + WINDOW))
+        statuses = data.statuses.filter((time >= start) & (time - pc.field("covers") < end))
         return cls(
-            data.receptions.filter((time >= start) & (time < end + WINDOW)),
-            data.statuses.filter((time >= start) & (time - pc.field("covers") < end)),
-            data.operators(),
+            renamed(receptions, names),
+            renamed(statuses, names),
+            owners(known, names),
             start,
             length,
             data.gives,

@@ -585,7 +585,7 @@ def _bytes(network: Opened, kind: Type, text: str) -> bytes:
     """Return what a name or hexadecimal digits stand for; each type has names of its own."""
     try:
         if kind == GATEWAY and not re.fullmatch("0x[0-9a-f]{40}", text):
-            return network.home.gateway(text)
+            return network.gateway(text)
         found = network.home.find("application", text) if kind == APPLICATION else None
         return found or bytes.fromhex(text.removeprefix("0x"))
     except ValueError:

@@ -7,7 +7,7 @@ into reports and wishes into signed transactions, and shows what the chain made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import cache
 from operator import index
@@ -82,9 +82,6 @@ class Network(Sending):
     home
         Files, keys and names.
     """
-
-    _bound_by: Sequence[str] = ()
-    """The reporters of the last binding: others, since governance chose them, bind what is left."""
 
     # --- making and opening -------------------------------------------------------------------
 
@@ -242,8 +239,11 @@ class Network(Sending):
 
     def ingest(
         self, data: Telemetry, traffic: Traffic | None = None, *, rebind: bool = False
-    ) -> None:
-        """Take telemetry in: seal the genesis if need be, register gateways, queue epochs.
+    ) -> dict[str, bytes]:
+        """Take telemetry in: seal the genesis if need be, and queue epochs.
+
+        Gateways are registered with their operators when an epoch is reported, from all that is
+        known by then, so that it does not matter in how many loads it came.
 
         Parameters
         ----------
@@ -255,6 +255,11 @@ class Network(Sending):
         rebind
             Have the reporters bind what is :meth:`contested` anew: after the governance's delay,
             from the next epoch on.
+
+        Returns
+        -------
+        dict
+            What was :meth:`contested`.
 
         Raises
         ------
@@ -289,10 +294,15 @@ class Network(Sending):
             closed, _ = self.genesis.span(self.settled)
             feed = feed.admit(self.genesis.start_time, closed, self._feed)
             self._remember(feed)
-            self._bind(feed, self.contested(data) if rebind else {})
+            self._send({})  # a first block, so that there is a header
         self._feed = feed
-        if self.home.folder is not None:  # last: what is settled later must find its owners
+        others = self.contested(data)
+        if rebind:
+            self._bind()
+            self._register({self.names().get(name, name): others[name] for name in others})
+        if self.home.folder is not None:
             self._feed.save(self.home.folder / TELEMETRY)
+        return others
 
     def _remember(self, feed: Feed) -> None:
         """Remember the names of gateways, operators and applications."""
@@ -305,6 +315,10 @@ class Network(Sending):
             "gateway",
             [(self.home.hash("gateway", row["gateway"]), row["gateway"], row) for row in rows],
         )
+        pairs = feed.pairs(self.genesis.start_time, self.genesis.epoch_length)
+        more = pairs.names.difference(row["gateway"] for row in rows)
+        beside = [(self.home.hash("gateway", name), name, None) for name in sorted(more)]
+        self.home.remember("gateway", beside)
         used = feed.telemetry.receptions["application"].unique().drop_null().to_pylist()
         self.home.remember(
             "application", [(self.home.hash("application", name), name, None) for name in used]
@@ -319,35 +333,53 @@ class Network(Sending):
             Gateway to the account of the operator that is named. Nothing on the chain is changed
             by naming; see :meth:`ingest`.
         """
-        if not self.sealed:
+        if not self.sealed or self._feed is None:
             return {}
         self.signer()  # or there is no key to hash with
         owner = cache(lambda name: resolve(self.state, self.home.operator_address(name)))
+        names, unbound = self.names(), self._unbound()
         others = {}
-        for gateway, operator in zip(*(data.gateways[one].to_pylist() for one in NAMED)):
+        for name, operator in zip(*(data.gateways[one].to_pylist() for one in NAMED)):
+            gateway = names.get(name, name)
             binding = self.state.get(GATEWAYS, SCOPE, self.home.hash("gateway", gateway))
-            if operator is None or binding is None:
+            if operator is None or (binding is None and gateway not in unbound):
                 continue
-            if resolve(self.state, binding.owners[-1][1]) != owner(operator):
-                others[gateway] = owner(operator)
+            present = binding.owners[-1][1] if binding else owner(unbound[gateway])
+            if resolve(self.state, present) != owner(operator):
+                others[name] = owner(operator)
         return others
 
-    def _bind(self, feed: Feed, anew: Mapping[str, bytes]) -> None:
-        """Bind the gateways that have an owner and no binding yet, and some to others anew.
+    def _unbound(self, epoch: int | None = None) -> dict[str, str]:
+        """Return the operators of the gateways of an epoch that have no binding yet.
+
+        Their owners are bound when the epoch is reported, by default the one that is open.
+        """
+        from dii.telemetry.names import owners  # noqa: PLC0415
+
+        number = self.settled if epoch is None else epoch
+        if self._feed is None or number < self.settled:
+            return {}
+        _, end = self.genesis.span(number)
+        return {
+            gateway: operator
+            for gateway, operator in owners(self._feed.operators(end), self.names(number)).items()
+            if self.state.get(GATEWAYS, SCOPE, self.home.hash("gateway", gateway)) is None
+        }
+
+    def _bind(self) -> None:
+        """Bind the gateways of the open epoch that have an operator and no binding yet.
 
         Where no reporter's key is here, they are bound once there is one: no epoch settles before.
         """
-        owned = feed.telemetry.operators()
-        addresses = {name: self.home.operator_address(name) for name in set(owned.values())}
-        hashed = {gateway: self.home.hash("gateway", gateway) for gateway in owned}
-        fresh = [
-            (hashed[gateway], addresses[operator])
-            for gateway, operator in owned.items()
-            if self.state.get(GATEWAYS, SCOPE, hashed[gateway]) is None
-        ]
-        fresh += [(self.home.hash("gateway", gateway), owner) for gateway, owner in anew.items()]
-        self._bound_by = self._reporters()
-        self._send(dict.fromkeys(self._bound_by, registrations(RegisterGateways, SCOPE, fresh)))
+        unbound = self._unbound()
+        addresses = {name: self.home.operator_address(name) for name in {*unbound.values()}}
+        self._register({gateway: addresses[operator] for gateway, operator in unbound.items()})
+
+    def _register(self, owners: Mapping[str, bytes]) -> None:
+        """As the reporters whose keys are here, bind gateways to accounts."""
+        bindings = [(self.home.hash("gateway", name), owner) for name, owner in owners.items()]
+        messages = registrations(RegisterGateways, SCOPE, bindings)
+        self._send(dict.fromkeys(self._reporters(), messages))
 
     # --- epochs -------------------------------------------------------------------------------
 
@@ -392,13 +424,12 @@ class Network(Sending):
             self.signer().produce(time=end)
             self.signer().settle()
             return
-        if self._feed is not None and reporters != self._bound_by:
-            self._bind(self._feed, {})
+        self._bind()
         found = self._epoch(epoch)
-        registered = set(self._feed.gateways) if self._feed else set()
-        seen = set(found.metrics["gateway"].to_pylist()) - registered - {UNATTRIBUTED}
-        named = [(self.home.hash("gateway", name), name, None) for name in sorted(seen)]
-        self.home.remember("gateway", named)
+        loaded = self._feed.telemetry.gateways["gateway"].to_pylist() if self._feed else []
+        more = {*found.metrics["gateway"].to_pylist()}.difference(loaded, [UNATTRIBUTED])
+        named = [(self.home.hash("gateway", name), name, None) for name in sorted(more)]
+        self.home.remember("gateway", named)  # those that only rejects and pairs name
         messages = report(SCOPE, self.scope, epoch, found, self.home.hash)
         said = {}
         for name in reporters:
@@ -475,14 +506,29 @@ class Network(Sending):
         known = self._consumers if next(self.state.items(APPLICATIONS, SCOPE), None) else None
         radius = genesis.scopes[0].site_radius_m
         return feed.epoch(
-            epoch, genesis.start_time, genesis.epoch_length, self._players, known, radius
+            epoch,
+            genesis.start_time,
+            genesis.epoch_length,
+            self._players,
+            known,
+            radius,
+            self.names,
         )
 
     def _players(self, epoch: int) -> dict[str, str]:
-        """Return the owner's account of each bound gateway in an epoch, as the chain has it."""
-        gateways = self._feed.gateways if self._feed else ()
-        names = {self.home.hash("gateway", name): name for name in gateways}
-        return self._owners(GATEWAYS, names, epoch)
+        """Return the owner's account of each gateway in an epoch.
+
+        As the chain has it, and where it has none yet, as reporting the epoch will bind it.
+        """
+        if self._feed is None:
+            return {}
+        start, length = self.genesis.start_time, self.genesis.epoch_length
+        known = {*self._feed.gateways(start + (epoch + 1) * length)}
+        known |= self._feed.pairs(start, length).names
+        names = {self.home.hash("gateway", name): name for name in known}
+        address = cache(lambda name: resolve(self.state, self.home.operator_address(name)).hex())
+        coming = {name: address(owner) for name, owner in self._unbound(epoch).items()}
+        return coming | self._owners(GATEWAYS, names, epoch)
 
     def _consumers(self, epoch: int) -> dict[str, str]:
         """Return the consumer's account of each bound application in an epoch."""
@@ -519,7 +565,9 @@ class Network(Sending):
     def assign(self, gateway: str, sender: str, recipient: str, scope: str = SCOPE) -> str:
         """Hand a scope's gateway on to another account, from the next epoch."""
         to = self.home.address(recipient)
-        message = AssignGateway(scope, self.home.gateway(gateway), to)
+        if self._reporters():
+            self._bind()
+        message = AssignGateway(scope, self.gateway(gateway), to)
         return self.submit(sender, message)
 
     def register_application(self, application: str, consumer: str) -> str:
@@ -602,6 +650,7 @@ class Network(Sending):
         Of the time before the epoch nothing is in it, so ``online_ppm`` knows no earlier silence.
         """
         from dii.minting.laboratory import Records  # noqa: PLC0415
+        from dii.telemetry.names import renamed as resolved  # noqa: PLC0415
         from dii.telemetry.plan import WINDOW  # noqa: PLC0415
 
         feed = self._fed()
@@ -611,9 +660,10 @@ class Network(Sending):
         start, end = self.genesis.span(number)
         names = self.home.names("account")
         players = self._players(epoch)
+        renamed = self.names(epoch)
         return Records(
-            receptions=feed.receptions(start, end + WINDOW),
-            statuses=feed.statuses(start, end),
+            receptions=resolved(feed.receptions(start, end + WINDOW), renamed),
+            statuses=resolved(feed.statuses(start, end), renamed),
             operators={
                 gateway: self.home.label(bytes.fromhex(owner), names)
                 for gateway, owner in players.items()

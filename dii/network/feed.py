@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from dii.errors import HomeBroken, SourceMissing
 from dii.files import write
 from dii.telemetry.load import Telemetry
 from dii.telemetry.metrics import Epoch, Lookback, excluded, metrics
+from dii.telemetry.names import Pairs, pairs_of
 from dii.telemetry.plan import WINDOW
 from dii.telemetry.readers.base import UPLINK_METRICS
 from dii.telemetry.schema import METRICS, USAGE_GIVEN
@@ -87,6 +88,8 @@ class Feed:
     lookback: tuple[int, Lookback] | None = None
     refused: pa.Table = field(default_factory=SCHEMAS["rejects"].empty_table)
     _latest: tuple[tuple[object, ...], Epoch] | None = None
+    _pairs: tuple[tuple[int, int], Pairs] | None = None
+    _since: dict[str, int] | None = None
     _days: dict[int, pa.Table] = field(default_factory=dict)
     _population: Population | None = None
 
@@ -146,10 +149,10 @@ class Feed:
         time, covers = table["time"].to_numpy(), table["covers"].to_numpy()
         return table.filter(pa.array((time >= start) & (time - covers < end)))
 
-    def excluded(self, gateway: str, start: int, end: int) -> dict[str, int]:
-        """Return by reason how many frames of a gateway are excluded from [start, end)."""
+    def excluded(self, names: Collection[str], start: int, end: int) -> dict[str, int]:
+        """Return by reason how many frames of a gateway's names are excluded from [start, end)."""
         rows = excluded(self.telemetry.rejected, start, end)
-        rows = rows.filter(pc.field("gateway") == gateway)
+        rows = rows.filter(pc.field("gateway").isin(pa.array(names, pa.string())))
         frames = set(zip(rows["reason"].to_pylist(), rows["time"].to_pylist()))
         return dict(sorted(Counter(reason for reason, _ in frames).items()))
 
@@ -191,17 +194,28 @@ class Feed:
         known = {Reject(**row | {"line": 0}) for row in telemetry.rejected.filter(ours).to_pylist()}
         fresh = to_table("rejects", [one for one in rejects if one._replace(line=0) not in known])
         rejected = pa.concat_tables([telemetry.rejected, fresh])
-        # Where gateways go by other ids now, the time before is counted again.
-        same = before is not None and before.telemetry.aliases == telemetry.aliases
-        lookback = before.lookback if before is not None and same else None
+        lookback = before.lookback if before is not None else None
         telemetry = replace(telemetry, rejected=rejected, **tables)
         return Feed(telemetry, self.traffic, lookback, to_table("rejects", rejects))
 
-    @property
-    def gateways(self) -> list[str]:
-        """Ids of all gateways that telemetry has told of."""
-        names: list[str] = self.telemetry.gateways["gateway"].to_pylist()
-        return names
+    def pairs(self, origin: int, length: int) -> Pairs:
+        """Return the pairs of id and EUI that records state, by epochs from ``origin`` on."""
+        if self._pairs is None or self._pairs[0] != (origin, length):
+            data = self.telemetry
+            found = pairs_of([data.receptions, data.statuses], data.entries, origin, length)
+            self._pairs = (origin, length), found
+        return self._pairs[1]
+
+    def gateways(self, end: int) -> list[str]:
+        """Return the stated names of gateways that are known before a time."""
+        if self._since is None:
+            self._since = self.telemetry.known_since()
+        return [name for name, seen in self._since.items() if seen < end]
+
+    def operators(self, end: int) -> dict[str, str]:
+        """Return the operators of the gateways that are known before a time, by stated name."""
+        named = self.telemetry.operators()
+        return {name: named[name] for name in self.gateways(end) if name in named}
 
     def epoch(
         self,
@@ -211,6 +225,7 @@ class Feed:
         operators: Callable[[int], Mapping[str, str]],
         applications: Callable[[int], Mapping[str, str]] | None = None,
         site_radius_m: int = 0,
+        names: Callable[[int], Mapping[str, str]] = lambda _: {},
     ) -> Epoch:
         """Compute an epoch's metrics, usage and exclusions; the latest is kept.
 
@@ -230,22 +245,27 @@ class Feed:
             applications are whose is not known.
         site_radius_m
             Metres within which gateways are of one player; 0 where their places do not matter.
+        names
+            Epoch to the resolved names of stated names, where these differ.
         """
-        bound = operators(epoch), applications and applications(epoch)
+        bound = operators(epoch), applications and applications(epoch), names(epoch)
         asked = epoch, origin, length, site_radius_m, *bound
         if self._latest is not None and self._latest[0] == asked:
             return self._latest[1]
         known = self.lookback or (-1, None)
         after, lookback = known if known[0] < epoch else (-1, None)
         for number in range(after + 1, epoch + 1):
-            start, owners = origin + number * length, operators(number)
+            start, owners, renamed = origin + number * length, operators(number), names(number)
+            places = self._places(renamed) if site_radius_m else {}
+            listed = self.gateways(start + length)
             found = metrics(
                 self.receptions(start, start + length + WINDOW),
                 self.statuses(start, start + length),
                 rejects=self.telemetry.rejected,
                 operators=owners,
-                players=players(owners, self._places, site_radius_m) if site_radius_m else None,
-                gateways=self.gateways,
+                names=renamed,
+                players=players(owners, places, site_radius_m) if site_radius_m else None,
+                gateways=[renamed.get(name, name) for name in listed],
                 start=start,
                 length=length,
                 gives=self._given,
@@ -258,11 +278,16 @@ class Feed:
         self._latest = asked, found
         return found
 
-    @property
-    def _places(self) -> dict[str, tuple[float, float]]:
+    def _places(self, names: Mapping[str, str]) -> dict[str, tuple[float, float]]:
+        """Return the places of gateways: of the resolved name, else of the smallest that has one."""
         columns = (self.telemetry.gateways[name] for name in ("gateway", "latitude", "longitude"))
-        rows = zip(*(column.to_pylist() for column in columns))
-        return {gateway: (north, east) for gateway, north, east in rows if north is not None}
+        rows = sorted(zip(*(column.to_pylist() for column in columns)))
+        places = dict[str, tuple[float, float]]()
+        for name, north, east in rows:
+            gateway = names.get(name, name)
+            if north is not None and (name == gateway or gateway not in places):
+                places[gateway] = north, east
+        return places
 
     def save_lookback(self, folder: Path) -> None:
         """Keep what the last epoch leaves for the next; it could be computed again."""

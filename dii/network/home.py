@@ -186,6 +186,11 @@ class Home:
             raise HomeBroken(file=self.folder / KEYS / NETWORK_KEY, message=message)
         return self._network_key
 
+    @property
+    def can_hash(self) -> bool:
+        """Whether the network key is here."""
+        return self._network_key is not None
+
     def _read_network_key(self) -> bytes | None:
         if self.seed is not None:
             return crypto.sha256(b"dii/laboratory/network\0" + str(self.seed).encode())

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final, Self
 
-from dii.application.records import CHAIN, ISSUANCES, SCOPES, STREAMS, Chain, Scope
+from dii.application.records import CHAIN, GATEWAYS, ISSUANCES, SCOPES, STREAMS, Chain, Scope
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
 from dii.consensus.solo import Solo
 from dii.errors import (
@@ -202,6 +202,40 @@ class Opened:
             What was loaded cannot be read any more.
         """
         return self._feed
+
+    def names(self, epoch: int | None = None) -> Mapping[str, str]:
+        """Return the resolved name of each name of a gateway that stands for another.
+
+        Parameters
+        ----------
+        epoch
+            In which they are resolved; by default the one that is open.
+        """
+        if self.damage or self._feed is None or not self.sealed or not self.home.can_hash:
+            return {}
+        pairs = self._feed.pairs(self.genesis.start_time, self.genesis.epoch_length)
+        number, bound = self.settled if epoch is None else epoch, {}
+        for name in pairs.names:
+            binding = self.state.get(GATEWAYS, SCOPE, self.home.hash("gateway", name))
+            if binding is not None and binding.first <= number:
+                bound[name] = binding.first
+        return pairs.resolve(bound, number)
+
+    def gateway(self, who: str, epoch: int | None = None) -> bytes:
+        """Return the hash of the gateway that any of its names or its hash stands for.
+
+        Raises
+        ------
+        UnknownName
+            No gateway of that name was loaded here.
+        """
+        hashed, names = self.home.gateway(who), self.names(epoch)
+        name = self.home.names("gateway").get(hashed, "") if names else ""
+        return self.home.hash("gateway", names[name]) if name in names else hashed
+
+    def stated(self, gateway: str, epoch: int | None = None) -> list[str]:
+        """Return all names that stand for a gateway, given by its resolved name."""
+        return [gateway, *(name for name, one in self.names(epoch).items() if one == gateway)]
 
     @property
     def damage(self) -> str:

@@ -303,7 +303,7 @@ def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> 
     Parameters
     ----------
     gateway
-        The gateway's id (``eui-`` and case do not matter) or its hash in hex.
+        Any name of the gateway (``eui-`` and case do not matter) or its hash in hex.
     epoch, stream
         Of the issuance.
 
@@ -326,7 +326,7 @@ def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> 
     operator = network.home.label(leaf.payee)
     reported = dict(zip(issuance.metrics, leaf.values)).get("excluded_frames")
     feed, span = None if network.damage else network.feed, network.genesis.span(epoch)
-    excluded = feed.excluded(name, *span) if feed and reported else {}
+    excluded = feed.excluded(network.stated(name, epoch), *span) if feed and reported else {}
     if sum(excluded.values()) != reported:  # some came later, or from elsewhere
         excluded = {}
     return Receipt(
@@ -385,10 +385,14 @@ def _found(
     network: Opened, gateway: str, epoch: int, stream: str
 ) -> tuple[bytes, list[bytes], int, bool]:
     """Return a gateway's hash, all leaves, its place among them, and whether it has a receipt."""
-    hashed = network.home.gateway(gateway)
     leaves = [leaf for _, leaf in leaves_of(network, epoch, stream)]
-    place = bisect_left(leaves, hashed, key=_gateway)
-    return hashed, leaves, place, place < len(leaves) and _gateway(leaves[place]) == hashed
+    hashed, place, there = b"", 0, False
+    for resolved_in in (epoch, None):  # the name that stood for it then, else the one of now
+        if not there:
+            hashed = network.gateway(gateway, resolved_in)
+            place = bisect_left(leaves, hashed, key=_gateway)
+            there = place < len(leaves) and _gateway(leaves[place]) == hashed
+    return hashed, leaves, place, there
 
 
 def _gateway(leaf: bytes) -> bytes:

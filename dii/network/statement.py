@@ -421,12 +421,13 @@ def _set_aside(
         if item.owners[-1][1] in accounts
     }
     names = network.home.names("gateway")
-    ids = pa.array([names[one] for one in hashes | owned if one in names], pa.string())
+    ids = {names[one] for one in hashes | owned if one in names}
+    ids.update(name for name, gateway in network.names().items() if gateway in ids)
     columns = ["gateway", "reason", "records", "first"]
     if network.damage or network.feed is None:
         return pd.DataFrame(columns=columns)
     rejects = network.feed.telemetry.rejected
-    rejects = rejects.filter(pc.is_in(rejects["gateway"], ids)).to_pandas()
+    rejects = rejects.filter(pc.is_in(rejects["gateway"], pa.array(ids, pa.string()))).to_pandas()
     rejects = rejects[rejects["time"].between(first, last - 1)]  # undated ones are of no month
     rejects["first"] = rejects["file"] + ", line " + rejects["line"].astype(str)
     groups = rejects.groupby(["gateway", "reason"])

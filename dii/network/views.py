@@ -103,11 +103,15 @@ def gateways(network: Opened, operator: str | None = None) -> pd.DataFrame:
     """Return every gateway, or an account's: id, scope, owner now, and what it has earned.
 
     What gateways that nobody owns have earned is the treasury's. A claim account's gateways are
-    those of the account that claimed it.
+    those of the account that claimed it. Of several names of a gateway the one that stands for it
+    is there.
     """
     unit, index, state = network.currency.unit, network.view.index, network.state
     bound = {key: resolve(state, item.owners[-1][1]) for key, item in state.items(GATEWAYS)}
-    owners = {(SCOPE, key): None for key in network.home.names("gateway")} | bound
+    known, names = network.home.names("gateway"), network.names()
+    paid = {key for (key,) in index.query("SELECT DISTINCT gateway FROM receipts")} if names else ()
+    own = [key for key, name in known.items() if name not in names or key in paid]
+    owners = {(SCOPE, key): None for key in own} | bound
     sums_of = "SELECT scope, gateway, sum(amount)"
     if operator is None:
         sums = index.query(f"{sums_of} {_RECEIPTS} GROUP BY scope, gateway")

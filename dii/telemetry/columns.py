@@ -112,11 +112,16 @@ def _relayed_once(table: pa.Table) -> pa.Table:
     return table.filter(pc.invert(pc.and_(nameless, pc.is_in(known, carried))))
 
 
-def numbered(entries: pa.Table, gates: pa.Array, names: pa.Array) -> pa.Table:
-    """Return receptions with numbers for gateways (from 1), applications and devices."""
+def numbered(entries: pa.Table, numbers: pa.Table, names: pa.Array) -> pa.Table:
+    """Return receptions with numbers (from 1) for stated names, gateways, applications, devices.
+
+    ``numbers`` has the stated names in the order of their numbers, and the gateway of each.
+    """
     texts = entries.drop_columns(["gateway", "application"])
+    places = _places(entries["gateway"], numbers["name"].combine_chunks())
     return (
-        texts.append_column("gate", pc.add(_places(entries["gateway"], gates), _ONE))
+        texts.append_column("stated", pc.add(places, _ONE))
+        .append_column("gate", numbers["gate"].combine_chunks().take(places))
         .append_column("app", _places(entries["application"], names))
         .append_column("dev", _places(entries["device"], names))
     )

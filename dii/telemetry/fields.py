@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from dii.units import SECOND, to_microseconds
 
@@ -312,21 +312,39 @@ def payload_hash(data: bytes) -> int:
     return int.from_bytes(hashlib.sha256(data).digest()[:8], "big", signed=True)
 
 
-def canonical_gateway(identifier: str, eui_text: str | None, network: str) -> str:
-    """Return the one id of a gateway: its EUI as 16 upper-case hex digits, else ``network:id``.
+class Named(NamedTuple):
+    """The name under which a record states its gateway, and the EUI that it states beside it."""
 
-    ``eui-X`` and ``X`` are one. A stated EUI wins over what the identifier looks like.
+    gateway: str
+    eui: str | None = None
+
+
+def identity(identifier: str | None, eui_text: str | None, network: str) -> Named:
+    """Return the name of a gateway: ``network:id`` where an id is stated, else the EUI.
+
+    An id that spells an EUI (``eui-X`` or ``X``) is that EUI, as 16 upper-case hex digits.
 
     Parameters
     ----------
     identifier
         The network's own id of the gateway.
     eui_text
-        The EUI, where the network states it.
+        The EUI, where the record states it.
     network
-        Whose id it is: ``ttn``, ``chirpstack``, ...
+        Namespace of the id: ``ttn``, ``chirpstack``, ...
+
+    Raises
+    ------
+    Fault
+        Neither is stated, or an id that servers write where there is no gateway.
     """
-    return eui(eui_text) or eui(identifier) or f"{network}:{identifier}"
+    if is_stand_in(identifier):
+        raise Fault("stand_in", STAND_IN)
+    stated, spelled = eui(eui_text), eui(identifier)
+    name = spelled or (f"{network}:{identifier}" if identifier else stated)
+    if name is None:
+        raise Fault("bad_field", "a gateway's id is expected")
+    return Named(name, stated if stated != name else None)
 
 
 def gateway_name(name: str, network: str) -> str:
@@ -339,7 +357,7 @@ def gateway_name(name: str, network: str) -> str:
     owner, colon, identifier = (part.strip() for part in name.partition(":"))
     if not colon:
         owner, identifier = network, owner
-    return canonical_gateway(identifier, None, owner)
+    return eui(identifier) or f"{owner}:{identifier}"
 
 
 def is_stand_in(name: str | None) -> bool:

@@ -7,8 +7,8 @@ nothing, and the order of files does not matter; dropping repeated rows instead 
 gateway with two antennas heard twice, and adding rows up would count twice what two exports share.
 
 What is said of a gateway in several places is merged field by field: who saw it last wins, then who
-says more. Ids that a network shows to be one gateway (``ttn:pisupply-shield`` and its EUI) become
-one everywhere.
+says more. All that was said is kept (``entries``), so that merging in steps is merging at once. No
+record is renamed: which names are one gateway is decided for each epoch (see ``names``).
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ import pyarrow.parquet as pq
 from dii.errors import BadColumns, SourceMissing, SourceUnreadable
 from dii.files import sync, write
 from dii.telemetry.fetch import fetch, is_url, shown
+from dii.telemetry.names import ambiguous
 from dii.telemetry.readers import find_reader, judged
 from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, Reader
 from dii.telemetry.schema import METRICS, TABLES, USAGE_GIVEN
 from dii.telemetry.source import Source, first_line
-from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table, with_column
+from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table
 from dii.units import format_time
 
 if TYPE_CHECKING:
@@ -65,12 +66,13 @@ class Telemetry:
     ----------
     gateways, receptions, statuses, rejected
         Arrow tables with the columns of ``telemetry.schema``; receptions and statuses in the
-        order of time.
+        order of time. A row of gateways is what all sources say of one name.
     gives
         Names of the metrics and the usage that can be computed from it; the others are unknown,
         not 0.
-    aliases
-        Pairs of ``network:id`` and EUI that were seen to be one gateway.
+    entries
+        What each source says of a gateway, with the columns of ``gateways``; by default they are
+        all that is said.
     formats
         Pairs of a file and the reader that read it; not kept by ``save``, nor compared.
     """
@@ -80,8 +82,13 @@ class Telemetry:
     statuses: pa.Table = field(default_factory=SCHEMAS["statuses"].empty_table)
     gives: frozenset[str] = frozenset()
     rejected: pa.Table = field(default_factory=SCHEMAS["rejects"].empty_table)
-    aliases: frozenset[tuple[str, str]] = frozenset()
+    entries: pa.Table = None
     formats: frozenset[tuple[str, str]] = field(default=frozenset(), compare=False)
+
+    def __post_init__(self) -> None:
+        """Take gateways for all that was said of them, unless it is given."""
+        if self.entries is None:
+            object.__setattr__(self, "entries", self.gateways)
 
     @property
     def rejects(self) -> pd.DataFrame:
@@ -105,6 +112,26 @@ class Telemetry:
         pairs = zip(names, operators if any(operators) else names)
         return {gateway: operator for gateway, operator in pairs if operator}
 
+    def known_since(self) -> dict[str, int]:
+        """Return since when each gateway is known, by stated name.
+
+        That is its first record; 0 where an entry names an operator, or no time.
+        """
+        since = dict[str, int]()
+        for row in self.entries.select(["gateway", "operator", "last_seen"]).to_pylist():
+            seen = 0 if row["operator"] else row["last_seen"] or 0
+            since[row["gateway"]] = min(since.get(row["gateway"], seen), seen)
+        for table in (self.receptions, self.statuses):
+            first = table.group_by("gateway").aggregate([("time", "min")]).to_pylist()
+            for name, seen in ((row["gateway"], row["time_min"]) for row in first):
+                since[name] = min(since.get(name, seen), seen)
+        since.pop(None, None)  # type: ignore[call-overload]
+        return since
+
+    def ambiguous(self) -> list[str]:
+        """Return which ids state several EUIs, and which EUIs several ids state, as sentences."""
+        return ambiguous([self.receptions, self.statuses, self.entries])
+
     def __add__(self, other: Telemetry) -> Telemetry:
         """Return the union of two loads (see the module)."""
         return _merge([self, other])
@@ -126,7 +153,6 @@ class Telemetry:
         manifest = {
             "version": 1,
             "gives": sorted(self.gives),
-            "aliases": sorted(self.aliases),
             "files": files,
         }
         write(folder / _MANIFEST, json.dumps(manifest, indent=1).encode())
@@ -160,7 +186,7 @@ class Telemetry:
                 statuses=tables["statuses"],
                 gives=frozenset(manifest["gives"]) & {*METRICS, *USAGE_GIVEN},
                 rejected=tables["rejects"],
-                aliases=frozenset((str(one), str(eui)) for one, eui in manifest["aliases"]),
+                entries=tables["entries"],
             )
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
             message = f"not a saved telemetry: {first_line(error)}"
@@ -169,6 +195,7 @@ class Telemetry:
     def _tables(self) -> dict[str, pa.Table]:
         return {
             "gateways": self.gateways,
+            "entries": self.entries,
             "receptions": self.receptions,
             "statuses": self.statuses,
             "rejects": self.rejected,
@@ -198,6 +225,7 @@ class Telemetry:
             ("rejects", ", ".join(f"{count:,} {reason}" for reason, count in reasons) or "none"),
             ("gives", given or "no metrics"),
             *(("read as", text) for text in self.read_as()),
+            *(("ambiguous", text) for text in self.ambiguous()),
         ]
         if self.span is not None:
             facts.append(("period", " to ".join(map(format_time, self.span))))
@@ -354,80 +382,50 @@ def _paths(path: Path) -> list[Path]:
 
 def _assemble(found: Sequence[tuple[Rows, Reader]]) -> Telemetry:
     """Return what several files say together."""
-    seen = sorted(
-        (pair, rows.file, line) for rows, _ in found for pair, line in rows.aliases.items()
-    )
-    aliases = {pair for pair, _, _ in seen}
-    names = _resolved(aliases)
+    stated = [row for rows, _ in found for row in rows.gateways]
+    no_places = _placeholders(stated)
     rejects = [
-        Reject(file, line, "ambiguous_alias", "it stands for several EUIs", pair[0])
-        for pair, file, line in seen
-        if pair[0] not in names
+        Reject(rows.file, line, "placeholder_coordinates", no_places[_place(row)], row.gateway)
+        for rows, _ in found
+        for row, line in rows.gateways.items()
+        if _place(row) in no_places
     ]
-    gateways = []
-    for rows, _ in found:
-        for row, line in rows.gateways.items():
-            gateway = row._replace(gateway=names.get(row.gateway, row.gateway))
-            gateways.append((gateway, rows.file, line))
-    rejects += _remove_placeholders(gateways)
     parts = [
         Telemetry(
-            receptions=_renamed(rows.table("receptions"), names),
-            statuses=_renamed(rows.table("statuses"), names),
+            receptions=rows.table("receptions"),
+            statuses=rows.table("statuses"),
             gives=reader.given(rows),
-            rejected=_renamed(rows.table("rejects"), names),
+            rejected=rows.table("rejects"),
             formats=frozenset({(rows.file, reader.name)}),
         )
         for rows, reader in found
     ]
     known = Telemetry(
-        gateways=_merge_gateways(row for row, _, _ in gateways),
+        gateways=to_table("gateways", stated),
         rejected=to_table("rejects", rejects),
-        aliases=frozenset(aliases),
     )
     return _merge([known, *parts])
 
 
 def _merge(parts: Sequence[Telemetry]) -> Telemetry:
-    aliases = frozenset().union(*(part.aliases for part in parts))
-    names = _resolved(aliases)
-    receptions = _union([_renamed(part.receptions, names) for part in parts])
-    statuses = _union([_renamed(part.statuses, names) for part in parts])
+    receptions = _union([part.receptions for part in parts])
+    statuses = _union([part.statuses for part in parts])
     seen = []
     for table in (receptions, statuses):
         last = table.group_by("gateway").aggregate([("time", "max")]).to_pylist()
         seen += [
             Gateway(row["gateway"], last_seen=row["time_max"]) for row in last if row["gateway"]
         ]
-    stated = [Gateway(**row) for part in parts for row in part.gateways.to_pylist()]
-    stated = [row._replace(gateway=names.get(row.gateway, row.gateway)) for row in stated]
+    stated = {Gateway(**row) for part in parts for row in part.entries.to_pylist()}
     return Telemetry(
         gateways=_merge_gateways([*stated, *seen]),
         receptions=receptions,
         statuses=statuses,
         gives=_given([part.gives for part in parts]),
-        rejected=_union([_renamed(part.rejected, names) for part in parts]),
-        aliases=aliases,
+        rejected=_union([part.rejected for part in parts]),
+        entries=to_table("entries", sorted(stated, key=repr)),
         formats=frozenset().union(*(part.formats for part in parts)),
     )
-
-
-def _resolved(aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the EUI of each ``network:id`` that stands for one EUI only."""
-    euis: dict[str, set[str]] = {}
-    for identifier, eui in aliases:
-        euis.setdefault(identifier, set()).add(eui)
-    return {identifier: next(iter(found)) for identifier, found in euis.items() if len(found) == 1}
-
-
-def _renamed(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
-    """Return a table with gateways named by their EUI where that is known."""
-    encoded = table["gateway"].combine_chunks().dictionary_encode()
-    old = encoded.dictionary.to_pylist()
-    if names.keys().isdisjoint(old):
-        return table
-    new = pa.array([names.get(name, name) for name in old], pa.string())
-    return with_column(table, "gateway", new.take(encoded.indices))
 
 
 def _given(gives: Sequence[frozenset[str]]) -> frozenset[str]:
@@ -460,37 +458,38 @@ def _union(tables: Sequence[pa.Table]) -> pa.Table:
     return ordered.cast(schema).combine_chunks()
 
 
-def _remove_placeholders(gateways: list[tuple[Gateway, str, int]]) -> list[Reject]:
-    """Take places away that are none, in place; return a reject for each."""
-    at: dict[tuple[float, float], set[str]] = {}
-    for row, _, _ in gateways:
-        if row.latitude is not None and row.longitude is not None:
-            at.setdefault((row.latitude, row.longitude), set()).add(row.gateway)
+def _place(row: Gateway) -> tuple[float | None, float | None]:
+    return row.latitude, row.longitude
+
+
+def _placeholders(rows: Iterable[Gateway]) -> dict[tuple[float | None, float | None], str]:
+    """Return the stated places that are none, with the reason of each."""
+    at: dict[tuple[float | None, float | None], set[str]] = {}
+    for row in rows:
+        at.setdefault(_place(row), set()).add(row.gateway)
     details = {
         place: f"shared by {len(found)} gateways"
         for place, found in at.items()
         if len(found) >= SHARED_BY
     }
+    details.pop((None, None), None)
     for latitude, longitude in at:
         for fixed in PLACEHOLDERS:
+            if latitude is None or longitude is None:
+                continue
             if max(abs(latitude - fixed[0]), abs(longitude - fixed[1])) <= PLACEHOLDER_RADIUS:
                 details[latitude, longitude] = f"a form's default, ({fixed[0]:g}, {fixed[1]:g})"
-    rejects = []
-    for index, (row, file, line) in enumerate(gateways):
-        if row.latitude is None or row.longitude is None:
-            continue
-        if detail := details.get((row.latitude, row.longitude)):
-            nowhere = row._replace(latitude=None, longitude=None, altitude=None)
-            gateways[index] = nowhere, file, line
-            rejects.append(Reject(file, line, "placeholder_coordinates", detail, row.gateway))
-    return rejects
+    return details
 
 
-def _merge_gateways(rows: Iterable[Gateway]) -> pa.Table:
+def _merge_gateways(rows: Sequence[Gateway]) -> pa.Table:
     """Return one row for each gateway: fields of whoever saw it last, else of who says more."""
     found: dict[str, list[Gateway]] = {}
+    no_places = _placeholders(rows)
     for row in rows:
-        found.setdefault(row.gateway, []).append(row)
+        placed = _place(row) not in no_places
+        kept = row if placed else row._replace(latitude=None, longitude=None, altitude=None)
+        found.setdefault(row.gateway, []).append(kept)
     merged = []
     for gateway in sorted(found):
         best = sorted(set(found[gateway]), key=_rank, reverse=True)
@@ -505,6 +504,7 @@ def _merge_gateways(rows: Iterable[Gateway]) -> pa.Table:
                 next((row.country for row in best if row.country), None),
                 next((row.placement for row in best if row.placement), None),
                 best[0].last_seen,
+                next((row.eui for row in best if row.eui), None),
             )
         )
     return to_table("gateways", merged)

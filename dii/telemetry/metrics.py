@@ -33,6 +33,11 @@ frames that nobody heard are nobody's. A counter that does not rise, or leaps by
 ``MAX_GAP``, began anew, and so does a device after 7 days of silence: of these nothing is known.
 Devices can count what they like, so no more is lost than a report can carry.
 
+**Names.** Records state names of gateways, and several may be one gateway (see ``names``): it has
+one row, and hears as one. What was heard *before* the epoch stands under the stated names, since
+names are resolved anew in each epoch; a frame before it that two names of one gateway heard counts
+under both.
+
 **Signs of life** go by the time of each reception and status. The epoch's slots of 5 minutes begin
 with the epoch; a last, shorter one counts as one. A slot is *connected* when a reception lies in
 it or a status's interval (time - covers, time] touches it. *Heard* by a gateway are frames at the
@@ -77,6 +82,7 @@ _FRAMES: Final = pa.schema({"name": _TEXT, "number": _INT, "body": _INT, "begun"
 _HEARD: Final = pa.schema({"gateway": _TEXT, "since": _INT, "until": _INT, "frames": _INT})
 _KNOWN: Final = pa.schema({"gateway": _TEXT})
 _COUNTERS: Final = pa.schema({"application": _TEXT, "device": _TEXT, "f_cnt": _INT, "time": _INT})
+_RENAMED: Final = pa.schema({"name": _TEXT, "resolved": _TEXT})
 _OPERATORS: Final = pa.schema({"gateway": _TEXT, "operator": _TEXT})
 _CONSUMERS: Final = pa.schema({"application": _TEXT, "operator": _TEXT})
 _USAGE: Final = pa.schema({"application": _TEXT, "operator": _TEXT, **dict.fromkeys(USAGE, _INT)})
@@ -98,10 +104,10 @@ class Lookback:
         Frames begun in the last 60 s: what identifies them (``name``, ``number``, ``body``), and
         when they were ``begun``.
     heard
-        Per gateway the slots in which it lately heard something: times of the first and the last
-        frame (``since``, ``until``) and how many ``frames``.
+        Per stated name of a gateway the slots in which it lately heard something: times of the
+        first and the last frame (``since``, ``until``) and how many ``frames``.
     known
-        Every ``gateway`` that ever had a status.
+        Every stated name of a ``gateway`` that ever had a status.
     counters
         Of each ``device`` of an ``application`` that was delivered in the last 7 days, its latest
         counter (``f_cnt``) and ``time``.
@@ -188,6 +194,7 @@ def metrics(
     start: int,
     length: int,
     gives: frozenset[str],
+    names: Mapping[str, str] | None = None,
     players: Mapping[str, str] | None = None,
     applications: Mapping[str, str] | None = None,
     rejects: pa.Table | None = None,
@@ -202,6 +209,9 @@ def metrics(
         (batches of other times cost next to nothing). Receptions are needed up to 60 s after the
         end; statuses after the end count as far as their interval reaches back into the epoch.
         A dataset of receptions (Parquet files) is read a slice at a time.
+    names
+        Stated name to the name that stands for its gateway in this epoch, where these differ (see
+        ``names``). All other arguments, and the results but the look-back, have resolved names.
     operators
         Gateway to operator, as valid in this epoch; a table has the columns ``gateway`` and
         ``operator``. A gateway that is not in it is a player of its own.
@@ -233,7 +243,7 @@ def metrics(
     each of its m gateways that heard the uplink, and what remains to the lowest gateway id.
     Players are exact for up to 16 players per uplink.
     """
-    end = start + length
+    end, renamed = start + length, names or {}
     before = lookback or Lookback.empty(start)
     rejects = _REJECTS.empty_table() if rejects is None else rejects
     if before.end > start:
@@ -253,7 +263,7 @@ def metrics(
     cut = columns.cutter(receptions)
     rows, named = columns.survey(cut(start, end, ["gateway"]))
     if not (rows or _has_status(statuses, start, end) or len(excluded(rejects, start, end))):
-        quiet = _silence(before, gateways, end)
+        quiet = _silence(before, renamed, gateways, end)
         return replace(quiet, metrics=quiet.metrics.select(counted), usage=quiet.usage.select(uses))
     _, named_later = columns.survey(cut(end, end + WINDOW, ["gateway"]))
     if not isinstance(operators, Mapping):
@@ -267,16 +277,17 @@ def metrics(
             rejects=rejects,
             operators=(owned := _rows(_OPERATORS, operators.items())),
             players=owned if players is None else _rows(_OPERATORS, players.items()),
-            named=_rows(_KNOWN, ((name,) for name in named.union(gateways or ()))),
-            named_later=_rows(_KNOWN, ((name,) for name in named_later)),
+            renamed=_rows(_RENAMED, renamed.items()),
+            named=_resolved(named.union(gateways or ()), renamed),
+            named_later=_resolved(named_later, renamed),
             known_before=before.known,
         )
         consumers = _rows(_CONSUMERS, (applications or {}).items())
         frames, heard, counters = before.frames, before.heard, before.counters
         counts, sent, lives, own, used = [], [], [], [_OWN.empty_table()], [_USED.empty_table()]
         engine.give(heard_before=heard)
-        engine.make("watched", "excluded", "known", "gates")
-        gates = engine.ask("numbers")["gateway"].combine_chunks()
+        engine.make("watched", "excluded", "known", "gates", "stated")
+        numbers = engine.ask("numbers")
         # Deafness takes 24 h: within a day, only what was heard before it can make deaf.
         for day in range(start, end, DAY):
             night, slots = min(day + DAY, end), []
@@ -286,8 +297,8 @@ def metrics(
                 entries = columns.entries(
                     cut(begin, stop + WINDOW, columns.COLUMNS), receptions.schema
                 )
-                names = columns.names(entries, counters) if carries else _NOBODY
-                numbered = columns.numbered(entries, gates, names)
+                texts = columns.names(entries, counters) if carries else _NOBODY
+                numbered = columns.numbered(entries, numbers, texts)
                 engine.give(receptions=numbered, received=numbered, begun_before=frames)
                 engine.see("identified", "witnessed")
                 if numbered["deduplication_id"].null_count < len(numbered):
@@ -303,13 +314,13 @@ def metrics(
                 frames = engine.ask("begun")
                 if carries:
                     engine.give(
-                        counters_before=columns.coded(counters, names),
-                        consumers=columns.coded(consumers, names),
+                        counters_before=columns.coded(counters, texts),
+                        consumers=columns.coded(consumers, texts),
                     )
                     engine.make("carried", "counted")
                     own.append(engine.ask("own"))
-                    used.append(columns.named(engine.ask("used"), names))
-                    counters = columns.named(engine.ask("counters"), names)
+                    used.append(columns.named(engine.ask("used"), texts))
+                    counters = columns.named(engine.ask("counters"), texts)
             engine.params |= {"begin": day, "stop": night}
             engine.give(heard_before=heard, slots=pa.concat_tables(slots))
             lives.append(engine.ask("lives"))
@@ -322,6 +333,10 @@ def metrics(
             engine.ask("excluded"),
             Lookback(end, frames, heard, engine.ask("known"), counters),
         )
+
+
+def _resolved(stated: Iterable[str], names: Mapping[str, str]) -> pa.Table:
+    return _rows(_KNOWN, ((name,) for name in {names.get(one, one) for one in stated}))
 
 
 def _rows(schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> pa.Table:
@@ -348,7 +363,9 @@ def excluded(rejects: pa.Table, start: int, end: int) -> pa.Table:
     return rejects.filter(within & pc.field("reason").isin(EXCLUSIONS))
 
 
-def _silence(before: Lookback, gateways: Sequence[str] | None, end: int) -> Epoch:
+def _silence(
+    before: Lookback, renamed: Mapping[str, str], gateways: Sequence[str] | None, end: int
+) -> Epoch:
     """Return what the plan makes of an epoch without receptions, statuses and excluded frames.
 
     Frames begun before a short epoch can still be heard after it. What else is known of gateways
@@ -356,7 +373,7 @@ def _silence(before: Lookback, gateways: Sequence[str] | None, end: int) -> Epoc
     """
     names = pa.array(sorted(set(gateways or ())), _TEXT)
     zero = pa.repeat(pa.scalar(0), len(names))
-    watched = pc.is_in(names, before.known["gateway"].combine_chunks())
+    watched = pc.is_in(names, _resolved(before.known["gateway"].to_pylist(), renamed)["gateway"])
     uptime = pc.if_else(watched, zero, pa.scalar(None, _INT))
     counts = {name: uptime if name.endswith("_ppm") else zero for name in METRICS}
     begun = before.frames.filter(pc.greater_equal(before.frames["begun"], end - WINDOW))

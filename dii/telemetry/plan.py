@@ -74,22 +74,23 @@ _SAME: Final = """h.name = k.name AND h.number IS NOT DISTINCT FROM k.number
 PLAN: Final[Mapping[str, str]] = {
     # Statuses whose interval touches the epoch, as the first and the last moment they cover.
     "watched": """
-SELECT gateway, time, frames, time - GREATEST(covers, 1) + 1 AS since
+SELECT gateway AS name, time, frames, time - GREATEST(covers, 1) + 1 AS since
 FROM statuses
 WHERE time >= $start AND time - GREATEST(covers, 1) + 1 < $end""",
     "known": """
-SELECT gateway FROM known_before UNION SELECT gateway FROM watched ORDER BY gateway""",
+SELECT gateway FROM known_before UNION SELECT name FROM watched ORDER BY gateway""",
     # Several files, and several antennas of a gateway, may tell of one frame.
     "excluded": f"""
 SELECT gateway, reason, COUNT(*) AS frames
-FROM (SELECT DISTINCT gateway, reason, time
-      FROM rejects
-      WHERE gateway IS NOT NULL AND time >= $start AND time < $end
+FROM (SELECT DISTINCT COALESCE(n.resolved, r.gateway) AS gateway, reason, time
+      FROM rejects r
+      LEFT JOIN renamed n ON r.gateway = n.name
+      WHERE r.gateway IS NOT NULL AND time >= $start AND time < $end
         AND reason IN ({", ".join(map(repr, EXCLUSIONS))})) a
 GROUP BY gateway, reason
 ORDER BY gateway, reason""",
-    # Numbers in the order of ids stand for gateways, and an operator's lowest for the operator.
-    # Listed gateways get a row in any case.
+    # Numbers in the order of resolved names stand for gateways, and an operator's lowest for the
+    # operator. Listed gateways get a row in any case.
     "gates": """
 SELECT n.gateway, n.gate, n.listed, o.operator,
        CASE WHEN p.operator IS NULL THEN n.gate
@@ -99,15 +100,27 @@ SELECT n.gateway, n.gate, n.listed, o.operator,
 FROM (SELECT gateway, MAX(listed) AS listed,
              CAST(ROW_NUMBER() OVER (ORDER BY gateway) AS INTEGER) AS gate
       FROM (SELECT gateway, 1 AS listed FROM named
-            UNION ALL SELECT gateway, 1 AS listed FROM watched
+            UNION ALL SELECT COALESCE(n.resolved, w.name), 1 AS listed
+            FROM watched w
+            LEFT JOIN renamed n ON w.name = n.name
             UNION ALL SELECT gateway, 1 AS listed FROM excluded
             UNION ALL SELECT gateway, 0 AS listed FROM named_later
-            UNION ALL SELECT gateway, 0 AS listed FROM heard_before) a
+            UNION ALL SELECT COALESCE(n.resolved, h.gateway), 0 AS listed
+            FROM heard_before h
+            LEFT JOIN renamed n ON h.gateway = n.name) a
       GROUP BY gateway) n
 LEFT JOIN operators o ON n.gateway = o.gateway
 LEFT JOIN players p ON n.gateway = p.gateway""",
+    # Stated names by number: those of gateways, then those that stand for another.
+    "stated": """
+SELECT name, gate, CAST(ROW_NUMBER() OVER (ORDER BY other, name) AS INTEGER) AS number
+FROM (SELECT gateway AS name, gate, 0 AS other FROM gates
+      UNION ALL
+      SELECT n.name, g.gate, 1 AS other
+      FROM renamed n
+      JOIN gates g ON n.resolved = g.gateway) a""",
     "numbers": """
-SELECT gateway FROM gates ORDER BY gate""",
+SELECT name, gate FROM stated ORDER BY number""",
     # What identifies a frame apart from its time: the server's id; or device, counter and hash,
     # where the time stands in for what is not known.
     "identified": """
@@ -371,20 +384,20 @@ JOIN heard h ON c.frame = h.frame
 JOIN gates g ON h.gate = g.gate
 WHERE g.operator = b.operator
 GROUP BY h.gate""",
-    # What each gateway heard, by slot; a repetition is a sign of life, too.
+    # What was heard under each stated name, by slot; a repetition is a sign of life, too.
     "slots": f"""
-SELECT gate, {_slot("time")} AS slot, MIN(time) AS since, MAX(time) AS until,
+SELECT stated, {_slot("time")} AS slot, MIN(time) AS since, MAX(time) AS until,
        CAST(SUM(LEAST(frames, {ENOUGH})) AS BIGINT) AS frames
-FROM (SELECT DISTINCT gate, time, 1 AS frames
+FROM (SELECT DISTINCT stated, time, 1 AS frames
       FROM received
-      WHERE kind <> 'downlink' AND time < $stop AND gate > 0
+      WHERE kind <> 'downlink' AND time < $stop AND stated IS NOT NULL
       UNION ALL
-      SELECT g.gate, w.time, w.frames
-      FROM (SELECT DISTINCT gateway, time, frames
+      SELECT n.number, w.time, w.frames
+      FROM (SELECT DISTINCT name, time, frames
             FROM watched
             WHERE frames > 0 AND time >= $begin AND time < $stop) w
-      JOIN gates g ON w.gateway = g.gateway) a
-GROUP BY gate, {_slot("time")}""",
+      JOIN stated n ON w.name = n.name) a
+GROUP BY stated, {_slot("time")}""",
     # Slots of the day that are covered (each once, by what an interval adds to those before it),
     # and those of them that are not deaf.
     "lives": f"""
@@ -395,38 +408,41 @@ FROM (SELECT gate, high, CASE WHEN reach >= low THEN reach + 1 ELSE low END AS l
       FROM (SELECT gate, low, high, MAX(high) OVER (
                 PARTITION BY gate ORDER BY low, high
                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
-            FROM (SELECT gate, slot AS low, slot AS high FROM slots
+            FROM (SELECT n.gate, s.slot AS low, s.slot AS high
+                  FROM slots s
+                  JOIN stated n ON s.stated = n.number
                   UNION ALL
-                  SELECT g.gate, {_slot("GREATEST(w.since, $begin)")} AS low,
+                  SELECT n.gate, {_slot("GREATEST(w.since, $begin)")} AS low,
                          {_slot("LEAST(w.time, $stop - 1)")} AS high
                   FROM watched w
-                  JOIN gates g ON w.gateway = g.gateway
+                  JOIN stated n ON w.name = n.name
                   WHERE w.time >= $begin AND w.since < $stop) a) b
       WHERE reach IS NULL OR high > reach) c
 LEFT JOIN (SELECT p.gate, COALESCE(MIN(s.slot) - 1, $slots) AS high,
                   CASE WHEN p.patience < $start THEN 0
                        ELSE {_slot("p.patience")} + 1 END AS low
-           FROM (SELECT g.gate, MAX(h.until) + GREATEST({DAY}, {_PATIENCE}) AS patience
+           FROM (SELECT n.gate, MAX(h.until) + GREATEST({DAY}, {_PATIENCE}) AS patience
                  FROM heard_before h
-                 JOIN gates g ON h.gateway = g.gateway
-                 GROUP BY g.gate
+                 JOIN stated n ON h.gateway = n.name
+                 GROUP BY n.gate
                  HAVING SUM(h.frames) >= 2) p
-           LEFT JOIN slots s ON p.gate = s.gate
+           LEFT JOIN (SELECT n.gate, s.slot FROM slots s JOIN stated n ON s.stated = n.number) s
+             ON p.gate = s.gate
            GROUP BY p.gate, p.patience) d ON c.gate = d.gate
 GROUP BY c.gate""",
     "recent": f"""
 SELECT gateway, since, until, frames
-FROM (SELECT g.gateway, s.since, s.until, s.frames,
-             MAX(s.until) OVER (PARTITION BY s.gate) AS final
-      FROM (SELECT gate, since, until, frames,
-                   SUM(frames) OVER (PARTITION BY gate ORDER BY since DESC
+FROM (SELECT n.name AS gateway, s.since, s.until, s.frames,
+             MAX(s.until) OVER (PARTITION BY s.stated) AS final
+      FROM (SELECT stated, since, until, frames,
+                   SUM(frames) OVER (PARTITION BY stated ORDER BY since DESC
                                      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS later
-            FROM (SELECT gate, since, until, frames FROM slots
+            FROM (SELECT stated, since, until, frames FROM slots
                   UNION ALL
-                  SELECT g.gate, h.since, h.until, h.frames
+                  SELECT n.number, h.since, h.until, h.frames
                   FROM heard_before h
-                  JOIN gates g ON h.gateway = g.gateway) a) s
-      JOIN gates g ON s.gate = g.gate
+                  JOIN stated n ON h.gateway = n.name) a) s
+      JOIN stated n ON s.stated = n.number
       WHERE COALESCE(s.later, 0) < {ENOUGH}) b
 WHERE since >= final - {MEMORY}
 ORDER BY gateway, since""",
@@ -456,7 +472,9 @@ LEFT JOIN (SELECT gate, {_sums("connected", "online")} FROM lives GROUP BY gate)
 LEFT JOIN (SELECT gate, {_sums("own_uplinks")} FROM own GROUP BY gate) w ON g.gate = w.gate
 LEFT JOIN (SELECT gateway, {_sums("frames")} FROM excluded GROUP BY gateway) e
   ON g.gateway = e.gateway
-LEFT JOIN known k ON g.gateway = k.gateway
+LEFT JOIN (SELECT DISTINCT COALESCE(n.resolved, k.gateway) AS gateway
+           FROM known k
+           LEFT JOIN renamed n ON k.gateway = n.name) k ON g.gateway = k.gateway
 WHERE g.listed = 1 OR c.gate IS NOT NULL OR s.gate IS NOT NULL
 ORDER BY g.gateway""",
     "usage": f"""

@@ -37,7 +37,7 @@ class Column:
 
 
 GATEWAYS: Final = (
-    Column("gateway", "string", True, "id: EUI as 16 upper-case hex digits, else network:id"),
+    Column("gateway", "string", True, "network:id, else EUI as 16 upper-case hex digits"),
     Column("operator", "string", False, "name of the operator, as the source gives it"),
     Column("latitude", "float64", False, "degrees north, WGS 84"),
     Column("longitude", "float64", False, "degrees east, WGS 84"),
@@ -45,6 +45,7 @@ GATEWAYS: Final = (
     Column("country", "string", False, "ISO 3166 alpha-2, lower case"),
     Column("placement", "string", False, "indoor or outdoor"),
     Column("last_seen", "int64", False, "microseconds since 1970"),
+    Column("eui", "string", False, "EUI that the record states beside its id, as in gateway"),
 )
 
 RECEPTIONS: Final = (
@@ -64,6 +65,7 @@ RECEPTIONS: Final = (
     Column("delivered", "bool", False, "reached its application"),
     Column("trusted", "bool", False, "the network trusts this gateway's key"),
     Column("foreign", "bool", False, "a frame of another network"),
+    Column("eui", "string", False, "as in gateways"),
 )
 
 STATUSES: Final = (
@@ -71,6 +73,7 @@ STATUSES: Final = (
     Column("gateway", "string", True, "as in gateways"),
     Column("covers", "int64", True, "length of the covered interval, microseconds"),
     Column("frames", "int64", False, "frames of any network heard in the interval"),
+    Column("eui", "string", False, "as in gateways"),
 )
 
 REJECTS: Final = (
@@ -84,6 +87,7 @@ REJECTS: Final = (
 
 TABLES: Final = {
     "gateways": GATEWAYS,
+    "entries": GATEWAYS,
     "receptions": RECEPTIONS,
     "statuses": STATUSES,
     "rejects": REJECTS,

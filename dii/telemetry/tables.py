@@ -19,15 +19,7 @@ from typing import Final, NamedTuple, ParamSpec, TypeVar
 import pyarrow as pa
 
 from dii.errors import RecordRejected
-from dii.telemetry.fields import (
-    STAND_IN,
-    Fault,
-    Record,
-    canonical_gateway,
-    eui,
-    is_stand_in,
-    number,
-)
+from dii.telemetry.fields import Fault, Named, Record, number
 from dii.telemetry.schema import TABLES, Column
 
 T = TypeVar("T")
@@ -59,7 +51,6 @@ REASONS: Final[Mapping[str, str]] = {
     "bad_altitude": "an altitude that is not on Earth; the gateway stays, without it",
     "placeholder_coordinates": "a place that many share; the gateway stays, without its place",
     "duplicate_gateway": "a second entry of one gateway in one registry; it fills gaps of the first",
-    "ambiguous_alias": "one id with several EUIs; the id stays a gateway of its own",
     "no_receptions": "an event that no gateway heard, such as a device's status",
     "not_uplink": "a frame heard that no device sent up, such as a downlink near by",
     "bad_crc": "a frame heard with a wrong checksum",
@@ -79,7 +70,6 @@ FIELD_REASONS: Final = frozenset(
         "bad_coordinates",
         "bad_altitude",
         "placeholder_coordinates",
-        "ambiguous_alias",
     }
 )
 """Reasons that set a field aside, not its record."""
@@ -88,7 +78,6 @@ EXPECTED: Final = frozenset(
     {
         "placeholder_coordinates",
         "duplicate_gateway",
-        "ambiguous_alias",
         "stand_in",
         "no_receptions",
         "not_uplink",
@@ -113,6 +102,7 @@ class Gateway(NamedTuple):
     country: str | None = None
     placement: str | None = None
     last_seen: int | None = None
+    eui: str | None = None
 
 
 class Reception(NamedTuple):
@@ -134,6 +124,7 @@ class Reception(NamedTuple):
     delivered: bool | None = None
     trusted: bool | None = None
     foreign: bool | None = None
+    eui: str | None = None
 
 
 class Reject(NamedTuple):
@@ -187,15 +178,12 @@ class Rows:
         Line (or number of the record) that is being read, from 1.
     gateways
         Gateways with the first line of each.
-    aliases
-        Pairs of ``network:id`` and EUI that are one gateway, with the line of each.
     """
 
     file: str
     strict: bool = False
     line: int = 0
     gateways: dict[Gateway, int] = field(default_factory=dict)
-    aliases: dict[tuple[str, str], int] = field(default_factory=dict)
     _entries: dict[str, int] = field(default_factory=dict)
     _told: Counter[str] = field(default_factory=Counter)
     _pending: dict[str, list[tuple[object, ...]]] = field(default_factory=lambda: defaultdict(list))
@@ -220,30 +208,9 @@ class Rows:
         """Add receptions or statuses that are columns already."""
         self._batches[name].append(table)
 
-    def status(self, gateway: str, time: int, covers: int, frames: int | None) -> None:
+    def status(self, named: Named, time: int, covers: int, frames: int | None) -> None:
         """Add a status, with the columns of the schema."""
-        self._add("statuses", (time, gateway, covers, frames))
-
-    def identity(self, identifier: str | None, eui_text: str | None, network: str) -> str:
-        """Return the one id of a gateway of which a network states its own id, its EUI or both.
-
-        Raises
-        ------
-        Fault
-            It states neither, or an id that servers write where there is no gateway.
-        """
-        if is_stand_in(identifier):
-            raise Fault("stand_in", STAND_IN)
-        if not identifier and not eui(eui_text):
-            raise Fault("bad_field", "a gateway's id is expected")
-        gateway = canonical_gateway(identifier or "", eui_text, network)
-        if identifier and eui(eui_text) and not eui(identifier):
-            self.alias(f"{network}:{identifier}", gateway)
-        return gateway
-
-    def alias(self, identifier: str, eui: str) -> None:
-        """Note that ``network:id`` is the gateway with an EUI."""
-        self.aliases.setdefault((identifier, eui), self.line)
+        self._add("statuses", (time, named.gateway, covers, frames, named.eui))
 
     def reject(
         self, reason: str, detail: str, gateway: str | None = None, time: int | None = None

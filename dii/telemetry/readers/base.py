@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from dii.telemetry import fields
-from dii.telemetry.fields import BOUNDS, NO_FIELDS, Fault, Record
+from dii.telemetry.fields import BOUNDS, NO_FIELDS, Fault, Named, Record
 from dii.telemetry.radio import too_strong
 from dii.telemetry.source import Source, parse_line, values
 from dii.telemetry.tables import Gateway, Reception, Rows
@@ -216,7 +216,7 @@ class Polls:
 
     def poll(
         self,
-        gateway: str,
+        named: Named,
         time: int,
         *,
         frames: int | None = None,
@@ -228,8 +228,8 @@ class Polls:
 
         Parameters
         ----------
-        gateway, time
-            Who was asked, and when.
+        named, time
+            The gateway that was asked, and when.
         frames, total, rate
             Frames of the interval, or a cumulative counter, or frames per hour (any rate above 0
             is one frame at least).
@@ -241,6 +241,7 @@ class Polls:
         Fault
             ``stale_poll``; ``bad_time`` before the connection began; ``bad_counter``.
         """
+        gateway = named.gateway
         before, base, session = self._last.get(gateway, (None, None, None))
         if not self.later(gateway, time):
             raise Fault("stale_poll", "not later than the poll before it")
@@ -257,7 +258,7 @@ class Polls:
             frames = total - base
             if not 0 <= frames <= BOUNDS["frames"][1]:
                 raise Fault("bad_counter", "not what the poll before it allows")
-        self._rows.status(gateway, time, covers, frames)
+        self._rows.status(named, time, covers, frames)
 
 
 @dataclass(slots=True)
@@ -413,8 +414,8 @@ def server_time(record: Record) -> int:
     return at
 
 
-def wrapped_gateway(record: Record, log: Log) -> str:
-    """Return whose message it is: as its wrapper says, else the EUI in the name of the file.
+def wrapped_gateway(record: Record, log: Log) -> Named:
+    """Return the gateway that a message's wrapper states, else the EUI in the name of the file.
 
     Raises
     ------
@@ -427,4 +428,4 @@ def wrapped_gateway(record: Record, log: Log) -> str:
         identifier = identifier or fields.text(record, key)
     if not identifier and not stated and (match := _EUI_IN_NAME.search(log.source.name)):
         stated = match[1]
-    return log.rows.identity(identifier, stated, log.source.network)
+    return fields.identity(identifier, stated, log.source.network)

@@ -70,7 +70,7 @@ class ChirpStack(JsonReader):
         def heard(entry: Record) -> tuple[Reception, Record]:
             optional = log.rows.optional
             row = frame._replace(
-                gateway=log.rows.identity(fields.text(entry, "gatewayID"), None, "chirpstack"),
+                **fields.identity(fields.text(entry, "gatewayID"), None, "chirpstack")._asdict(),
                 gateway_time=optional(fields.clock, entry, "time"),
                 rssi=optional(fields.number, entry, "rssi", "rssi"),
                 snr=optional(fields.number, entry, "loRaSNR", "snr"),
@@ -110,13 +110,13 @@ class ChirpStackV4(JsonReader):
         )._replace(deduplication_id=fields.text(record, "deduplicationId"))
 
         def heard(entry: Record) -> tuple[Reception, Record]:
-            gateway = log.rows.identity(fields.text(entry, "gatewayId"), None, "chirpstack")
+            named = fields.identity(fields.text(entry, "gatewayId"), None, "chirpstack")
             if entry.get("crcStatus") in ("BAD_CRC", _BAD_CRC):
                 raise Fault("bad_crc", "crcStatus is BAD_CRC")
             optional = log.rows.optional
             clock = optional(fields.clock, entry, "gwTime") or optional(fields.clock, entry, "time")
             row = frame._replace(
-                gateway=gateway,
+                **named._asdict(),
                 gateway_time=clock,
                 rssi=optional(fields.number, entry, "rssi", "rssi"),
                 snr=optional(fields.number, entry, "snr", "snr") or 0.0,

@@ -49,30 +49,30 @@ class PacketForwarder(JsonReader):
         entries, stat = fields.items(record, "rxpk"), fields.inner(record, "stat")
         if not entries and not stat:
             raise Fault("no_receptions", "neither rxpk nor stat")
-        gateway, at = wrapped_gateway(record, log), server_time(record)
-        log.heard(Reception(at, gateway), entries, lambda one: (_packet(one, gateway, at, log), {}))
+        named, at = wrapped_gateway(record, log), server_time(record)
+        frame = Reception(at, **named._asdict())
+        log.heard(frame, entries, lambda one: (_packet(one, frame, log), {}))
         if stat:
-            log.polls.poll(gateway, at, frames=fields.integer(stat, "rxok", "frames"))
+            log.polls.poll(named, at, frames=fields.integer(stat, "rxok", "frames"))
             names = {"latitude": "lati", "longitude": "long", "altitude": "alti"}
             place = {name: stat[key] for name, key in names.items() if key in stat}
-            log.places.note(gateway, at, log.rows.line, place)
+            log.places.note(named.gateway, at, log.rows.line, place)
 
 
-def _packet(entry: Record, gateway: str, at: int, log: Log) -> Reception:
+def _packet(entry: Record, frame: Reception, log: Log) -> Reception:
     checked = entry.get("stat")
     if checked is not None and (type(checked) not in {int, float} or checked not in {-1, 0, 1}):
         raise Fault("bad_field", "stat: one of -1, 0, 1 is expected")
     if checked == -1:
         raise Fault("bad_crc", "stat is -1")
     data = fields.payload(entry, "data")
-    return Reception(
-        at,
-        gateway,
+    return frame._replace(
         gateway_time=log.rows.optional(fields.clock, entry, "time"),
         airtime=frame_airtime(len(data), *data_rate(entry.get("datr")), entry.get("codr")),
         rssi=log.rows.optional(fields.number, entry, "rssi", "rssi"),
         snr=log.rows.optional(fields.number, entry, "lsnr", "snr"),
-    )._replace(**read_uplink(data, log.source.network)._asdict())
+        **read_uplink(data, log.source.network)._asdict(),
+    )
 
 
 class GatewayCollector(CsvReader):
@@ -94,7 +94,7 @@ class GatewayCollector(CsvReader):
         factor = int(stated["sf"]) if stated["sf"] else None
         row = Reception(
             at,
-            log.rows.identity(identifier, None, log.source.network),
+            **fields.identity(identifier, None, log.source.network)._asdict(),
             airtime=frame_airtime(len(data), factor, 125_000),
             rssi=optional(fields.number, stated, "rssi", "rssi"),
             snr=optional(fields.number, stated, "snr", "snr"),

@@ -17,7 +17,7 @@ from typing import Final
 
 from dii.telemetry import fields
 from dii.telemetry.airtime import frame_airtime
-from dii.telemetry.fields import Fault, Record
+from dii.telemetry.fields import Fault, Named, Record
 from dii.telemetry.readers.base import (
     DOWNLINK_METRICS,
     LOG_METRICS,
@@ -70,20 +70,20 @@ class ConnectionStats(JsonReader):
                 if not isinstance(entry, dict):
                     raise Fault("bad_record", "entries: objects are expected")
                 name = fields.text({"id": identifier}, "id")
-                gateway = log.rows.identity(name, None, log.source.network)
-                _connection(entry, gateway, asked, log.polls)
+                named = fields.identity(name, None, log.source.network)
+                _connection(entry, named, asked, log.polls)
             except Fault as fault:
                 log.rows.reject(fault.reason, fault.detail)
 
 
-def _connection(stats: Record, gateway: str, asked: int | None, polls: Polls) -> None:
+def _connection(stats: Record, named: Named, asked: int | None, polls: Polls) -> None:
     since, ended = fields.time(stats, "connected_at"), fields.time(stats, "disconnected_at")
     if since is None:
         raise Fault("no_time", "connected_at is missing")
     at = asked or max([since, *(sign for key in _SIGNS if (sign := fields.time(stats, key)))])
     if ended is not None and ended >= since:
         at = min(at, ended)
-    polls.poll(gateway, at, total=fields.integer(stats, "uplink_count") or 0, since=since)
+    polls.poll(named, at, total=fields.integer(stats, "uplink_count") or 0, since=since)
 
 
 class GatewayEvents(JsonReader):
@@ -114,15 +114,15 @@ class GatewayEvents(JsonReader):
         ids = next(
             (one for one in fields.items(record, "identifiers") if isinstance(one, dict)), record
         )
-        gateway = wrapped_gateway(ids, log)
+        named = wrapped_gateway(ids, log)
         if name == "gs.down.send":
             data = fields.payload(message, "raw_payload")
             airtime = frame_airtime(len(data), *modulation(message, "scheduled"), crc=False)
             frame = read_frame(data, log.source.network)
-            sent = Reception(at, gateway, airtime=airtime)._replace(**frame._asdict())
+            sent = Reception(at, **named._asdict(), airtime=airtime)._replace(**frame._asdict())
             log.rows.reception(sent._replace(kind="downlink", foreign=False))
         elif name == "gs.gateway.connection.stats":
-            _connection(message, gateway, at, log.polls)
+            _connection(message, named, at, log.polls)
         else:
             metrics, places = (
                 fields.inner(message, "metrics"),
@@ -131,9 +131,9 @@ class GatewayEvents(JsonReader):
             heard = fields.integer(metrics, "rxok", "frames")
             if heard is None and "rxin" in metrics:
                 heard = 0
-            log.polls.poll(gateway, at, frames=heard)
+            log.polls.poll(named, at, frames=heard)
             place = next((one for one in places if isinstance(one, dict)), {})
-            log.places.note(gateway, at, log.rows.line, place)
+            log.places.note(named.gateway, at, log.rows.line, place)
 
 
 def _event(record: Record) -> tuple[str | None, Record]:
@@ -164,7 +164,7 @@ def _uplink(message: Record, received: int | None, log: Log) -> None:
         if fields.flag(message, "crc_status") is False:
             raise Fault("bad_crc", "crc_status is false")
         row = reception._replace(
-            gateway=wrapped_gateway(entry, log),
+            **wrapped_gateway(entry, log)._asdict(),
             gateway_time=optional(fields.clock, entry, "time"),
             rssi=optional(fields.number, entry, "rssi", "rssi"),
             snr=optional(fields.number, entry, "snr", "snr") or 0.0,

@@ -66,7 +66,7 @@ ESSENTIAL: Final = frozenset(
 
 _BOOLS: Final = {"true": True, "false": False, "1": True, "0": False}
 _TIMES: Final = frozenset({"time", "gateway_time", "last_seen"})
-_READ: Final = frozenset({"gateway", "device", "kind", "country", "placement"})
+_READ: Final = frozenset({"gateway", "eui", "device", "kind", "country", "placement"})
 """Texts that are read, not taken as they are."""
 _PLACE: Final = frozenset({"latitude", "longitude", "altitude"})
 _CONTROL: Final = r"[\x00-\x1f\x7f]"
@@ -125,6 +125,10 @@ class _Plain(Reader):
                     faults = wrong | faults
                 else:
                     lost += wrong.items()
+            same = pc.equal(columns["gateway"], columns["eui"])
+            columns["gateway"] = pc.coalesce(columns["gateway"], columns["eui"])
+            nothing = pa.scalar(None, pa.string())
+            columns["eui"] = pc.if_else(pc.fill_null(same, True), nothing, columns["eui"])
             named = _without_stand_ins(columns["gateway"])
             if self.table == "receptions":
                 columns["gateway"] = named
@@ -421,6 +425,10 @@ def _text(name: str, text: str, network: str) -> str | None:
     lower = text.lower()
     if name == "gateway":
         return gateway_name(text, network)
+    if name == "eui":
+        if (found := eui(text)) is None:
+            raise Fault("bad_field", "eui: 16 hexadecimal digits are expected")
+        return found
     if name == "device":
         return eui(text) or text.upper()
     if name == "placement":

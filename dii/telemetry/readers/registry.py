@@ -64,10 +64,7 @@ def _gateway(record: object, network: str, rows: Rows) -> Gateway:
     identifier = fields.text(record, "id")
     if identifier is None:
         raise Fault("bad_field", "id: a text is expected")
-    if fields.is_stand_in(identifier):
-        raise Fault("stand_in", fields.STAND_IN)
-    stated = rows.optional(fields.text, record, "eui")
-    gateway = fields.canonical_gateway(identifier, stated, network)
+    gateway, eui = fields.identity(identifier, rows.optional(fields.text, record, "eui"), network)
     return Gateway(
         gateway,
         _operator(record, rows),
@@ -77,6 +74,7 @@ def _gateway(record: object, network: str, rows: Rows) -> Gateway:
             _placement, rows.optional(fields.inner, record, "attributes") or {}, "placement"
         ),
         rows.optional(fields.time, record, "last_seen"),
+        eui,
     )
 
 
@@ -112,12 +110,12 @@ class Mapper(JsonReader):
         """Push a status of a gateway that is online, and note its place."""
         net_id, tenant = fields.text(record, "netID"), fields.text(record, "tenantID")
         network = fields.network_of(net_id, tenant, log.source.network)
-        gateway = log.rows.identity(fields.text(record, "id"), fields.text(record, "eui"), network)
+        named = fields.identity(fields.text(record, "id"), fields.text(record, "eui"), network)
         optional = log.rows.optional
         updated = optional(fields.time, record, "updatedAt")
         rate = optional(fields.number, record, "rxRate", "frames")
         placement = optional(_placement, record, "antennaPlacement")
         location = optional(fields.inner, record, "location") or {}
-        log.places.note(gateway, updated or 0, log.rows.line, location, placement)
-        if record.get("online") is True and updated and log.polls.later(gateway, updated):
-            log.polls.poll(gateway, updated, rate=rate)
+        log.places.note(named.gateway, updated or 0, log.rows.line, location, placement)
+        if record.get("online") is True and updated and log.polls.later(named.gateway, updated):
+            log.polls.poll(named, updated, rate=rate)

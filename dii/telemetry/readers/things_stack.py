@@ -26,7 +26,7 @@ from typing import Final, NamedTuple
 
 from dii.telemetry import fields
 from dii.telemetry.airtime import uplink_airtime
-from dii.telemetry.fields import Fault, Record
+from dii.telemetry.fields import Fault, Named, Record
 from dii.telemetry.readers.base import UPLINK_METRICS, JsonReader, Log, application_uplink
 from dii.telemetry.schema import RELAYED
 from dii.telemetry.tables import Reception, Rows
@@ -38,7 +38,7 @@ _RELAY_PORT: Final = 226
 class _Heard(NamedTuple):
     """One entry of ``rx_metadata``."""
 
-    gateway: str | None
+    named: Named | None
     relay: str | None
     gateway_time: int | None
     rssi: float | None
@@ -90,7 +90,8 @@ def _message(record: Record, log: Log) -> None:
     rows.reject_entries(faults, None, received)
     if record.get("simulated"):
         for one in heard:
-            rows.reject("simulated", "never on the air", one.gateway, received)
+            gateway = one.named and one.named.gateway
+            rows.reject("simulated", "never on the air", gateway, received)
         return
     stated = message.get("locations")  # by where each comes from; of no weight unless asked for
     places = stated.values() if isinstance(stated, dict) else ()
@@ -98,14 +99,14 @@ def _message(record: Record, log: Log) -> None:
     carrier = None
     if message.get("f_port") == _RELAY_PORT:
         carrier = fields.text(fields.inner(record, "end_device_ids"), "device_id")
-    named = {one.same() for one in heard if one.gateway and None not in one.same()}
+    named = {one.same() for one in heard if one.named and None not in one.same()}
     for one in heard:
-        if one.gateway is None and one.same() in named:
+        if one.named is None and one.same() in named:
             rows.reject("same_reception", "a named gateway's, through Packet Broker", time=received)
             continue
         relay = one.relay or carrier
         row = frame._replace(
-            gateway=one.gateway,
+            **(one.named._asdict() if one.named else {}),
             gateway_time=one.gateway_time,
             deduplication_id=relay and f"{RELAYED}{frame.application}/{relay}@{received}",
             rssi=one.rssi,
@@ -160,13 +161,13 @@ def _entry(entry: object, network: str, rows: Rows) -> _Heard:
             fields.text(broker, "forwarder_tenant_id"),
         )
         network = fields.network_of(net_id, tenant, network)
-    relay = gateway = None
+    relay = named = None
     if fields.is_stand_in(identifier):
         relay = fields.text(fields.inner(entry, "relay"), "device_id")
     elif not brokered or identifier or fields.eui(eui_text):
-        gateway = rows.identity(identifier, eui_text, network)
+        named = fields.identity(identifier, eui_text, network)
     return _Heard(
-        gateway,
+        named,
         relay,
         rows.optional(fields.clock, entry, "time"),
         rows.optional(fields.number, entry, "rssi", "rssi"),

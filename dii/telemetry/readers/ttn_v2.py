@@ -18,7 +18,7 @@ from typing import Final
 
 from dii.telemetry import fields
 from dii.telemetry.airtime import data_rate, uplink_airtime
-from dii.telemetry.fields import Fault, Record
+from dii.telemetry.fields import Fault, Named, Record
 from dii.telemetry.readers.base import (
     STATUS_METRICS,
     UPLINK_METRICS,
@@ -68,7 +68,7 @@ class TtnV2(JsonReader):
         def heard(entry: Record) -> tuple[Reception, Record]:
             optional = log.rows.optional
             row = frame._replace(
-                gateway=log.rows.identity(fields.text(entry, "gtw_id"), None, log.source.network),
+                **fields.identity(fields.text(entry, "gtw_id"), None, log.source.network)._asdict(),
                 gateway_time=optional(fields.clock, entry, "time"),
                 rssi=optional(fields.number, entry, "rssi", "rssi"),
                 snr=optional(fields.number, entry, "snr", "snr"),
@@ -102,22 +102,22 @@ class NocStatuses(JsonReader):
             except Fault as fault:
                 log.rows.reject(fault.reason, fault.detail)
         latest = max((at for _, at, _ in found), default=0)
-        for gateway, at, total in found:
-            if at and at > latest - HOUR and log.polls.later(gateway, at):
+        for named, at, total in found:
+            if at and at > latest - HOUR and log.polls.later(named.gateway, at):
                 try:
-                    log.polls.poll(gateway, at, total=total)
+                    log.polls.poll(named, at, total=total)
                 except Fault as fault:
-                    log.rows.reject(fault.reason, fault.detail, gateway)
+                    log.rows.reject(fault.reason, fault.detail, named.gateway)
 
 
-def _seen(identifier: str, entry: object, log: Log) -> tuple[str, int, int | None]:
+def _seen(identifier: str, entry: object, log: Log) -> tuple[Named, int, int | None]:
     if not isinstance(entry, dict):
         raise Fault("bad_record", "statuses: objects are expected")
-    gateway = log.rows.identity(fields.text({"id": identifier}, "id"), None, log.source.network)
+    named = fields.identity(fields.text({"id": identifier}, "id"), None, log.source.network)
     at, total = fields.time(entry, "timestamp") or 0, fields.integer(entry, "rx_ok")
     place = log.rows.optional(fields.inner, entry, "location") or {}
-    log.places.note(gateway, at, log.rows.line, place)
-    return gateway, at, total
+    log.places.note(named.gateway, at, log.rows.line, place)
+    return named, at, total
 
 
 class NocCounters(CsvReader):
@@ -133,9 +133,9 @@ class NocCounters(CsvReader):
         identifier, asked = fields.text(record, "device_id"), fields.time(record, "measured_at")
         if identifier is None or asked is None:
             raise Fault("bad_field", "device_id and measured_at: values are expected")
-        gateway = log.rows.identity(identifier, None, log.source.network)
+        named = fields.identity(identifier, None, log.source.network)
         seen, total = fields.time(record, "last_online"), fields.integer(record, "rx_ok")
         if seen is None or seen <= asked - HOUR:
-            log.rows.gateway(Gateway(gateway, last_seen=seen))
+            log.rows.gateway(Gateway(named.gateway, last_seen=seen))
         else:
-            log.polls.poll(gateway, asked, total=total)
+            log.polls.poll(named, asked, total=total)

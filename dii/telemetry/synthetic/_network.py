@@ -157,6 +157,7 @@ def network(
         [regions[index].country if index >= 0 else None for index in region.tolist()],
         placement.tolist(),
         pa.array(snapshot - seconds * SECOND, mask=never),
+        pa.nulls(gateways, pa.string()),
     )
     return pa.table(list(columns), schema=SCHEMAS["gateways"])
 

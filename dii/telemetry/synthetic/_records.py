@@ -235,6 +235,7 @@ def _district(size: Size, population: Population, named: set[str]) -> Iterator[P
                 population.gateways.take(pa.array(who)),
                 covers,
                 pa.array(frames[row, who], mask=mute[who]),
+                pa.nulls(len(who), pa.string()),
             ],
             schema=SCHEMAS["statuses"],
         ).sort_by([("time", "ascending"), ("gateway", "ascending")])

@@ -1,0 +1,188 @@
+"""Resolution of gateway names.
+
+A gateway has several names: the id that its network gives it (``network:id``), and EUIs of its
+hardware. A record belongs to the name that it states, and the owner of a gateway on the chain
+belongs to the hash of one name. Which name stands for the gateway is resolved for each epoch, from
+the pairs of id and EUI that records up to that epoch state and from the names that are bound in it:
+
+1. A record with an id belongs to the id if that is bound. Else to the EUI that most of the id's
+   records state in the earliest epoch in which they state any, if that EUI is bound and no other id
+   states it as often in that epoch. Else to the id.
+2. A record with an EUI only belongs to the EUI if that is bound. Else to the id that states it most
+   often in this epoch, or in the latest epoch before it that has any, resolved by 1. Else to the
+   EUI.
+
+So a name that is bound never stands for another, and a name that becomes known later, new hardware
+or a false pair takes nothing from it. Ties are decided by the smaller text. A registry states pairs
+without a time: they count where no record states a pair, and the name bound first comes first, so
+that an entry added later takes no gateway.
+
+Later records never change an earlier epoch, so an epoch can be computed again, and a reporter that
+loads everything at once reports what one reported that loaded day by day.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dii.telemetry.tables import with_column
+
+if TYPE_CHECKING:
+    from typing import Self
+
+Pair = tuple[str, str, int, int]
+"""Id, EUI, epoch, and the number of records of that epoch that state both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of id and EUI that a telemetry states.
+
+    Attributes
+    ----------
+    first
+        By id: the earliest epoch in which it states an EUI, the EUI that it states most often
+        there, and whether no other id states that EUI as often.
+    stating
+        By EUI: epochs in order, each with the id that states the EUI most often.
+    listed
+        Pairs that registries state, in order.
+    """
+
+    first: Mapping[str, tuple[int, str, bool]]
+    stating: Mapping[str, list[tuple[int, str]]]
+    listed: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, pairs: Iterable[Pair], listed: Iterable[tuple[str, str]] = ()) -> Self:
+        """Return what pairs and entries of registries, in any order, come to."""
+        first: dict[str, tuple[int, str, int]] = {}
+        stating = defaultdict[str, list[tuple[int, str]]](list)
+        counts = defaultdict[tuple[int, str], list[tuple[int, str]]](list)
+        for epoch, less, name, eui in sorted((epoch, -n, i, eui) for i, eui, epoch, n in pairs):
+            first.setdefault(name, (epoch, eui, -less))
+            counts[epoch, eui].append((-less, name))
+            if not stating[eui] or stating[eui][-1][0] < epoch:
+                stating[eui].append((epoch, name))
+        sole = {
+            name: (epoch, eui, all(n < most or one == name for n, one in counts[epoch, eui][:2]))
+            for name, (epoch, eui, most) in first.items()
+        }
+        return cls(sole, dict(stating), tuple(sorted(set(listed))))
+
+    def resolve(self, bound: Mapping[str, int], epoch: int) -> dict[str, str]:
+        """Return the resolved name of each name that does not stand for itself in an epoch.
+
+        Parameters
+        ----------
+        bound
+            Names that are bound in the epoch, with the first epoch of each.
+        epoch
+            Its number; later pairs do not count.
+        """
+        after = epoch + 1
+        euis, ids = dict[str, str](), dict[str, str]()
+        for name, eui in self.listed:
+            ids[eui] = min(ids.get(eui, name), name, key=lambda one: (bound.get(one, after), one))
+            if eui in bound:
+                euis[name] = min(euis.get(name, eui), eui, key=lambda one: (bound[one], one))
+
+        def of_id(name: str) -> str:
+            at, eui, sole = self.first.get(name, (after, "", False))
+            if name in bound:
+                return name
+            if at > epoch:
+                return euis.get(name, name)
+            return eui if sole and eui in bound else name
+
+        found = {name: of_id(name) for name, (at, _, _) in self.first.items() if at <= epoch}
+        found |= {name: of_id(name) for name, _ in self.listed}
+        for eui in self.euis.difference(bound, found):
+            stated = self.stating.get(eui, [])
+            before = bisect_left(stated, (after, ""))
+            name = stated[before - 1][1] if before else ids.get(eui, eui)
+            found[eui] = name if name == eui else of_id(name)
+        return {name: other for name, other in found.items() if name != other}
+
+    @property
+    def euis(self) -> set[str]:
+        """All EUIs that are stated beside an id."""
+        return {*self.stating, *(eui for _, eui in self.listed)}
+
+    @property
+    def names(self) -> set[str]:
+        """All names in pairs."""
+        return {*self.first, *(name for name, _ in self.listed), *self.euis}
+
+
+def ambiguous(tables: Iterable[pa.Table]) -> list[str]:
+    """Return a sentence on each id that states several EUIs, and each EUI of several ids."""
+    of: tuple[dict[str, set[str]], dict[str, set[str]]] = {}, {}
+    for table in tables:
+        both = table.filter(pc.field("eui").is_valid()).group_by(["gateway", "eui"]).aggregate([])
+        for name, eui in zip(both["gateway"].to_pylist(), both["eui"].to_pylist()):
+            of[0].setdefault(name, set()).add(eui)
+            of[1].setdefault(eui, set()).add(name)
+    said = (" states the EUIs ", " is stated by the ids ")
+    return [
+        f"{name}{verb}{', '.join(sorted(others))}"
+        for verb, found in zip(said, of)
+        for name, others in sorted(found.items())
+        if len(others) > 1
+    ]
+
+
+def pairs_of(tables: Iterable[pa.Table], entries: pa.Table, start: int, length: int) -> Pairs:
+    """Return the pairs that receptions, statuses and entries of registries state.
+
+    Parameters
+    ----------
+    tables
+        Receptions and statuses.
+    entries
+        Rows of gateways as they were stated.
+    start, length
+        Of the epochs, microseconds.
+    """
+    counted = []
+    for table in tables:
+        both = table.filter(pc.field("eui").is_valid())
+        epoch = (both["time"].to_numpy() - start) // length
+        states = {"gateway": both["gateway"], "eui": both["eui"], "epoch": epoch}
+        grouped = pa.table(states).group_by(["gateway", "eui", "epoch"])
+        counted.append(grouped.aggregate([([], "count_all")]))
+    total = pa.concat_tables(counted).group_by(["gateway", "eui", "epoch"])
+    columns = total.aggregate([("count_all", "sum")])
+    rows = zip(*(column.to_pylist() for column in columns.columns))
+    stated = entries.filter(pc.field("eui").is_valid())
+    return Pairs.of(rows, zip(stated["gateway"].to_pylist(), stated["eui"].to_pylist()))
+
+
+def owners(operators: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    """Return the operator of each resolved name.
+
+    The one that is stated for the name itself, else for the smallest name that stands for it.
+    """
+    found = dict[str, str]()
+    for name, operator in sorted(operators.items()):
+        gateway = names.get(name, name)
+        if name == gateway or gateway not in found:
+            found[gateway] = operator
+    return found
+
+
+def renamed(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    """Return a table with resolved names of gateways."""
+    encoded = table["gateway"].combine_chunks().dictionary_encode()
+    old = encoded.dictionary.to_pylist()
+    if names.keys().isdisjoint(old):
+        return table
+    new = pa.array([names.get(name, name) for name in old], pa.string())
+    return with_column(table, "gateway", new.take(encoded.indices))

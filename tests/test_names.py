@@ -1,0 +1,291 @@
+"""Names of gateways: resolution as a pure function, and on a chain over any division into loads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dii import Network, Telemetry, load
+from dii.telemetry.names import Pairs, owners
+
+IDS = ["ttn:a", "ttn:b", "ttn:c"]
+EUIS = [f"AA0000000000000{number}" for number in range(3)]
+START = "2025-03-03"
+DAYS = 3
+
+# --- the rules ------------------------------------------------------------------------------------
+
+PAIRS = st.lists(
+    st.tuples(st.sampled_from(IDS), st.sampled_from(EUIS), st.integers(0, 3), st.integers(1, 3)),
+    unique_by=lambda pair: pair[:3],
+    max_size=12,
+)
+BOUND = st.dictionaries(st.sampled_from(IDS + EUIS), st.integers(0, 3))
+
+
+def reference(
+    pairs: Sequence[tuple[str, str, int, int]], bound: Mapping[str, int], epoch: int, name: str
+) -> str:
+    """Resolve a name by the rules as they are told."""
+
+    def records(of: str, eui: str, at: int) -> int:
+        return sum(n for one, other, when, n in pairs if (one, other, when) == (of, eui, at))
+
+    def by_id(of: str) -> str:
+        stated = [when for one, _, when, _ in pairs if one == of and when <= epoch]
+        if of in bound or not stated:
+            return of
+        first = min(stated)
+        eui = min(EUIS, key=lambda one: (-records(of, one, first), one))
+        others = [records(one, eui, first) for one in IDS if one != of]
+        return eui if eui in bound and max(others) < records(of, eui, first) else of
+
+    if name in IDS or name in bound:
+        return by_id(name)
+    for at in range(epoch, -1, -1):
+        stating = [one for one in IDS if records(one, name, at)]
+        if stating:
+            return by_id(min(stating, key=lambda one: (-records(one, name, at), one)))
+    return name
+
+
+@given(PAIRS, BOUND, st.integers(0, 3))
+def test_names_are_resolved_by_the_rules(
+    pairs: list[tuple[str, str, int, int]], bound: dict[str, int], epoch: int
+) -> None:
+    bound = {name: first for name, first in bound.items() if first <= epoch}
+    found = Pairs.of(pairs).resolve(bound, epoch)
+    for name in IDS + EUIS:
+        assert found.get(name, name) == reference(pairs, bound, epoch, name)
+
+
+LISTED = st.lists(st.tuples(st.sampled_from(IDS + EUIS), st.sampled_from(EUIS)), max_size=4)
+
+
+@given(PAIRS, LISTED, BOUND, st.integers(0, 3))
+def test_a_name_that_is_bound_stands_for_itself_whatever_is_stated(
+    pairs: list[tuple[str, str, int, int]],
+    listed: list[tuple[str, str]],
+    bound: dict[str, int],
+    epoch: int,
+) -> None:
+    listed = [(name, eui) for name, eui in listed if name != eui]
+    bound = {name: first for name, first in bound.items() if first <= epoch}
+    found = Pairs.of(pairs, listed).resolve(bound, epoch)
+    assert found.keys().isdisjoint(bound)
+    assert found.keys().isdisjoint(found.values()), "a resolved name stands for itself"
+    later = [pair for pair in pairs if pair[2] > epoch]
+    earlier = [pair for pair in pairs if pair[2] <= epoch]
+    assert Pairs.of(earlier, listed).resolve(bound, epoch) == found
+    assert Pairs.of(later + earlier, reversed(listed)).resolve(bound, epoch) == found
+
+
+def test_a_registry_counts_where_no_record_states_a_pair_and_takes_no_bound_gateway() -> None:
+    (a, b, _), (x, y, _) = IDS, EUIS
+    listed = Pairs.of([], [(a, x)])
+    assert listed.resolve({}, 0) == {x: a}
+    assert listed.resolve({a: 0}, 0) == {x: a}
+    assert listed.resolve({x: 0}, 0) == {a: x}
+    assert listed.resolve({a: 0, x: 0}, 0) == {}
+    assert Pairs.of([(b, x, 0, 1)], [(a, x)]).resolve({}, 0) == {x: b}
+    assert Pairs.of([(b, x, 1, 1)], [(a, x)]).resolve({}, 0) == {x: a}
+    # A stranger's entry comes after the one that was bound first.
+    assert Pairs.of([], [(a, x), (b, x)]).resolve({b: 0, a: 1}, 1) == {x: b}
+    assert Pairs.of([], [(a, x), (a, y)]).resolve({y: 0, x: 1}, 1) == {a: y}
+
+
+@given(st.dictionaries(st.sampled_from(IDS + EUIS), st.sampled_from(["ann", "ben"])))
+def test_a_gateways_operator_is_the_one_of_its_resolved_name_first(named: dict[str, str]) -> None:
+    names = {EUIS[0]: IDS[0], EUIS[1]: IDS[0]}
+    expected = named.get(IDS[0], named.get(EUIS[0], named.get(EUIS[1])))
+    assert owners(named, names).get(IDS[0]) == expected
+
+
+# --- on a chain -----------------------------------------------------------------------------------
+
+Record = tuple[int, int, str, str | None]
+"""Day, number, stated name and the EUI beside it."""
+
+
+def table(records: Sequence[Record]) -> Telemetry:
+    """Load receptions; each is an uplink of its own."""
+    rows = [
+        {
+            "time": f"2025-03-{3 + day:02d}T{6 + number // 60:02d}:{number % 60:02d}:00Z",
+            "gateway": name,
+            "eui": eui,
+            "device": "D",
+            "f_cnt": 1_000 * day + number,
+            "delivered": True,
+        }
+        for day, number, name, eui in records
+    ]
+    return load(
+        pd.DataFrame(rows, columns=["time", "gateway", "eui", "device", "f_cnt", "delivered"])
+    )
+
+
+def registry(entries: Sequence[tuple[str, str | None, str]]) -> Telemetry:
+    """Load a registry of (name, EUI beside it, operator)."""
+    return load(pd.DataFrame(entries, columns=["gateway", "eui", "operator"]))
+
+
+def laboratory() -> Network:
+    allocations = dict.fromkeys(("anna", "dora"), "5 TTC")
+    return Network.create(seed=7, start=START, allocations=allocations)
+
+
+END = (DAYS, 0, "ttn:end", None)
+"""A record after all days, so that they are complete."""
+
+
+def paid(network: Network) -> list[tuple[object, ...]]:
+    """Return the receipts of all days: what reporters' hashes, owners and amounts came to."""
+    query = "SELECT epoch, gateway, leaf FROM receipts WHERE epoch < ? ORDER BY epoch, position"
+    return list(network.view.index.query(query, (DAYS,)))
+
+
+def settle(loads: Sequence[Telemetry], *, daily: bool = False) -> list[tuple[object, ...]]:
+    """Return what was paid after all loads, with a run after each or only after the last."""
+    with laboratory() as network:
+        for number, data in enumerate(loads):
+            network.ingest(data)
+            if daily and network.sealed and number < len(loads) - 1:
+                network.run(min(number - 1, 1))
+        network.run()
+        return paid(network)
+
+
+RECORDS = st.lists(
+    st.tuples(
+        st.integers(0, DAYS - 1),
+        st.integers(0, 30),
+        st.sampled_from(IDS[:2] + EUIS[:2]),
+        st.sampled_from([None, *EUIS[:2]]),
+    ).map(lambda one: one if one[2] in IDS and one[2] != one[3] else (*one[:3], None)),
+    min_size=1,
+    max_size=12,
+    unique_by=lambda one: one[:2],
+)
+NAMED = st.lists(
+    st.tuples(
+        st.sampled_from(IDS[:2] + EUIS[:2]), st.none(), st.sampled_from(["ann", "ben", "carl"])
+    ),
+    max_size=3,
+    unique_by=lambda one: one[0],
+)
+
+
+@settings(max_examples=10)
+@given(RECORDS, NAMED, st.lists(st.integers(0, 3), min_size=16, max_size=16))
+def test_owners_and_amounts_are_the_same_over_any_division_into_loads(
+    records: list[Record], named: list[tuple[str, None, str]], division: list[int]
+) -> None:
+    whole = settle([registry(named) + table(records), table([END])])
+    parts = [table([one for one, at in zip(records, division) if at == part]) for part in range(4)]
+    owned = registry(named)
+    loads = [part for part in parts if len(part.receptions)]
+    place = division[-1] % (len(loads) + 1)
+    assert settle([*loads[:place], owned, *loads[place:], table([END])]) == whole
+
+
+@settings(max_examples=10)
+@given(RECORDS, NAMED)
+def test_a_reporter_that_loads_everything_at_once_equals_one_that_loaded_daily(
+    records: list[Record], named: list[tuple[str, None, str]]
+) -> None:
+    days = [
+        [(day, 59, "ttn:c", None), *(one for one in records if one[0] == day)]
+        for day in range(DAYS)
+    ]
+    whole = settle([registry(named), table([*chain.from_iterable(days), END])])
+    daily = [table(day) for day in days]
+    assert settle([registry(named), *daily, table([END])], daily=True) == whole
+
+
+def uplinks(path: Path, day: int, heard: Sequence[tuple[str | None, str | None]]) -> Path:
+    """Write uplinks of The Things Stack: one for each (gateway id, EUI)."""
+    lines = []
+    for number, (identifier, eui) in enumerate(heard):
+        time = f"2025-03-{3 + day:02d}T06:{number:02d}:00Z"
+        ids = {"gateway_id": identifier, "eui": eui}
+        ids = {key: value for key, value in ids.items() if value}
+        settings_ = {"data_rate": {"lora": {"bandwidth": 125000, "spreading_factor": 9}}}
+        message = {"f_port": 1, "f_cnt": 100 * day + number, "frm_payload": "AQI=",
+                   "rx_metadata": [{"gateway_ids": ids, "rssi": -90, "snr": 5}],
+                   "settings": settings_, "received_at": time}  # fmt: skip
+        device = {
+            "device_id": "m",
+            "application_ids": {"application_id": "water"},
+            "dev_eui": "70B3D57ED0000001",
+        }
+        lines.append(
+            json.dumps({"end_device_ids": device, "received_at": time, "uplink_message": message})
+        )
+    path.write_text("\n".join(lines))
+    return path
+
+
+def operators(network: Network, epoch: int) -> dict[str, str]:
+    rows = network.issuance(epoch)
+    return dict(zip(rows["gateway"], rows["operator"]))
+
+
+X, Y = "AA555A0000000001", "AA555A00000000F1"
+
+
+def test_what_hangs_on_a_gateway_stays_when_a_further_name_becomes_known(tmp_path: Path) -> None:
+    with laboratory() as network:
+        network.ingest(registry([("roof-1", None, "anna"), ("roof-2", None, "bert")]))
+        network.ingest(load(uplinks(tmp_path / "1", 0, [("roof-1", None), ("roof-2", None)] * 3)))
+        network.assign("roof-1", "anna", "dora")
+        network.run()
+        # A registry that knows the EUI, and a stranger's, name owners anew; a status has the EUI.
+        stranger = registry([("roof-1", X, "anna"), (X, None, "mallory"), ("evil", X, "mallory")])
+        polls = pd.DataFrame(
+            {"time": ["2025-03-04T08:00:00Z"], "gateway": [X], "covers": [60_000_000]}
+        )
+        told = network.ingest(
+            load(uplinks(tmp_path / "2", 1, [("roof-1", X), ("roof-2", None)] * 3))
+            + stranger
+            + load(polls)
+        )
+        assert set(told) == {"ttn:roof-1", X}
+        network.ingest(load(uplinks(tmp_path / "3", 2, [("roof-1", Y), (None, X), ("roof-1", Y)])))
+        network.ingest(load(uplinks(tmp_path / "4", 3, [("roof-2", None)])))
+        network.run()
+        for epoch in (1, 2):
+            assert operators(network, epoch)["ttn:roof-1"] == "dora"
+            assert X not in operators(network, epoch)
+            receipts = [network.receipt(name, epoch) for name in ("roof-1", X.lower(), Y)]
+            assert len({receipt.leaf for receipt in receipts}) == 1
+        assert operators(network, 1)["ttn:evil"] == "mallory"
+        assert network.issuance(1).set_index("gateway")["weight"]["ttn:evil"] == 0
+        assert network.feed is not None
+        assert f"ttn:roof-1 states the EUIs {X}, {Y}" in network.feed.telemetry.ambiguous()
+        assert network.gateway(Y) == network.home.hash("gateway", "ttn:roof-1")
+        network.assign(Y, "dora", "anna")
+        assert X not in set(network.gateways()["gateway"])
+        network.verify()
+
+
+def test_an_owner_by_eui_stays_when_hardware_is_swapped_between_ids(tmp_path: Path) -> None:
+    with laboratory() as network:
+        network.ingest(registry([(X, None, "anna"), ("roof-2", None, "bert")]))
+        network.ingest(load(uplinks(tmp_path / "1", 0, [(None, X), ("roof-2", None)] * 3)))
+        network.run()
+        network.ingest(load(uplinks(tmp_path / "2", 1, [("roof-1", X)] * 3 + [("roof-2", None)])))
+        network.run()
+        # New hardware for roof-1; bert carries on with the old one.
+        network.ingest(load(uplinks(tmp_path / "3", 2, [("roof-1", Y)] * 3 + [("roof-2", X)] * 3)))
+        network.ingest(load(uplinks(tmp_path / "4", 3, [("roof-2", X)])))
+        network.run()
+        for epoch in range(3):
+            assert operators(network, epoch) == {X: "anna", "ttn:roof-2": "bert"}
+        assert set(network.issuance(2)["weight"]) == {3 * 720_720}
