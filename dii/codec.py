@@ -11,7 +11,8 @@ an unsigned integer below 2**64, :data:`Amount` money as minimal big-endian byte
 20 bytes, :data:`Hash` 32 bytes, ``tuple[X, ...]`` an array, a dataclass an array of its fields,
 ``X | None`` null or X. ``Annotated[bytes, Bounds(a, b)]`` bounds a length; text, bytes and arrays
 without bounds hold at most ``MAX_LENGTH`` items. ``Annotated[X | Y, Kinds(((1, X), (2, Y)))]`` is
-an array that begins with the number of its kind.
+an array that begins with the number of its kind. ``Annotated[X, Converted(pack, unpack)]`` has a
+form of its own. A field that takes no part in comparisons does not travel.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import dataclasses
 import struct
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, Final, TypeVar
@@ -209,9 +210,20 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """The numbers by which a union's dataclasses travel: ``[number, field, ...]``."""
+    """The numbers by which a union's dataclasses travel: ``[number, field, ...]``.
+
+    Those that are no members of the union are left out, so that several unions can share one.
+    """
 
     numbered: tuple[tuple[int, type], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """Converters of a field to its wire value and back; ``unpack`` refuses with ShapeMismatch."""
+
+    pack: Callable[[Any], Value]
+    unpack: Callable[[Value], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +311,7 @@ def _shape(kind: Any) -> _Shape:
 def _compile(kind: Any, where: str) -> _Shape:
     """Turn a dataclass's annotations into a pair of converters."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    names = [field.name for field in dataclasses.fields(kind)]
+    names = [field.name for field in dataclasses.fields(kind) if field.compare]
     parts = [_convert(hints[name], f"{where}.{name}") for name in names]
     packers, unpackers = [part.pack for part in parts], [part.unpack for part in parts]
     count = len(names)
@@ -307,6 +319,8 @@ def _compile(kind: Any, where: str) -> _Shape:
     fields = attrgetter(*names) if count > 1 else lambda record: [getattr(record, n) for n in names]
 
     def pack_record(record: Any) -> Value:
+        if type(record) is not kind:
+            raise ShapeMismatch(shape=where, message=f"{kind.__name__} is expected")
         return tuple([packer(item) for packer, item in zip(packers, fields(record))])
 
     def unpack_record(value: Value) -> Any:
@@ -323,7 +337,10 @@ def _convert(hint: Any, where: str) -> _Shape:
         if isinstance(arguments[1], _Money):
             return _amount(where)
         if isinstance(arguments[1], Kinds):
-            return _union(arguments[1].numbered, where)
+            members = typing.get_args(arguments[0])
+            return _union([one for one in arguments[1].numbered if one[1] in members], where)
+        if isinstance(arguments[1], Converted):
+            return _Shape(arguments[1].pack, arguments[1].unpack)
         return _bounded(arguments[0], arguments[1], where)
     if origin is types.UnionType or origin is typing.Union:
         (inner,) = (_convert(item, where) for item in arguments if item is not types.NoneType)
@@ -396,7 +413,7 @@ def _fixed_tuple(converts: list[_Convert], where: str) -> _Convert:
     return convert_items
 
 
-def _union(numbered: tuple[tuple[int, type], ...], where: str) -> _Shape:
+def _union(numbered: Sequence[tuple[int, type]], where: str) -> _Shape:
     kinds = dict(numbered)
     numbers = {kind: number for number, kind in numbered}
 

@@ -129,6 +129,8 @@ def verdict(data: bytes) -> tuple[str, int, str]:
 
 
 SAMPLES = {"int": 2**200 + 7, "str": "é🙂", "bytes": b"ab", "bool": True, "Address": BOB}
+SAMPLES |= dict.fromkeys(("Money", "Share"), SAMPLES["int"])
+SAMPLES |= dict.fromkeys(("Gateway", "Application"), SAMPLES["bytes"])
 
 
 def main(frames: int) -> None:

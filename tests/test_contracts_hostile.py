@@ -557,7 +557,7 @@ def mutated(value: Any, random: Random, pool: list[Any]) -> Any:
 @given(st.integers(0, 2**32))
 def test_mutated_trees_give_named_errors_only(seed):
     random = Random(seed)
-    wires = [t.pack(tree) for tree in SEEDS]
+    wires = [codec.pack(tree) for tree in SEEDS]
     pool: list[Any] = []
 
     def collect(item: Any) -> None:
@@ -593,12 +593,12 @@ def test_swapped_nodes_give_named_errors_only(seed):
             return item
         if random.random() < 0.02 and not isinstance(item, Contract):
             return random.choice(nodes[group(type(item))])
-        fields = {name: swap(getattr(item, name)) for name in t._FIELDS[type(item)]}
+        fields = {name: swap(getattr(item, name)) for name in type(item).__slots__}
         return replace(item, **fields)
 
     tree = swap(random.choice(SEEDS))
     try:
-        data = codec.encode(t.pack(tree))
+        data = codec.dumps(tree)
         attempt(t.decode(data))
     except DiiError:
         return

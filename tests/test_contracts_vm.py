@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from dii import codec
 from dii.application.contracts import shown
 from dii.contracts import compiler, gas
-from dii.contracts import tree as t
 from dii.contracts.frontend import parse
+from dii.contracts.room import SHALLOW, with_room
 from dii.contracts.tree import ListOf, Plain
 from dii.contracts.values import LEAST, MOST, form
-from dii.contracts.vm import MAX_FRAMES, SHALLOW, Program, with_room
+from dii.contracts.vm import MAX_FRAMES, Program
 from dii.errors import BadCall, BadProgram, InsufficientFunds, OutOfGas, Reverted
 from tests.contracts import ALICE, BOB, SELF, World, wire
 from tests.require import ROOT
@@ -291,6 +291,76 @@ def main(g: bytes, e: int) -> list[int]:
     )
 
 
+# --- types that say a meaning ------------------------------------------------------------------
+
+MEANINGS = """
+m: Money
+s: Share
+n: int
+g: Gateway
+a: Application
+b: bytes
+ms: list[Money]
+"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "kind"),
+    [
+        ("m + 1", "Money"), ("1 + m", "Money"), ("m - m", "Money"), ("m % 7", "Money"),
+        ("m * n", "Money"), ("n * m", "Money"), ("m // n", "Money"), ("m * s", "Money"),
+        ("m * s // 1_000_000", "Money"), ("m // m", "int"), ("m * m // m", "int"),
+        ("n // m", "int"), ("s + s", "Share"), ("s * 2", "Share"), ("s // s", "int"),
+        ("-m", "Money"), ("abs(m)", "Money"), ("min(m, 5)", "Money"), ("max(1, s)", "Share"),
+        ("sum(ms)", "Money"), ("ms[0]", "Money"), ("0 if n > 1 else m", "Money"),
+        ("value", "Money"), ("balance - value", "Money"), ("metrics(g, 1).online_ppm", "Share"),
+        ("metrics(b, 1).uplinks", "int"), ("g", "Gateway"), ("sha256(g)", "bytes"),
+        ("g if n > 1 else b", "Gateway"), ("len(g)", "int"), ("n", "int"),
+    ],
+)  # fmt: skip
+def test_what_a_value_means_follows_from_what_it_is_made_of(expression, kind):
+    program = main(f"x = {expression}\nemit('e', x)", result="", state=MEANINGS)
+    assert program.events == {("e", 1): (("x", Plain(kind)),)}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "x = m + s", "x = m - s", "x = min(m, s)", "x = m == s", "x = m < s", "m = s", "s = m",
+        "m += s", "x = [m, s]", "x = s in ms", "x: Share = m", "pay(sender, s)", "g = a", "a = g",
+        "x = g == a", "x = metrics(a, 1).uplinks", "x = operator(a, 1)", "x = bound(a, 1)",
+        "x = usage(g, sender, 1).lost", "x = m if n > 1 else s", "x = g + a", "ms = [s]",
+        "x = m + g", "x = operator(g)", "x = m and True",
+    ],
+)  # fmt: skip
+def test_two_meanings_never_stand_for_each_other(statement):
+    with pytest.raises(BadProgram):
+        main(statement, result="", state=MEANINGS)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "n = m", "m = n", "s = n", "n = s", "b = g", "g = b", "a = b", "pay(sender, n)",
+        "x = m == n", "x = n in ms", "ms = [n]", "x: Money = m * m // m", "g = b'g'", "m = 5",
+        "x = 0\nx += m", "x = bound(b, n)", "x = usage(b, sender, n).lost", "ms = ms + [n]",
+    ],
+)  # fmt: skip
+def test_a_value_without_a_meaning_fits_one_that_has_it(statement):
+    assert main(statement, result="", state=MEANINGS).events == {}
+
+
+def test_a_contract_costs_the_same_with_meanings_and_without():
+    bare = TOKEN
+    told = bare.replace("Address, int]", "Address, Money]").replace("amount: int", "amount: Money")
+    used = []
+    for source in (bare, told):
+        world, token = World(), load(source)
+        world.call(token, "mint", 100)
+        used.append((world.call(token, "transfer", BOB, 30).gas, world.storage))
+    assert used[0] == used[1]
+
+
 # --- gas ---------------------------------------------------------------------------------------
 
 
@@ -550,7 +620,7 @@ def corpus() -> list[str]:
     made = [parse(Writer(seed).program()) for seed in range(40)]
     made += [parse(burner(body)) for body in BURNERS.values()]
     made += [tree for name, tree in FORGED.items() if "surrogate" not in name]  # not on the wire
-    return [codec.encode(t.pack(tree)).hex() for tree in made]
+    return [codec.dumps(tree).hex() for tree in made]
 
 
 def replay(trees: list[str], python: str, *flags: str, frames: int = 0, **environment: str) -> str:

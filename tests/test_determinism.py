@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "3a541d91024958845644e68d001622eaada417724c777d307ae3d8d0ae6259aa",
-    "app_hash": "fb31d901f329a7ebf0390774f03b1cbb3b9a5f9e6778c5376a9c72ff21f4c063",
-    "index": "a352205bb6f2663b66af1c54d2d8962507675bff98dc07b685b2e2b320031163",
+    "header": "309f557acf1376b6656d1c16a6f4d00700390222bbdf73c20c7c703e6eb4fa13",
+    "app_hash": "ee377c1283b9152751decc8cdaf0a3884665d3eaf89d86a5e9fda84e66eacfca",
+    "index": "13fd8ef12344000ea0d3ee0c6e491a0e28a1132cb34663b8eaeb2ee336461c0f",
     "transactions": 505,
     "succeeded": 444,
     "receipts": 1253,

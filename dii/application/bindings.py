@@ -108,9 +108,11 @@ def _bind(
 
 def _needed(scope: Scope, owners: list[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
     """Return the owners that unsettled epochs may still need, and the last ones for contracts."""
-    first = max([at for at, _ in owners if at <= scope.next_epoch], default=0)
-    needed = sum(at >= first for at, _ in owners)
-    return tuple(owners[-max(needed, KEPT_OWNERS) :])
+    earlier = [None, *(owner for _, owner in owners)]
+    changes = [pair for pair, before in zip(owners, earlier) if pair[1] != before]
+    first = max([at for at, _ in changes if at <= scope.next_epoch], default=0)
+    needed = sum(at >= first for at, _ in changes)
+    return tuple(changes[-max(needed, KEPT_OWNERS) :])
 
 
 def assign_gateway(context: Context, message: AssignGateway) -> bool:

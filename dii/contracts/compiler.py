@@ -21,9 +21,10 @@ from dii.contracts import gas
 from dii.contracts import operations as do
 from dii.contracts import tree as t
 from dii.contracts.expressions import NOTHING, PLAIN, RESERVED, Expressions, proper
+from dii.contracts.room import with_room
 from dii.contracts.tree import ListOf, MapOf, Type
 from dii.contracts.values import BOOL, INT, fits, form, spell
-from dii.contracts.vm import MAX_FRAMES, Compiled, Frame, Program, Run, with_room
+from dii.contracts.vm import MAX_FRAMES, Compiled, Frame, Program, Run
 
 BREAK: Final = "break"
 CONTINUE: Final = "continue"

@@ -1,9 +1,8 @@
 """The syntax tree of a contract: what is signed, stored, checked, shown and run.
 
 The client parses text (:mod:`dii.contracts.frontend`); the chain sees trees only, so no version of
-a parser can split it. A tree travels as canonical arrays ``[tag, field, ...]`` in the codec of the
-ledger. Decoding checks shape and size; what a program may *mean* is the compiler's business
-(:mod:`dii.contracts.compiler`).
+a parser can split it. A tree travels in the shapes of the ledger's codec. Decoding checks shape and
+size; what a program may *mean* is the compiler's business (:mod:`dii.contracts.compiler`).
 
 One class per node, fields in wire order. Positions are the client's: they are neither sent nor
 compared, and the compiler's faults carry whatever position a node has.
@@ -11,15 +10,14 @@ compared, and the compiler's faults carry whatever position a node has.
 
 from __future__ import annotations
 
-import dataclasses
-import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from dii import codec
-from dii.codec import Value
-from dii.errors import BadContract, CodecError
+from dii.codec import Converted, Kinds, Value
+from dii.contracts.room import with_room
+from dii.errors import BadContract, CodecError, ShapeMismatch
 
 MAX_BYTES: Final = 1 << 15
 """Of a whole tree."""
@@ -69,10 +67,7 @@ class MapOf(Node):
     """``map[key, value]``: a state variable only; each entry is a key of its own in the state."""
 
     key: Plain
-    value: Plain | ListOf
-
-
-Type: TypeAlias = Plain | ListOf | MapOf
+    value: Entry
 
 
 # --- expressions -------------------------------------------------------------------------------
@@ -82,7 +77,7 @@ Type: TypeAlias = Plain | ListOf | MapOf
 class Int(Node):
     """An integer; on the wire its two's complement, big-endian, in the fewest bytes."""
 
-    value: int
+    value: Integer
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +190,6 @@ class List(Node):
     items: tuple[Expression, ...]
 
 
-Expression: TypeAlias = (
-    Int | Bool | Str | Bytes | AddressOf | Name | Unary | Binary | Logic | Compare | Choose | Index
-    | Field | Call | List
-)  # fmt: skip
-
-
 # --- statements --------------------------------------------------------------------------------
 
 
@@ -217,7 +206,7 @@ class Declare(Node):
 class Assign(Node):
     """``target = value``; the target is a name or an entry of a map."""
 
-    target: Name | Index
+    target: Target
     value: Expression
 
 
@@ -225,7 +214,7 @@ class Assign(Node):
 class Augment(Node):
     """``target op= value``; the target's key is evaluated once."""
 
-    target: Name | Index
+    target: Target
     op: str
     value: Expression
 
@@ -285,11 +274,6 @@ class Do(Node):
     call: Call
 
 
-Statement: TypeAlias = (
-    Declare | Assign | Augment | If | For | Break | Continue | Pass | Assert | Return | Do
-)
-
-
 # --- the contract ------------------------------------------------------------------------------
 
 
@@ -341,27 +325,54 @@ class Contract(Node):
 
 # --- the wire ----------------------------------------------------------------------------------
 
+
+def _pack_integer(number: int) -> bytes:
+    return number.to_bytes((number + (number < 0)).bit_length() // 8 + 1, signed=True)
+
+
+def _unpack_integer(value: Value) -> int:
+    if type(value) is bytes and 1 <= len(value) <= INT_BYTES:
+        number = int.from_bytes(value, signed=True)
+        if _pack_integer(number) == value:
+            return number
+    message = f"an integer of 1 to {INT_BYTES} bytes in its fewest is expected"
+    raise ShapeMismatch(shape="Int", message=message)
+
+
 _CLASSES: Final[tuple[type[Node], ...]] = (
-    Contract, Variable, Function, Parameter, Plain, ListOf, MapOf,
+    Plain, ListOf, MapOf,
     Int, Bool, Str, Bytes, AddressOf, Name, Unary, Binary, Logic, Compare, Choose, Index, Field,
     Call, List,
     Declare, Assign, Augment, If, For, Break, Continue, Pass, Assert, Return, Do,
 )  # fmt: skip
-"""A node's tag is its place here: never reordered, only appended to."""
+"""A node's number is its place here: never reordered, only appended to."""
+_KINDS: Final = Kinds(tuple(enumerate(_CLASSES)))
 
-_TAGS: Final = {kind: tag for tag, kind in enumerate(_CLASSES)}
-_FIELDS: Final = {
-    kind: tuple(one.name for one in dataclasses.fields(kind) if one.name != "at")
-    for kind in _CLASSES
-}
+Integer: TypeAlias = Annotated[int, Converted(_pack_integer, _unpack_integer)]
+Entry: TypeAlias = Annotated[Plain | ListOf, _KINDS]
+Type: TypeAlias = Annotated[Plain | ListOf | MapOf, _KINDS]
+Expression: TypeAlias = Annotated[
+    Int | Bool | Str | Bytes | AddressOf | Name | Unary | Binary | Logic | Compare | Choose | Index
+    | Field | Call | List,
+    _KINDS,
+]  # fmt: skip
+Target: TypeAlias = Annotated[Name | Index, _KINDS]
+Statement: TypeAlias = Annotated[
+    Declare | Assign | Augment | If | For | Break | Continue | Pass | Assert | Return | Do, _KINDS
+]
 
 
 def children(node: Node) -> Iterator[Node]:
     """Yield the nodes directly within a node, in order."""
-    for name in _FIELDS[type(node)]:
+    for name in type(node).__slots__:  # without the inherited place
         value = getattr(node, name)
         yield from (item for item in (value if type(value) is tuple else (value,))
                     if isinstance(item, Node))  # fmt: skip
+
+
+def pack(node: Expression) -> Value:
+    """Return the value that an expression's bytes stand for."""
+    return (_CLASSES.index(type(node)), *codec.pack(node))
 
 
 def encode(contract: Contract) -> bytes:
@@ -372,25 +383,12 @@ def encode(contract: Contract) -> bytes:
     BadContract
         It is beyond the bounds on bytes, nodes or depth.
     """
-    data = codec.encode(pack(contract))
-    if len(data) > MAX_BYTES:
-        raise BadContract(message=f"its tree has {len(data):,} bytes, and {MAX_BYTES:,} is most")
+    try:
+        data = with_room(lambda: codec.dumps(contract))
+    except (CodecError, ShapeMismatch) as error:
+        raise BadContract(message=f"no tree: {error}") from None
     decode(data)  # the bounds are the decoder's
     return data
-
-
-def pack(item: Any) -> Value:
-    """Return a node as the arrays that its bytes stand for."""
-    if type(item) is tuple:
-        return tuple(pack(one) for one in item)
-    if not isinstance(item, Node):
-        return item
-    kind = type(item)
-    values = [getattr(item, name) for name in _FIELDS[kind]]
-    if kind is Int:
-        number = values[0]
-        values = [number.to_bytes((number + (number < 0)).bit_length() // 8 + 1, signed=True)]
-    return (_TAGS[kind], *map(pack, values))
 
 
 def decode(data: bytes) -> Contract:
@@ -401,85 +399,18 @@ def decode(data: bytes) -> Contract:
     BadContract
         Not a tree in its one form, or beyond the bounds.
     """
+    if len(data) > MAX_BYTES:
+        raise BadContract(message=f"its tree has {len(data):,} bytes, and {MAX_BYTES:,} is most")
     try:
-        value = codec.decode(data, MAX_BYTES)
-    except CodecError as error:
+        contract = with_room(lambda: codec.loads(Contract, data))
+    except (CodecError, ShapeMismatch) as error:
         raise BadContract(message=f"not a tree: {error}") from None
-    contract = _Reader().node(value, (Contract,), MAX_DEPTH)
-    assert isinstance(contract, Contract)
+    level: list[Node] = [contract]
+    nodes = depth = 0
+    while level:
+        nodes, depth = nodes + len(level), depth + 1
+        level = [child for node in level for child in children(node)]
+    if nodes > MAX_NODES or depth > MAX_DEPTH:
+        message = f"more than {MAX_NODES} nodes, or more than {MAX_DEPTH} within one another"
+        raise BadContract(message=message)
     return contract
-
-
-class _Reader:
-    """Counts nodes while it reads one tree."""
-
-    def __init__(self) -> None:
-        self.nodes = 0
-
-    def node(self, value: Value, allowed: tuple[type, ...], depth: int) -> Node:
-        if type(value) is not tuple or not value or type(value[0]) is not int:
-            raise BadContract(message="a node is an array that begins with a tag")
-        tag, *items = value
-        kind = _CLASSES[tag] if 0 <= tag < len(_CLASSES) else None
-        if kind is None or kind not in allowed:
-            wanted = " or ".join(one.__name__ for one in allowed)
-            raise BadContract(message=f"tag {tag} where {wanted} is expected")
-        self.nodes += 1
-        if self.nodes > MAX_NODES or not depth:
-            message = f"more than {MAX_NODES} nodes, or more than {MAX_DEPTH} within one another"
-            raise BadContract(message=message)
-        hints = _HINTS[kind]
-        if len(items) != len(hints):
-            raise BadContract(message=f"{kind.__name__} has {len(hints)} fields, not {len(items)}")
-        return kind(*[self.item(item, hint, depth) for item, hint in zip(items, hints)])
-
-    def item(self, value: Value, hint: Any, depth: int) -> Any:
-        if hint is _INTEGER:
-            return _integer(value)
-        if type(hint) is _Many:
-            if type(value) is not tuple:
-                raise BadContract(message="an array of nodes is expected")
-            return tuple([self.item(one, hint.of, depth) for one in value])
-        if type(hint) is tuple:
-            optional = type(None) in hint
-            return None if optional and value is None else self.node(value, hint, depth - 1)
-        if type(value) is not hint:
-            raise BadContract(message=f"{hint.__name__} is expected")
-        return value
-
-
-def _integer(value: Value) -> int:
-    if type(value) is not bytes or not 1 <= len(value) <= INT_BYTES:
-        raise BadContract(message=f"an integer is 1 to {INT_BYTES} bytes")
-    number = int.from_bytes(value, signed=True)
-    if len(value) != (number + (number < 0)).bit_length() // 8 + 1:
-        raise BadContract(message="an integer in its fewest bytes is expected")
-    return number
-
-
-@dataclass(frozen=True, slots=True)
-class _Many:
-    of: Any
-
-
-_INTEGER: Final = object()
-
-
-def _hint(hint: Any) -> Any:
-    """Turn an annotation into what the reader compares with."""
-    if typing.get_origin(hint) is tuple:
-        return _Many(_hint(typing.get_args(hint)[0]))
-    arguments = typing.get_args(hint)
-    if arguments:
-        return tuple(arguments)
-    return (hint,) if dataclasses.is_dataclass(hint) else hint
-
-
-def _hints(kind: type[Node]) -> tuple[Any, ...]:
-    if kind is Int:
-        return (_INTEGER,)
-    known = typing.get_type_hints(kind)
-    return tuple(_hint(known[name]) for name in _FIELDS[kind])
-
-
-_HINTS: Final = {kind: _hints(kind) for kind in _CLASSES}

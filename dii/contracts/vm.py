@@ -4,10 +4,8 @@ A :class:`Machine` is one call's meter and its way to the host; compiled code fi
 slot of every frame. State variables are read from and written to the host at once: a cache of
 them here would have to know of reverts, and the host's journal does already.
 
-The compiler admits only contracts that need at most :data:`MAX_FRAMES` frames of Python. A caller
-that is too deep itself gets its call run on a thread, whose stack begins empty, so that no verdict
-depends on where the call came from. A thread for each call was rejected (it takes ten times as
-long as a transfer of tokens), a lasting one too (two switches between threads a call).
+The compiler admits only contracts that need at most :data:`MAX_FRAMES` frames of Python, and
+:mod:`dii.contracts.room` finds these for every caller.
 
 Whatever is raised here and is no :class:`~dii.errors.TransactionError` is a defect: it propagates
 and stops the node, since another node might not have met it.
@@ -15,15 +13,13 @@ and stops the node, since another node might not have met it.
 
 from __future__ import annotations
 
-import _thread
-import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 from dii.codec import Value
 from dii.contracts import gas
+from dii.contracts.room import with_room
 from dii.contracts.tree import Contract, Function, Type
 from dii.errors import BadCall, OutOfGas, Reverted, TransactionError
 
@@ -31,16 +27,11 @@ MAX_FRAMES: Final = 360
 """Frames of Python in which compiled code may nest; its leaves and the host have 40 more."""
 LIGHT: Final = 60
 """Frames that are there for whoever calls at all; looking would take longer than a transfer."""
-SHALLOW: Final = 200
-"""Frames of a caller below which there is room for a contract under the usual limit of 1,000."""
-STACK: Final = 1 << 24
-"""Bytes of a thread's own stack."""
 
 Frame: TypeAlias = list[Any]
 """A function's variables: its machine, its arguments, its locals."""
 Run: TypeAlias = Callable[[Frame], Any]
 """A compiled node. Statements return None, or a signal: see :mod:`dii.contracts.compiler`."""
-T = TypeVar("T")
 
 
 class Host(Protocol):
@@ -256,35 +247,3 @@ class Program:
             error.gas = machine.used
             raise
         return Result(done and done[0], gas_limit - machine.gas)
-
-
-def with_room(call: Callable[[], T]) -> T:
-    """Call on this stack if it is shallow, else on a thread with a stack of its own."""
-    try:
-        sys._getframe(SHALLOW)
-    except ValueError:
-        return call()
-    done: list[T] = []
-    failed: list[BaseException] = []
-    over = threading.Event()  # an interrupted Thread.start or .join would take it for ended
-
-    def work() -> None:
-        try:
-            done.append(call())
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller
-            failed.append(error)
-        finally:
-            over.set()
-
-    before = threading.stack_size(STACK)
-    try:
-        _thread.start_new_thread(work, ())
-    finally:
-        threading.stack_size(before)
-    try:
-        over.wait()
-    finally:  # interrupted, it would go on writing into a state that its caller has left
-        over.wait()
-    if failed:
-        raise failed[0]
-    return done[0]

@@ -179,7 +179,7 @@ MORE = (
 
 
 def _codec() -> Target:
-    kinds = [*(table.record for table in TABLES), *messages.KINDS.values()]
+    kinds = [*(table.shape for table in TABLES), *messages.KINDS.values()]
     kinds += [Block, Header, ReceiptLeaf, snapshot.Manifest]
 
     def read(data: bytes) -> None:
@@ -187,7 +187,7 @@ def _codec() -> Target:
         assert codec.encode(value) == data
         for kind in kinds:
             with suppress(ShapeMismatch):
-                assert codec.dumps(codec.unpack(kind, value)) == data
+                assert codec.dumps(codec.unpack(kind, value), kind) == data
 
     said = [codec.dumps(message) for _, message in MORE]
     return Target([*world().app.state.pairs().values(), *said], "value", read)

@@ -1,0 +1,53 @@
+"""Room on the stack: a call that no caller's depth can break off.
+
+Compiled contracts, and trees while they are read, nest in many frames of Python. A caller that is
+too deep itself gets its call run on a thread, whose stack begins empty, so that no verdict depends
+on where the call came from. A thread for each call was rejected (it takes ten times as long as a
+transfer of tokens), a lasting one too (two switches between threads a call).
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+SHALLOW: Final = 200
+"""Frames of a caller below which there is room for a contract under the usual limit of 1,000."""
+STACK: Final = 1 << 24
+"""Bytes of a thread's own stack."""
+T = TypeVar("T")
+
+
+def with_room(call: Callable[[], T]) -> T:
+    """Call on this stack if it is shallow, else on a thread with a stack of its own."""
+    try:
+        sys._getframe(SHALLOW)
+    except ValueError:
+        return call()
+    done: list[T] = []
+    failed: list[BaseException] = []
+    over = threading.Event()  # an interrupted Thread.start or .join would take it for ended
+
+    def work() -> None:
+        try:
+            done.append(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller
+            failed.append(error)
+        finally:
+            over.set()
+
+    before = threading.stack_size(STACK)
+    try:
+        _thread.start_new_thread(work, ())
+    finally:
+        threading.stack_size(before)
+    try:
+        over.wait()
+    finally:  # interrupted, it would go on writing into a state that its caller has left
+        over.wait()
+    if failed:
+        raise failed[0]
+    return done[0]
