@@ -706,6 +706,12 @@ class InputTooLarge(TelemetryError):
     template = "{file}: {what} of {size:,} {unit} where {limit:,} are allowed"
 
 
+class FarInTime(TelemetryError):
+    """Records that lie too far apart in time for all of their dates to be right."""
+
+    template = "{what}: {parts}; mend the dates, or, if they are right, say {option}"
+
+
 class BadColumns(TelemetryError):
     """Names of columns, in a table or in ``columns=``, that cannot be right."""
 

@@ -954,7 +954,7 @@ def test_a_hilltop_device_is_counted_once_however_many_gateways_hear_it() -> Non
 
 
 def test_the_real_uplinks_are_used_by_their_applications_but_for_the_simulated_one() -> None:
-    data = load(real_data("ttn/ttn_v3_uplinks.jsonl"))
+    data = load(real_data("ttn/ttn_v3_uplinks.jsonl"), gap=None)
     assert data.gives >= {"usage.delivered", "usage.uplink_units", "usage.lost"}
     times = [*data.receptions["time"].to_pylist(), *data.rejected["time"].to_pylist()]
     delivered: Counter[str] = Counter()

@@ -459,7 +459,7 @@ def test_a_later_registry_takes_nobodys_gateway_unless_reporters_are_told_to_and
         assert list(net.contested(registry)) == others
         net.ingest(registry, rebind=True)
         assert net.contested(registry) == {}
-        net.run()
+        net.run(complete=True)
         owners = [set(net.issuance(epoch)["operator"]) for epoch in range(5)]
         assert owners == [set(others)] * 3 + [{"ben", "carla"}] * 2
         net.verify()
@@ -468,7 +468,7 @@ def test_a_later_registry_takes_nobodys_gateway_unless_reporters_are_told_to_and
 def test_the_pool_of_an_epoch_in_which_nobody_earned_is_shown_as_not_minted():
     with create() as net:
         net.ingest(heard([1, 4]))
-        epochs = net.run().epochs()
+        epochs = net.run(complete=True).epochs()
         dust = epochs["dust_uttc"].shift(fill_value=0)
         spent = epochs[["paid_uttc", "unminted_uttc", "rest_uttc", "dust_uttc"]].sum(axis=1)
         assert (spent == epochs["pool_uttc"] + dust).all()

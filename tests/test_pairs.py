@@ -225,7 +225,7 @@ class Pairs(RuleBasedStateMachine):
         files = [write_frames(self.path / f"{self.loads}.jsonl", frames)]
         if registry:
             files.append(write_registry(self.path / f"{self.loads}.json", registry))
-        self.net.ingest(load(*files))
+        self.net.ingest(load(*files), gap=None)  # also from before the network began
         self.books.load(frames, registry)
         self.follow()
 
@@ -379,7 +379,7 @@ class Pairs(RuleBasedStateMachine):
         """Run an epoch at a time; return whether there was any."""
         before = self.books.settled
         while self.net.settled <= self.net.last_epoch:
-            self.net.run(epochs=1)
+            self.net.run(epochs=1, complete=True)
             self.follow()
             self.books.settle()
             self.seen["epoch"] += 1

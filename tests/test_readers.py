@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ import pyarrow.compute as pc
 import pytest
 
 from dii.errors import UnknownFormat
+from dii.telemetry import load as loading
 from dii.telemetry.fields import BOUNDS, identity, payload_hash
-from dii.telemetry.load import Telemetry, explain, load
+from dii.telemetry.load import Telemetry, explain
 from dii.telemetry.metrics import metrics
 from dii.telemetry.readers import READERS, matrix
 from dii.telemetry.schema import GATEWAYS, METRICS, RECEPTIONS, REJECTS, TABLES, USAGE_GIVEN
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS, Gateway, Reception, Reject
 from dii.units import DAY, format_time, from_microseconds
 from tests.require import ROOT, real_data
+
+load = partial(loading.load, gap=None)  # real files, and wrong ones, hold many dates
 
 REGISTRY = "ttn/registry_world_2018-04-20.json"
 UPLINKS = "ttn/ttn_v3_uplinks.jsonl"

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,14 +32,17 @@ from dii.errors import (
     TelemetryError,
     UnknownFormat,
 )
+from dii.telemetry import load as loading
 from dii.telemetry.fields import BOUNDS, EARLIEST, LATEST
-from dii.telemetry.load import Telemetry, explain, load
+from dii.telemetry.load import Telemetry, explain
 from dii.telemetry.readers import READERS
 from dii.telemetry.readers.plain import Receptions
 from dii.telemetry.schema import TABLES
 from dii.telemetry.source import MAX_LINE
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS
 from tests.require import real_data
+
+load = partial(loading.load, gap=None)  # real files, and wrong ones, hold many dates
 
 GATEWAYS = {
     "roof": {

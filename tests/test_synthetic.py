@@ -381,7 +381,7 @@ def test_counters_never_run_backwards_and_stand_still_while_deaf(written, small_
         pieces = [piece for piece in small_pieces if piece.district == number]
         for gateway in pieces[0].roles["deaf"]:
             mine = polls[polls["device_id"] == f"eui-{gateway.lower()}"]["rx_ok"]
-            assert len(mine) == 48
+            assert len(mine) == 49
             assert mine.iloc[12] == mine.iloc[-1]
 
 
@@ -398,7 +398,7 @@ def test_nobody_hears_anything_while_out_and_the_roles_are_for_good(small_pieces
         heard = heard[heard["gateway"] == gateway]["time"].to_numpy()
         (gap,) = np.flatnonzero(np.diff(polls) > hour)
         begin, end = polls[gap], polls[gap + 1] - hour
-        assert end - begin == (48 - len(polls)) * hour >= 10 * hour
+        assert end - begin == (49 - len(polls)) * hour >= 10 * hour
         assert len(heard)
         assert not ((heard > begin) & (heard < end)).any()
 
@@ -463,17 +463,17 @@ def test_the_samples_accidents_become_rejects_with_their_reason(loaded):
     assert reasons["same_reception"] >= 5
 
 
-def test_the_sample_has_seven_full_days_and_every_role(content):
+def test_the_sample_has_eight_full_days_and_every_role(content):
     heard, statuses = content.receptions.to_pandas(), content.statuses.to_pandas()
     day = heard["time"] // DAY
-    assert day.nunique() == 8
+    assert day.nunique() == 9
     assert statuses["time"].iloc[0] // DAY == day.min()
     assert statuses["time"].iloc[-1] // DAY == day.max()
     away = statuses[statuses["gateway"] == content.roles["out"]]["time"].diff().max()
     assert away > 1.5 * DAY
     deaf = statuses[statuses["gateway"] == content.roles["deaf"]]
-    assert len(deaf) == 64
-    assert (deaf["frames"].iloc[-40:] == 0).all()
+    assert len(deaf) == 65
+    assert (deaf["frames"].iloc[-41:] == 0).all()
     assert deaf["frames"].iloc[0] > 0
     assert heard["gateway"].isna().sum() >= 20
     clock = heard[heard["gateway"] == content.roles["adrift"]]["gateway_time"]

@@ -158,7 +158,7 @@ def watched(hours: dict[str, int], days: int = 4) -> Network:
     policy = minting.FixedEmission("100 TTC")
     network = Network.create(seed=3, rule=minting.Uptime(minimum_ppm=100_000), policy=policy)
     network.ingest(load(owned, statuses.assign(covers=3600 * 10**6)))
-    return network.run()
+    return network.run(complete=True)
 
 
 def test_a_gateway_that_is_there_but_deaf_is_not_called_absent() -> None:

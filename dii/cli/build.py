@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -13,7 +14,7 @@ import dii
 from dii.cli import look, screen
 from dii.cli.options import DEFAULT_HOME, Home, Json, command
 from dii.errors import HomeMissing, NotSealed
-from dii.telemetry.schema import METRICS, USAGE_GIVEN
+from dii.telemetry.schema import GAP, METRICS, USAGE_GIVEN
 from dii.units import SECOND, format_time
 
 if TYPE_CHECKING:
@@ -26,12 +27,22 @@ V = TypeVar("V", bound="Versioned")
 
 NAMED: Final = 3
 """Gateways that a line names; of more it says how many."""
+CLOCKS_FROM: Final = 2020
+"""Year before which a clock is not set: small machines begin in 1970."""
 TRAFFIC_DAYS: Final = 30
 """Days of traffic that are generated for a registry alone, unless ``--epochs`` says otherwise."""
 
 Seed = Annotated[
     int | None,
     typer.Option("--seed", min=0, help="Make a laboratory network: its keys follow from this."),
+]
+Gap = Annotated[
+    int,
+    typer.Option(min=0, metavar="DAYS", help="Days without a record that dates may lie apart."),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(metavar="DATE", help="Latest date of a record; by default tomorrow."),
 ]
 
 
@@ -211,6 +222,8 @@ def load(
             help="Have reporters bind gateways anew whose owner on the chain is another.",
         ),
     ] = False,
+    gap: Gap = GAP,
+    until: Until = None,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -221,10 +234,18 @@ def load(
         return
     if not sources:
         raise typer.BadParameter("name at least one file", param_hint="'SOURCE...'")
+    latest = _latest(until)
     with dii.Network.open(home) as network:
         with screen.progress("loading"):
-            data = dii.load(*sources, strict=strict, columns=renamed, check_radio=check_radio)
-        data, others = _ingested(network, data, rebind=rebind)
+            data = dii.load(
+                *sources,
+                strict=strict,
+                columns=renamed,
+                check_radio=check_radio,
+                gap=gap,
+                until=latest,
+            )
+        data, others = _ingested(network, data, gap=gap, rebind=rebind)
         sealed, ambiguous = network.sealed, _ambiguous(network)
         delay = network.parameters.governance_delay // SECOND if sealed else 0
     if as_json:
@@ -236,6 +257,21 @@ def load(
     _show_names(ambiguous, others, done)
     if not sealed:
         screen.say("kept; the network starts with its first receptions or statuses")
+
+
+def _latest(until: str | None) -> datetime | None:
+    """Return the latest time that a record can have: the end of a day, or a day from now."""
+    if until is None:
+        now = datetime.now(UTC)
+        if now.year >= CLOCKS_FROM:
+            return now + timedelta(days=1)
+        typer.echo(f"dii: note: this machine's clock says {now:%Y-%m-%d}: it is not used", err=True)
+        return None
+    try:
+        moment = datetime.fromisoformat(until)
+        return moment if len(until) > 10 else moment + timedelta(days=1, microseconds=-1)
+    except (ValueError, OverflowError):
+        raise _bad("until", f"cannot read {until!r}; write it like 2025-03-11") from None
 
 
 def _ambiguous(network: Network) -> list[str]:
@@ -255,7 +291,12 @@ def _show_names(ambiguous: Sequence[str], names: Sequence[str], done: str = "") 
 
 
 def _ingested(
-    network: Network, data: Telemetry, traffic: Traffic | None = None, *, rebind: bool = False
+    network: Network,
+    data: Telemetry,
+    traffic: Traffic | None = None,
+    *,
+    gap: int,
+    rebind: bool = False,
 ) -> tuple[Telemetry, list[str]]:
     """Take telemetry in; return it and what of its gateways is contested.
 
@@ -263,7 +304,7 @@ def _ingested(
     """
     import pyarrow as pa  # noqa: PLC0415 - slow, and not every verb needs it
 
-    others = network.ingest(data, traffic, rebind=rebind)
+    others = network.ingest(data, traffic, rebind=rebind, gap=gap)
     refused = [network.feed.refused] if network.feed else []
     told = dataclasses.replace(data, rejected=pa.concat_tables([data.rejected, *refused]))
     return told, list(others)
@@ -340,21 +381,29 @@ def run(
         int | None,
         typer.Option(min=1, help="Settle at most so many more; with a registry alone, days of it."),
     ] = None,
+    complete: Annotated[
+        bool,
+        typer.Option("--complete", help="Settle the epoch of the latest record, too."),
+    ] = False,
+    gap: Gap = GAP,
+    until: Until = None,
     seed: Seed = None,
     home: Home = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
-    """Settle epochs, to the end of the data; makes and loads what is not there yet.
+    """Settle complete epochs; makes and loads what is not there yet.
 
-    With a registry alone, traffic is generated for its gateways, 30 days unless --epochs says
-    otherwise. Run again, it goes on where it stopped.
+    An epoch is complete when records reach its end. With a registry alone, traffic is generated
+    for its gateways, 30 days unless --epochs says otherwise. Run again, it goes on where it
+    stopped.
     """
     from dii.network.feed import Feed  # noqa: PLC0415 - slow
     from dii.network.founding import check_fed  # noqa: PLC0415
 
     sources = [*(registry or []), *(receptions or [])]
+    latest = _latest(until) if sources else None
     with screen.progress("loading"):
-        data = dii.load(*sources)
+        data = dii.load(*sources, gap=gap, until=latest)
     found = _found(home, seed, needed=not sources)
     traffic = None if receptions else _traffic(found, data, epochs)
     if not (found or data.span or traffic):
@@ -365,21 +414,28 @@ def run(
         others: list[str] = []
         if sources or traffic:
             with screen.progress("keeping records"):
-                data, others = _ingested(network, data, traffic)
+                data, others = _ingested(network, data, traffic, gap=gap)
         with screen.progress("settling epochs") as tick:
-            network.run(epochs, tick)
+            if network.sealed:
+                network.run(epochs, tick, complete=complete)
         if as_json:
-            tables = {"epochs": network.epochs(), "operators": network.operators()}
+            status = look.status_json(network)
+            if network.sealed:
+                status |= {"epochs": network.epochs(), "operators": network.operators()}
             names = {"contested": others, "ambiguous": _ambiguous(network)}
-            screen.json_out(look.status_json(network) | tables | names)
+            screen.json_out(status | names | {"notes": network.notes})
             return
         if sources:
             show_telemetry(data, traffic)
             _show_names(_ambiguous(network), others)
             screen.say()
-        look.show_overview(network, home)
-        screen.say()
-        look.show_next(network, home)
+        if network.sealed:
+            look.show_overview(network, home)
+            screen.say()
+            look.show_next(network, home)
+        for note in network.notes:
+            screen.say(note)
+        look.show_open(network)
 
 
 def _found(home: Path, seed: int | None, *, needed: bool) -> Network | None:

@@ -60,18 +60,19 @@ ISSUED: Final = "gateway operator contribution amount"
 def status(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Say how the network stands."""
     with screen.looking(home) as network:
-        if not network.sealed:
-            draft = network.home.draft or {}
-            waits = {"network": draft["name"], "waits": "for its first telemetry, which seals it"}
-            screen.answer(as_json, {"sealed": False, **draft}, waits)
-        elif as_json:
+        if as_json:
             screen.json_out(status_json(network))
-        else:
+        elif network.sealed:
             screen.facts(network.summary())
+        else:
+            name = (network.home.draft or {})["name"]
+            screen.facts({"network": name, "waits": "for its first telemetry, which seals it"})
 
 
 def status_json(network: Network) -> dict[str, Any]:
-    """Return how a sealed network stands."""
+    """Return the state of a network, or the draft of one that is not sealed yet."""
+    if not network.sealed:
+        return {"sealed": False, **(network.home.draft or {})}
     from dii.application.bank import supply  # noqa: PLC0415
     from dii.application.records import STREAMS  # noqa: PLC0415
 
@@ -90,6 +91,8 @@ def status_json(network: Network) -> dict[str, Any]:
         "epochs_settled": network.settled,
         "epochs_with_data": None if network.damage else network.last_epoch + 1,
         "lag": network.lag,
+        "epochs_complete": None if network.damage else network.complete_epochs,
+        "records_reach": None if network.reaches is None else format_time(network.reaches),
         f"minted_{unit}": money.minted,
         f"burned_{unit}": money.burned,
         "streams": [_stream(str(name), item) for (name,), item in network.state.items(STREAMS)],
@@ -316,7 +319,7 @@ def show_overview(network: Network, home: Path | None, most: int = 10) -> None:
 
 def show_next(network: Network, home: Path) -> None:
     """Print commands that go on from here; each works as it stands."""
-    left = network.last_epoch + 1 - network.settled
+    left = network.complete_epochs - network.settled
     if left > 0:
         _next(command(home, "run"), f"settle the {left:,} epochs that are left")
     paid = network.epochs().query(f"paid_{network.currency.unit} > 0")
@@ -330,6 +333,16 @@ def show_next(network: Network, home: Path) -> None:
         _next(command(None, "proof", "check", "receipt.proof", "--header", header), "needs no home")
     _next(command(home, "list", "operators"), "or accounts, gateways, blocks, transactions")
     _next(command(home, "verify"), "execute the chain again, from its genesis")
+
+
+def show_open(network: Network) -> None:
+    """Print the epoch that stays open, and the time that the records reach."""
+    if not network.sealed or network.reaches is None:
+        screen.say("no records have been loaded: there is no epoch to settle")
+        return
+    epoch = max(network.settled, network.complete_epochs)
+    settles = "; `--complete` settles it" * (network.last_epoch >= epoch)
+    screen.say(f"epoch {epoch} is open: records reach {format_time(network.reaches)}{settles}")
 
 
 def _next(line: str, why: str) -> None:

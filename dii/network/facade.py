@@ -7,12 +7,14 @@ into reports and wishes into signed transactions, and shows what the chain made 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
 
 from dii import crypto, minting
 from dii.application.bank import resolve
@@ -53,17 +55,15 @@ from dii.minting.spec import from_spec
 from dii.network import deals, founding, governing, views
 from dii.network import receipt as receipts
 from dii.network import statement as statements
-from dii.network.feed import Feed, Traffic
+from dii.network.feed import Feed, Traffic, near
 from dii.network.home import RESERVED, SCOPE, Home, reporter_names
 from dii.network.opened import TELEMETRY
-from dii.network.reporting import registrations, report
+from dii.network.reporting import notes, registrations, report
 from dii.network.sending import Sending
-from dii.telemetry.schema import METRICS, UNATTRIBUTED, USAGE
+from dii.telemetry.schema import GAP, METRICS, UNATTRIBUTED, USAGE
 from dii.units import SECOND, Currency
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from dii.minting.laboratory import Comparison, Records
     from dii.telemetry.load import Telemetry
     from dii.telemetry.metrics import Epoch
@@ -81,7 +81,12 @@ class Network(Sending):
     ----------
     home
         Files, keys and names.
+    notes
+        What one should know of the last :meth:`run`: values that were cut, rows that were left
+        out, files that end early.
     """
+
+    notes: Sequence[str] = ()
 
     # --- making and opening -------------------------------------------------------------------
 
@@ -238,7 +243,12 @@ class Network(Sending):
     # --- telemetry in -------------------------------------------------------------------------
 
     def ingest(
-        self, data: Telemetry, traffic: Traffic | None = None, *, rebind: bool = False
+        self,
+        data: Telemetry,
+        traffic: Traffic | None = None,
+        *,
+        rebind: bool = False,
+        gap: int | None = GAP,
     ) -> dict[str, bytes]:
         """Take telemetry in: seal the genesis if need be, and queue epochs.
 
@@ -255,6 +265,9 @@ class Network(Sending):
         rebind
             Have the reporters bind what is :meth:`contested` anew: after the governance's delay,
             from the next epoch on.
+        gap
+            Days without a record that may lie between two records, or after the network's own;
+            None for any number. One record in 100 at most is set aside as ``far_in_time``.
 
         Returns
         -------
@@ -263,16 +276,22 @@ class Network(Sending):
 
         Raises
         ------
+        FarInTime
+            More records than that lie far from the others; nothing was taken in.
         TrafficGenerated
             Generated receptions and real ones do not go together, nor traffic of two seeds: the
             genesis says for all time which it is.
         RuleNotFed
             The stream's rule needs a metric that this data does not give.
         """
+        period = (traffic.start, traffic.end) if traffic else None
         if self.sealed:
             self.signer()  # or nothing is taken in
-            if any(self._begun(self.settled, name)[0] for name in self._reporters()):
-                self._run_epoch(self.settled)  # it is announced as it was known before
+            period = self.genesis.start_time, self.reaches or self.genesis.start_time
+        data, far = near(data, gap, period)
+        reporters = self._reporters() if self.sealed and self._feed else []
+        if any(self._begun(self.settled, name)[0] for name in reporters):
+            self._run_epoch(self.settled)  # it is announced as it was known before
         feed = Feed(self._feed.telemetry + data if self._feed else data, traffic)
         if traffic is None and self._feed is not None:
             feed.traffic = self._feed.traffic
@@ -293,6 +312,7 @@ class Network(Sending):
         if self.sealed:
             closed, _ = self.genesis.span(self.settled)
             feed = feed.admit(self.genesis.start_time, closed, self._feed)
+            feed.refused = pa.concat_tables([far, feed.refused])
             self._remember(feed)
             self._send({})  # a first block, so that there is a header
         self._feed = feed
@@ -383,15 +403,26 @@ class Network(Sending):
 
     # --- epochs -------------------------------------------------------------------------------
 
-    def run(self, epochs: int | None = None, progress: Progress | None = None) -> Network:
-        """Report and settle epochs, in order, up to the end of the data.
+    def run(
+        self,
+        epochs: int | None = None,
+        progress: Progress | None = None,
+        *,
+        complete: bool = False,
+    ) -> Network:
+        """Report and settle complete epochs, in order.
+
+        An epoch is complete when it ends at or before the time that the records reach; one with
+        no records is empty. The others stay open, for the rest of their records may still come.
 
         Parameters
         ----------
         epochs
-            How many more; None for all that the data hold.
+            Number of epochs to settle at most; None for all.
         progress
             Called after each epoch with (done, to do).
+        complete
+            Take the epoch of the latest record for complete, too.
 
         Returns
         -------
@@ -404,8 +435,8 @@ class Network(Sending):
             Time has passed, and no key here reports; what is decided has come into effect.
         """
         self.signer()
-        first = self.settled
-        count = max(0, self.last_epoch + 1 - first)
+        self.notes, first = (), self.settled
+        count = max(0, (self.last_epoch + 1 if complete else self.complete_epochs) - first)
         count = count if epochs is None else min(epochs, count)
         for done in range(count):
             if first + done >= self.settled:  # later ones, reported already, may settle with one
@@ -413,6 +444,9 @@ class Network(Sending):
             if progress:
                 progress(done + 1, count)
         self.view.index.flush()
+        if self._feed is not None:
+            early = self._feed.ending_early(*self.genesis.span(0), range(first, self.settled))
+            self.notes = [*self.notes, *early]
         if count:
             self._require_reporters()
         return self
@@ -430,10 +464,10 @@ class Network(Sending):
         more = {*found.metrics["gateway"].to_pylist()}.difference(loaded, [UNATTRIBUTED])
         named = [(self.home.hash("gateway", name), name, None) for name in sorted(more)]
         self.home.remember("gateway", named)  # those that only rejects and pairs name
-        messages = report(SCOPE, self.scope, epoch, found, self.home.hash)
-        said = {}
-        for name in reporters:
-            said[name] = self._unsent(epoch, name, messages)
+        most = self.parameters.max_rows
+        messages = report(SCOPE, self.scope, epoch, found, self.home.hash, self._is_bound, most)
+        self.notes = [*self.notes, *notes(found, messages[0])]
+        said = {name: self._unsent(epoch, name, messages) for name in reporters}
         self._send(said, time=end)
         if self.home.folder is not None and self._feed is not None:
             self._feed.save_lookback(self.home.folder / TELEMETRY)
@@ -461,7 +495,7 @@ class Network(Sending):
     ) -> list[ReportManifest | ReportChunk]:
         """Return the rest of a report that an earlier session began, or all if that one differs.
 
-        One that has arrived whole stays as it is.
+        One that has arrived whole, with the columns that the scope asks for, stays as it is.
         """
         report, received = self._begun(epoch, reporter)
         if report is None:
@@ -470,7 +504,13 @@ class Network(Sending):
         assert isinstance(manifest, ReportManifest)
         if report == announced(manifest, report.tries):
             return messages[1 + received :]
-        return messages if received < report.parts else []
+        kept = received == report.parts and report.fits(self.scope)
+        return [] if kept else messages
+
+    def _is_bound(self, kind: str, hashed: bytes) -> bool:
+        """Return whether a gateway or an application has an account."""
+        table = GATEWAYS if kind == "gateway" else APPLICATIONS
+        return self.state.get(table, SCOPE, hashed) is not None
 
     def metrics(self, epoch: int) -> pa.Table:
         """Compute an epoch's metrics from the telemetry, as its report carries them.

@@ -21,7 +21,8 @@ import tomli_w
 
 from dii.errors import HomeBroken, SourceMissing
 from dii.files import write
-from dii.telemetry.load import Telemetry
+from dii.telemetry import outliers
+from dii.telemetry.load import NAMED, Telemetry
 from dii.telemetry.metrics import Epoch, Lookback, excluded, metrics
 from dii.telemetry.names import Pairs, pairs_of
 from dii.telemetry.plan import WINDOW
@@ -30,10 +31,11 @@ from dii.telemetry.schema import METRICS, USAGE_GIVEN
 from dii.telemetry.sites import players
 from dii.telemetry.synthetic import Population, populate
 from dii.telemetry.tables import SCHEMAS, Reject, to_table
-from dii.units import DAY, format_time
+from dii.units import DAY, SECOND, format_time
 
 TRAFFIC_FILE: Final = "traffic.toml"
 LOOKBACK_FILE: Final = "lookback"
+HOUR: Final = 3_600 * SECOND
 TRAFFIC_METRICS: Final = UPLINK_METRICS - {"excluded_frames"}
 """What generated receptions give."""
 
@@ -59,6 +61,11 @@ class Traffic:
     seed: int = 7
     active: float = 0.5
     tail: bool = True
+
+    @property
+    def end(self) -> int:
+        """End of the last day."""
+        return self.start + self.days * DAY
 
     @classmethod
     def after(cls, gateways: pa.Table, days: int, seed: int = 7) -> Traffic:
@@ -118,9 +125,18 @@ class Feed:
     def span(self) -> tuple[int, int] | None:
         """First and last time of any record; None where there is none."""
         if self.traffic:
-            last = self.traffic.start + self.traffic.days * DAY - 1
-            return self.traffic.start, last
+            return self.traffic.start, self.traffic.end - 1
         return self.telemetry.span
+
+    @property
+    def reaches(self) -> int | None:
+        """Time up to which records are there: that of the latest, or the end of the traffic.
+
+        None where there is no record.
+        """
+        if self.traffic:
+            return self.traffic.end
+        return self.span[1] if self.span else None
 
     def receptions(self, start: int, end: int) -> pa.Table:
         """Return the receptions of [start, end)."""
@@ -128,7 +144,7 @@ class Feed:
         if plan is None:
             return _between(self.telemetry.receptions, start, end)
         first = max(start, plan.start) // DAY
-        last = min(end - 1, plan.start + plan.days * DAY - 1) // DAY
+        last = (min(end, plan.end) - 1) // DAY
         days = [self._day(plan, day) for day in range(first, last + 1)]
         schema = self.telemetry.receptions.schema
         return _between(pa.concat_tables([schema.empty_table(), *days]), start, end)
@@ -197,6 +213,29 @@ class Feed:
         lookback = before.lookback if before is not None else None
         telemetry = replace(telemetry, rejected=rejected, **tables)
         return Feed(telemetry, self.traffic, lookback, to_table("rejects", rejects))
+
+    def ending_early(self, start: int, end: int, epochs: range) -> list[str]:
+        """Return notes on files that end more than an hour before an epoch that others complete.
+
+        Parameters
+        ----------
+        start, end
+            Of epoch 0.
+        epochs
+            The epochs to look at.
+        """
+        ends, notes = sorted(self.telemetry.ends), []
+        reached = max((last for _, last in ends), default=0)
+        for file, last in ends:
+            epoch = (last - start) // (end - start)
+            over = end + epoch * (end - start)
+            if epoch in epochs and last < over - HOUR and over <= reached:
+                notes.append(
+                    f"{file} ends at {format_time(last)}, before the end of epoch {epoch}, which"
+                    " other files reach"
+                )
+        more = [f"so do {len(notes) - NAMED:,} more files"] * (len(notes) > NAMED)
+        return notes[:NAMED] + more
 
     def pairs(self, origin: int, length: int) -> Pairs:
         """Return the pairs of id and EUI that records state, by epochs from ``origin`` on."""
@@ -319,6 +358,59 @@ class Feed:
             return None
         traffic = _open_traffic(folder / TRAFFIC_FILE)
         return cls(telemetry, traffic, _open_lookback(folder / LOOKBACK_FILE))
+
+
+def near(
+    data: Telemetry, gap: int | None, known: tuple[int, int] | None
+) -> tuple[Telemetry, pa.Table]:
+    """Return telemetry without records that lie far from a network's own, and rejects for these.
+
+    Parameters
+    ----------
+    data
+        What is to be taken in.
+    gap
+        Days without a record that may lie between two records; None for any number.
+    known
+        Start of epoch 0, and the time that the network's records reach; None before it has any.
+
+    Raises
+    ------
+    FarInTime
+        More than one record in 100 lies far from the others, or from the network's.
+    """
+    times = [getattr(data, name)["time"].to_numpy() for name in outliers.TABLES]
+    parts = outliers.divide(times, gap)
+    if gap is None or not parts:
+        return data, data.rejected.slice(0, 0)
+    if known is None:
+        kept, what = outliers.largest(parts), f"records lie more than {gap} days apart"
+    else:
+        start, reaches = known
+        day = reaches // DAY + gap + 1
+        kept = [part for part in parts if part.last >= start and part.first // DAY <= day]
+        what = (
+            f"records lie before {format_time(start)}, where this network begins, or more than"
+            f" {gap} days after {format_time(reaches)}, which its records reach"
+        )
+    files = ", ".join(sorted(file for file, _ in data.formats)) or "tables"
+    apart = outliers.others(parts, kept, what, "--gap DAYS", lambda _: files)
+    tables = {
+        name: pa.concat_tables(
+            [table.slice(0, 0), *(_between(table, part.first, part.last + 1) for part in kept)]
+        )
+        for name, table in zip(outliers.TABLES, (data.receptions, data.statuses))
+    }
+    far = to_table(
+        "rejects",
+        [
+            Reject("records", part.count, "far_in_time", str(part), time=part.first)
+            for part in apart
+        ],
+    )
+    rejected = pa.concat_tables([data.rejected, far])
+    ends = frozenset((file, last) for file, last in data.ends if last <= kept[-1].last)
+    return replace(data, rejected=rejected, ends=ends, **tables), far
 
 
 def _open_traffic(path: Path) -> Traffic | None:

@@ -259,6 +259,18 @@ class Opened:
             return -1
         return (span[1] - self.genesis.start_time) // self.genesis.epoch_length
 
+    @property
+    def reaches(self) -> int | None:
+        """Time that the records reach; None where none have been loaded."""
+        return self._feed.reaches if self._feed else None
+
+    @property
+    def complete_epochs(self) -> int:
+        """Number of epochs that end at or before the time that the records reach."""
+        if self.reaches is None:
+            return 0
+        return max(0, (self.reaches - self.genesis.start_time) // self.genesis.epoch_length)
+
     def prove(self, table: Table[Any], *parts: bytes | int | str) -> Proof:
         """Return the proof of a state record, or of its absence, against the last header."""
         key = table.key(*parts)

@@ -18,11 +18,17 @@ from dii.application.pages import HASH, USAGE_KEY, Page, paginate
 from dii.application.records import Scope
 from dii.application.settling import UNATTRIBUTED as UNATTRIBUTED_HASH
 from dii.telemetry.metrics import Epoch
-from dii.telemetry.schema import UNATTRIBUTED
+from dii.telemetry.schema import METRICS, UNATTRIBUTED, USAGE, USAGE_GIVEN
 
 
 def report(
-    name: str, scope: Scope, epoch: int, found: Epoch, hashed: Callable[[str, str], bytes]
+    name: str,
+    scope: Scope,
+    epoch: int,
+    found: Epoch,
+    hashed: Callable[[str, str], bytes],
+    bound: Callable[[str, bytes], bool],
+    most: int,
 ) -> list[ReportManifest | ReportChunk]:
     """Return the manifest and chunks that report an epoch.
 
@@ -34,6 +40,11 @@ def report(
         The epoch's metrics and usage, with operators given by their addresses in hex.
     hashed
         (kind, id) to the hash by which the chain knows a gateway or an application.
+    bound
+        Whether a gateway or an application (kind, hash) has an account.
+    most
+        Number of rows, of metrics and of usage, above which the chain refuses a report. Of more,
+        rows that are bound stay first, then those with most receptions or delivered uplinks.
     """
     gateways = [
         UNATTRIBUTED_HASH if one == UNATTRIBUTED else hashed("gateway", one)
@@ -44,24 +55,66 @@ def report(
         hashed("application", one) + (bytes.fromhex(by) if by != UNATTRIBUTED else bytes(HASH))
         for one, by in (used if scope.usage else ())
     ]
-    metrics = _chunks(gateways, found.metrics, scope.metrics, HASH)
-    usage = _chunks(users, found.usage, scope.usage, USAGE_KEY)
+    rows = _largest(
+        gateways,
+        found.metrics,
+        "receptions",
+        lambda key: key == UNATTRIBUTED_HASH or bound("gateway", key),
+        most,
+    )
+    uses = _largest(
+        users, found.usage, "delivered", lambda key: bound("application", key[:HASH]), most
+    )
+    metrics = _chunks(gateways, rows, found.metrics, scope.metrics, HASH)
+    usage = _chunks(users, uses, found.usage, scope.usage, USAGE_KEY)
     manifest = ReportManifest(
         name,
         epoch,
-        len(gateways),
+        len(rows),
         scope.metrics,
         tuple(map(crypto.sha256, metrics)),
-        len(users),
+        len(uses),
         scope.usage,
         tuple(map(crypto.sha256, usage)),
     )
     return [manifest, *(ReportChunk(name, epoch, chunk) for chunk in (*metrics, *usage))]
 
 
-def _chunks(keys: list[bytes], table: pa.Table, names: Sequence[str], width: int) -> list[bytes]:
-    """Return the rows' chunks in the order of keys."""
-    order = sorted(range(len(keys)), key=keys.__getitem__)
+def notes(found: Epoch, manifest: ReportManifest | ReportChunk) -> list[str]:
+    """Return what a report cuts, and leaves out, of what the records come to."""
+    assert isinstance(manifest, ReportManifest)
+    known = {**METRICS, **{given: USAGE[name] for given, name in USAGE_GIVEN.items()}}
+    cut = [
+        f"{count:,} values of {name} are cut to {known[name].maximum:,}"
+        for name, count in sorted(found.cut.items())
+    ]
+    sizes = {"gateways": (len(found.metrics), manifest.rows)}
+    if manifest.usage:
+        sizes["rows of usage"] = len(found.usage), manifest.usage_rows
+    left_out = [
+        f"{there - sent:,} of {there:,} {what} are left out, more than a report may have"
+        for what, (there, sent) in sizes.items()
+        if sent < there
+    ]
+    return [f"epoch {manifest.epoch}: {note}" for note in cut + left_out]
+
+
+def _largest(
+    keys: Sequence[bytes], table: pa.Table, by: str, first: Callable[[bytes], bool], most: int
+) -> list[int]:
+    """Return the numbers of at most so many rows, in the order of keys."""
+    rows = sorted(range(len(keys)), key=keys.__getitem__)
+    if len(rows) > most:
+        counts = table[by].to_pylist() if by in table.column_names else [0] * len(keys)
+        rows.sort(key=lambda row: (not first(keys[row]), -(counts[row] or 0)))
+        rows = sorted(rows[:most], key=keys.__getitem__)
+    return rows
+
+
+def _chunks(
+    keys: Sequence[bytes], order: list[int], table: pa.Table, names: Sequence[str], width: int
+) -> list[bytes]:
+    """Return the chunks of some rows."""
     columns = []
     for name in names:
         known = name in table.column_names

@@ -21,6 +21,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -33,12 +34,13 @@ from dii.errors import BadColumns, SourceMissing, SourceUnreadable
 from dii.files import sync, write
 from dii.telemetry.fetch import fetch, is_url, shown
 from dii.telemetry.names import ambiguous
+from dii.telemetry.outliers import set_aside
 from dii.telemetry.readers import find_reader, judged
 from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, Reader
-from dii.telemetry.schema import METRICS, TABLES, USAGE_GIVEN
+from dii.telemetry.schema import GAP, METRICS, TABLES, USAGE_GIVEN
 from dii.telemetry.source import Source, first_line
 from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table
-from dii.units import format_time
+from dii.units import format_time, to_microseconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +75,8 @@ class Telemetry:
     entries
         What each source says of a gateway, with the columns of ``gateways``; by default they are
         all that is said.
+    ends
+        Pairs of a file and the time of its last record; not compared.
     formats
         Pairs of a file and the reader that read it; not kept by ``save``, nor compared.
     """
@@ -83,6 +87,7 @@ class Telemetry:
     gives: frozenset[str] = frozenset()
     rejected: pa.Table = field(default_factory=SCHEMAS["rejects"].empty_table)
     entries: pa.Table = None
+    ends: frozenset[tuple[str, int]] = field(default=frozenset(), compare=False)
     formats: frozenset[tuple[str, str]] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
@@ -153,6 +158,7 @@ class Telemetry:
         manifest = {
             "version": 1,
             "gives": sorted(self.gives),
+            "ends": sorted(self.ends),
             "files": files,
         }
         write(folder / _MANIFEST, json.dumps(manifest, indent=1).encode())
@@ -187,6 +193,7 @@ class Telemetry:
                 gives=frozenset(manifest["gives"]) & {*METRICS, *USAGE_GIVEN},
                 rejected=tables["rejects"],
                 entries=tables["entries"],
+                ends=frozenset((str(file), int(last)) for file, last in manifest["ends"]),
             )
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
             message = f"not a saved telemetry: {first_line(error)}"
@@ -247,6 +254,8 @@ def load(
     columns: Mapping[str, str] | None = None,
     network: str = "ttn",
     check_radio: bool = False,
+    gap: int | None = GAP,
+    until: datetime | None = None,
 ) -> Telemetry:
     """Read files of any known format; what they are shows at their beginning.
 
@@ -265,11 +274,18 @@ def load(
     check_radio
         Set aside what was received stronger than free space allows between the places that a
         record states for device and gateway (see ``radio``).
+    gap
+        Days without a record that may lie between two records; None for any number. What lies
+        farther from the most is set aside as ``far_in_time``: one record in 100 at most.
+    until
+        Latest time that a record can have; None for any. Later ones are set aside likewise.
 
     Raises
     ------
     SourceMissing, SourceUnreadable, SourceUnreachable, UnknownFormat, InputTooLarge, BadColumns
         A source cannot be read at all.
+    FarInTime
+        Too many records lie far from the others in time.
     RecordRejected
         ``strict``, and a record is bad.
     """
@@ -286,6 +302,8 @@ def load(
             unseen.difference_update(source.names)
     if unseen:
         raise BadColumns(file="columns", message=f"no table has a column {min(unseen)!r}")
+    latest = None if until is None else to_microseconds(until)
+    set_aside([rows for rows, _ in found], gap, latest)
     return _assemble(found)
 
 
@@ -396,6 +414,7 @@ def _assemble(found: Sequence[tuple[Rows, Reader]]) -> Telemetry:
             statuses=rows.table("statuses"),
             gives=reader.given(rows),
             rejected=rows.table("rejects"),
+            ends=frozenset((rows.file, last) for last in rows.last()),
             formats=frozenset({(rows.file, reader.name)}),
         )
         for rows, reader in found
@@ -424,8 +443,14 @@ def _merge(parts: Sequence[Telemetry]) -> Telemetry:
         gives=_given([part.gives for part in parts]),
         rejected=_union([part.rejected for part in parts]),
         entries=to_table("entries", sorted(stated, key=repr)),
+        ends=_latest(part.ends for part in parts),
         formats=frozenset().union(*(part.formats for part in parts)),
     )
+
+
+def _latest(ends: Iterable[frozenset[tuple[str, int]]]) -> frozenset[tuple[str, int]]:
+    """Return the latest end of each file: one that has grown is loaded again."""
+    return frozenset(dict(sorted(set().union(*ends))).items())
 
 
 def _given(gives: Sequence[frozenset[str]]) -> frozenset[str]:

@@ -60,7 +60,7 @@ most epochs of a small network are worth, so one in which nothing happened is an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pyarrow as pa
@@ -69,7 +69,7 @@ import pyarrow.dataset as pads
 
 from dii.telemetry import columns
 from dii.telemetry.plan import EXCLUSIONS, MEMORY, SLOT, WINDOW, Engine
-from dii.telemetry.schema import METRICS, USAGE, USAGE_GIVEN
+from dii.telemetry.schema import METRICS, USAGE, USAGE_GIVEN, Metric
 from dii.telemetry.tables import with_column
 from dii.units import DAY
 
@@ -167,17 +167,21 @@ class Epoch:
         The excluded ``frames`` by ``gateway`` and ``reason``: what ``excluded_frames`` sums up.
     lookback
         What the next epoch needs to know.
+    cut
+        Number of values above the bound of their metric or usage, by name; they are cut to it,
+        since a report with more is refused.
     """
 
     metrics: pa.Table
     usage: pa.Table
     excluded: pa.Table
     lookback: Lookback
+    cut: Mapping[str, int] = field(default_factory=dict)
 
 
 def _without_leftovers(table: pa.Table) -> pa.Table:
     """Return an equal table in whose nulls no value is left over that would be written."""
-    for name in [field.name for field in table.schema if table[field.name].null_count]:
+    for name in [kind.name for kind in table.schema if table[kind.name].null_count]:
         column = table[name]
         filled = column.fill_null("" if column.type == _TEXT else 0)
         cleaned = pc.if_else(column.is_valid(), filled, pa.scalar(None, column.type))
@@ -327,16 +331,31 @@ def metrics(
             heard = engine.ask("recent")
         found = {"counts": counts, "sent": sent, "lives": lives, "own": own, "used": used}
         engine.give(**{name: pa.concat_tables(tables) for name, tables in found.items()})
+        rows, many = _bounded(engine.ask("metrics").select(counted), METRICS)
+        usage, more = _bounded(engine.ask("usage").select(uses), USAGE)
         return Epoch(
-            engine.ask("metrics").select(counted),
-            engine.ask("usage").select(uses),
+            rows,
+            usage,
             engine.ask("excluded"),
             Lookback(end, frames, heard, engine.ask("known"), counters),
+            many | {f"usage.{name}": count for name, count in more.items()},
         )
 
 
 def _resolved(stated: Iterable[str], names: Mapping[str, str]) -> pa.Table:
     return _rows(_KNOWN, ((name,) for name in {names.get(one, one) for one in stated}))
+
+
+def _bounded(table: pa.Table, known: Mapping[str, Metric]) -> tuple[pa.Table, dict[str, int]]:
+    """Return a table with no value above its bound, and how many were cut by column."""
+    cut = {}
+    for name in set(table.column_names) & set(known):
+        above = pc.greater(table[name], known[name].maximum)
+        if count := pc.sum(above).as_py():
+            cut[name] = count
+            bounded = pc.if_else(above, known[name].maximum, table[name])
+            table = table.set_column(table.column_names.index(name), name, bounded)
+    return table, cut
 
 
 def _rows(schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> pa.Table:

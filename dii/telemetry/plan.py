@@ -480,9 +480,7 @@ ORDER BY g.gateway""",
     "usage": f"""
 SELECT u.application, COALESCE(g.operator, '{UNATTRIBUTED}') AS operator, u.delivered,
        CASE WHEN u.delivered > 0 THEN u.uplink_units ELSE 0 END AS uplink_units, u.downlinks,
-       CASE WHEN u.owner = 0 AND u.delivered = 0 THEN 0
-            WHEN u.lost > {USAGE["lost"].maximum} THEN {USAGE["lost"].maximum}
-            ELSE u.lost END AS lost
+       CASE WHEN u.owner = 0 AND u.delivered = 0 THEN 0 ELSE u.lost END AS lost
 FROM (SELECT application, owner, {_USES}
       FROM used
       GROUP BY application, owner) u

@@ -96,6 +96,9 @@ TABLES: Final = {
 MAX_ROWS: Final = 1 << 20
 """Gateways in one report at most."""
 
+GAP: Final = 31
+"""Days without a record that may lie between two records of one load."""
+
 SHAPLEY_UNIT: Final = 720_720
 """Least common multiple of 1..16: one uplink divides exactly among up to 16 ways."""
 

@@ -11,16 +11,20 @@ of one field and leave the record in its table: ``FIELD_REASONS``.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from dii.errors import RecordRejected
 from dii.telemetry.fields import Fault, Named, Record, number
 from dii.telemetry.schema import TABLES, Column
+from dii.units import format_time
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -59,6 +63,7 @@ REASONS: Final[Mapping[str, str]] = {
     "same_reception": "a reception that stands twice in one uplink",
     "simulated": "an uplink that was never on the air",
     "too_strong": "a reception stronger than the stated places of device and gateway allow",
+    "far_in_time": "records whose dates lie far from those of all others",
     "before_start": "a record from before the network's first epoch",
     "late": "records of epochs that had been settled without them",
 }
@@ -188,6 +193,7 @@ class Rows:
     _told: Counter[str] = field(default_factory=Counter)
     _pending: dict[str, list[tuple[object, ...]]] = field(default_factory=lambda: defaultdict(list))
     _batches: dict[str, list[pa.Table]] = field(default_factory=lambda: defaultdict(list))
+    _lines: dict[str, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("q")))
 
     def gateway(self, row: Gateway) -> None:
         """Add a gateway."""
@@ -204,9 +210,11 @@ class Rows:
         """Add a reception."""
         self._add("receptions", row)
 
-    def batch(self, name: str, table: pa.Table) -> None:
-        """Add receptions or statuses that are columns already."""
+    def batch(self, name: str, table: pa.Table, lines: Sequence[int]) -> None:
+        """Add receptions or statuses that are columns already, with the line of each."""
+        self._flush(name)
         self._batches[name].append(table)
+        self._lines[name].extend(lines)
 
     def status(self, named: Named, time: int, covers: int, frames: int | None) -> None:
         """Add a status, with the columns of the schema."""
@@ -258,9 +266,49 @@ class Rows:
         self._flush(name)
         return pa.concat_tables([SCHEMAS[name].empty_table(), *self._batches[name]])
 
+    def times(self, name: str) -> npt.NDArray[np.int64]:
+        """Return the times of all receptions or statuses."""
+        times: npt.NDArray[np.int64] = self.table(name)["time"].to_numpy()
+        return times
+
+    def lines(self, name: str) -> npt.NDArray[np.int64]:
+        """Return the lines of all receptions or statuses."""
+        return np.array(self._lines[name], np.int64)
+
+    def last(self) -> list[int]:
+        """Return the time of the last reception or status, if there is any."""
+        times = [
+            times.max() for name in ("receptions", "statuses") if len(times := self.times(name))
+        ]
+        return [int(max(times))] if times else []
+
+    def keep(self, first: int, last: int) -> None:
+        """Set receptions and statuses of any other time aside; no gateway was seen then.
+
+        Raises
+        ------
+        RecordRejected
+            The load is strict.
+        """
+        for name in ("receptions", "statuses"):
+            times, lines = self.times(name), self.lines(name)
+            far = (times < first) | (times > last)
+            table = self.table(name)
+            for self.line, row in zip(lines[far].tolist(), table.filter(far).to_pylist()):
+                detail = f"at {format_time(row['time'])}, far from all others"
+                self.reject("far_in_time", detail, row["gateway"], row["time"])
+            self._batches[name] = [table.filter(~far)]
+            self._lines[name] = array("q", lines[~far])
+            known = set(times[far].tolist())
+            self.gateways = {
+                row._replace(last_seen=None) if row.last_seen in known else row: line
+                for row, line in self.gateways.items()
+            }
+
     def _add(self, name: str, row: tuple[object, ...]) -> None:
         pending = self._pending[name]
         pending.append(row)
+        self._lines[name].append(self.line)
         if len(pending) == BATCH:
             self._flush(name)
 

@@ -160,7 +160,7 @@ class _Plain(Reader):
         if faults:
             table = table.take(pa.array(good, pa.int64()))
         if self.table != "gateways":
-            rows.batch(self.table, table)
+            rows.batch(self.table, table, [lines[row] for row in good] if faults else lines)
             return
         for row, record in zip(good, table.to_pylist()):
             rows.line = lines[row]

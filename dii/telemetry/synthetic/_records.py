@@ -8,6 +8,9 @@ The design: each district of gateways (``_traffic``) lives on its own, a piece o
 time. Roles go to gateways spread over the whole range of traffic. All of a piece is drawn at once
 in columns, and what the next piece must know is three arrays. The sample in ``data/`` is a network
 of one district whose days are one piece.
+
+A last day is complete only where something is known to come after it, so the first uplink and the
+first poll after the last midnight are generated, too.
 """
 
 from __future__ import annotations
@@ -152,7 +155,8 @@ def generate(
     if not size.single:
         return registry, pieces
     (piece,) = pieces
-    return _seen_last(registry, piece.statuses, size.days), iter([piece])
+    statuses = piece.statuses.filter(pc.field("time") < size.start + size.days * DAY)
+    return _seen_last(registry, statuses, size.days), iter([piece])
 
 
 def _seen_last(registry: pa.Table, statuses: pa.Table, days: int) -> pa.Table:
@@ -193,7 +197,10 @@ def _district(size: Size, population: Population, named: set[str]) -> Iterator[P
     for first in range(0, size.days, step):
         where = () if size.single else (size.start // DAY + first, *district)
         rng = generator(seed, _STREAM, *where)
-        days = (population.day(size.start + day * DAY) for day in range(first, first + step))
+        days = [population.day(size.start + day * DAY) for day in range(first, first + step)]
+        final = first + step == size.days
+        if final:
+            days.append(_first_frame(population.day(size.start + size.days * DAY)))
         heard = pa.concat_tables(days)
         gate = pc.index_in(heard["gateway"], population.gateways).to_numpy()
         if first == 0:
@@ -218,13 +225,15 @@ def _district(size: Size, population: Population, named: set[str]) -> Iterator[P
         asks = (heard["time"].to_numpy() - size.start + early[gate]) // poll
         keep = (asks < silent[0, gate]) | (asks >= silent[1, gate])
         heard, gate, asks = heard.filter(pa.array(keep)), gate[keep], asks[keep]
-        asked = np.arange(first * size.polls, (first + step) * size.polls)
-        frames = np.bincount((asks - asked[0]) * count + gate, minlength=(len(asked) + 1) * count)
+        asked = np.arange(first * size.polls, (first + step) * size.polls + final)
+        turn = np.minimum(asks - asked[0], len(asked))
+        frames = np.bincount(turn * count + gate, minlength=(len(asked) + 1) * count)
         frames = frames.reshape(len(asked) + 1, count)
         frames[0] += left
         left = frames[-1].copy()
         quiet = (asked[:, None] >= silent[0]) & (asked[:, None] < silent[1])
-        foreign = np.floor(9 * rng.random((len(asked), count))[:, rank] ** 2).astype(np.int64)
+        drawn = rng.random((step * size.polls, count))[:, rank]
+        foreign = np.pad(np.floor(9 * drawn**2).astype(np.int64), ((0, int(final)), (0, 0)))
         frames = frames[:-1] + np.where(quiet, 0, foreign)
         row, who = np.nonzero(~quiet | deaf)
         time = size.start + (asked[row] + 1) * poll - early[who]
@@ -254,6 +263,12 @@ def _district(size: Size, population: Population, named: set[str]) -> Iterator[P
             statuses=statuses,
             roles={role: tuple(names[n] for n in members) for role, members in roles.items()},
         )
+
+
+def _first_frame(heard: pa.Table) -> pa.Table:
+    """Return the receptions of the first frame of a day."""
+    ends = np.append(frame_starts(heard)[1:], len(heard))
+    return heard.slice(0, ends[0])
 
 
 def _roles(candidates: list[int]) -> dict[str, list[int]]:
