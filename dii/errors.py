@@ -604,10 +604,13 @@ class HookBudgetFull(ContractError):
 
 
 class PurseTooSmall(ContractError):
-    """A purse that cannot pay for one epoch."""
+    """A gas deposit, or purse, that cannot pay for one epoch."""
 
     code = 29
-    template = "the purse holds {purse}, and an epoch of its @on_epoch functions costs {fee}"
+    template = (
+        "the purse ({purse}) does not cover the gas of one epoch of @on_epoch functions ({fee});"
+        " put more money into it"
+    )
 
 
 # --- minting -----------------------------------------------------------------------------------

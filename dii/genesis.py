@@ -53,7 +53,7 @@ def _public_key(text: str) -> str:
 
 
 NAME: Final = r"[a-z0-9][a-z0-9_-]{0,40}"
-"""What networks, streams and scopes may be called."""
+"""Pattern of the names of networks, streams and scopes."""
 
 
 def _written(pattern: str, like: str) -> AfterValidator:
@@ -120,7 +120,7 @@ class AccountSection(_Part):
 
 
 class ValidatorSection(_Part):
-    """Who orders and signs blocks, and with what voting power."""
+    """A validator, which orders and signs blocks, and its voting power."""
 
     public_key: _KeyText
     power: Annotated[int, Field(ge=1, le=MAX_POWER)] = 1
@@ -198,7 +198,7 @@ class Limits(_Part):
 
 
 class GovernanceSection(_Part):
-    """What no vote can change: how long decisions take, and what the treasury gets at most."""
+    """Limits that no vote can change: delays of decisions, and the share of the treasury."""
 
     delay_seconds: Annotated[int, Field(ge=0, le=10 * 366 * 86_400)] = 7 * 86_400
     """From a decision to its effect."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import _thread
 import ast
+import contextlib
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -289,6 +291,33 @@ def main(g: bytes, e: int) -> list[int]:
         ).value
         is False
     )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "n = 1",
+        "if settled > 1:\n    n = 1\n    m[1] = 1\nelse:\n    n = 2",
+        "if settled == 0:\n    return\nn = 1\nif settled == 1:\n    n = 2\n    return\nremove(m, 1)",
+        "for i in range(1):\n    n = i\n    if settled == 2:\n        pay(sender, 1)\n        break\nn = 1",
+        "for i in range(settled):\n    if i == 1:\n        return\n    n = i",
+        "if settled > 1 and helper(settled) > 2:\n    help()",
+        "assert settled > 0\nn = helper(settled)\nemit('e')",
+    ],
+)
+def test_hooks_need_what_their_costliest_way_costs_and_no_more(body):
+    lines = "\n".join("    " + line for line in body.splitlines())
+    program = load(
+        "until: int\nn: int\nm: map[int, int]\ndef helper(a: int) -> int:\n    if a > 1:\n"
+        "        return n\n    return a\ndef help():\n    if n > 7:\n        m[5] = 1\n"
+        f"    n = 3\n@on_epoch\ndef hook(settled: int):\n{lines}\n"
+    )
+    used = 0
+    for n, settled in itertools.product((0, 8), range(4)):
+        world = World(money=10, storage={codec.encode(("n",)): b"\x41" + bytes([n])})
+        with contextlib.suppress(Reverted):
+            used = max(used, world.call(program, "hook", settled, by="on_epoch").gas)
+    assert 0.7 * used < program.hook_gas <= used
 
 
 # --- types that say a meaning ------------------------------------------------------------------

@@ -63,14 +63,14 @@ HOOK_LEAST: Final = 1_000
 """Gas that a contract reserves at least: what finding and paying it costs."""
 NO_ARGUMENTS: Final = codec.encode(())
 UNTIL: Final = codec.encode(("until",))
-"""Where a contract stores the last epoch of its hooks."""
+"""Key under which a contract stores the last epoch of its hooks."""
 BALANCE: Final = codec.encode(tree.pack(tree.Name("balance")))
 """Stands in the tree of each contract that looks at its balance."""
 
 
 @dataclass(slots=True)
 class ChainHost:
-    """What a running contract sees of the chain and may do to it; see :class:`dii.contracts.vm.Host`.
+    """Access of a running contract to the chain; see :class:`dii.contracts.vm.Host`.
 
     ``rows`` are the rows of usage asked for so far, each with the name that it went by.
     """

@@ -22,13 +22,15 @@ MAX_FILE: Final = 1 << 19
 """Bytes of a contract's text."""
 
 TAKEN: Final = {"by", "value", "hook_gas", "purse", "gas_limit"}
-"""What options say already; an argument cannot go by such a name here."""
+"""Names of options; an argument cannot go by such a name on the command line."""
 
 Address = Annotated[str, typer.Argument(metavar="CONTRACT", help="Its address, dii1….")]
 Function = Annotated[str, typer.Argument(help="Name of the function.")]
 Arguments = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME=VALUE]…", help="Arguments: gateway=eui-…, price=2.5TTC."),
+    typer.Argument(
+        metavar="[NAME=VALUE]…", help="Arguments: gateway=eui-…, price=2.5TTC, online_ppm=95%."
+    ),
 ]
 What = Annotated[str, typer.Argument(metavar="WHAT", help="A file, or the name of an agreement.")]
 Value = Annotated[str, typer.Option("--value", help="Money that comes along.")]

@@ -36,7 +36,7 @@ MARKS: Final = (
     (), ("external",), ("external", "payable"), ("external", "view"), ("on_epoch",), ("payable",),
     ("view",),
 )  # fmt: skip
-"""What may be said of a function."""
+"""Marks that a function may have, in alphabetical order."""
 
 
 def compile(contract: t.Contract) -> Program:  # noqa: A001 - what it does has this name
@@ -124,7 +124,7 @@ class _Compiler(Expressions):
             self.fault(plain, f"there is no type {plain.name!r}", hint)
 
     def signature(self, function: t.Function) -> None:
-        """Check what can be said of a function without its body."""
+        """Check a function without its body."""
         self.enter(function)
         marks, kinds = function.marks, [one.type for one in function.parameters]
         for parameter in function.parameters:

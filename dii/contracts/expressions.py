@@ -41,7 +41,7 @@ from dii.errors import BadProgram, CodecError
 Typed: TypeAlias = tuple[Run, Type | None]
 
 NOTHING: Final = Plain("nothing")
-"""What a function without a result gives."""
+"""Type of a call that gives no value."""
 MAX_FAULTS: Final = 50
 LONGEST: Final = 300
 """Characters of a fault; names in a tree made by hand may be longer."""
@@ -52,7 +52,7 @@ ELSEWHERE: Final = {
     "transfer": "pay(to, amount)",
     "send": "pay(to, amount)",
 }
-"""What functions of Python and of other languages for contracts are called here."""
+"""Names here of functions of Python and of other languages for contracts."""
 
 PLAIN: Final = (INT, BOOL, STR, BYTES, ADDRESS, *BASES)
 LISTS: Final = tuple(map(ListOf, PLAIN))
@@ -87,7 +87,7 @@ def _never(_: Frame) -> Any:
 
 
 class Expressions:
-    """What is known while a contract is walked through."""
+    """State of the walk through a contract, and how its expressions are compiled."""
 
     def __init__(self, contract: t.Contract) -> None:
         self.faults: list[Fault] = []
@@ -477,7 +477,7 @@ class Expressions:
 
 
 def _product(op: str, left: Type, right: Type) -> Type:
-    """Return what a product or quotient of two ints means."""
+    """Return the type of a product or quotient of two ints."""
     if left == right:  # a ratio, or a square
         return INT
     return left if op == "//" else MONEY if MONEY in (left, right) else SHARE

@@ -80,7 +80,7 @@ REFUSED: Final = {
     )
     for kind in kinds.split()
 }
-"""What is not in the language, by Python's name of it: as people call it, and what to write."""
+"""Parts of Python that are not in the language: their common names, and what to write instead."""
 
 
 def parse(source: str) -> t.Contract:

@@ -1,4 +1,4 @@
-"""What a contract's operations cost: the schedule of gas, version 1.
+"""Gas schedule of the operations of contracts, version 1.
 
 A gas is about 90 ns of work on the machine that the benchmarks name, as in
 :mod:`dii.application.gas`. Every operation is charged before it works, by the size of what it
@@ -34,7 +34,7 @@ DIVIDE: Final = 1
 TEXT: Final = 4
 """``str`` of an integer."""
 SIZED: Final = 4
-"""What the operations on values of any size cost at least, before their size counts."""
+"""An operation on values of any size, before their size counts."""
 SHA256: Final = 6
 READ: Final = 12
 """Looking a key up in the state."""

@@ -1,4 +1,4 @@
-"""What a contract sees of the chain: the names that lead to its :class:`~dii.contracts.vm.Host`.
+"""Names by which a contract reaches the chain, through its :class:`~dii.contracts.vm.Host`.
 
 A contract knows the variables, functions and records of the tables here and nothing else of its
 node. There are no calls from contract to contract, so re-entry cannot exist.

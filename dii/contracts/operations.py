@@ -1,4 +1,4 @@
-"""What compiled expressions do: closures over closures, made for the types at hand.
+"""Operations of compiled expressions: closures over closures, made for the types at hand.
 
 A closure takes a frame and returns a value; its static gas was charged with its block. What
 depends on a value's size is charged here, before the work. Types hold, since the compiler proved

@@ -30,7 +30,7 @@ INT_BYTES: Final = 33
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a node stands in its source: line from 1, column from 0, and the end."""
+    """Place of a node in its source: line from 1, column from 0, and the end."""
 
     line: int
     column: int

@@ -17,7 +17,7 @@ from dii.contracts.values import spell
 
 INDENT: Final = "    "
 _LOOSEST, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _SIGN, _PART = range(9)
-"""How strongly Python's operators bind, and what may be indexed or have a field."""
+"""Precedence of Python's operators, and of values that may be indexed or have a field."""
 _BINDING: Final = {
     "or": _OR, "and": _AND, "+": _SUM, "-": _SUM, "*": _PRODUCT, "//": _PRODUCT, "%": _PRODUCT,
 }  # fmt: skip

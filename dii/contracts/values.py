@@ -24,7 +24,7 @@ from dii.errors import Reverted
 INT, BOOL, STR, BYTES, ADDRESS = map(Plain, ("int", "bool", "str", "bytes", "Address"))
 MONEY, SHARE, GATEWAY, APPLICATION = map(Plain, ("Money", "Share", "Gateway", "Application"))
 BASES: Final = {MONEY: INT, SHARE: INT, GATEWAY: BYTES, APPLICATION: BYTES}
-"""What values of the types that say a meaning are."""
+"""Types that say a meaning, and the types of their values."""
 LEAST, MOST = -(2**255), 2**255 - 1
 """Bounds of an int."""
 Weigh: TypeAlias = Callable[[Machine, Any], int]
@@ -32,7 +32,7 @@ Weigh: TypeAlias = Callable[[Machine, Any], int]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How values of a type look.
+    """Conversions and sizes of the values of a type.
 
     Attributes
     ----------

@@ -114,7 +114,7 @@ class Machine:
 
 @dataclass(slots=True)
 class Result:
-    """What a call gave, and the gas it used; not frozen, which would take 5 % of a call."""
+    """Value of a call, and the gas it used; not frozen, which would take 5 % of a call."""
 
     value: Any
     gas: int
@@ -175,7 +175,7 @@ class Program:
 
     @property
     def hook_gas(self) -> int:
-        """What the costliest ways through all ``on_epoch`` functions cost, loops turned once."""
+        """Gas of the costliest way through each ``on_epoch`` function, loops turned once; in all."""
         return sum(self.compiled[name].most for name in self.hooks)
 
     def check_arguments(self, function: str, arguments: Sequence[Value]) -> list[Any]:

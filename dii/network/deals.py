@@ -50,13 +50,13 @@ from dii.network.sending import Sending
 from dii.units import SECOND, Currency
 
 HOOK_GAS: Final = 40_000
-"""What a contract's hooks may use each epoch, beside the loading of its code."""
+"""Gas that is reserved for hooks by default, beside the loading of the code."""
 VIEW_GAS: Final = 10_000_000
-"""What a view may use; nobody pays for it."""
+"""Most gas of a view; nobody pays for it."""
 STATUS_GAS: Final = 100_000
-"""What telling in a word where it stands may use."""
+"""Most gas of the view ``status``, when a contract is shown."""
 PERCENT: Final = Currency("millionths", "%", 4)
-"""How a share is read and written."""
+"""Form in which shares are read and written."""
 
 EPOCH: Final = ("epoch", INT)
 NOTES: Final[dict[str, list[tuple[str, Type]]]] = {
@@ -67,7 +67,7 @@ NOTES: Final[dict[str, list[tuple[str, Type]]]] = {
     "gives its purse back": [("amount", MONEY), ("to", ADDRESS)],
     "failed": [EPOCH, ("", STR)],
 }
-"""What the values of the chain's own notes are; of all others it is an epoch."""
+"""Names and types of the values in the chain's own notes; all others have an epoch."""
 NAMED: Final[dict[Type | None, str]] = {
     ADDRESS: "account",
     GATEWAY: "gateway",
@@ -75,11 +75,11 @@ NAMED: Final[dict[Type | None, str]] = {
 }
 """Names by which values of these types go."""
 SPOKEN: Final = {"amount": "", "of": "epoch", "one": "", "settled": "epoch"}
-"""How names of event values read in a sentence, where not as they are."""
+"""Words for names of event values that do not read well in a sentence."""
 
 
 class Agreement(Protocol):
-    """What can be deployed beside a text: an agreement of :mod:`dii.contracts.agreements`."""
+    """Anything with a text to deploy: an agreement of :mod:`dii.contracts.agreements`."""
 
     @property
     def source(self) -> str:
@@ -88,7 +88,7 @@ class Agreement(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a look at a text found: nothing, or faults with their places."""
+    """Result of checking a text: faults with their places, or none."""
 
     source: str
     faults: tuple[Fault, ...]
@@ -268,7 +268,7 @@ class Deal:
 
     @property
     def record(self) -> Contract:
-        """What the chain keeps of it beside its money and its variables."""
+        """Record of the contract on the chain, beside its money and its variables."""
         found = self.network.state.get(CONTRACTS, self._address)
         assert found is not None, "contracts are never deleted"
         return found
@@ -302,7 +302,7 @@ class Deal:
 
     @property
     def status(self) -> str:
-        """Whether it runs by itself, sleeps, or has ended."""
+        """One of: runs when called, runs each epoch, asleep, ended."""
         record, state = self.record, self.network.state
         if not record.hook_gas:
             return "runs when called"
@@ -470,7 +470,7 @@ class Deal:
 
     @property
     def failures(self) -> int:
-        """How many runs of its ``@on_epoch`` functions have failed."""
+        """Number of failed runs of its ``@on_epoch`` functions."""
         query = "SELECT count(*) FROM events WHERE contract = ? AND event = 'failed' AND NOT told"
         ((count,),) = self.network.view.index.query(query, (self._address,))
         return int(count)
