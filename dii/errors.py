@@ -703,6 +703,12 @@ class UnknownFormat(TelemetryError):
     )
 
 
+class NothingLoaded(TelemetryError):
+    """A load of which every record was set aside."""
+
+    template = "every record was set aside ({count:,}); the first: {file}, line {line}: {detail}"
+
+
 class InputTooLarge(TelemetryError):
     """Input beyond what may be parsed, such as a compressed file that expands without end."""
 

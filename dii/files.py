@@ -8,8 +8,10 @@ SQLite does the same for itself, so databases are not written with this.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 
@@ -46,6 +48,21 @@ def write(path: Path, data: bytes, *, secret: bool = False, new: bool = False) -
     finally:
         fresh.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def read(path: Path, most: int) -> bytes:
+    """Read a file that a stranger may have made, at most one byte more than ``most``.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is no regular file: a pipe would let its reader wait for ever.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read(most + 1)
 
 
 def is_private(path: Path) -> bool:

@@ -23,13 +23,15 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator
 
-from dii import codec, crypto, minting
+from dii import codec, crypto, files, minting
 from dii.codec import Value
 from dii.errors import DiiError, GenesisError, MetricNotReported, MintsTooMuch
 from dii.minting.spec import Spec, from_spec
 from dii.telemetry.schema import METRICS, USAGE
 from dii.units import MAX_AMOUNT, PPM, SECOND, UNIT_PREFIX, Currency, to_microseconds
 
+MAX_DOTS: Final = 64
+"""Dots in a line of a genesis file, where they divide a key into parts."""
 MAX_BYTES: Final = 1 << 24
 """Bytes of a genesis file; 100,000 opening balances fit."""
 
@@ -237,9 +239,10 @@ class Genesis(_Part):
     def load(cls, path: Path) -> Genesis:
         """Read a genesis file."""
         try:
-            if path.stat().st_size > MAX_BYTES:
+            data = files.read(path, MAX_BYTES)
+            if len(data) > MAX_BYTES:
                 raise GenesisError(field=path.name, message=f"larger than {MAX_BYTES} bytes")
-            text = path.read_text("utf-8")
+            text = data.decode()
         except (OSError, UnicodeDecodeError) as error:
             raise GenesisError(field=path.name, message=f"cannot be read: {error}") from error
         return cls.parse(text)
@@ -247,6 +250,11 @@ class Genesis(_Part):
     @classmethod
     def parse(cls, text: str) -> Genesis:
         """Read a genesis from its TOML text."""
+        # The work for a key of many parts grows with the square of their number, or faster.
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.count(".") > MAX_DOTS and not line.lstrip().startswith("#"):
+                message = f"line {number} has more than {MAX_DOTS} dots; a key has one or two"
+                raise GenesisError(field="(file)", message=message)
         try:
             content = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # also a number of 5,000 digits

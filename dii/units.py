@@ -108,3 +108,16 @@ def from_microseconds(time: int) -> datetime:
 def format_time(time: int) -> str:
     """``2018-04-21T00:00:00Z``: to the second, for people."""
     return from_microseconds(time).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def clean(text: str) -> str:
+    """Return a text without line breaks and control characters.
+
+    Names come from files of strangers; on a terminal they must not move the cursor, change
+    colours or hide what follows.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 from dataclasses import replace
@@ -137,6 +138,9 @@ def test_a_folder_makes_a_home_of_the_trusted_state_or_none(exported, tmp_path):
         whole = path.read_bytes()
         path.unlink()
         assert path.name in offer()
+        os.mkfifo(path)
+        assert "not a regular file" in offer()  # and does not wait for who writes into the pipe
+        path.unlink()
         for at in range(0, len(whole), max(1, len(whole) // 7)):
             path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
             if path.name != "last.block" or not same_but_for_signatures(path.read_bytes(), whole):

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dii.errors import BadColumns, SourceUnreadable
+from dii import Network
+from dii.errors import BadColumns, GenesisError, HomeBroken, SourceUnreadable
+from dii.genesis import Genesis
 from dii.telemetry.fields import eui, gateway_name
 from dii.telemetry.load import load
 from dii.telemetry.metrics import metrics
@@ -374,3 +380,81 @@ def test_archives_are_refused_by_their_kind(kind: str, tmp_path: Path) -> None:
             folder.add(tmp_path / "log.jsonl", "log.jsonl")
     with pytest.raises(SourceUnreadable, match="archive: unpack it"):
         load(path)
+
+
+def test_text_in_utf_16_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("gateway\nroof\n", "utf-16")
+    with pytest.raises(SourceUnreadable, match="UTF-16 text: save it as UTF-8"):
+        load(tmp_path / "table.csv")
+
+
+# --- what a file may do to a home and a terminal --------------------------------------------------
+
+
+def run(*words: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-c", "from dii.cli import main; main()"]
+    words = tuple(word if isinstance(word, bytes) else str(word) for word in words)
+    return subprocess.run([*command, *words], capture_output=True, timeout=60, **options)
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_load_in_which_everything_was_refused_fails(flags: list[str], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert not run("init", "--seed", 7, "--home", home).returncode
+    bad = tmp_path / "bad.csv"
+    bad.write_text("gateway,operator\n-,ann\n,bob\n")
+    done = run("load", bad, "--home", home, *flags)
+    assert done.returncode == 1
+    assert b"every record was set aside (2); the first: bad.csv, line 2" in done.stderr
+    bad.write_text("gateway,operator\n-,ann\nroof,bob\n")
+    assert run("load", bad, "--home", home, *flags).returncode == 0
+
+
+def test_arguments_and_names_of_files_may_be_any_bytes(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    done = run("init", "--seed", 7, "--home", home, "--name", b"x\xff")
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not run("init", "--seed", 7, "--home", home).returncode
+    path = os.fsencode(tmp_path) + b"/caf\xe9.csv"
+    Path(os.fsdecode(path)).write_text("gateway,operator\nroof,ann\n-,bob\n")
+    done = run("load", path, "--home", home)
+    assert done.returncode == 0, done.stderr
+    assert b"caf?.csv, line 3" in done.stdout
+
+
+def test_escapes_in_names_of_files_reach_no_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "\x1b[31mred\u202e.csv"
+    path.write_text(f"time,gateway\n{HOUR}:00:00Z,roof\n")
+    text = repr(load(path))
+    assert text.replace("\n", "").isprintable()
+    assert "red" in text
+
+
+def test_a_seed_among_the_keys_of_a_real_network_is_refused(tmp_path: Path) -> None:
+    with Network.create(home=tmp_path / "home", start="2025-03-03T00:00:00Z"):
+        pass
+    (tmp_path / "home" / "keys" / "seed").write_text("7")
+    for readonly in (False, True):
+        with pytest.raises(HomeBroken, match="no laboratory: remove the file"):
+            Network.open(tmp_path / "home", readonly=readonly)
+    (tmp_path / "home" / "keys" / "seed").unlink()
+    Network.open(tmp_path / "home").close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".".join(["a"] * 32_000) + " = 1",
+        "[" + ".".join(["a"] * 32_000) + "]",
+        "x = {" + " . ".join(['"a"'] * 32_000) + " = 1}",
+        "x = " + "[" * 100_000,
+        "x = " + "9" * 100_000,
+    ],
+)
+def test_a_genesis_file_takes_no_more_work_than_its_bytes(text: str) -> None:
+    start = time.process_time()
+    with pytest.raises(GenesisError):
+        Genesis.parse(text)
+    assert time.process_time() - start < 5

@@ -48,6 +48,8 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(302, {"Location": f"/plain/{name}"})
             case "loop":
                 return self.answer(302, {"Location": self.path})
+            case "inside":
+                return self.answer(302, {"Location": name})
             case "elsewhere":
                 return self.answer(302, {"Location": "file:///etc/hostname"})
             case "faltering" if again < 3:
@@ -160,6 +162,20 @@ def test_a_missing_file_is_missing_and_a_dead_server_unreachable(server: str) ->
         load("http://127.0.0.1:9/file.json")
     with pytest.raises(SourceUnreachable, match="cannot be read"):
         load("http://[me:secret@host/file.json")
+
+
+WITHIN = ["localhost", "127.0.0.2", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433",
+          "0x7f000001", "10.0.0.1", "169.254.169.254", "192.168.0.1", "[fe80::1]", "[fd00::1]"]  # fmt: skip
+"""Spellings of addresses that are not public."""
+
+
+@pytest.mark.parametrize("host", WITHIN)
+def test_a_redirect_leads_to_no_address_within(server: str, host: str) -> None:
+    port = server.rpartition(":")[2]
+    with pytest.raises(SourceUnreachable, match="not public") as caught:
+        load(f"{server}/inside/http://{host}:{port}/plain/{UPLINKS}")
+    assert Handler.asked["plain"] == 0
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("how", ["drip", "silent"])

@@ -14,6 +14,7 @@ tracebacks because they print variables, keys among them.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from dii.cli.options import Verbs
 from dii.cli.snapshot import snapshot
 from dii.cli.statement import statement
 from dii.cli.synth import synth
+from dii.units import clean
 
 __all__ = ["app", "main"]
 
@@ -85,4 +87,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not when a program has put something in its place
             stream.reconfigure(errors="replace")  # a terminal of few letters is no reason to stop
+    for word in sys.argv[1:]:
+        if word.encode(errors="replace").decode() != word and not os.path.lexists(word):
+            shown = clean(word.encode(errors="replace").decode())
+            typer.echo(
+                f"dii: {shown}: an argument is UTF-8, or names a file that is there", err=True
+            )
+            sys.exit(2)
     app(prog_name="dii")

@@ -13,7 +13,7 @@ import typer
 import dii
 from dii.cli import look, screen
 from dii.cli.options import DEFAULT_HOME, Home, Json, command
-from dii.errors import HomeMissing, NotSealed
+from dii.errors import HomeMissing, NothingLoaded, NotSealed
 from dii.telemetry.schema import GAP, METRICS, USAGE_GIVEN
 from dii.units import SECOND, format_time
 
@@ -251,8 +251,10 @@ def load(
     if as_json:
         found = {"sealed": sealed, "contested": others, "ambiguous": ambiguous}
         screen.json_out(telemetry_json(data) | found)
+        _check_any(data)
         return
     show_telemetry(data)
+    _check_any(data)
     done = f"reporters bind them anew, {delay:,} s from now" if rebind else ""
     _show_names(ambiguous, others, done)
     if not sealed:
@@ -272,6 +274,15 @@ def _latest(until: str | None) -> datetime | None:
         return moment if len(until) > 10 else moment + timedelta(days=1, microseconds=-1)
     except (ValueError, OverflowError):
         raise _bad("until", f"cannot read {until!r}; write it like 2025-03-11") from None
+
+
+def _check_any(data: Telemetry) -> None:
+    """Refuse a load of which nothing is left: scripts see exit codes only."""
+    if len(data.receptions) + len(data.statuses) + len(data.gateways) == 0 and len(data.rejected):
+        first = data.rejected.slice(0, 1).to_pylist()[0]
+        raise NothingLoaded(
+            count=len(data.rejected), **{key: first[key] for key in ("file", "line", "detail")}
+        )
 
 
 def _ambiguous(network: Network) -> list[str]:

@@ -9,9 +9,10 @@ import typer
 
 import dii
 from dii.cli import screen
-from dii.cli.options import DEFAULT_HOME, Home, Json, clean, command
+from dii.cli.options import DEFAULT_HOME, Home, Json, command
 from dii.cli.send import Amount, Sender, done
 from dii.errors import BadSource
+from dii.units import clean
 
 if TYPE_CHECKING:
     from dii.contracts.agreements import Agreement

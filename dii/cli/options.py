@@ -21,6 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 from dii.errors import DiiError
+from dii.units import clean
 
 HOME_VARIABLE: Final = "DII_HOME"
 DEFAULT_HOME: Final = Path("dii-home")
@@ -30,7 +31,7 @@ Home = Annotated[
     typer.Option("--home", metavar="DIR", envvar=HOME_VARIABLE, help="Home of the network."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Gateway = Annotated[str, typer.Argument(help="Id (eui- and case do not matter) or hash.")]
+Gateway = Annotated[str, typer.Argument(help="Id, EUI in any spelling, or hash.")]
 Epoch = Annotated[int, typer.Argument(min=0, help="Number, from 0.")]
 Scope = Annotated[str, typer.Option("--scope", help="Of whose gateways.")]
 Stream = Annotated[str, typer.Option("--stream", help="Which of the network's streams.")]
@@ -66,19 +67,6 @@ def _one_line() -> Iterator[None]:
         code, fault = 130, "interrupted; what was committed is kept"
     typer.echo(f"dii: {clean(fault)}", err=True)
     raise typer.Exit(code)
-
-
-def clean(text: str) -> str:
-    """Return a text without line breaks and control characters.
-
-    Names come from files of strangers; on a terminal they must not move the cursor, change
-    colours or hide what follows.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
 
 
 def command(home: Path | None, *words: str) -> str:

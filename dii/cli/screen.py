@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 import dii
-from dii.cli.options import clean
 from dii.telemetry.schema import SHAPLEY_UNIT
-from dii.units import PPM
+from dii.units import PPM, clean
 
 if TYPE_CHECKING:
     from pathlib import Path

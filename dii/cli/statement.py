@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from dii.cli import screen
-from dii.cli.options import DEFAULT_HOME, Home, Json, clean
+from dii.cli.options import DEFAULT_HOME, Home, Json
+from dii.units import clean
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -191,11 +191,10 @@ def _cipher(clear: _Clear, nonce: bytes, password: str) -> GcmMode:
 
 
 def _read(path: Path) -> _KeyFile:
-    if not path.is_file():
-        raise KeyFileInvalid(path=path, message="there is no such file")
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE)
+        raw = files.read(path, _MAX_FILE)
+    except FileNotFoundError:
+        raise KeyFileInvalid(path=path, message="there is no such file") from None
     except OSError as error:
         raise KeyFileInvalid(path=path, message=error.strerror) from error
     data, checksum = raw[:-32], raw[-32:]

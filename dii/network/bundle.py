@@ -19,7 +19,7 @@ from dii import codec
 from dii.consensus import node
 from dii.consensus.node import Node
 from dii.errors import CodecError, HomeExists, NothingToExport, ShapeMismatch, SnapshotInvalid
-from dii.files import sync, write
+from dii.files import read, sync, write
 from dii.genesis import Genesis
 from dii.ledger import snapshot
 from dii.ledger.block import MAX_BYTES, Block
@@ -73,7 +73,8 @@ def join(folder: Path, header_hash: bytes, home: Path) -> int:
     SnapshotInvalid
         Something in the folder does not follow from the hash.
     HomeExists, OSError
-        There is something at ``home`` already, or a file is missing or cannot be written.
+        There is something at ``home`` already, or a file is missing, no regular file, or cannot be
+        written.
     """
     if home.exists() and any(home.iterdir()):
         raise HomeExists(folder=home)
@@ -98,8 +99,7 @@ def join(folder: Path, header_hash: bytes, home: Path) -> int:
 
 
 def _read(path: Path, most: int) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(most + 1)
+    data = read(path, most)
     if len(data) > most:
         raise SnapshotInvalid(height="?", message=f"{path.name} has more than {most} bytes")
     return data

@@ -33,6 +33,7 @@ from dii.errors import BadName, HomeBroken, HomeExists, HomeMissing, KeyMissing,
 from dii.files import is_private, write
 from dii.genesis import TREASURY, Genesis
 from dii.ledger.store import connect, why
+from dii.telemetry.fields import gateway_name
 
 GENESIS: Final = "genesis.toml"
 DRAFT: Final = "draft.toml"
@@ -138,6 +139,10 @@ class Home:
         if path.exists():
             with _sound(path):
                 seed = int(path.read_text())
+            made = Genesis.load(folder / GENESIS) if (folder / GENESIS).exists() else None
+            if made and not made.laboratory:
+                message = "keys would follow from it, and this is no laboratory: remove the file"
+                raise HomeBroken(file=path, message=message)
         return cls(folder, seed, readonly=readonly)
 
     # --- genesis ------------------------------------------------------------------------------
@@ -407,15 +412,15 @@ class Home:
         return found
 
     def gateway(self, who: str) -> bytes:
-        """Return the hash of a gateway given by id (``eui-`` and case do not matter) or hash.
+        """Return the hash of a gateway given by id (an EUI in any spelling) or hash.
 
         Raises
         ------
         UnknownName
             No gateway of that id was loaded here.
         """
-        plain = who.removeprefix("eui-").removeprefix("EUI-")
-        for name in (who, plain.upper(), f"ttn:{who}"):
+        plain = who.strip()
+        for name in dict.fromkeys((plain, gateway_name(plain, "ttn"))):
             found = self.find("gateway", name)
             if found is not None:
                 return found

@@ -2,14 +2,18 @@
 
 What a server sends is stored as it comes and read like any other file, so that the bounds on
 records and on expansion hold for it too; hence no content encoding is asked for (a server that
-compresses all the same is not fooled: the file's first bytes tell). A download is begun anew when
+compresses all the same is not fooled: the file's first bytes tell). A redirect leads to the host that
+was named or to a public address: a server must not have us read what only this machine, or its
+network, can. A download is begun anew when
 the connection breaks or the server falters, as few servers resume rightly. A half file is never
 read: it would look like a whole day with less traffic.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
 import time
 from itertools import chain
 from pathlib import Path
@@ -69,7 +73,15 @@ def fetch(url: str, folder: Path) -> Path:
     path = folder / name
     deadline = time.monotonic() + MAX_SECONDS
     message = ""
+    named = httpx.URL(url).host
+
+    def check(request: httpx.Request) -> None:
+        if request.url.host not in {named, ""} and (address := _local(request.url.host)):
+            message = f"it redirects to {address}, which is not public; name that address itself"
+            raise SourceUnreachable(file=shown(url), message=message, attempts=1)
+
     with httpx.Client(
+        event_hooks={"request": [check]},
         follow_redirects=True,
         max_redirects=REDIRECTS,
         timeout=SILENCE,
@@ -96,6 +108,15 @@ def fetch(url: str, folder: Path) -> Path:
             else:
                 break
     raise SourceUnreachable(file=shown(url), message=message, attempts=attempt)
+
+
+def _local(host: str) -> str | None:
+    """Return the first address of a host that is not public; None if all are, or it has none."""
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return None
+    return next((one for one in sorted(found) if not ipaddress.ip_address(one).is_global), None)
 
 
 def _download(client: httpx.Client, url: str, path: Path, deadline: float) -> None:

@@ -40,7 +40,7 @@ from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, Reader
 from dii.telemetry.schema import GAP, METRICS, TABLES, USAGE_GIVEN
 from dii.telemetry.source import Source, first_line
 from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table
-from dii.units import format_time, to_microseconds
+from dii.units import clean, format_time, to_microseconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,7 +239,9 @@ class Telemetry:
         return facts
 
     def __repr__(self) -> str:
-        return "Telemetry\n" + "\n".join(f"  {name:<10}  {fact}" for name, fact in self._facts())
+        return "Telemetry\n" + "\n".join(
+            f"  {name:<10}  {clean(fact)}" for name, fact in self._facts()
+        )
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -369,7 +371,8 @@ def _origins(sources: Iterable[object], folder: Path) -> Iterator[tuple[Path | p
     for key, origin in origins.items():
         if isinstance(origin, Path):
             full = shown(key) if isinstance(key, str) else str(origin)
-            yield origin, origin.name if origin.name and names[origin.name] == 1 else full
+            name = origin.name if origin.name and names[origin.name] == 1 else full
+            yield origin, name.encode(errors="replace").decode()  # names of files are any bytes
         else:
             yield origin, f"table {key}"
 

@@ -278,6 +278,8 @@ class Source:
         except OSError as error:
             raise SourceUnreadable(file=self.name, message=error.strerror) from None
         self.head = b"".join(self._chunks(HEAD))
+        if self.head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise SourceUnreadable(file=self.name, message="UTF-16 text: save it as UTF-8")
         kinds = [kind for mark, kind in _ARCHIVES.items() if self.head.startswith(mark)]
         if kinds or self.head[_TAR : _TAR + 5] == b"ustar":
             message = f"a {(kinds or ['tar'])[0]} archive: unpack it and name its files"
