@@ -222,14 +222,16 @@ def test_files_count_the_gateways_that_a_network_made_of_them_counts(names):
 @pytest.mark.parametrize("length", [DAY, DAY // 3])
 def test_epochs_of_files_are_cut_as_a_reporter_cuts_them(length):
     data = load(*(ROOT / "data" / name for name in demo.FILES))
-    expected = [
-        metrics(
-            data.receptions, data.statuses, operators=records.operators,
-            gateways=sorted(records.operators), start=records.start, length=length, gives=data.gives,
-        ).metrics
-        for number in (0, 1, 5)
-        for records in [Records.of(data, number, length=length)]
-    ]  # fmt: skip
+    expected, lookback = [], None
+    for number in range(6):
+        records = Records.of(data, number, length=length)
+        epoch = metrics(
+            data.receptions, data.statuses, operators=records.operators, rejects=data.rejected,
+            gateways=sorted(records.operators), start=records.start, length=length,
+            gives=data.gives, lookback=lookback,
+        )  # fmt: skip
+        lookback = epoch.lookback
+        expected += [epoch.metrics] if number in (0, 1, 5) else []
     found = [Records.of(data, number, length=length).metrics() for number in (0, 1, 5)]
     assert found == expected
     assert len(Records.of(data, 99).receptions) == 0

@@ -659,7 +659,7 @@ def check_comparison(net: Network, books: Books, found: Paid) -> None:
     for (_, epoch), issued in found.items():
         if issued.scope != "main" or epoch < books.settled - 1:
             continue
-        if not issued.total or issued.denied or books.radius:
+        if not issued.total:
             continue
         divided = issued.pool + issued.dust_before
         amounts = net.compare(epoch, issued.plan.rule, pool=divided).amounts

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dii import Network, load, minting
-from dii.application.actions import SetGas, SetValidator
+from dii.application.actions import DenyGateway, SetGas, SetValidator
 from dii.cli.statement import page
 from dii.errors import (
     GenesisError,
@@ -649,3 +649,71 @@ def test_no_proof_is_written_from_a_damaged_index(home: Path, tmp_path: Path) ->
     assert not file.exists()
     assert dii("rebuild", "--home", copy).returncode == 0
     assert dii(*words).returncode == 0
+
+
+# --- the laboratory ------------------------------------------------------------------------------
+
+
+def placed(kilometres: list[float]) -> pd.DataFrame:
+    """Return a registry of gateways on a line; every second one stands beside the one before."""
+    return pd.DataFrame(
+        {
+            "gateway": [f"g{number}" for number in range(len(kilometres))],
+            "operator": [
+                f"o{number}" if number != 3 else None for number in range(len(kilometres))
+            ],
+            "latitude": [47 + km / 111 for km in kilometres],
+            "longitude": [8.0 for _ in kilometres],
+        }
+    )
+
+
+RULES = [minting.ShapleyTraffic(), minting.Uptime(), minting.Airtime()]
+
+
+@settings(max_examples=6)
+@given(st.data())
+def test_comparing_the_networks_own_rule_gives_its_issuance(data: st.DataObject) -> None:
+    """With a site radius, denials, gateways of nobody, and what the days before leave to know."""
+    rule = data.draw(st.sampled_from(RULES))
+    radius = data.draw(st.sampled_from([0, 100, 5_000]))
+    begin = datetime(2025, 1, 1, tzinfo=UTC)
+    minutes = data.draw(st.lists(st.integers(0, 3 * 24 * 60 - 1), min_size=3, max_size=25))
+    heard = st.sets(st.integers(0, 4), min_size=1)
+    frames = [
+        {
+            "gateway": f"g{number}", "time": begin + timedelta(minutes=minute, seconds=-20),
+            "device": f"d{minute}", "f_cnt": at, "size": 20, "airtime": 71_936, "delivered": True,
+        }
+        for at, minute in enumerate([1, *minutes, 3 * 24 * 60])
+        for number in data.draw(heard)
+    ]  # fmt: skip
+    statuses = [
+        {"gateway": f"g{number}", "time": begin + timedelta(hours=hour), "frames": hour % 5}
+        for number in range(4)
+        for hour in range(1 + number, 72, 1 + number)
+    ]
+    registry = placed([0, 0.05, 4, 4.05, 40])
+    with Network.create(
+        seed=3, rule=rule, site_radius_m=radius, allocations={"bob": "9 TTC"},
+        governance={"delay_seconds": 0, "voting_seconds": 3600},
+    ) as network:  # fmt: skip
+        covered = pd.DataFrame(statuses).assign(covers=3600 * 10**6)
+        network.ingest(load(registry, pd.DataFrame(frames), covered))
+        network.run(1)
+        denied = network.home.hash("gateway", "ttn:g0")
+        network.vote(network.propose(DenyGateway("main", denied, bytes(32), 2)))
+        network.run()
+        for epoch in range(network.settled):
+            issued = network.issued(epoch)
+            if not issued.paid:
+                continue
+            pool = issued.pool + issued.dust_before
+            amounts = network.compare(epoch, rule, pool=pool).amounts.iloc[:, 0]
+            table = network.issuance(epoch)
+            nobodys = table["operator"] == "treasury"  # in the laboratory each under its own name
+            table["operator"] = table["operator"].where(~nobodys, table["gateway"])
+            paid = (
+                table[table["gateway"] != "(unattributed)"].groupby("operator")["amount_uttc"].sum()
+            )
+            assert amounts[amounts > 0].to_dict() == paid[paid > 0].to_dict()

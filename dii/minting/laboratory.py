@@ -16,7 +16,7 @@ the network would deliver less without an operator.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import index
 from typing import TYPE_CHECKING, Final
 
@@ -29,10 +29,11 @@ from dii.errors import NothingToCompare
 from dii.minting.issuance import divide
 from dii.minting.rules import Rule, weigh
 from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
-from dii.telemetry.metrics import metrics
-from dii.telemetry.names import owners, pairs_of, renamed
+from dii.telemetry.metrics import Lookback, metrics
+from dii.telemetry.names import owners, pairs_of, places_of, renamed
 from dii.telemetry.plan import WINDOW
 from dii.telemetry.schema import UNATTRIBUTED
+from dii.telemetry.sites import Place, players
 from dii.telemetry.tables import with_column
 from dii.units import DAY
 
@@ -65,11 +66,19 @@ class Records:
     receptions, statuses
         Tables of ``telemetry.schema``.
     operators
-        Gateway to operator; a gateway that is not in it is its own.
+        Gateway to operator; a gateway that is not in it is its own (a chain pays the treasury).
     start, length
         Of the epoch, microseconds.
     gives
         Metrics that the records give.
+    rejects
+        Records that were set aside, for ``excluded_frames``.
+    lookback
+        What the epoch before leaves to know; None where nothing is known of it.
+    places, site_radius_m
+        Degrees north and east of gateways; metres within which players count as one, 0 for never.
+    denied
+        Gateways that earn nothing.
     """
 
     receptions: pa.Table
@@ -78,13 +87,20 @@ class Records:
     start: int
     length: int
     gives: frozenset[str]
+    rejects: pa.Table | None = None
+    lookback: Lookback | None = None
+    places: Mapping[str, Place] = field(default_factory=dict)
+    site_radius_m: int = 0
+    denied: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, data: Telemetry, epoch: int = 0, *, length: int = DAY) -> Records:
+    def of(
+        cls, data: Telemetry, epoch: int = 0, *, length: int = DAY, site_radius_m: int = 0
+    ) -> Records:
         """Return an epoch of loaded telemetry; number 0 is that of its first record.
 
-        Operators own what they own in a network made of it, silent gateways too; of the time before
-        the epoch nothing is known.
+        Operators own what they own in a network made of it, silent gateways too. What the epochs
+        before leave to know is computed from the first on, as a reporter does.
         """
         first, _ = data.span or (0, 0)
         origin = first // length * length
@@ -96,6 +112,12 @@ class Records:
         names = pairs.resolve({}, epoch)
         receptions = data.receptions.filter((time >= start) & (time < end + WINDOW))
         statuses = data.statuses.filter((time >= start) & (time - pc.field("covers") < end))
+        lookback = None
+        for before in range(origin, start, length):
+            lookback = metrics(
+                data.receptions, data.statuses, operators={}, gateways=None, start=before,
+                length=length, gives=frozenset(), lookback=lookback,
+            ).lookback  # fmt: skip
         return cls(
             renamed(receptions, names),
             renamed(statuses, names),
@@ -103,6 +125,10 @@ class Records:
             start,
             length,
             data.gives,
+            rejects=renamed(data.rejected, names),
+            lookback=lookback and lookback.renamed(names),
+            places=places_of(data.gateways, names),
+            site_radius_m=site_radius_m,
         )
 
     def metrics(self) -> pa.Table:
@@ -111,10 +137,15 @@ class Records:
             self.receptions,
             self.statuses,
             operators=self.operators,
+            players=players(self.operators, self.places, self.site_radius_m)
+            if self.site_radius_m
+            else None,
             gateways=sorted(self.operators),
             start=self.start,
             length=self.length,
             gives=self.gives,
+            rejects=self.rejects,
+            lookback=self.lookback,
         ).metrics
 
     def without_owners(self) -> Records:
@@ -122,7 +153,10 @@ class Records:
         names = self.receptions["gateway"].to_pylist()
         owners = [None if one is None else self.owner(one) for one in names]
         merged = _renamed(self.receptions, owners)
-        return replace(self, receptions=merged, operators={}, statuses=self.statuses.slice(0, 0))
+        statuses = self.statuses.slice(0, 0)
+        return replace(
+            self, receptions=merged, operators={}, statuses=statuses, rejects=None, site_radius_m=0
+        )
 
     def owner(self, gateway: str) -> str:
         """Return a gateway's operator."""
@@ -131,9 +165,15 @@ class Records:
     def with_clone(self, gateway: str) -> Records:
         """Return the same with a copy of a gateway under another operator's name beside it."""
         heard = self.receptions.filter(pc.equal(self.receptions["gateway"], gateway))
-        told = self.statuses.filter(pc.equal(self.statuses["gateway"], gateway))
-        statuses = pa.concat_tables([self.statuses, _renamed(told, [CLONE] * len(told))])
-        return replace(self._more(heard, CLONE, CLONE), statuses=statuses)
+        places, lookback = dict(self.places), self.lookback
+        if gateway in places:
+            places[CLONE] = places[gateway]
+        if lookback is not None:
+            known = {name: _cloned(getattr(lookback, name), gateway) for name in ("heard", "known")}
+            lookback = replace(lookback, **known)
+        statuses = _cloned(self.statuses, gateway)
+        cloned = self._more(heard, CLONE, CLONE)
+        return replace(cloned, statuses=statuses, places=places, lookback=lookback)
 
     def with_self_traffic(self, gateway: str, frames: int, size: int, airtime: int) -> Records:
         """Return the same with frames that only one gateway hears, evenly over the epoch."""
@@ -156,6 +196,12 @@ class Records:
         operators = dict(self.operators) | ({gateway: operator} if operator else {})
         receptions = pa.concat_tables([self.receptions, _renamed(rows, [gateway] * len(rows))])
         return replace(self, receptions=receptions, operators=operators)
+
+
+def _cloned(rows: pa.Table, gateway: str) -> pa.Table:
+    """Return the rows, and those of a gateway once more as the clone's."""
+    own = rows.filter(pc.equal(rows["gateway"], gateway))
+    return pa.concat_tables([rows, _renamed(own, [CLONE] * len(own))])
 
 
 def _renamed(rows: pa.Table, gateways: Sequence[str | None]) -> pa.Table:
@@ -289,9 +335,11 @@ def _of_uplinks(
 
 
 def paid(records: Records, table: pa.Table, rule: Rule, pool: int) -> dict[str, int]:
-    """Return what each operator gets under a rule; unattributed receptions get nothing."""
+    """Return what each operator gets under a rule; nothing for unattributed receptions."""
     columns = {name: table[name].to_pylist() for name in table.column_names if name != "gateway"}
-    weights, _ = weigh(rule, columns)
+    gateways = table["gateway"].to_pylist()
+    denied = [row for row, gateway in enumerate(gateways) if gateway in records.denied]
+    weights, _ = weigh(rule, columns, denied)
     return _by_operator(records, table, divide(pool, weights, claim=rule.claim))
 
 

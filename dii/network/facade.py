@@ -687,9 +687,11 @@ class Network(Sending):
     def records(self, epoch: int) -> Records:
         """Return what an epoch's metrics are computed from, with operators by name.
 
-        Of the time before the epoch nothing is in it, so ``online_ppm`` knows no earlier silence.
+        Under the rule of the network its payments are the epoch's issuance. What the epochs before
+        leave to know is computed from the first on, unless the one before was settled last.
         """
         from dii.minting.laboratory import Records  # noqa: PLC0415
+        from dii.telemetry.names import places_of  # noqa: PLC0415
         from dii.telemetry.names import renamed as resolved  # noqa: PLC0415
         from dii.telemetry.plan import WINDOW  # noqa: PLC0415
 
@@ -698,9 +700,12 @@ class Network(Sending):
             message = f"the telemetry has no epoch {number}; its last is {self.last_epoch}"
             raise NothingToCompare(message=message)
         start, end = self.genesis.span(number)
-        names = self.home.names("account")
+        names, gateways = self.home.names("account"), self.home.names("gateway")
         players = self._players(epoch)
         renamed = self.names(epoch)
+        settled, lookback = feed.lookback or (-1, None)
+        if settled != number - 1:
+            lookback = self._epoch(number - 1).lookback if number else None
         return Records(
             receptions=resolved(feed.receptions(start, end + WINDOW), renamed),
             statuses=resolved(feed.statuses(start, end), renamed),
@@ -711,6 +716,11 @@ class Network(Sending):
             start=start,
             length=self.genesis.epoch_length,
             gives=feed.gives,
+            rejects=resolved(feed.telemetry.rejected, renamed),
+            lookback=lookback and lookback.renamed(renamed),
+            places=places_of(feed.telemetry.gateways, renamed),
+            site_radius_m=self.genesis.scopes[0].site_radius_m,
+            denied=frozenset(gateways.get(one, "") for one in governing.denied(self, number)),
         )
 
     def compare(

@@ -24,7 +24,7 @@ from dii.files import write
 from dii.telemetry import outliers
 from dii.telemetry.load import NAMED, Telemetry
 from dii.telemetry.metrics import Epoch, Lookback, excluded, metrics
-from dii.telemetry.names import Pairs, pairs_of
+from dii.telemetry.names import Pairs, pairs_of, places_of
 from dii.telemetry.plan import WINDOW
 from dii.telemetry.readers.base import UPLINK_METRICS
 from dii.telemetry.schema import METRICS, USAGE_GIVEN
@@ -295,7 +295,7 @@ class Feed:
         after, lookback = known if known[0] < epoch else (-1, None)
         for number in range(after + 1, epoch + 1):
             start, owners, renamed = origin + number * length, operators(number), names(number)
-            places = self._places(renamed) if site_radius_m else {}
+            places = places_of(self.telemetry.gateways, renamed) if site_radius_m else {}
             listed = self.gateways(start + length)
             found = metrics(
                 self.receptions(start, start + length + WINDOW),
@@ -316,17 +316,6 @@ class Feed:
             self.lookback = epoch, found.lookback
         self._latest = asked, found
         return found
-
-    def _places(self, names: Mapping[str, str]) -> dict[str, tuple[float, float]]:
-        """Return the places of gateways: of the resolved name, else of the smallest that has one."""
-        columns = (self.telemetry.gateways[name] for name in ("gateway", "latitude", "longitude"))
-        rows = sorted(zip(*(column.to_pylist() for column in columns)))
-        places = dict[str, tuple[float, float]]()
-        for name, north, east in rows:
-            gateway = names.get(name, name)
-            if north is not None and (name == gateway or gateway not in places):
-                places[gateway] = north, east
-        return places
 
     def save_lookback(self, folder: Path) -> None:
         """Keep what the last epoch leaves for the next; it could be computed again."""

@@ -11,6 +11,7 @@ from typing import Final
 
 import pandas as pd
 
+from dii import codec
 from dii.application import streams
 from dii.application.actions import (
     Action,
@@ -24,13 +25,23 @@ from dii.application.actions import (
 )
 from dii.application.governance import NO_AGENDA, count, powers, standing, trial
 from dii.application.messages import Propose, Vote
-from dii.application.records import AGENDA, PROPOSALS, SCOPES, STREAMS, VALIDATORS, Stream
+from dii.application.records import (
+    AGENDA,
+    DENIED,
+    ISSUANCES,
+    PROPOSALS,
+    SCOPES,
+    STREAMS,
+    VALIDATORS,
+    Stream,
+)
 from dii.crypto import address_of
 from dii.errors import MintsTooMuch, UnknownStream
-from dii.minting import POLICIES, RULES, Policy, Rule
+from dii.minting import POLICIES, RULES, Policy, ReceiptLeaf, Rule
+from dii.minting.receipts import REASON_DENIED
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
-from dii.network.receipt import describe
+from dii.network.receipt import describe, leaves_of
 from dii.network.sending import Sending
 
 VALIDATOR: Final = "validator"
@@ -136,6 +147,22 @@ def proposals(network: Opened) -> pd.DataFrame:
     for name in ("acts", "expires"):
         table[name] = pd.to_datetime(table[name], unit="us", utc=True)
     return table
+
+
+def denied(network: Opened, epoch: int) -> frozenset[bytes]:
+    """Return the hashes of the gateways that an epoch denies, or as decided will deny, payment."""
+    state = network.state
+    if epoch < network.settled:
+        issued = state.items(ISSUANCES)
+        names = [str(name) for (name, at), one in issued if (at, one.scope) == (epoch, SCOPE)]
+        rows = [row for name in names for row in leaves_of(network, epoch, name)]
+        leaves = [codec.loads(ReceiptLeaf, leaf) for _, leaf in rows]
+        return frozenset(leaf.gateway for leaf in leaves if leaf.reason == REASON_DENIED)
+    until = {key: item.until for (_, key), item in state.items(DENIED, SCOPE)}
+    for at, change in streams.scheduled(state, SCOPE):
+        if at <= epoch and isinstance(change, DenyGateway):
+            until[change.gateway] = change.until
+    return frozenset(key for key, end in until.items() if end > epoch and isinstance(key, bytes))
 
 
 def in_words(network: Opened, action: Action, *, pending: bool = True) -> str:

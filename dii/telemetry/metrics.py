@@ -68,6 +68,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from dii.telemetry import columns
+from dii.telemetry.names import renamed as with_names
 from dii.telemetry.plan import EXCLUSIONS, MEMORY, SLOT, WINDOW, Engine
 from dii.telemetry.schema import METRICS, USAGE, USAGE_GIVEN, Metric
 from dii.telemetry.tables import with_column
@@ -123,6 +124,11 @@ class Lookback:
     def empty(cls, end: int) -> Lookback:
         """Return that nothing is known."""
         return cls(end, *(one.empty_table() for one in (_FRAMES, _HEARD, _KNOWN, _COUNTERS)))
+
+    def renamed(self, names: Mapping[str, str]) -> Lookback:
+        """Return the same under resolved names."""
+        heard, known = (with_names(table, names) for table in (self.heard, self.known))
+        return replace(self, heard=heard, known=known)
 
     def to_bytes(self) -> bytes:
         """Return a form to keep: compressed Arrow streams, the same for equal states."""

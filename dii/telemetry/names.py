@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dii.telemetry.sites import Place
 from dii.telemetry.tables import with_column
 
 if TYPE_CHECKING:
@@ -176,6 +177,17 @@ def owners(operators: Mapping[str, str], names: Mapping[str, str]) -> dict[str, 
         if name == gateway or gateway not in found:
             found[gateway] = operator
     return found
+
+
+def places_of(gateways: pa.Table, names: Mapping[str, str]) -> dict[str, Place]:
+    """Return the places of gateways: of the resolved name, else of the smallest that has one."""
+    columns = (gateways[name].to_pylist() for name in ("gateway", "latitude", "longitude"))
+    places = dict[str, Place]()
+    for name, north, east in sorted(zip(*columns)):
+        gateway = names.get(name, name)
+        if north is not None and (name == gateway or gateway not in places):
+            places[gateway] = north, east
+    return places
 
 
 def renamed(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
