@@ -159,6 +159,7 @@ def deploy(
     program = frontend.check(text)
     code = tree.encode(program.contract)
     init = program.functions.get("init")
+    _bind(network, init.parameters if init else ())
     wire = _wire(network, "init", init.parameters if init else (), arguments)
     most = programs.LOAD_BYTE * len(code) + max(HOOK_GAS, program.hook_gas)
     if hook_gas is not None:
@@ -346,6 +347,7 @@ class Deal:
         if "view" in declared.marks:
             what = "it changes nothing: view it, which costs nothing"
             raise BadCall(function=function, message=what)
+        _bind(self.network, declared.parameters)
         wire = _wire(self.network, function, declared.parameters, arguments)
         money = self.network.currency.parse(value)
         return self.network.submit(by, Call(self._address, function, wire, money), gas_limit)
@@ -535,6 +537,12 @@ class Deal:
 
 
 # --- arguments -----------------------------------------------------------------------------------
+
+
+def _bind(network: Sending, parameters: Sequence[Parameter]) -> None:
+    """Have gateways bound that arguments may name: until one is, it has no owner."""
+    if any(GATEWAY in (one.type, getattr(one.type, "item", None)) for one in parameters):
+        network.bind()
 
 
 def _wire(

@@ -318,7 +318,7 @@ class Network(Sending):
         self._feed = feed
         others = self.contested(data)
         if rebind:
-            self._bind()
+            self.bind()
             self._register({self.names().get(name, name): others[name] for name in others})
         if self.home.folder is not None:
             self._feed.save(self.home.folder / TELEMETRY)
@@ -386,11 +386,13 @@ class Network(Sending):
             if self.state.get(GATEWAYS, SCOPE, self.home.hash("gateway", gateway)) is None
         }
 
-    def _bind(self) -> None:
+    def bind(self) -> None:
         """Bind the gateways of the open epoch that have an operator and no binding yet.
 
         Where no reporter's key is here, they are bound once there is one: no epoch settles before.
         """
+        if not self._reporters():
+            return
         unbound = self._unbound()
         addresses = {name: self.home.operator_address(name) for name in {*unbound.values()}}
         self._register({gateway: addresses[operator] for gateway, operator in unbound.items()})
@@ -458,7 +460,7 @@ class Network(Sending):
             self.signer().produce(time=end)
             self.signer().settle()
             return
-        self._bind()
+        self.bind()
         found = self._epoch(epoch)
         loaded = self._feed.telemetry.gateways["gateway"].to_pylist() if self._feed else []
         more = {*found.metrics["gateway"].to_pylist()}.difference(loaded, [UNATTRIBUTED])
@@ -605,8 +607,7 @@ class Network(Sending):
     def assign(self, gateway: str, sender: str, recipient: str, scope: str = SCOPE) -> str:
         """Hand a scope's gateway on to another account, from the next epoch."""
         to = self.home.address(recipient)
-        if self._reporters():
-            self._bind()
+        self.bind()
         message = AssignGateway(scope, self.gateway(gateway), to)
         return self.submit(sender, message)
 

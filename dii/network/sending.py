@@ -62,6 +62,9 @@ class Sending(Opened):
         """
         return self._send({sender: [message]}, gas_limit=gas_limit)
 
+    def bind(self) -> None:
+        """Bind the gateways that a message may name; only a reporter can."""
+
     def key(self, sender: str) -> SigningKey:
         """Return the key that signs for an account.
 
