@@ -718,7 +718,7 @@ class InputTooLarge(TelemetryError):
 class FarInTime(TelemetryError):
     """Records that lie too far apart in time for all of their dates to be right."""
 
-    template = "{what}: {parts}; mend the dates, or, if they are right, say {option}"
+    template = "{what}: {parts}; mend the dates, or, if they are right, {option}"
 
 
 class BadColumns(TelemetryError):

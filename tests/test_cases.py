@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dii import Network
-from dii.errors import BadColumns, GenesisError, HomeBroken, SourceUnreadable
+from dii.errors import BadColumns, FarInTime, GenesisError, HomeBroken, SourceUnreadable
 from dii.genesis import Genesis
 from dii.telemetry.fields import eui, gateway_name
 from dii.telemetry.load import load
@@ -458,3 +458,54 @@ def test_a_genesis_file_takes_no_more_work_than_its_bytes(text: str) -> None:
     with pytest.raises(GenesisError):
         Genesis.parse(text)
     assert time.process_time() - start < 5
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def day(path: Path, hours: int) -> Path:
+    """Uplinks of a day, of which roof-1 hears three and roof-2 one of four."""
+    return lines(
+        path,
+        *(
+            {
+                "end_device_ids": {"dev_eui": "70B3D57ED0000001"},
+                "received_at": f"2025-03-{3 + hour // 24:02d}T{hour % 24:02d}:00:00Z",
+                "uplink_message": {
+                    "f_port": 1,
+                    "f_cnt": hour,
+                    "frm_payload": "AQI=",
+                    "rx_metadata": [{"gateway_ids": {"gateway_id": f"roof-{1 + (hour % 4 == 3)}"}}],
+                },
+            }
+            for hour in range(hours)
+        ),
+    )
+
+
+def test_a_log_until_noon_and_then_the_whole_day_pay_the_whole_day(tmp_path: Path) -> None:
+    owners = {
+        f"roof-{n}": {"id": f"roof-{n}", "owner": who} for n, who in ((1, "anna"), (2, "bert"))
+    }
+    registry = lines(tmp_path / "registry.json", owners)
+    with Network.create(seed=7) as network:
+        network.ingest(load(registry, day(tmp_path / "until-noon.jsonl", 12)))
+        assert network.run().settled == 0
+        network.ingest(load(registry, day(tmp_path / "whole-day.jsonl", 25)))
+        assert network.run().settled == 1
+        paid = network.issuance(0).set_index("operator")["amount_uttc"].to_dict()
+        assert paid == {"anna": 7_500_000_000, "bert": 2_500_000_000}
+
+
+def test_one_record_of_2031_among_few_is_refused_and_among_many_set_aside(tmp_path: Path) -> None:
+    path = day(tmp_path / "one-in-2031.jsonl", 20)
+    wrong = path.read_text().splitlines()[0].replace("2025-", "2031-")
+    few = path.read_text() + "\n" + wrong
+    path.write_text(few)
+    with pytest.raises(
+        FarInTime, match=r"2031-03-03T00:00:00Z \(one-in-2031.jsonl, line 21.*--gap"
+    ):
+        load(path)
+    data = load(path, day(tmp_path / "more.jsonl", 200))
+    assert reasons(data) == {"far_in_time": 1}
+    assert data.rejects[["file", "line"]].to_numpy().tolist() == [["one-in-2031.jsonl", 21]]

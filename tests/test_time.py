@@ -394,6 +394,56 @@ def test_a_date_that_cannot_be_read_is_a_fault_of_usage(registry: Path, tmp_path
         assert "write it like 2025-03-11" in " ".join(said.split())
 
 
+def test_records_from_before_a_network_are_refused_with_what_to_do() -> None:
+    with create(start="2025-03-10") as network:
+        with pytest.raises(FarInTime, match=r"before 2025-03-10.*a network of their own"):
+            network.ingest(receptions([START, START + DAY]))
+        network.ingest(receptions([START, START + 8 * DAY]))
+        assert network.feed.telemetry.rejects["reason"].tolist() == ["before_start"]
+
+
+@pytest.mark.parametrize("far", [-3000 * DAY, 2192 * DAY])
+@pytest.mark.parametrize("place", [0, 100, 199])
+def test_a_poll_with_a_wrong_date_costs_no_other_poll(far: int, place: int, tmp_path: Path) -> None:
+    times = [START + hour * HOUR for hour in range(200)]
+    times[place] += far
+    path = tmp_path / "polls.csv"
+    rows = [f"eui-{'0' * 15}1,{time},{n},{time}" for n, time in enumerate(map(format_time, times))]
+    path.write_text("\n".join(["device_id,last_online,rx_ok,measured_at", *rows]))
+    data = load(path)
+    assert len(data.statuses) == 199
+    assert aside(data) == [("polls.csv", place + 2)]
+    assert data.rejects["reason"].tolist() == ["far_in_time"]
+
+
+def test_a_gateway_cannot_have_been_seen_after_all_possible_times(tmp_path: Path) -> None:
+    path = tmp_path / "registry.json"
+    seen = {"last_seen": format_time(START + 2192 * DAY)}
+    path.write_text(json.dumps(REGISTRY | {"roof-1": REGISTRY["roof-1"] | seen}))
+    data = load(path, until=datetime(2025, 3, 4, tzinfo=UTC))
+    assert data.gateways["last_seen"].to_pylist() == [None, None]
+    assert data.gateways["operator"].to_pylist() == ["ann", "ben"]
+    assert data.rejects["detail"].tolist() == [
+        "last_seen: at most 2025-03-04T00:00:00Z is expected"
+    ]
+
+
+@given(
+    days=st.lists(st.integers(0, 30), min_size=200, max_size=300),
+    wrong=st.lists(st.integers(100, 9_000), max_size=2),
+)
+@settings(max_examples=25)
+def test_generated_traffic_starts_after_all_but_wrong_dates(
+    days: list[int], wrong: list[int]
+) -> None:
+    rows = [
+        Gateway(f"ttn:{number}", last_seen=START + day * DAY)
+        for number, day in enumerate([*days, *wrong])
+    ]
+    traffic = Traffic.after(to_table("gateways", rows), 1)
+    assert traffic.start == START + (max(days) + 1) * DAY
+
+
 def test_statuses_beside_generated_traffic_lie_near_it(registry: Path, tmp_path: Path) -> None:
     watched = load(registry, statuses(tmp_path / "statuses.csv", [START + 300 * DAY]))
     with create() as network, pytest.raises(FarInTime):
@@ -557,4 +607,23 @@ def test_a_report_that_differs_from_what_was_announced_is_announced_anew(
         network.ingest(receptions([START, START + SECOND, START + DAY]))
         assert network.run().settled == 1
         assert network.receipt("ttn:roof-1", 0).metrics["receptions"] == 2
+        network.verify()
+
+
+def test_a_report_that_comes_when_the_others_settle_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each message takes a block of its own, so that the last reporter is too late."""
+    home = tmp_path / "home"
+    create(home=home, reporters=4).close()
+    draft = tomllib.loads((home / "draft.toml").read_text())
+    (home / "draft.toml").write_text(tomli_w.dumps(draft | {"report_window_seconds": 2}))
+    original = Solo.produce
+    monkeypatch.setattr(
+        Solo, "produce", lambda solo, wires=(), time=None: original(solo, wires[:1], time)
+    )
+    with Network.open(home) as network:
+        network.ingest(receptions([START, START + DAY, START + 2 * DAY]))
+        assert network.run().settled == 2
+        assert network.receipt("ttn:roof-1", 1).metrics["receptions"] == 1
         network.verify()

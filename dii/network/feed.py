@@ -27,7 +27,7 @@ from dii.telemetry.metrics import Epoch, Lookback, excluded, metrics
 from dii.telemetry.names import Pairs, pairs_of, places_of
 from dii.telemetry.plan import WINDOW
 from dii.telemetry.readers.base import UPLINK_METRICS
-from dii.telemetry.schema import METRICS, USAGE_GIVEN
+from dii.telemetry.schema import GAP, METRICS, USAGE_GIVEN
 from dii.telemetry.sites import players
 from dii.telemetry.synthetic import Population, populate
 from dii.telemetry.tables import SCHEMAS, Reject, to_table
@@ -69,9 +69,16 @@ class Traffic:
 
     @classmethod
     def after(cls, gateways: pa.Table, days: int, seed: int = 7) -> Traffic:
-        """Return traffic that starts the day after a registry's latest ``last_seen``."""
-        seen = [time for time in gateways["last_seen"].to_pylist() if time is not None]
-        return cls(start=(max(seen, default=0) // DAY + 1) * DAY, days=days, seed=seed)
+        """Return traffic that starts the day after a registry's latest ``last_seen``.
+
+        Dates of at most one gateway in 100 that lie far after all others are no part of it.
+        """
+        seen = gateways["last_seen"].drop_null().to_numpy()
+        parts = outliers.divide([seen], GAP) or [outliers.Part(0, 0, 1)]
+        late = 0
+        while outliers.MOST * (late + parts[-1].count) <= len(seen):
+            late += parts.pop().count
+        return cls(start=(parts[-1].last // DAY + 1) * DAY, days=days, seed=seed)
 
 
 @dataclass(slots=True)
@@ -372,18 +379,18 @@ def near(
     parts = outliers.divide(times, gap)
     if gap is None or not parts:
         return data, data.rejected.slice(0, 0)
-    if known is None:
-        kept, what = outliers.largest(parts), f"records lie more than {gap} days apart"
-    else:
+    what, option = f"records lie more than {gap} days apart", "say --gap DAYS"
+    kept = outliers.largest(parts)
+    if known is not None:
         start, reaches = known
         day = reaches // DAY + gap + 1
         kept = [part for part in parts if part.last >= start and part.first // DAY <= day]
-        what = (
-            f"records lie before {format_time(start)}, where this network begins, or more than"
-            f" {gap} days after {format_time(reaches)}, which its records reach"
-        )
+        what = f"records lie more than {gap} days after {format_time(reaches)}, which others reach"
+        if parts[0].last < start:
+            what = f"records lie before {format_time(start)}, where this network begins"
+            option = "load them into a network of their own (--gap DAYS is for later ones)"
     files = ", ".join(sorted(file for file, _ in data.formats)) or "tables"
-    apart = outliers.others(parts, kept, what, "--gap DAYS", lambda _: files)
+    apart = outliers.others(parts, kept, what, option, lambda _: files)
     tables = {
         name: pa.concat_tables(
             [table.slice(0, 0), *(_between(table, part.first, part.last + 1) for part in kept)]

@@ -11,7 +11,7 @@ from dii import codec, crypto
 from dii.application import gas
 from dii.application.app import ALLOWANCE, TxResult
 from dii.application.bank import account
-from dii.application.messages import Call, Deploy, Message, ReportChunk, to_value
+from dii.application.messages import Call, Deploy, Message, ReportChunk, ReportManifest, to_value
 from dii.application.pages import MAX_BYTES
 from dii.application.programs import LOAD_BYTE
 from dii.application.records import CODES, CONTRACTS, FORWARDS
@@ -19,6 +19,7 @@ from dii.contracts.gas import STORED, compile_gas
 from dii.crypto import SigningKey
 from dii.errors import (
     BadName,
+    EpochNotReportable,
     FeeUncovered,
     InsufficientFunds,
     KeyMissing,
@@ -111,10 +112,13 @@ class Sending(Opened):
                 found = solo.node.app.check_tx(wire)
                 raise self.refused(type(message).__name__, found)
             for wire, one in zip(placed, result.results):
-                kind = type(waiting.pop(wire)).__name__
+                message = waiting.pop(wire)
+                reports = isinstance(message, ReportManifest | ReportChunk)
+                if reports and one.code == EpochNotReportable.code:
+                    continue  # the others' reports were enough to begin settling
                 if one.code:
                     solo.settle()  # what failed took its fee: a header must carry that, too
-                    raise self.refused(kind, one)
+                    raise self.refused(type(message).__name__, one)
         solo.settle()
         return crypto.sha256(last).hex() if last else ""
 

@@ -118,13 +118,19 @@ def set_aside(files: Sequence[Rows], gap: int | None, until: int | None) -> None
     """
     parts = divide([rows.times(name) for rows in files for name in TABLES], gap, until)
     sound = [part for part in parts if until is None or part.last <= until]
-    what, option = f"records lie more than {gap} days apart", "--gap DAYS"
+    what, option = f"records lie more than {gap} days apart", "say --gap DAYS"
     if until is not None and len(sound) < len(parts):
-        what, option = f"records are later than {format_time(until)}", "--gap DAYS and --until DATE"
+        what, option = (
+            f"records are later than {format_time(until)}",
+            "say --gap DAYS and --until DATE",
+        )
     kept = largest(sound)
     if others(parts, kept, what, option, lambda part: _place(files, part.first)):
         for rows in files:
             rows.keep(kept[0].first, kept[0].last)
+    if until is not None:
+        for rows in files:
+            rows.forget_after(until)
 
 
 def _place(files: Sequence[Rows], time: int) -> str:

@@ -282,6 +282,16 @@ class Rows:
         ]
         return [int(max(times))] if times else []
 
+    def forget_after(self, until: int) -> None:
+        """Take a later time at which a gateway was last seen for unknown."""
+        rows, self.gateways = self.gateways, {}
+        for row, self.line in rows.items():
+            late = row.last_seen is not None and row.last_seen > until
+            if late:
+                detail = f"last_seen: at most {format_time(until)} is expected"
+                self.reject("unread_field", detail, row.gateway)
+            self.gateway(row._replace(last_seen=None) if late else row)
+
     def keep(self, first: int, last: int) -> None:
         """Set receptions and statuses of any other time aside; no gateway was seen then.
 

@@ -20,9 +20,10 @@ from typing import ClassVar, Final
 from dii.telemetry import fields
 from dii.telemetry.fields import BOUNDS, NO_FIELDS, Fault, Named, Record
 from dii.telemetry.radio import too_strong
+from dii.telemetry.schema import GAP
 from dii.telemetry.source import Source, parse_line, values
 from dii.telemetry.tables import Gateway, Reception, Rows
-from dii.units import SECOND
+from dii.units import DAY, SECOND
 
 STATUS_METRICS: Final = frozenset({"connected_ppm", "online_ppm"})
 """Metrics of statuses: only they tell silence from absence."""
@@ -211,8 +212,12 @@ class Polls:
         self._last: dict[str, tuple[int, int | None, int | None]] = {}
 
     def later(self, gateway: str, time: int) -> bool:
-        """Whether a time is later than the last poll of a gateway."""
-        return gateway not in self._last or time > self._last[gateway][0]
+        """Return whether a time is later than the last poll of a gateway.
+
+        Where it is far earlier, one of both dates is wrong, and no poll may be lost for that.
+        """
+        last = self._last[gateway][0] if gateway in self._last else time - 1
+        return time > last or last - time > GAP * DAY
 
     def poll(
         self,
@@ -248,6 +253,7 @@ class Polls:
         if since is not None and time < since:
             raise Fault("bad_time", "before its connection began")
         self._last[gateway] = time, total, since
+        before = None if before is None or before > time else before
         covers = min(time - before, self._interval) if before is not None else 1
         if since is not None:
             covers = max(min(time - max(since, before or 0), BOUNDS["covers"][1]), 1)
