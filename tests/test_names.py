@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dii import Network, Telemetry, load
-from dii.telemetry.names import Pairs, owners
+from dii.telemetry.metrics import Epoch, metrics
+from dii.telemetry.names import Pairs, owners, renamed
+from dii.telemetry.schema import METRICS, USAGE_GIVEN
+from dii.telemetry.tables import Reception, Reject, to_table
 
 IDS = ["ttn:a", "ttn:b", "ttn:c"]
 EUIS = [f"AA0000000000000{number}" for number in range(3)]
@@ -105,6 +109,72 @@ def test_a_gateways_operator_is_the_one_of_its_resolved_name_first(named: dict[s
     names = {EUIS[0]: IDS[0], EUIS[1]: IDS[0]}
     expected = named.get(IDS[0], named.get(EUIS[0], named.get(EUIS[1])))
     assert owners(named, names).get(IDS[0]) == expected
+
+
+# --- metrics --------------------------------------------------------------------------------------
+
+STARTED = 1_741_046_400_000_000
+"""2025-03-04."""
+HOUR = 3_600_000_000
+GIVES = frozenset(METRICS) - {"own_uplinks"} | USAGE_GIVEN.keys()
+NAMES = st.sampled_from(IDS[:2] + EUIS[:2])
+TIMES = st.integers(0, 30).map(lambda hours: STARTED + hours * HOUR)
+HEARD = st.lists(
+    st.tuples(
+        TIMES,
+        st.none() | NAMES,
+        st.sampled_from(["data", "join", "downlink"]),
+        st.sampled_from(["D", "E"]),
+        st.sampled_from([None, "water"]),
+        st.integers(0, 3),
+        st.booleans(),
+    ).map(
+        lambda one: Reception(
+            *one[:2], kind=one[2], device=one[3], application=one[4], f_cnt=one[5],
+            size=9, airtime=61_696, delivered=one[6],
+        )
+    ),
+    max_size=20,
+)  # fmt: skip
+POLLS = st.lists(
+    st.tuples(TIMES, NAMES, st.sampled_from([1, HOUR]), st.sampled_from([None, 0, 5]), st.none()),
+    max_size=6,
+)
+ASIDE = st.lists(
+    st.tuples(NAMES, TIMES).map(lambda one: Reject("f", 1, "simulated", None, *one)), max_size=3
+)
+MAPPINGS = st.sampled_from(
+    [{}, {EUIS[0]: IDS[0]}, {EUIS[0]: IDS[0], EUIS[1]: IDS[0]}, {IDS[0]: EUIS[0], EUIS[1]: IDS[1]}]
+)
+
+
+@settings(max_examples=10)
+@given(HEARD, POLLS, ASIDE, MAPPINGS)
+def test_several_names_of_a_gateway_are_one_row_and_one_player(
+    heard: list[Reception],
+    polls: list[tuple[object, ...]],
+    aside: list[Reject],
+    names: dict[str, str],
+) -> None:
+    tables = to_table("receptions", heard), to_table("statuses", polls)
+    rejects = to_table("rejects", aside)
+    owned = {names.get(IDS[0], IDS[0]): "ann", names.get(EUIS[1], EUIS[1]): "ben"}
+
+    def counted(
+        tables: Iterable[pa.Table], rejects: pa.Table, names: Mapping[str, str] | None
+    ) -> Epoch:
+        return metrics(
+            *tables, rejects=rejects, names=names, operators=owned, gateways=["ttn:silent"],
+            applications={}, start=STARTED, length=24 * HOUR, gives=GIVES,
+        )  # fmt: skip
+
+    found = counted(tables, rejects, names)
+    same = counted([renamed(one, names) for one in tables], renamed(rejects, names), None)
+    assert found.metrics == same.metrics
+    assert found.usage == same.usage
+    assert found.excluded == same.excluded
+    # The look-back is the same whatever names stand for, so that they can be resolved anew.
+    assert found.lookback.to_bytes() == counted(tables, rejects, None).lookback.to_bytes()
 
 
 # --- on a chain -----------------------------------------------------------------------------------
@@ -245,7 +315,7 @@ def test_what_hangs_on_a_gateway_stays_when_a_further_name_becomes_known(tmp_pat
         network.ingest(registry([("roof-1", None, "anna"), ("roof-2", None, "bert")]))
         network.ingest(load(uplinks(tmp_path / "1", 0, [("roof-1", None), ("roof-2", None)] * 3)))
         network.assign("roof-1", "anna", "dora")
-        network.run()
+        network.run(complete=True)
         # A registry that knows the EUI, and a stranger's, name owners anew; a status has the EUI.
         stranger = registry([("roof-1", X, "anna"), (X, None, "mallory"), ("evil", X, "mallory")])
         polls = pd.DataFrame(
@@ -279,9 +349,9 @@ def test_an_owner_by_eui_stays_when_hardware_is_swapped_between_ids(tmp_path: Pa
     with laboratory() as network:
         network.ingest(registry([(X, None, "anna"), ("roof-2", None, "bert")]))
         network.ingest(load(uplinks(tmp_path / "1", 0, [(None, X), ("roof-2", None)] * 3)))
-        network.run()
+        network.run(complete=True)
         network.ingest(load(uplinks(tmp_path / "2", 1, [("roof-1", X)] * 3 + [("roof-2", None)])))
-        network.run()
+        network.run(complete=True)
         # New hardware for roof-1; bert carries on with the old one.
         network.ingest(load(uplinks(tmp_path / "3", 2, [("roof-1", Y)] * 3 + [("roof-2", X)] * 3)))
         network.ingest(load(uplinks(tmp_path / "4", 3, [("roof-2", X)])))

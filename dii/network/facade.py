@@ -60,6 +60,7 @@ from dii.network.home import RESERVED, SCOPE, Home, reporter_names
 from dii.network.opened import TELEMETRY
 from dii.network.reporting import notes, registrations, report
 from dii.network.sending import Sending
+from dii.telemetry.names import owners
 from dii.telemetry.schema import GAP, METRICS, UNATTRIBUTED, USAGE
 from dii.units import SECOND, Currency
 
@@ -319,7 +320,7 @@ class Network(Sending):
         others = self.contested(data)
         if rebind:
             self.bind()
-            self._register({self.names().get(name, name): others[name] for name in others})
+            self._register(owners(others, self.names()))
         if self.home.folder is not None:
             self._feed.save(self.home.folder / TELEMETRY)
         return others
@@ -374,8 +375,6 @@ class Network(Sending):
 
         Their owners are bound when the epoch is reported, by default the one that is open.
         """
-        from dii.telemetry.names import owners  # noqa: PLC0415
-
         number = self.settled if epoch is None else epoch
         if self._feed is None or number < self.settled:
             return {}

@@ -27,7 +27,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,6 +38,7 @@ from dii.telemetry.tables import with_column
 if TYPE_CHECKING:
     from typing import Self
 
+T = TypeVar("T")
 Pair = tuple[str, str, int, int]
 """Id, EUI, epoch, and the number of records of that epoch that state both."""
 
@@ -166,16 +167,16 @@ def pairs_of(tables: Iterable[pa.Table], entries: pa.Table, start: int, length: 
     return Pairs.of(rows, zip(stated["gateway"].to_pylist(), stated["eui"].to_pylist()))
 
 
-def owners(operators: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+def owners(operators: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
     """Return the operator of each resolved name.
 
     The one that is stated for the name itself, else for the smallest name that stands for it.
     """
-    found = dict[str, str]()
-    for name, operator in sorted(operators.items()):
+    found = dict[str, T]()
+    for name in sorted(operators):
         gateway = names.get(name, name)
         if name == gateway or gateway not in found:
-            found[gateway] = operator
+            found[gateway] = operators[name]
     return found
 
 
