@@ -406,7 +406,7 @@ class FeeUncovered(TransactionError):
     """The sender cannot pay for the gas that the transaction may use."""
 
     code = 6
-    template = "{sender} has {balance}, and {gas_limit} gas at {gas_price} costs {fee}"
+    template = "{sender} has {balance}{beyond}, and {gas_limit} gas at {gas_price} costs {fee}"
 
 
 class OutOfGas(TransactionError):

@@ -11,11 +11,13 @@ from typing import Any
 from dii import codec, crypto
 from dii.application import Application, BlockResult, TxResult
 from dii.application.bank import account
+from dii.application.handlers import most_gas
 from dii.application.messages import (
     Message,
     RegisterGateways,
     ReportChunk,
     ReportManifest,
+    from_value,
     to_value,
 )
 from dii.application.pages import Page
@@ -127,6 +129,18 @@ def sign(
     """Return a transaction's wire bytes."""
     value = to_value(message)
     return transaction.sign(key, chain, nonce, value, gas_limit=gas_limit, valid_until=valid_until)
+
+
+def reserved(wire: bytes) -> int:
+    """Return the gas that a transaction reserves: its limit, or what its kind can use at most."""
+    tx = transaction.decode(wire)
+    most = most_gas(from_value(tx.message), len(wire))
+    return tx.gas_limit if most is None else min(tx.gas_limit, most)
+
+
+def price_of(wire: bytes, result: TxResult) -> int:
+    """Return the gas that a transaction pays for, if it pays."""
+    return max(result.gas, reserved(wire) // 2)
 
 
 def report(

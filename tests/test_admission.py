@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dii import codec, crypto
 from dii.application import gas, pages
@@ -13,7 +15,9 @@ from dii.application.actions import SetGas, SetValidator
 from dii.application.app import MAX_UNPAID
 from dii.application.bank import account
 from dii.application.messages import (
+    AssignGateway,
     Burn,
+    Call,
     Claim,
     Message,
     Propose,
@@ -46,6 +50,7 @@ from tests import ed25519
 from tests.chains import (
     ALICE,
     BOB,
+    CAROL,
     EPOCH,
     GAS,
     OPENING,
@@ -69,9 +74,9 @@ def rejected(chain: Chain, wires: list[bytes], code: int) -> None:
     """Expect transactions to get this code wherever they are sent, and to change nothing."""
     assert set(codes(chain, wires)) == {code}
     root = chain.app.info()[1]
-    assert chain.app.prepare_proposal(wires, 1 << 22) == []
-    assert not chain.app.process_proposal(wires)
-    assert not chain.app.process_proposal(wires[:1])
+    assert chain.app.prepare_proposal(wires, 1 << 22, chain.time) == []
+    assert not chain.app.process_proposal(wires, chain.time)
+    assert not chain.app.process_proposal(wires[:1], chain.time)
     result = chain.block(*wires)  # decided all the same, by validators who are hostile, too
     assert {(one.code, one.gas, one.fee) for one in result.results} == {(code, 0, 0)}
     assert chain.app.info()[1] == root
@@ -243,9 +248,88 @@ def test_chunks_that_nobody_announced():
 
 def test_what_fits_into_no_block_waits_for_none():
     chain = Chain(limits={"block_gas": 5_000}, gas_price=0)
-    wires = [chain.sign(ALICE, Burn(1), gas_limit=5_001)]
-    assert codes(chain, wires) == [NeverFits.code]
-    assert codes(chain, [chain.sign(BOB, Burn(1), gas_limit=5_000)]) == [0]
+    call = Call(bytes(20), "run", codec.encode(()), 0)
+    assert codes(chain, [chain.sign(ALICE, call, gas_limit=5_001)]) == [NeverFits.code]
+    assert codes(chain, [chain.sign(BOB, call, gas_limit=5_000)]) == [0]
+    assert codes(chain, [chain.sign(CAROL, Burn(1), gas_limit=2**62)]) == [0], "it uses little"
+
+
+@pytest.mark.parametrize(
+    ("message", "gas_of_kind"),
+    [
+        (Burn(1), 0),
+        (Transfer(BOB.address, 1), gas.NEW_ACCOUNT),
+        (AssignGateway("main", bytes(20), BOB.address), gas.BINDING),
+        (ReportChunk("main", 0, b"x" * 999), gas.REPORT_BYTE * 999),
+        (RegisterGateways("main", ((gateway(1), BOB.address),) * 3), gas.BINDING * 3),
+        (Call(bytes(20), "run", codec.encode(()), 0), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("limit", [5_000, 100_000, 10**7])
+def test_a_transaction_pays_for_half_of_what_it_reserves_and_reserves_what_its_kind_needs(
+    message, gas_of_kind, limit
+):
+    chain = Chain()
+    wire = chain.sign(ALICE, message, gas_limit=limit)
+    most = limit if gas_of_kind is None else gas.intrinsic(len(wire)) + gas_of_kind
+    (result,) = chain.block(wire).results
+    assert result.fee == max(result.gas, min(limit, most) // 2)
+
+
+SENDERS = (ALICE, BOB, CAROL, THIEF)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(2_000, 90_000)), max_size=30),
+    st.integers(20_000, 120_000),
+    st.integers(500, 6_000),
+)
+def test_nobody_crowds_others_out_of_a_block_and_no_room_is_left_unused(said, block_gas, room):
+    chain = Chain(limits={"block_gas": block_gas})
+    call = Call(bytes(20), "run", codec.encode(()), 0)
+    wires = [(who, limit, chain.sign(SENDERS[who], call, gas_limit=limit)) for who, limit in said]
+    chosen = chain.app.prepare_proposal([wire for *_, wire in wires], room, chain.time)
+    assert chain.app.process_proposal(chosen, chain.time)
+    assert sum(map(len, chosen)) <= room
+    taken = [(who, limit, wire) for wire in chosen for who, limit, one in wires if one == wire]
+    assert sum(limit for _, limit, _ in taken) <= block_gas
+    for who in range(4):
+        mine = [(limit, wire) for sender, limit, wire in wires if sender == who]
+        got = [wire for sender, _, wire in taken if sender == who]
+        assert got == [wire for _, wire in mine[: len(got)]], "in the order of nonces"
+        fair = 0  # what fits into a quarter is chosen, whatever others send
+        for count, _ in enumerate(mine, 1):
+            gas_sum = sum(limit for limit, _ in mine[:count])
+            size = sum(len(wire) for _, wire in mine[:count])
+            fair = count if gas_sum <= block_gas // 4 and size <= room // 4 else fair
+        assert len(got) >= fair
+        if len(got) < len(mine):
+            limit, wire = mine[len(got)]
+            gas_left = block_gas - sum(limit for _, limit, _ in taken)
+            assert limit > gas_left or len(wire) > room - sum(map(len, chosen))
+
+
+def test_what_does_nothing_and_costs_nothing_stands_in_no_proposal():
+    chain = Chain()
+    chain.do(REPORTER, *[ReportChunk("main", 0, b"")] * MAX_UNPAID)
+    chunk = ReportChunk("main", 0, b"x")
+    few = gas.intrinsic(len(chain.sign(BOB, Burn(1), gas_limit=1_000))) - 1
+    chain._signed.clear()
+    nothing = {
+        "expired": chain.sign(ALICE, Burn(1), valid_until=chain.app.height),
+        "gas for less than its bytes": chain.sign(BOB, Burn(1), gas_limit=few),
+        "failed too often": chain.sign(REPORTER, chunk),
+    }
+    for _ in range(2):
+        for wire in nothing.values():
+            assert chain.app.prepare_proposal([wire], 1 << 20, chain.time) == []
+            assert not chain.app.process_proposal([wire], chain.time)
+        chain.block()
+    later = START + EPOCH  # its duties are welcome again, and the first try is paid by nobody
+    assert chain.app.process_proposal([nothing["failed too often"]], later)
+    assert chain.block(nothing["failed too often"], time=later).results[0].gas > 0
 
 
 def test_a_chunk_is_paid_for_before_anybody_looks_into_it(monkeypatch):
@@ -341,8 +425,8 @@ def test_a_block_of_bad_signatures(monkeypatch):
     rejected(chain, bad, BadSignature.code)
     assert sum(checked) == 300
     mixed = [*good[:3], bad[3]]
-    assert not chain.app.process_proposal(mixed)
-    assert chain.app.prepare_proposal(mixed, 1 << 20) == good[:3]
+    assert not chain.app.process_proposal(mixed, chain.time)
+    assert chain.app.prepare_proposal(mixed, 1 << 20, chain.time) == good[:3]
 
 
 @pytest.mark.parametrize("accelerated", [True, False])
@@ -376,7 +460,7 @@ def test_a_mixed_order_key(monkeypatch, accelerated, kind, holds):
     wire = codec.encode((body, signed))
     (code,) = codes(chain, [wire])
     assert code == (0 if holds else BadSignature.code)
-    assert chain.app.process_proposal([wire]) == holds
+    assert chain.app.process_proposal([wire], chain.time) == holds
     result = chain.block(wire).results[0]
     assert (result.code == BadSignature.code) != holds
     assert bool(by_reference) != accelerated

@@ -26,6 +26,7 @@ from dii.application.lookup import is_kept, lookup_metrics, lookup_usage
 from dii.application.messages import (
     AssignGateway,
     Burn,
+    Call,
     Claim,
     Message,
     Propose,
@@ -122,11 +123,15 @@ from tests.chains import (
     Chain,
     gateway,
     genesis,
+    price_of,
     report,
     scope,
     sign,
     stream,
 )
+
+CALL = Call(bytes(20), "run", codec.encode(()), 0)
+"""Of a contract that is not there: its gas limit is not bounded by its kind."""
 
 FULL = 10**6
 """A gateway that was online throughout."""
@@ -389,9 +394,9 @@ class Walk:
         app.anticipate(self.random.sample(wires, len(wires) // 2))
         for wire in wires:
             app.check_tx(wire)
-        proposal = app.prepare_proposal(wires, 1 << 21)
-        assert app.process_proposal(proposal)
-        assert app.process_proposal(wires) == (proposal == wires)
+        proposal = app.prepare_proposal(wires, 1 << 21, self.time)
+        assert app.process_proposal(proposal, self.time)
+        assert app.process_proposal(wires, self.time) == (sorted(proposal) == sorted(wires))
         wires = self.random.choice([proposal, wires])
         epoch = max(0, (self.time - START) // EPOCH)
         jump = self.random.choice(
@@ -439,7 +444,7 @@ class Walk:
             key, message = self.sent[wire]
             assert decode(wire).nonce == self.nonces[key.address]
             self.nonces[key.address] += 1
-            if one.fee != one.gas:
+            if one.fee != price_of(wire, one):
                 assert not one.fee
                 assert isinstance(message, DUTIES_OF_REPORTERS)
                 assert key in REPORTERS_OF[message.scope]
@@ -742,6 +747,9 @@ def no_ops() -> dict[str, tuple[int, Callable[[Chain], bytes]]]:
     def signed(key: SigningKey = ALICE, **fields: int) -> Callable[[Chain], bytes]:
         return lambda chain: chain.sign(key, to_bob, **fields)
 
+    def called(limit: int) -> Callable[[Chain], bytes]:
+        return lambda chain: chain.sign(ALICE, CALL, gas_limit=limit)
+
     def raw(*fields: Value) -> Callable[[Chain], bytes]:
         def make(chain: Chain) -> bytes:
             body = codec.encode(fields)
@@ -791,8 +799,8 @@ def no_ops() -> dict[str, tuple[int, Callable[[Chain], bytes]]]:
         "expired": (Expired.code, signed(valid_until=0)),
         "no gas": (OutOfGas.code, signed(gas_limit=0)),
         "gas for less than its bytes": (OutOfGas.code, signed(gas_limit=intrinsic - 1)),
-        "gas that it cannot pay": (FeeUncovered.code, signed(gas_limit=OPENING + 1)),
-        "gas beyond all money": (FeeUncovered.code, signed(gas_limit=2**63 - 1)),
+        "gas that it cannot pay": (FeeUncovered.code, called(OPENING + 1)),
+        "gas beyond all money": (FeeUncovered.code, called(2**63 - 1)),
         "from nobody": (FeeUncovered.code, signed(SigningKey.derive(8, "nobody"))),
     }
 
@@ -815,7 +823,7 @@ def test_any_bytes_have_a_result(wire):
     chain = Chain()
     assert chain.app.check_tx(wire).code == BadTransaction.code
     assert chain.block(wire, wire).results[1].code == BadTransaction.code
-    assert not chain.app.process_proposal([wire])
+    assert not chain.app.process_proposal([wire], chain.time)
 
 
 # Values that come as a chunk's columns: near the format, and beside it.
@@ -868,7 +876,7 @@ def test_a_transfer_pays_for_its_bytes_and_for_an_account_that_it_creates():
         wire = chain.sign(ALICE, Transfer(to, 5))
         (result,) = chain.block(wire).results
         assert result.gas == gas.intrinsic(len(wire)) + created * gas.NEW_ACCOUNT
-        assert result.fee == 3 * result.gas
+        assert result.fee == 3 * price_of(wire, result)
         assert chain.balance(ALICE) == before - 5 - result.fee
         assert chain.balance(TREASURY) == treasury + result.fee
 
@@ -893,9 +901,10 @@ def test_what_fails_pays_its_gas_and_takes_its_nonce_and_does_nothing_else():
     for number, (message, limit, error) in enumerate(attempts):
         before = chain.balance(ALICE)
         chain.time = epoch_end(0) if isinstance(message, ReportManifest) else chain.time
-        (result,) = chain.block(chain.sign(ALICE, message, gas_limit=limit)).results
+        wire = chain.sign(ALICE, message, gas_limit=limit)
+        (result,) = chain.block(wire).results
         assert result.code == error.code
-        assert result.fee == result.gas > 0
+        assert result.fee == price_of(wire, result) >= result.gas > 0
         assert chain.balance(ALICE) == before - result.fee
         assert account(chain.app.state, ALICE.address).nonce == number + 1
     assert chain.balance(BOB) == OPENING
@@ -1091,11 +1100,21 @@ def test_an_account_has_a_limit_of_waiting_transactions_and_a_reporters_chunks_h
 def test_a_balance_covers_the_gas_of_all_that_waits():
     half = OPENING // 2
     chain = Chain(limits={"block_gas": half})
-    codes = [
-        chain.app.check_tx(chain.sign(ALICE, Transfer(BOB.address, 1), gas_limit=half)).code
-        for _ in range(3)
-    ]
-    assert codes == [0, 0, FeeUncovered.code]
+    wires = [chain.sign(ALICE, CALL, gas_limit=half) for _ in range(3)]
+    assert [chain.app.check_tx(wire).code for wire in wires] == [0, 0, FeeUncovered.code]
+
+
+@given(st.lists(st.integers(2_000, OPENING), min_size=1, max_size=12))
+def test_a_newcomer_is_held_against_the_exact_sum_of_what_waits(limits):
+    """Whatever the order of dear and cheap transactions: admitted while the sum is covered."""
+    chain = Chain(limits={"block_gas": OPENING})
+    nonce = admitted = 0
+    for limit in limits:
+        wire = sign(chain.app.genesis.hash, ALICE, nonce, CALL, gas_limit=limit)
+        covered = admitted + limit <= OPENING
+        assert chain.app.check_tx(wire).code == (0 if covered else FeeUncovered.code)
+        if covered:
+            nonce, admitted = nonce + 1, admitted + limit
 
 
 def test_what_was_admitted_and_left_out_of_a_block_is_admitted_again():
@@ -1133,26 +1152,26 @@ def test_admission_changes_nothing():
 
 def test_a_proposal_leaves_out_what_does_not_fit_and_keeps_the_order():
     chain = Chain(limits={"block_gas": 3 * GAS})
-    first = chain.sign(ALICE, Transfer(BOB.address, 1), gas_limit=2 * GAS)
-    heavy = chain.sign(BOB, Transfer(ALICE.address, 1), gas_limit=2 * GAS)
+    first = chain.sign(ALICE, CALL, gas_limit=2 * GAS)
+    heavy = chain.sign(BOB, CALL, gas_limit=2 * GAS)
     light = chain.sign(CAROL, Transfer(ALICE.address, 1))
     app, many = chain.app, 1 << 20
-    assert app.prepare_proposal([first, heavy, light], many) == [first, light]
-    assert app.prepare_proposal([light, heavy], many) == [light, heavy]
-    assert app.prepare_proposal([light, light], many) == [light]
-    assert app.prepare_proposal([first, light], len(first)) == [first]
-    assert app.prepare_proposal([first, light], len(first) - 1) == []
-    assert not app.process_proposal([first, heavy])
-    assert not app.process_proposal([light, light])
-    assert app.process_proposal([])
+    assert app.prepare_proposal([first, heavy, light], many, chain.time) == [light, first]
+    assert app.prepare_proposal([light, heavy], many, chain.time) == [light, heavy]
+    assert app.prepare_proposal([light, light], many, chain.time) == [light]
+    assert app.prepare_proposal([first, light], len(first), chain.time) == [first]
+    assert app.prepare_proposal([first, light], len(light) - 1, chain.time) == []
+    assert not app.process_proposal([first, heavy], chain.time)
+    assert not app.process_proposal([light, light], chain.time)
+    assert app.process_proposal([], chain.time)
 
 
 def test_a_block_has_no_more_bytes_than_genesis_says():
     chain = Chain(limits={"block_bytes": 1 << 17, "block_gas": 2**32})
     chunk = ReportChunk("main", 0, bytes(60_000))
     wires = [chain.sign(ALICE, chunk) for _ in range(3)]
-    assert chain.app.prepare_proposal(wires, 1 << 30) == wires[:2]
-    assert not chain.app.process_proposal(wires)
+    assert chain.app.prepare_proposal(wires, 1 << 30, chain.time) == wires[:2]
+    assert not chain.app.process_proposal(wires, chain.time)
 
 
 def test_every_value_of_the_state_has_a_proof_and_so_has_its_absence():

@@ -127,8 +127,8 @@ def test_nobody_fills_blocks_with_what_they_can_no_longer_pay():
         Deploy("main", b"\0", codec.encode(()), OPENING - 3 * GAS, 0, GAS),
     ):
         wires = [chain.sign(THIEF, one) for one in (give, *[bulk] * 15)]
-        assert not chain.app.process_proposal(wires)
-        assert chain.app.prepare_proposal(wires, 1 << 21) == wires[:2]
+        assert not chain.app.process_proposal(wires, chain.time)
+        assert chain.app.prepare_proposal(wires, 1 << 21, chain.time) == wires[:2]
         chain._signed.clear()
     wires = [chain.sign(THIEF, one) for one in [bulk] * 16]
-    assert chain.app.process_proposal(wires)
+    assert chain.app.process_proposal(wires, chain.time)

@@ -13,9 +13,9 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "309f557acf1376b6656d1c16a6f4d00700390222bbdf73c20c7c703e6eb4fa13",
-    "app_hash": "ee377c1283b9152751decc8cdaf0a3884665d3eaf89d86a5e9fda84e66eacfca",
-    "index": "13fd8ef12344000ea0d3ee0c6e491a0e28a1132cb34663b8eaeb2ee336461c0f",
+    "header": "e85870e169de67a6b1cb4704cd0ffe5ddcda474f280d40f42892417a5f6e490c",
+    "app_hash": "ce5f711da2790bb2b2df70fb3f9028b2195ae0574d6c45becd5f3a0ea32edd6f",
+    "index": "076b0e9d4359e700264b6ecf34c6ec528cf4fc10c0a43a6e60b86b0f61d921b5",
     "transactions": 505,
     "succeeded": 444,
     "receipts": 1253,

@@ -467,8 +467,8 @@ def test_two_chains_of_one_name_differ_and_neither_takes_the_others_transactions
     assert Application(one).check_tx(wire).code == 0
     app = Application(other)
     assert app.check_tx(wire).code == BadSignature.code
-    assert app.prepare_proposal([wire], 1 << 20) == []
-    assert not app.process_proposal([wire])
+    assert app.prepare_proposal([wire], 1 << 20, START) == []
+    assert not app.process_proposal([wire], START)
     result = app.finalize_block(1, START, [wire], VALIDATOR.address)
     assert result.results[0].code == BadSignature.code
     assert not result.changed

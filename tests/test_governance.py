@@ -30,7 +30,7 @@ from dii.application.actions import (
 )
 from dii.application.bank import supply
 from dii.application.governance import standing, validators
-from dii.application.messages import Propose, Transfer, Vote, from_value, to_value
+from dii.application.messages import Burn, Propose, Transfer, Vote, from_value, to_value
 from dii.application.records import (
     AGENDA,
     CHAIN,
@@ -206,7 +206,7 @@ def test_who_is_no_validator_cannot_have_their_powers_added_up(monkeypatch):
     number = chain.propose(SetGas(2, 1))
     monkeypatch.setattr("dii.application.governance.powers", None)
     wire = chain.sign(ALICE, Vote(number, approve=True))
-    assert chain.app.prepare_proposal([wire], 1_000) == [wire]
+    assert chain.app.prepare_proposal([wire], 1_000, chain.time) == [wire]
     assert chain.block(wire).results[0].code == NotValidator.code
 
 
@@ -319,11 +319,10 @@ def test_what_passed_acts_after_the_delay_and_in_the_first_block_then():
     acts = chain.proposal(number).acts
     assert acts == chain.time + DELAY
     assert not chain.block(time=acts - SECOND).changed
-    result = chain.block(
-        chain.sign(ALICE, Transfer(BOB.address, 1)), time=acts
-    )  # whose transactions still pay the old price
+    wire = chain.sign(ALICE, Burn(1))  # still at the old price
+    result = chain.block(wire, time=acts)
     assert result.results[0].fee == result.results[0].gas
-    (result,) = chain.do(ALICE, Transfer(BOB.address, 1))
+    (result,) = chain.do(ALICE, Burn(1))
     assert result.fee == 9 * result.gas
 
 

@@ -75,14 +75,15 @@ from tests.chains import (
     BOB,
     CAROL,
     EPOCH,
-    GAS,
     OPENING,
     REPORTERS,
     START,
     THIEF,
     Chain,
     gateway,
+    price_of,
     report,
+    reserved,
     scope,
     sign,
     stream,
@@ -154,13 +155,15 @@ class Books:
 
     # --- what messages do ---------------------------------------------------------------------
 
-    def deliver(self, key: SigningKey, message: Message, result: TxResult, now: int) -> None:
+    def deliver(
+        self, key: SigningKey, message: Message, result: TxResult, now: int, signed: bytes
+    ) -> None:
         """Account for a transaction that was executed, whether it succeeded or not."""
         who, epoch = key.address, max(0, (now - START) // EPOCH)
         duty = is_duty(key, message) and self.failures[who, epoch] < UNPAID
-        covered = GAS * self.price
+        covered = reserved(signed) * self.price
         self.nonces[who] += 1
-        assert result.fee in (0, result.gas * self.price)
+        assert result.fee in (0, price_of(signed, result) * self.price)
         if result.fee == 0 and self.price:
             assert duty, "what is no duty is paid for"
             self.failures[who, epoch] += result.code != 0
@@ -512,8 +515,9 @@ class Economy(RuleBasedStateMachine):
         app, chain = self.chain.app, self.chain
         wires = [signed for *_, signed in self.said]
         if honest:
-            wires = app.prepare_proposal(wires, 1 << 20)
-            assert app.process_proposal(wires), "what is proposed is accepted"
+            wires = app.prepare_proposal(wires, 1 << 20, chain.time + wait * SECOND)
+            accepted = app.process_proposal(wires, chain.time + wait * SECOND)
+            assert accepted, "what is proposed is accepted"
         chain.time += wait * SECOND
         result = app.finalize_block(app.height + 1, chain.time, wires, VALIDATORS[0].address)
         again = app.finalize_block(app.height + 1, chain.time, wires, VALIDATORS[0].address)
@@ -532,10 +536,11 @@ class Economy(RuleBasedStateMachine):
             key, message, nonce = by_wire[signed]
             who, epoch = key.address, max(0, (now - START) // EPOCH)
             duty = is_duty(key, message) and books.failures[who, epoch] < UNPAID
-            runs = nonce == books.nonces[who] and (duty or books.balances[who] >= GAS * books.price)
+            paid = books.balances[who] >= reserved(signed) * books.price
+            runs = nonce == books.nonces[who] and (duty or paid)
             if runs:
                 # The treasury gets its fees at the block's end: nobody can spend them before.
-                books.deliver(key, message, one, now)
+                books.deliver(key, message, one, now, signed)
             else:
                 assert one.code
                 assert (one.gas, one.fee) == (0, 0), "what may not stand in a block does nothing"

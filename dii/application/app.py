@@ -23,7 +23,7 @@ from dii import crypto
 from dii.application import bank, gas
 from dii.application.context import Context, duty_of, epoch_at
 from dii.application.governance import enact
-from dii.application.handlers import DUTY, HANDLERS
+from dii.application.handlers import DUTY, HANDLERS, most_gas
 from dii.application.messages import (
     Burn,
     Call,
@@ -124,10 +124,14 @@ class BlockResult:
 
 @dataclass(slots=True)
 class _Known:
-    """A decoded transaction whose signature holds."""
+    """A decoded transaction whose signature holds.
+
+    ``gas`` is what it reserves: its limit, or less where its kind cannot use so much.
+    """
 
     tx: Transaction
     message: Message
+    gas: int
 
 
 @dataclass(slots=True)
@@ -140,11 +144,22 @@ class _Judged:
 
 @dataclass(slots=True)
 class _Waiting:
-    """What of one account waits: transactions; chunks among them, and chunks they announce."""
+    """Transactions of one account that wait, their fees, their chunks and those they announce."""
 
     count: int = 0
+    fees: int = 0
     chunks: int = 0
     announced: int = 0
+
+
+@dataclass(slots=True)
+class _Sender:
+    """An account in a block that is being chosen: next nonce, money, and what it takes so far."""
+
+    nonce: int
+    spare: int
+    bytes: int = 0
+    gas: int = 0
 
 
 @dataclass(slots=True)
@@ -224,7 +239,10 @@ class Application:
             self._remembered += _weight(wire)
             try:
                 tx = transaction.decode(wire)
-                decoded.append(_Known(tx, from_value(tx.message)))
+                message = from_value(tx.message)
+                most = most_gas(message, len(wire))
+                reserved = tx.gas_limit if most is None else min(tx.gas_limit, most)
+                decoded.append(_Known(tx, message, reserved))
             except TransactionError as error:
                 # Not the error itself: it holds the frames that raised it.
                 known[wire] = TxResult(error.code, str(error))
@@ -238,58 +256,101 @@ class Application:
         """Say whether a transaction may wait for a block.
 
         Admits an account's next nonces only, up to the limit of pending ones, and only where the
-        balance covers the gas that all of them may use. A duty needs no balance, unless too many
+        balance covers the fees of all of them. A duty needs no balance, unless too many
         have failed, and the announced chunks of a report are not held against the limit.
         """
         try:
             known = self._verified([wire])[0]
             if isinstance(known, TxResult):
                 return known
-            self._admit(known)
+            fee = self._admit(known)
         except TransactionError as error:
             return TxResult(error.code, str(error))
         waiting, message = self._waiting[known.tx.sender], known.message
         waiting.count += 1
+        waiting.fees += fee
         waiting.chunks += isinstance(message, ReportChunk)
         if isinstance(message, ReportManifest):
             waiting.announced += len(message.chunks) + len(message.usage_chunks)
         return TxResult(0)
 
-    def prepare_proposal(self, wires: Sequence[bytes], max_bytes: int) -> list[bytes]:
-        """Choose transactions for a block, in the given order.
+    def prepare_proposal(self, wires: Sequence[bytes], max_bytes: int, time: int) -> list[bytes]:
+        """Choose transactions for a block of a given time.
 
-        Leaves out what ``process_proposal`` would refuse a block for, and what does not fit. Who
-        sends several must be able to pay for each if those before it succeed: a block is no place
-        for what would do nothing at all, and so cost nothing.
+        Takes them in the given order, at first no more of each sender than a quarter of the block's
+        bytes and gas; what is left of the block is filled up with the others. Leaves out what
+        ``process_proposal`` would refuse a block for, and what does not fit.
         """
-        chain = self._chain()
-        room, gas_left = min(max_bytes, chain.block_bytes), chain.block_gas
-        nonces: dict[bytes, int] = {}
-        spare: dict[bytes, int] = {}
-        chosen = []
-        for wire, known in zip(wires, self._verified(wires)):
-            if isinstance(known, TxResult):
-                continue
-            tx = known.tx
-            expected = nonces.get(tx.sender)
-            fee = 0 if self._on_duty(known, None) else tx.gas_limit * chain.gas_price
-            if expected is None:
-                account = bank.account(self.state, tx.sender)
-                expected, spare[tx.sender] = account.nonce, account.balance
-            if tx.nonce != expected or len(wire) > room or tx.gas_limit > gas_left:
-                continue
-            if fee > spare[tx.sender]:
-                continue
-            spare[tx.sender] -= fee + _outlay(known.message)
-            nonces[tx.sender] = expected + 1
-            room -= len(wire)
-            gas_left -= tx.gas_limit
-            chosen.append(wire)
+        return self._chosen(wires, max_bytes, time, (4, 1))
+
+    def process_proposal(self, wires: Sequence[bytes], time: int) -> bool:
+        """Tell whether a proposed block is acceptable: signatures, nonces, fees, bytes and gas."""
+        chosen = self._chosen(wires, self._chain().block_bytes, time, (1,))
+        return len(chosen) == len(wires)
+
+    def _chosen(
+        self, wires: Sequence[bytes], max_bytes: int, time: int, shares: tuple[int, ...]
+    ) -> list[bytes]:
+        """Choose in several rounds, each with one part of so many of the block for each sender.
+
+        A transaction that would do nothing and cost nothing could come back in each block, so none
+        is chosen: the sender must be able to pay for it if those before it succeed, or it is a
+        duty that need not be paid for.
+        """
+        chain, height = self._chain(), self.height + 1
+        room = most_bytes = min(max_bytes, chain.block_bytes)
+        gas_left, epoch = chain.block_gas, epoch_at(chain, time)
+        senders: dict[bytes, _Sender] = {}
+        chosen: list[bytes] = []
+        waiting = list(zip(wires, self._verified(wires)))
+        for share in shares:
+            passed: list[tuple[bytes, _Known | TxResult]] = []
+            for wire, known in waiting:
+                if isinstance(known, TxResult):
+                    continue
+                tx, size, reserved = known.tx, len(wire), known.gas
+                sender = senders.get(tx.sender)
+                if sender is None:
+                    account = bank.account(self.state, tx.sender)
+                    sender = senders[tx.sender] = _Sender(account.nonce, account.balance)
+                fee = reserved * chain.gas_price
+                if (
+                    tx.nonce != sender.nonce
+                    or size > min(room, most_bytes // share - sender.bytes)
+                    or reserved > min(gas_left, chain.block_gas // share - sender.gas)
+                ):
+                    passed.append((wire, known))
+                    continue
+                if height > tx.valid_until or tx.gas_limit < gas.intrinsic(size):
+                    continue
+                if fee > sender.spare and not self._on_duty(known, epoch):
+                    continue
+                sender.nonce += 1
+                sender.spare = max(0, sender.spare - fee - _outlay(known.message))
+                sender.bytes += size
+                sender.gas += reserved
+                room -= size
+                gas_left -= reserved
+                chosen.append(wire)
+            waiting = passed
         return chosen
 
-    def process_proposal(self, wires: Sequence[bytes]) -> bool:
-        """Say whether a proposed block is acceptable: signatures, nonces, bytes and gas."""
-        return len(self.prepare_proposal(wires, self._chain().block_bytes)) == len(wires)
+    def estimate(self, wire: bytes, time: int) -> int:
+        """Return the gas that a transaction would use in a block now, of which nothing remains.
+
+        Raises
+        ------
+        TransactionError
+            It cannot stand in a block.
+        """
+        known = self._verified([wire])[0]
+        if isinstance(known, TxResult):
+            return 0
+        mark = self.state.mark()
+        try:
+            return self._execute(_Block(self.height + 1, time), self._chain(), 0, known).gas
+        finally:
+            self.state.revert(mark)
 
     def finalize_block(
         self,
@@ -368,24 +429,22 @@ class Application:
                 self._known[one.tx.wire] = one if good else _refused(one.tx)
         return [self._known[wire] for wire in wires]
 
-    def _admit(self, known: _Known) -> None:
-        """Apply the rules for waiting; see :meth:`check_tx`."""
+    def _admit(self, known: _Known) -> int:
+        """Apply the rules for waiting, see :meth:`check_tx`; return the fee that has to be covered."""
         chain, tx = self._chain(), known.tx
         account = bank.account(self.state, tx.sender)
         queue = self._waiting.get(tx.sender, _Waiting())
-        waiting = queue.count
-        if tx.nonce != account.nonce + waiting:
-            raise NonceMismatch(
-                sender=format_address(tx.sender), got=tx.nonce, expected=account.nonce + waiting
-            )
+        nonce = account.nonce + queue.count
+        if tx.nonce != nonce:
+            raise NonceMismatch(sender=format_address(tx.sender), got=tx.nonce, expected=nonce)
         self._check_bounds(known, self.height + 1)
         duty = self._on_duty(known, self._epoch)
-        if waiting >= chain.pending and not (duty and self._is_awaited(known, queue)):
-            raise TooManyPending(sender=format_address(tx.sender), pending=waiting)
-        if not duty:
-            self._check_fee(chain, account, known, waiting + 1)
-        if tx.gas_limit > chain.block_gas:
-            raise NeverFits(limit=tx.gas_limit, block=chain.block_gas)
+        if queue.count >= chain.pending and not (duty and self._is_awaited(known, queue)):
+            raise TooManyPending(sender=format_address(tx.sender), pending=queue.count)
+        fee = 0 if duty else self._check_fee(chain, account, known, queue.fees)
+        if known.gas > chain.block_gas:
+            raise NeverFits(limit=known.gas, block=chain.block_gas)
+        return fee
 
     def _on_duty(self, known: _Known, epoch: int | None) -> bool:
         """Tell whether the sender may say this without money, in an epoch that may be unknown."""
@@ -419,21 +478,23 @@ class Application:
         if tx.gas_limit < least:
             raise OutOfGas(needed=least, limit=tx.gas_limit)
 
-    def _check_fee(self, chain: Chain, account: Account, known: _Known, times: int = 1) -> int:
-        fee = known.tx.gas_limit * chain.gas_price
-        if account.balance < fee * times:
-            raise self._uncovered(chain, account, known, times)
+    def _check_fee(self, chain: Chain, account: Account, known: _Known, waiting: int = 0) -> int:
+        """Return the fee; FeeUncovered where the balance lacks it beside the fees of what waits."""
+        fee = known.gas * chain.gas_price
+        if account.balance < fee + waiting:
+            raise self._uncovered(chain, account, known, waiting)
         return fee
 
     def _uncovered(
-        self, chain: Chain, account: Account, known: _Known, times: int = 1
+        self, chain: Chain, account: Account, known: _Known, waiting: int = 0
     ) -> FeeUncovered:
         return FeeUncovered(
             sender=format_address(known.tx.sender),
-            balance=account.balance,
-            gas_limit=known.tx.gas_limit,
+            balance=account.balance - waiting,
+            beyond=" beyond the fees of what waits" if waiting else "",
+            gas_limit=known.gas,
             gas_price=chain.gas_price,
-            fee=known.tx.gas_limit * chain.gas_price * times,
+            fee=known.gas * chain.gas_price,
         )
 
     # --- execution ----------------------------------------------------------------------------
@@ -469,7 +530,7 @@ class Application:
         epoch = epoch_at(chain, block.time)
         duty = self._on_duty(known, epoch)
         held = 0 if duty else self._check_fee(chain, account, known)
-        meter = gas.Meter(tx.gas_limit)
+        meter = gas.Meter(known.gas)
         meter.charge(gas.intrinsic(len(tx.wire)))
         rows: list[tuple[str, tuple[object, ...]]] = []
         context = Context(
@@ -491,7 +552,8 @@ class Application:
             state.revert(mark)
             rows.clear()
             balance = account.balance
-        fee = 0 if free else meter.used * chain.gas_price
+        # Space that is reserved and not used is paid for, too, beyond one half.
+        fee = 0 if free else max(meter.used, known.gas // 2) * chain.gas_price
         if balance < fee:  # only a duty's: everything else has been covered
             state.revert(mark)
             rows.clear()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from dii.application import bank
+from dii.application import bank, gas
 from dii.application.bindings import assign_gateway, claim, register_applications, register_gateways
 from dii.application.context import Context
 from dii.application.contracts import call, deploy, refuse_contract, top_up
@@ -83,3 +83,22 @@ DUTY: Final = (
     Vote,
 )
 """Messages that are free for those whose duty they are, when they succeed."""
+
+
+def most_gas(message: Message, size: int) -> int | None:
+    """Return the most gas that a transaction of this size can use; None where a contract decides."""
+    least = gas.intrinsic(size)
+    match message:
+        case Deploy() | Call():
+            return None
+        case Transfer():
+            return least + gas.NEW_ACCOUNT
+        case Claim():
+            return least + gas.BINDING + gas.NEW_ACCOUNT
+        case RegisterGateways() | RegisterApplications():
+            return least + gas.BINDING * len(message.bindings)
+        case AssignGateway() | Propose() | Vote():
+            return least + gas.BINDING
+        case ReportChunk():
+            return least + gas.REPORT_BYTE * len(message.data)
+    return least

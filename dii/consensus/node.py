@@ -357,7 +357,7 @@ def verify(
         if height > base:
             for fault in faults(genesis, app.state, previous, block):
                 raise BlockInvalid(height=height, message=fault)
-            if not app.process_proposal(block.transactions):
+            if not app.process_proposal(block.transactions, block.header.time):
                 raise BlockInvalid(height=height, message="a transaction may not stand in a block")
             _execute(app, block)
             if (encode_diff(app.commit()), app.state.committed_root) != (diff, root):

@@ -72,13 +72,15 @@ class Solo:
         """
         app, last = self.node.app, self.node.header
         signers = self._signers()
+        time = max(self.time + SECOND, time or 0)
         with uncollected():
-            chosen = tuple(app.prepare_proposal(wires, self.node.genesis.limits.block_bytes))
+            most = self.node.genesis.limits.block_bytes
+            chosen = tuple(app.prepare_proposal(wires, most, time))
         header = Header(
             version=VERSION,
             chain=self.node.genesis.hash,
             height=app.height + 1,
-            time=max(self.time + SECOND, time or 0),
+            time=time,
             previous=last.hash if last else bytes(32),
             app_hash=app.info()[1],
             transactions=transactions_root(chosen),

@@ -5,16 +5,25 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from dii import codec, crypto
 from dii.application import gas
 from dii.application.app import ALLOWANCE, TxResult
-from dii.application.bank import account
-from dii.application.messages import Call, Deploy, Message, ReportChunk, ReportManifest, to_value
-from dii.application.pages import MAX_BYTES
+from dii.application.bank import account, resolve
+from dii.application.handlers import most_gas
+from dii.application.messages import (
+    Call,
+    Deploy,
+    Message,
+    ReportChunk,
+    ReportManifest,
+    Transfer,
+    to_value,
+)
 from dii.application.programs import LOAD_BYTE
-from dii.application.records import CODES, CONTRACTS, FORWARDS
+from dii.application.records import ACCOUNTS, CODES, CONTRACTS, FORWARDS
 from dii.contracts.gas import STORED, compile_gas
 from dii.crypto import SigningKey
 from dii.errors import (
@@ -26,15 +35,17 @@ from dii.errors import (
     NotClaimed,
     Refused,
     SignsElsewhere,
+    TransactionError,
 )
 from dii.ledger import transaction
 from dii.network.opened import Opened
+from dii.units import SECOND
 
 VALID_FOR: Final = 1_000
 """Blocks for which a transaction signed here stays valid."""
 
 CALL_GAS: Final = 300_000
-"""What a call of a contract may use unless it is told; what it does not use costs nothing."""
+"""What a call of a contract may use at most unless it is told."""
 DEPLOY_GAS: Final = compile_gas(1) + STORED + 2 * LOAD_BYTE
 """Of a byte of a contract's tree."""
 _AMOUNT: Final = re.compile(r"(?<= has )\d+|(?<= at )\d+|(?<= costs )\d+|\d+(?= is needed)")
@@ -138,24 +149,28 @@ class Sending(Opened):
     def _sign(self, key: SigningKey, nonce: int, message: Message, gas_limit: int | None) -> bytes:
         value = to_value(message)
         size = 256 + len(codec.encode(value))
-        limit = gas.intrinsic(size) + gas.NEW_ACCOUNT
-        limit += gas.BINDING * (1 + len(getattr(message, "bindings", ())))
-        if isinstance(message, ReportChunk):
-            limit += gas.REPORT_BYTE * MAX_BYTES
+        limit = most_gas(message, size)
+        to = resolve(self.state, message.to) if isinstance(message, Transfer) else None
+        if to is not None and self.state.get(ACCOUNTS, to) is not None:
+            limit = gas.intrinsic(size)
+        sign = partial(
+            transaction.sign, key, self.genesis.hash, nonce, value,
+            valid_until=self.height + VALID_FOR,
+        )  # fmt: skip
+        known = limit if gas_limit is None else gas_limit
+        if known is not None:
+            return sign(gas_limit=known)
+        limit = gas.intrinsic(size) + gas.NEW_ACCOUNT + CALL_GAS
         if isinstance(message, Deploy):
             limit += DEPLOY_GAS * len(message.code)
-        if isinstance(message, Deploy | Call):
-            limit += CALL_GAS
         contract = (
             self.state.get(CONTRACTS, message.contract) if isinstance(message, Call) else None
         )
         code = contract and self.state.get(CODES, contract.code)
         limit += compile_gas(len(code)) if code else 0
-        return transaction.sign(
-            key,
-            self.genesis.hash,
-            nonce,
-            value,
-            gas_limit=limit if gas_limit is None else gas_limit,
-            valid_until=self.height + VALID_FOR,
-        )
+        tried = sign(gas_limit=limit)
+        try:  # half of what is reserved is paid for, used or not
+            used = self.signer().node.app.estimate(tried, self.signer().time + SECOND)
+        except TransactionError:
+            return tried
+        return sign(gas_limit=min(limit, used + used // 2))

@@ -259,7 +259,7 @@ def _blocks() -> Target:
         assert codec.dumps(block) == data
         if not list(faults(node.genesis, state, before.header, block)):
             assert (block.header, block.transactions) == (last.header, last.transactions)
-        elif app.process_proposal(block.transactions):
+        elif app.process_proposal(block.transactions, block.header.time):
             assert set(block.transactions) <= set(last.transactions)
 
     return Target([codec.dumps(last), codec.dumps(before)], "value", read)
