@@ -112,7 +112,7 @@ TABLES = {
 }
 FORMS = {name: json.dumps(record).encode() + b"\n" for name, record in RECORDS.items()}
 FORMS |= {name: text.encode() for name, text in TABLES.items()}
-SIZE = 1 << 16
+SIZE = 1 << 15
 
 
 def test_there_is_a_file_of_each_format(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_work_and_memory_are_bounded_by_the_bytes_of_a_file(name: str, tmp_path:
     for number, content in enumerate(amplified(name, FORMS[name], draw)):
         files[f"{number}"] = content
         again = content * draw.choice([20, 200])
-        files[f"{number}-again.gz"] = gzip.compress(again[: 8 << 20], mtime=0)
+        files[f"{number}-again.gz"] = gzip.compress(again[: 4 << 20], mtime=0)
         form = "json" if name in RECORDS else "text"
         files[f"{number}-mutated"] = mutate(content, FORMS[name], form, draw)[: 2 * SIZE]
     check(tmp_path, files)

@@ -427,9 +427,29 @@ def test_arguments_and_names_of_files_may_be_any_bytes(tmp_path: Path) -> None:
 def test_escapes_in_names_of_files_reach_no_terminal(tmp_path: Path) -> None:
     path = tmp_path / "\x1b[31mred\u202e.csv"
     path.write_text(f"time,gateway\n{HOUR}:00:00Z,roof\n")
-    text = repr(load(path))
-    assert text.replace("\n", "").isprintable()
-    assert "red" in text
+    with path.open("a") as file:
+        file.write("today,roof\n")
+    data = load(path)
+    for text in (repr(data), repr(data.rejects)):
+        assert text.replace("\n", "").isprintable()
+        assert "red" in text
+
+
+@pytest.mark.parametrize("mark", ["\x1b[31m", "\x9b31m", "\u202e", "\u2066", "\x07", "\u2028"])
+def test_escapes_in_names_are_set_aside(mark: str, tmp_path: Path) -> None:
+    name = f"a{mark}b"
+    path = tmp_path / "table.csv"
+    path.write_text(f"gateway,operator\nroof,{name}\n{name},ann\n", "utf-8")
+    data = load(path)
+    assert data.gateways.select(["gateway", "operator"]).to_pylist() == [
+        {"gateway": "ttn:roof", "operator": None}
+    ]
+    assert reasons(data) == {"bad_field": 1, "unread_field": 1}
+    entries = [{"id": "roof", "owner": name}, {"id": name, "owner": "ann"}]
+    (tmp_path / "registry.json").write_text(json.dumps(entries))
+    data = load(tmp_path / "registry.json")
+    assert data.gateways["gateway"].to_pylist() == ["ttn:roof"]
+    assert reasons(data) == {"bad_field": 1, "unread_field": 1}
 
 
 def test_a_seed_among_the_keys_of_a_real_network_is_refused(tmp_path: Path) -> None:
@@ -509,3 +529,10 @@ def test_one_record_of_2031_among_few_is_refused_and_among_many_set_aside(tmp_pa
     data = load(path, day(tmp_path / "more.jsonl", 200))
     assert reasons(data) == {"far_in_time": 1}
     assert data.rejects[["file", "line"]].to_numpy().tolist() == [["one-in-2031.jsonl", 21]]
+
+
+def test_escapes_in_the_text_of_a_contract_reach_no_terminal() -> None:
+    with Network.create(seed=7, start="2025-03-03T00:00:00Z") as network:
+        text = repr(network.check('x = 1 # \x1b[31mred\u202e\n"\x9b'))
+    assert text.replace("\n", "").isprintable()
+    assert "red" in text

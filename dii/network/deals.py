@@ -47,7 +47,7 @@ from dii.network.home import SCOPE
 from dii.network.opened import Opened
 from dii.network.receipt import table_of
 from dii.network.sending import Sending
-from dii.units import SECOND, Currency
+from dii.units import SECOND, Currency, clean
 
 HOOK_GAS: Final = 40_000
 """Gas that is reserved for hooks by default, beside the loading of the code."""
@@ -101,7 +101,8 @@ class Checked:
     def __repr__(self) -> str:
         """Return the faults, each with its line, caret, and what to write instead."""
         if self.faults:
-            return render(self.faults, self.source)
+            lines = render(self.faults, self.source).split("\n")
+            return "\n".join(map(clean, lines))  # the text may be a stranger's
         return "no faults, since there is nothing in it" if self.empty else "no faults"
 
 
@@ -533,7 +534,7 @@ class Deal:
         """Return it at a glance."""
         facts = self.lines()
         width = max(map(len, facts))
-        return "\n".join(f"{name:>{width}}  {text}" for name, text in facts.items())
+        return "\n".join(f"{name:>{width}}  {clean(text)}" for name, text in facts.items())
 
 
 # --- arguments -----------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
 }
 """Least and greatest value of every numeric column of the schema."""
 
-_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _PREFIX = re.compile(r"^(?:eui[-_: ]?|0x)", re.IGNORECASE)
 _PAIRS = re.compile(r"(?:[0-9a-f]{2}[-:. _]?){7}[0-9a-f]{2}", re.IGNORECASE | re.ASCII)
 _ID6_GROUP = re.compile(r"[0-9a-f]{1,4}", re.IGNORECASE | re.ASCII)
@@ -102,7 +102,10 @@ def _wrong(key: str, expected: str) -> Fault:
 
 
 def fit_text(text: str) -> bool:
-    """Whether a text is short, and free of control characters and lone surrogates."""
+    """Whether a text is short, and free of lone surrogates and of what controls a terminal.
+
+    That is control characters, and marks that turn the direction of writing.
+    """
     return len(text) <= MAX_TEXT and _UNFIT.search(text) is None
 
 
@@ -221,7 +224,11 @@ def milliseconds(record: Record, key: str) -> int | None:
         value = str(value)
     if type(value) is not str or not _DECIMAL.fullmatch(value):
         raise Fault("bad_time", f"{key}: milliseconds since 1970 are expected")
-    return check_time(key, int(Decimal(value) * 1000))
+    try:
+        return check_time(key, int(Decimal(value) * 1000))
+    except Fault:
+        what = "milliseconds since 1970, from 2000 to 2100, are expected"
+        raise Fault("bad_time", f"{key}: {what}") from None
 
 
 def _moment(record: Record, key: str) -> int | None:

@@ -239,9 +239,7 @@ class Telemetry:
         return facts
 
     def __repr__(self) -> str:
-        return "Telemetry\n" + "\n".join(
-            f"  {name:<10}  {clean(fact)}" for name, fact in self._facts()
-        )
+        return "Telemetry\n" + "\n".join(f"  {name:<10}  {fact}" for name, fact in self._facts())
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -372,7 +370,8 @@ def _origins(sources: Iterable[object], folder: Path) -> Iterator[tuple[Path | p
         if isinstance(origin, Path):
             full = shown(key) if isinstance(key, str) else str(origin)
             name = origin.name if origin.name and names[origin.name] == 1 else full
-            yield origin, name.encode(errors="replace").decode()  # names of files are any bytes
+            # Names of files are any bytes, and are shown wherever rejects are.
+            yield origin, clean(name.encode(errors="replace").decode())
         else:
             yield origin, f"table {key}"
 

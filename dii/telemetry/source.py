@@ -217,7 +217,7 @@ def open_parquet(path: Path, name: str, texts: Sequence[str] = ()) -> pq.Parquet
             thrift_string_size_limit=1 << 24,
             thrift_container_size_limit=1 << 16,
         )
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise SourceUnreadable(file=name, message=first_line(error)) from None
 
 

@@ -44,9 +44,11 @@ def batches(source: Source, rows: Rows, columns: Sequence[str]) -> Iterator[pa.R
     """
     assert isinstance(source.origin, Path)
     spent = 0
+    schema = open_parquet(source.origin, source.name).schema_arrow
+    texts = [one.name for one in schema if one.name in columns and is_text(one.type)]
     try:
         with (
-            open_parquet(source.origin, source.name, columns) as file,
+            open_parquet(source.origin, source.name, texts) as file,
             source.origin.open("rb") as raw,
             mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as data,
         ):
@@ -66,8 +68,14 @@ def batches(source: Source, rows: Rows, columns: Sequence[str]) -> Iterator[pa.R
                         file=source.name, what=what, size=spent, unit="bytes", limit=most
                     )
                 yield from file.iter_batches(batch, row_groups=[number], columns=list(columns))
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:  # in damaged names
         rows.reject("bad_table", first_line(error))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether values of a type are texts or bytes."""
+    kinds = pa.string(), pa.large_string(), pa.binary(), pa.large_binary()
+    return kind in kinds
 
 
 def _measured(group: pq.RowGroupMetaData, columns: set[str], data: mmap.mmap) -> tuple[int, int]:

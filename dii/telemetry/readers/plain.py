@@ -69,7 +69,7 @@ _TIMES: Final = frozenset({"time", "gateway_time", "last_seen"})
 _READ: Final = frozenset({"gateway", "eui", "device", "kind", "country", "placement"})
 """Texts that are read, not taken as they are."""
 _PLACE: Final = frozenset({"latitude", "longitude", "altitude"})
-_CONTROL: Final = r"[\x00-\x1f\x7f]"
+_CONTROL: Final = r"[\x00-\x1f\x7f-\x{9f}\x{2028}-\x{202e}\x{2066}-\x{2069}]"
 _COUNTRY: Final = re.compile(r"[a-z]{2}", re.ASCII)
 _DIGITS: Final = re.compile(r"(-?[0-9]{1,19})(?:\.0*)?", re.ASCII)
 
@@ -291,10 +291,11 @@ def _convert(column: Column, values: pa.Array, source: Source, faults: _Faults) 
 
 def _shortened(values: pa.DictionaryArray) -> pa.DictionaryArray:
     """Return texts of a dictionary, cut where they are too long to be a number or a time."""
-    if not pa.types.is_string(values.dictionary.type):
+    kind = values.dictionary.type
+    if not parquet.is_text(kind):
         return values
     long = pc.greater(pc.binary_length(values.dictionary), MAX_TEXT)
-    texts = pc.if_else(long, pa.scalar("..."), values.dictionary)
+    texts = pc.if_else(long, pa.scalar(b"...").cast(kind), values.dictionary)
     return pa.DictionaryArray.from_arrays(values.indices, texts)
 
 
