@@ -1363,10 +1363,12 @@ def test_real_uplinks_through_packet_broker_are_paid_where_it_says_whose(tmp_pat
 
 def test_registry_and_receptions_combine(tmp_path: Path) -> None:
     registry, uplinks = tmp_path / "registry.json", real_data("ttn/ttn_v3_uplinks.jsonl")
-    heard = next(name for name in load(uplinks).gateways["gateway"].to_pylist() if ":" not in name)
+    heard = next(
+        name for name in load(uplinks, gap=None).gateways["gateway"].to_pylist() if ":" not in name
+    )
     gateway = {"id": f"eui-{heard.lower()}", "owner": "ann"}
     registry.write_text(json.dumps({gateway["id"]: gateway}))
-    files = ["--registry", registry, "--receptions", uplinks]
+    files = ["--registry", registry, "--receptions", uplinks, "--gap", 1_000]
     read("run", *files, "--epochs", 1, "--seed", 1, "--home", tmp_path / "home")
     owners = read("list", "gateways", "--home", tmp_path / "home")
     named = [(row["gateway"], row["operator"]) for row in owners if row["operator"]]
