@@ -11,8 +11,10 @@ import pandas as pd
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from dii import Network, Telemetry, load
+from dii.cli import app
 from dii.telemetry.metrics import Epoch, metrics
 from dii.telemetry.names import Pairs, owners, renamed
 from dii.telemetry.schema import METRICS, USAGE_GIVEN
@@ -359,3 +361,48 @@ def test_an_owner_by_eui_stays_when_hardware_is_swapped_between_ids(tmp_path: Pa
         for epoch in range(3):
             assert operators(network, epoch) == {X: "anna", "ttn:roof-2": "bert"}
         assert set(network.issuance(2)["weight"]) == {3 * 720_720}
+
+
+def test_a_gateway_stands_where_its_resolved_name_does_else_another_of_its_names() -> None:
+    heard = [
+        {"time": f"2025-03-03T06:0{minute}:00Z", "gateway": name, "eui": eui, "device": "D",
+         "f_cnt": minute, "delivered": True}
+        for minute in range(3)
+        for name, eui in (("roof-1", X), ("roof-2", None), ("roof-3", None))
+    ]  # fmt: skip
+    places = [
+        ("roof-1", "anna", None, None), (X, None, 52.0, 5.0),
+        ("roof-2", "bert", 52.0, 5.0), ("roof-3", "carl", 53.0, 5.0),
+    ]  # fmt: skip
+    columns = ["gateway", "operator", "latitude", "longitude"]
+    data = load(pd.DataFrame(heard)) + load(pd.DataFrame(places, columns=columns))
+    with Network.create(seed=7, start=START, site_radius_m=100) as network:
+        network.ingest(data)
+        network.run(complete=True)
+        weights = network.issuance(0).set_index("gateway")["weight"]
+        assert weights["ttn:roof-3"] == 3 * 720_720 // 2, "the two others are one player"
+
+
+def test_the_command_line_tells_what_is_contested_or_ambiguous(tmp_path: Path) -> None:
+    def dii(*arguments: str) -> str:
+        done = CliRunner().invoke(app, [*arguments, "--home", str(tmp_path / "home")])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    def entries(name: str, owner: str) -> str:
+        (tmp_path / name).write_text(f"gateway,operator\nroof-1,{owner}\n")
+        return str(tmp_path / name)
+
+    first = str(uplinks(tmp_path / "1.jsonl", 0, [("roof-1", X)] * 3))
+    swapped = str(uplinks(tmp_path / "2.jsonl", 1, [("roof-1", Y)] * 3))
+    dii("init", "--seed", "7")
+    assert "contested" not in dii("load", entries("anna.csv", "anna"), first)
+    dii("run", "--complete")
+    told = dii("load", swapped, entries("mallory.csv", "mallory"))
+    contested = "1 with another owner on the chain than named here (ttn:roof-1)"
+    assert contested in told
+    assert f"ttn:roof-1 states the EUIs {X}, {Y}" in told
+    again = dii("run", "--complete", "--registry", entries("mallory.csv", "mallory"))
+    assert contested in again
+    assert f"ttn:roof-1 states the EUIs {X}, {Y}" in again
+    assert "anna" in dii("show", "gateway", Y.lower())
