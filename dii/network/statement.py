@@ -28,9 +28,10 @@ import pyarrow.compute as pc
 
 from dii import codec
 from dii.application.bank import account, resolve
-from dii.application.records import FORWARDS, GATEWAYS, ISSUANCES, SCOPES, STREAMS
+from dii.application.records import CONTRACTS, FORWARDS, GATEWAYS, ISSUANCES, SCOPES, STREAMS
 from dii.crypto import format_address
 from dii.errors import BadMonth, IndexDamaged
+from dii.genesis import TREASURY
 from dii.ledger.block import Header
 from dii.ledger.snapshot import state_at
 from dii.minting import POLICIES, REASONS, RULES, ReceiptLeaf, Rule
@@ -173,6 +174,13 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
     if first >= end:
         day = format_time(end - SECOND)[:10]
         findings.append(f"The data ends with {day}: there is none of this month.")
+    opening, closing = (_balance(network, accounts, height) for height in (before, after))
+    credited = _credited(network, accounts, leaves, before, after)
+    movements = _movements(network, accounts, before, after)
+    gap = closing - opening - credited - int(movements["amount"].sum())
+    if gap and owner != TREASURY and network.state.get(CONTRACTS, owner) is None:
+        money = network.currency.format(gap)
+        findings.append(f"{money} moved without a row: run dii rebuild, as the index is damaged.")
     return Statement(
         operator=operator,
         accounts=tuple(map(format_address, accounts)),
@@ -182,12 +190,12 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
         generated=genesis.generated,
         currency=network.currency,
         header=network.header(),
-        opening=_balance(network, accounts, before),
-        closing=_balance(network, accounts, after),
-        credited=_credited(network, accounts, leaves, before, after),
+        opening=opening,
+        closing=closing,
+        credited=credited,
         receipts=receipts,
         metrics=metrics,
-        movements=_movements(network, accounts, before, after),
+        movements=movements,
         rejected=_set_aside(network, accounts, hashes, first, last),
         findings=tuple(findings),
     )
