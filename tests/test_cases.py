@@ -410,6 +410,22 @@ def test_a_load_in_which_everything_was_refused_fails(flags: list[str], tmp_path
     assert run("load", bad, "--home", home, *flags).returncode == 0
 
 
+def test_a_load_that_comes_too_late_as_a_whole_fails(tmp_path: Path) -> None:
+    home, path = tmp_path / "home", tmp_path / "log.csv"
+    assert not run("init", "--seed", 7, "--home", home).returncode
+    head, row = "time,gateway,delivered,device,f_cnt\n", "{}:00:00Z,roof,true,D,{}\n"
+    path.write_text(head + row.format(HOUR, 1))
+    assert not run("load", path, "--home", home).returncode
+    assert not run("run", "--complete", "--home", home).returncode
+    path.write_text(head + row.format("2025-03-03T07", 2))
+    done = run("load", path, "--home", home)
+    assert done.returncode == 1
+    assert b"every record was set aside (1)" in done.stderr
+    with path.open("a") as file:
+        file.write(row.format("2025-03-04T06", 3))
+    assert not run("load", path, "--home", home).returncode
+
+
 def test_arguments_and_names_of_files_may_be_any_bytes(tmp_path: Path) -> None:
     home = tmp_path / "home"
     done = run("init", "--seed", 7, "--home", home, "--name", b"x\xff")

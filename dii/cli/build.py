@@ -278,11 +278,17 @@ def _latest(until: str | None) -> datetime | None:
 
 def _check_any(data: Telemetry) -> None:
     """Refuse a load of which nothing is left: scripts see exit codes only."""
-    if len(data.receptions) + len(data.statuses) + len(data.gateways) == 0 and len(data.rejected):
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    reasons, lines = data.rejected["reason"], data.rejected["line"]
+    late = pc.sum(lines.filter(pc.equal(reasons, "late"))).as_py() or 0  # how many came together
+    records = len(data.receptions) + len(data.statuses)
+    named = len(data.gateways) - (data.gateways["operator"].null_count if records else 0)
+    if len(data.rejected) and records <= late and not named:
         first = data.rejected.slice(0, 1).to_pylist()[0]
-        raise NothingLoaded(
-            count=len(data.rejected), **{key: first[key] for key in ("file", "line", "detail")}
-        )
+        count = max(len(data.rejected), late)
+        told = {key: first[key] for key in ("file", "line", "detail")}
+        raise NothingLoaded(count=count, **told)
 
 
 def _ambiguous(network: Network) -> list[str]:
