@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -114,10 +115,21 @@ def test_id6_is_read_back(number: int, short: bool) -> None:
         "a::b::c",
         "0" * 16,
         "deadbeef",
+        "roof-gateway-001",
+        "eui-roof-gateway-001",
+        "0xroofgateway00001",
+        "AA555A000000000G",
+        "\uff11" * 16,
     ],
 )
 def test_other_names_are_no_euis(text: str) -> None:
     assert eui(text) is None
+
+
+@given(st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=15, max_size=17))
+def test_an_id_of_the_length_of_an_eui_stays_what_it_is(name: str) -> None:
+    hexadecimal = re.fullmatch("[0-9a-fA-F]{16}", name) and name.strip("0")
+    assert gateway_name(name, "home") == (name.upper() if hexadecimal else f"home:{name}")
 
 
 @pytest.mark.parametrize("column", ["gateway", "device"])

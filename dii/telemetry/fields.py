@@ -291,11 +291,11 @@ def eui(value: str | None) -> str | None:
     if value is None:
         return None
     value = value.strip()
-    digits = _PREFIX.sub("", value)
-    if _PAIRS.fullmatch(digits):
-        digits = re.sub("[^0-9a-fA-F]", "", digits)
-    elif ":" in digits:
-        digits = _from_id6(digits)
+    bare, digits = _PREFIX.sub("", value), ""
+    if _PAIRS.fullmatch(bare):
+        digits = re.sub("[^0-9a-fA-F]", "", bare)
+    elif ":" in bare:
+        digits = _from_id6(bare)
     elif len(value) == 12 and value.endswith("="):
         try:
             digits = base64.b64decode(value, validate=True).hex()
