@@ -43,9 +43,18 @@ RADIUS: Final = 100
 NETWORK_KEY: Final = sha256(b"dii/laboratory/network\0" + str(SEED).encode())
 
 
+ALIAS: Final = 10
+"""Number of the EUI of gateway 0, where no record has told yet whose it is."""
+
+
 def name(gateway: int) -> str:
-    """Return the name by which the network server knows a gateway."""
-    return f"ttn:roof-{gateway}"
+    """Return a name of a gateway: the id that the network server gives it, or its EUI."""
+    return eui(gateway - ALIAS) if gateway >= ALIAS else f"ttn:roof-{gateway}"
+
+
+def eui(gateway: int) -> str:
+    """Return the EUI of a gateway."""
+    return f"AA555A00000000{gateway:02X}"
 
 
 def hashed(gateway: int) -> bytes:
@@ -70,6 +79,7 @@ class Frame:
     """An uplink that was delivered, and the gateways that heard it.
 
     ``airtime`` is in units of 10 ms and ``size`` in bytes; epochs below 0 are before the network.
+    ``states`` tells how it names gateways: by ``id``, by ``eui``, or by ``both``.
     """
 
     epoch: int
@@ -77,11 +87,23 @@ class Frame:
     heard: tuple[int, ...]
     airtime: int
     size: int
+    states: str = "id"
+
+    @property
+    def names(self) -> tuple[int, ...]:
+        """Stated names as numbers: an EUI without an id is not yet known to be of a gateway."""
+        return tuple(one + ALIAS * (self.states == "eui") for one in self.heard)
 
     @property
     def time(self) -> int:
         """When it was received: frames are apart, and away from both ends of the epoch."""
         return START + self.epoch * HOUR + (60 + self.number % 1_000 * 3) * SECOND
+
+    def ids(self, gateway: int) -> dict[str, str]:
+        """Return the names of a gateway that the uplink states."""
+        names = {"gateway_id": f"roof-{gateway}", "eui": eui(gateway)}
+        hidden = {"id": "eui", "eui": "gateway_id"}.get(self.states)
+        return {kind: text for kind, text in names.items() if kind != hidden}
 
     def line(self) -> dict[str, object]:
         """Return the message that an integration of The Things Stack writes."""
@@ -99,8 +121,7 @@ class Frame:
                 "f_cnt": self.number,
                 "frm_payload": "AAAA" * (self.size // 3),
                 "rx_metadata": [
-                    {"gateway_ids": {"gateway_id": f"roof-{one}"}, "rssi": -101, "snr": 5.5}
-                    for one in self.heard
+                    {"gateway_ids": self.ids(one), "rssi": -101, "snr": 5.5} for one in self.heard
                 ],
                 "settings": {"data_rate": {"lora": lora}, "frequency": "868300000"},
                 "received_at": time,
@@ -187,10 +208,8 @@ class Books:
     reported: dict[int, dict[int, dict[str, int]]] = field(default_factory=dict)
     other: Books | None = None
     frames: set[Frame] = field(default_factory=set)
-    registered: set[int] = field(default_factory=set)
-    """Gateways that any record has named."""
-    placed: set[int] = field(default_factory=set)
-    """Those that stand in a registry, which states their places."""
+    registry: dict[int, str | None] = field(default_factory=dict)
+    """Gateways with entries, which state their places, and the operators that are named first."""
     owners: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
     forwards: dict[str, str] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
@@ -256,9 +275,34 @@ class Books:
     def load(self, frames: Sequence[Frame], registry: Mapping[int, str | None]) -> None:
         """Take records in: those of settled epochs, or from before the start, do not count."""
         self.frames |= {one for one in frames if one.epoch >= self.settled}
-        self.registered = self.registered.union(registry, *(one.heard for one in frames))
-        self.placed |= registry.keys()
-        for gateway, operator in registry.items():
+        self.registry |= registry
+
+    def known(self, epoch: int) -> set[int]:
+        """Return the gateways that stand in a registry or were heard in the epoch or before."""
+        heard = (frame.names for frame in self.frames if frame.epoch <= epoch)
+        return {self.resolve_name(one, epoch) for one in {*self.registry}.union(*heard)}
+
+    def resolve_name(self, gateway: int, epoch: int) -> int:
+        """Return whose a name is: an EUI is a gateway's once a record has stated both."""
+        told = any(
+            frame.states == "both" and gateway - ALIAS in frame.heard and frame.epoch <= epoch
+            for frame in self.frames
+        )
+        return gateway - ALIAS if told else gateway
+
+    @property
+    def everything(self) -> set[int]:
+        """Gateways that any record names, and any binding."""
+        return {*self.owners}.union(self.registry, *(frame.names for frame in self.frames))
+
+    def over(self, *, complete: bool) -> int:
+        """Return how many epochs are over: records reach their ends, or the last one is said to be."""
+        reaches = max(frame.time for frame in self.frames)
+        return (reaches - START) // HOUR + complete
+
+    def bind_known(self) -> None:
+        """Bind gateways to the operators that a registry names, before an epoch is reported."""
+        for gateway, operator in self.registry.items():
             if operator is not None and gateway not in self.owners:
                 self.owners[gateway] = [(self.settled, operator)]
 
@@ -270,6 +314,7 @@ class Books:
     def settle(self) -> None:
         """Pay the next epoch by the streams that are then in force."""
         epoch = self.settled
+        self.bind_known()
         waiting = [change for change in self.changes if change.since <= epoch]
         self.changes = [change for change in self.changes if change.since > epoch]
         for change in sorted(waiting, key=lambda change: change.since):
@@ -317,12 +362,12 @@ class Books:
         heard = self.heard(epoch)
         rows = {
             one: {"shapley_uplinks": 0, "uplink_units": 0, "data_units": 0}
-            for one in sorted(self.registered.union(*(frame.heard for frame in heard)))
+            for one in sorted(self.known(epoch))
         }
         groups = self.players(epoch)
         for frame in heard:
             players: dict[frozenset[int], list[int]] = {}
-            for one in sorted(frame.heard, key=name):
+            for one in sorted((self.resolve_name(one, epoch) for one in frame.names), key=name):
                 mine = next((group for group in groups if one in group), frozenset([one]))
                 players.setdefault(mine, []).append(one)
             part = SHAPLEY_UNIT // len(players)
@@ -347,7 +392,7 @@ class Books:
                 frozenset(one for one in owners if owners[one] == owner)
                 for owner in sorted(set(owners.values()))
             ]
-        places = {name(one): PLACES[one] for one in self.placed}
+        places = {name(one): PLACES[one] for one in self.registry}
         found = sites({name(one): owner for one, owner in owners.items()}, places, self.radius)
         numbers = {name(one): one for one in GATEWAYS}
         return [frozenset(numbers[one] for one in group) for group in found]
