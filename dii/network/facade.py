@@ -49,7 +49,8 @@ from dii.errors import (
     TrafficGenerated,
 )
 from dii.genesis import SpecSection
-from dii.ledger.state import Table
+from dii.ledger.snapshot import state_at
+from dii.ledger.state import State, Table
 from dii.minting import Policy, Rule
 from dii.minting.spec import from_spec
 from dii.network import deals, founding, governing, views
@@ -578,13 +579,23 @@ class Network(Sending):
     def _owners(
         self, table: Table[Binding], names: Mapping[bytes, str], epoch: int
     ) -> dict[str, str]:
-        owners = {}
+        owners, state = {}, self._state_of(epoch)
         for hashed, name in names.items():
-            binding = self.state.get(table, SCOPE, hashed)
+            binding = state.get(table, SCOPE, hashed)
             owner = binding.owner(epoch) if binding else None
             if owner is not None:
-                owners[name] = resolve(self.state, owner).hex()
+                owners[name] = resolve(state, owner).hex()
         return owners
+
+    def _state_of(self, epoch: int) -> State:
+        """Return the state by which an epoch was settled; the present one where it is not yet.
+
+        Later the chain drops the owners that no open epoch needs, and claims merge operators.
+        """
+        query = "SELECT min(height) FROM epochs WHERE scope = ? AND epoch = ?"
+        rows = self.view.index.query(query, (SCOPE, epoch)) if epoch < self.settled else []
+        height = next((height for (height,) in rows), None)
+        return self.state if height is None else state_at(self.view.store, height - 1)
 
     # --- messages -----------------------------------------------------------------------------
 

@@ -294,14 +294,15 @@ class Feed:
         names
             Epoch to the resolved names of stated names, where these differ.
         """
-        bound = operators(epoch), applications and applications(epoch), names(epoch)
-        asked = epoch, origin, length, site_radius_m, *bound
+        owners, consumers = operators(epoch), applications and applications(epoch)
+        asked = epoch, origin, length, site_radius_m, owners, consumers, names(epoch)
         if self._latest is not None and self._latest[0] == asked:
             return self._latest[1]
         known = self.lookback or (-1, None)
         after, lookback = known if known[0] < epoch else (-1, None)
         for number in range(after + 1, epoch + 1):
-            start, owners, renamed = origin + number * length, operators(number), names(number)
+            # The epochs before it are computed for the look-back alone, which owners do not alter.
+            start, renamed = origin + number * length, names(number)
             places = places_of(self.telemetry.gateways, renamed) if site_radius_m else {}
             listed = self.gateways(start + length)
             found = metrics(
@@ -315,7 +316,7 @@ class Feed:
                 start=start,
                 length=length,
                 gives=self._given,
-                applications=applications and applications(number),
+                applications=consumers,
                 lookback=lookback,
             )
             lookback = found.lookback
