@@ -24,6 +24,7 @@ from dii.telemetry.synthetic import _files
 from dii.telemetry.synthetic._traffic import nearest
 from dii.telemetry.tables import SCHEMAS
 from dii.units import DAY, SECOND
+from tests.calibration import Figure, calibration
 from tests.require import ROOT, real_data
 
 START = 1_524_268_800 * SECOND  # 2018-04-21
@@ -74,7 +75,7 @@ def frames(day: pd.DataFrame) -> pd.Series:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_network_of_ttns_size_meets_every_figure_published_of_it(seed):
     gateways = synthetic.network(5_803, seed)
-    figures = synthetic.calibration(gateways, synthetic.populate(gateways, seed))
+    figures = calibration(gateways, synthetic.populate(gateways, seed))
     assert Counter(figure.kind for figure in figures) == {
         "TTN": 31, "TTN, n = 1": 4, "proxy": 9, "formula": 2
     }  # fmt: skip
@@ -89,7 +90,7 @@ def test_a_network_of_ttns_size_meets_every_figure_published_of_it(seed):
 @given(st.floats(0.01, 1e6), st.floats(-0.5, 0.5), st.sampled_from(["number", "share", "limit"]))
 def test_figures_hold_within_ten_percent_three_points_or_a_limit(published, off, unit):
     generated = published + (off if unit == "share" else off * published)
-    figure = synthetic.Figure("x", "TTN", "somebody", unit, published, generated)
+    figure = Figure("x", "TTN", "somebody", unit, published, generated)
     margin = {"number": abs(off) - 0.1, "share": abs(off) - 0.03, "limit": off}[unit]
     assume(abs(margin) > 1e-6)
     assert figure.holds is (margin < 0)
@@ -97,7 +98,7 @@ def test_figures_hold_within_ten_percent_three_points_or_a_limit(published, off,
 
 def test_the_real_registry_meets_the_figures_published_of_it(registry):
     """The yardstick itself counts in the real registry what was published of it."""
-    assert [f for f in synthetic.calibration(registry) if not f.holds] == []
+    assert [f for f in calibration(registry) if not f.holds] == []
 
 
 def test_the_nearest_are_those_that_comparing_all_with_all_finds():

@@ -1,16 +1,14 @@
 """Generated telemetry: a network like The Things Network, its traffic, and the sample in ``data/``.
 
-Everything is seeded and the same on every machine; figures and their sources are in
-:func:`calibration`. ``dii synth -o data`` makes the sample again.
+Everything is seeded and the same on every machine. ``dii synth -o data`` makes the sample again.
 """
 
-from dii.telemetry.synthetic._calibration import Figure, calibration
 from dii.telemetry.synthetic._files import write
 from dii.telemetry.synthetic._network import SNAPSHOT, WORLD, Region, network
 from dii.telemetry.synthetic._records import SIZES, Piece, Size, generate
 from dii.telemetry.synthetic._traffic import Population, districts, levels, populate
 
 __all__ = [
-    "SIZES", "SNAPSHOT", "WORLD", "Figure", "Piece", "Population", "Region", "Size", "calibration",
-    "districts", "generate", "levels", "network", "populate", "write",
+    "SIZES", "SNAPSHOT", "WORLD", "Piece", "Population", "Region", "Size", "districts", "generate",
+    "levels", "network", "populate", "write",
 ]  # fmt: skip
