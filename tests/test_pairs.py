@@ -697,7 +697,7 @@ def check_comparison(net: Network, books: Books, found: Paid, epochs: Collection
         wanted: Counter[bytes | str] = Counter()
         for one, (_, amount, payee) in issued.rows.items():
             unowned = books.owner(one, epoch) is None
-            wanted[name(one) if unowned else address(payee)] += amount
+            wanted[name(one) if unowned else address(books.resolve(payee))] += amount
         assert shown == wanted
 
 
