@@ -66,22 +66,8 @@ _DURATION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?s", re.ASCII)
 
 
 UNKNOWN: Final = frozenset(
-    {
-        "",
-        "-",
-        "--",
-        "null",
-        "Null",
-        "NULL",
-        "none",
-        "None",
-        "NONE",
-        "nan",
-        "NaN",
-        "<NA>",
-        "n/a",
-        "N/A",
-    }
+    {"", "-", "--", "nan", "NaN", "<NA>", "n/a", "N/A"}
+    | {"null", "Null", "NULL", "none", "None", "NONE"}
 )
 """Texts that programs write where a value is unknown; no name."""
 STAND_INS: Final = frozenset({"packetbroker", "relay"})
@@ -229,6 +215,15 @@ def milliseconds(record: Record, key: str) -> int | None:
     except Fault:
         what = "milliseconds since 1970, from 2000 to 2100, are expected"
         raise Fault("bad_time", f"{key}: {what}") from None
+
+
+def first_time(record: Record, *keys: str) -> int | None:
+    """Return the first of several server's times that is stated; ``_timestamp`` is milliseconds."""
+    for key in keys:
+        read = milliseconds if key == "_timestamp" else time
+        if (at := read(record, key)) is not None:
+            return at
+    return None
 
 
 def _moment(record: Record, key: str) -> int | None:

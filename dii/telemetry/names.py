@@ -168,7 +168,7 @@ def pairs_of(tables: Iterable[pa.Table], entries: pa.Table, start: int, length: 
 
 
 def owners(operators: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
-    """Return the operator of each resolved name.
+    """Return the operator (or anything else that is stated) of each resolved name.
 
     The one that is stated for the name itself, else for the smallest name that stands for it.
     """
@@ -183,12 +183,7 @@ def owners(operators: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]
 def places_of(gateways: pa.Table, names: Mapping[str, str]) -> dict[str, Place]:
     """Return the places of gateways: of the resolved name, else of the smallest that has one."""
     columns = (gateways[name].to_pylist() for name in ("gateway", "latitude", "longitude"))
-    places = dict[str, Place]()
-    for name, north, east in sorted(zip(*columns)):
-        gateway = names.get(name, name)
-        if north is not None and (name == gateway or gateway not in places):
-            places[gateway] = north, east
-    return places
+    return owners({name: (n, e) for name, n, e in zip(*columns) if n is not None}, names)
 
 
 def renamed(table: pa.Table, names: Mapping[str, str]) -> pa.Table:

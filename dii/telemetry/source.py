@@ -18,9 +18,9 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from io import BufferedReader, RawIOBase
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,9 +28,6 @@ import pyarrow.parquet as pq
 from dii.errors import InputTooLarge, SourceUnreadable
 from dii.telemetry.fields import Fault
 from dii.telemetry.tables import Rows
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 MAX_LINE: Final = 1 << 20
 MAX_DOCUMENT: Final = 256 << 20
@@ -186,22 +183,6 @@ def values(document: str) -> Iterator[object]:
         raise Fault("bad_json", "the end of an array is missing")
 
 
-class _Returns(RawIOBase):
-    """A file whose lines end in CR alone, with ends that are LF."""
-
-    def __init__(self, stream: gzip.GzipFile | BufferedReader) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer)
-        data = self._stream.read1(len(view)).replace(b"\r", b"\n")
-        view[: len(data)] = data
-        return len(data)
-
-
 def open_parquet(path: Path, name: str, texts: Sequence[str] = ()) -> pq.ParquetFile:
     """Open a Parquet file; some columns are read as dictionaries where they are texts.
 
@@ -292,8 +273,7 @@ class Source:
     def _stream(self) -> Iterator[gzip.GzipFile | BufferedReader]:
         assert isinstance(self.origin, Path)
         with self.origin.open("rb") as raw:
-            stream = gzip.GzipFile(fileobj=raw) if self.zipped else raw
-            yield BufferedReader(_Returns(stream)) if self.returns else stream
+            yield gzip.GzipFile(fileobj=raw) if self.zipped else raw
 
     def _spent(self, size: int, lines: int = 0, ratio: int = MAX_RATIO) -> None:
         """Refuse a compressed file once it has expanded to a size beyond reason."""
@@ -332,15 +312,20 @@ class Source:
         """
         with self._stream() as stream:
             spent = 0
+            text = TextIOWrapper(stream, "latin-1") if self.returns else None  # CR ends lines, too
+
+            def readline(size: int) -> bytes:
+                return text.readline(size).encode("latin-1") if text else stream.readline(size)
+
             try:
-                while line := stream.readline(MAX_LINE + 1):
+                while line := readline(MAX_LINE + 1):
                     rows.line += 1
                     spent += len(line)
                     self._spent(spent, rows.line)
                     if len(line) > MAX_LINE and not line.endswith(b"\n"):
                         rows.reject("long_line", f"longer than {MAX_LINE:,} bytes")
                         while line and not line.endswith(b"\n"):
-                            line = stream.readline(MAX_LINE)
+                            line = readline(MAX_LINE)
                             spent += len(line)
                             self._spent(spent)
                     elif not line.isspace():

@@ -239,14 +239,6 @@ class Rows:
         if self._told[reason] <= MAX_TOLD or None not in {gateway, time}:
             self._add("rejects", Reject(self.file, line, reason, detail, gateway, time))
 
-    def reject_entries(
-        self, faults: Mapping[tuple[str, str], int], gateway: str | None, time: int | None
-    ) -> None:
-        """Set entries of one record aside, those that are wrong in the same way together."""
-        for (reason, detail), count in faults.items():
-            more = f" ({count:,} entries)" if count > 1 else ""
-            self.reject(reason, detail + more, gateway, time)
-
     def optional(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Return a field that its record can do without; None and a reject where it is wrong."""
         try:

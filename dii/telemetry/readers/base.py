@@ -12,7 +12,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
@@ -276,46 +276,60 @@ class Log:
     polls: Polls
     places: LastPlaces = field(default_factory=LastPlaces)
 
-    def reception(self, row: Reception, location: Record, devices: Iterable[Record] = ()) -> None:
-        """Push a reception, and note where its gateway was.
+    def push(self, receptions: Iterable[Heard], devices: Collection[Record] = ()) -> None:
+        """Push receptions, and note where their gateways were.
 
         ``devices`` are the places that the record states for the device.
         """
-        if row.gateway is not None:
-            self.places.note(row.gateway, row.time, self.rows.line, location)
-        why = too_strong(row.rssi, location, devices) if self.source.check_radio else None
-        if why is None:
-            self.rows.reception(row)
-        else:
-            self.rows.reject("too_strong", why, row.gateway, row.time)
+        for row, location in receptions:
+            if row.gateway is not None:
+                self.places.note(row.gateway, row.time, self.rows.line, location)
+            why = too_strong(row.rssi, location, devices) if self.source.check_radio else None
+            if why is None:
+                self.rows.reception(row)
+            else:
+                self.rows.reject("too_strong", why, row.gateway, row.time)
 
     def heard(
-        self,
-        frame: Reception,
-        entries: list[object],
-        read: Callable[[Record], _Heard],
-        devices: Iterable[Record] = (),
-    ) -> None:
-        """Push a reception for each entry of who heard a frame; a bad entry costs only itself.
+        self, frame: Reception, entries: Iterable[object], read: Callable[[Record], Heard]
+    ) -> list[Heard]:
+        """Return what ``read`` makes of each entry of who heard a frame.
 
-        Entries that are wrong in the same way make one reject.
-
-        ``read`` returns what is the entry's own, as columns of receptions, and where it was.
+        A bad entry costs only itself; those that are wrong in the same way make one reject.
         """
+        found: list[Heard] = []
         faults: Counter[tuple[str, str]] = Counter()
         for entry in entries:
             try:
                 if not isinstance(entry, dict):
                     raise Fault("bad_field", "who heard it: a list of objects is expected")
-                row, location = read(entry)
+                found.append(read(entry))
             except Fault as fault:
                 faults[fault.reason, fault.detail] += 1
-                continue
-            self.reception(row, location, devices)
-        self.rows.reject_entries(faults, frame.gateway, frame.time)
+        for (reason, detail), count in faults.items():
+            more = f" ({count:,} entries)" if count > 1 else ""
+            self.rows.reject(reason, detail + more, frame.gateway, frame.time)
+        return found
+
+    def entry(
+        self, frame: Reception, entry: Record, named: Named | None, snr: str = "snr"
+    ) -> Heard:
+        """Return the reception of a frame that an entry states, and the place of its gateway.
+
+        ``snr`` is the entry's name for the signal-to-noise ratio.
+        """
+        optional = self.rows.optional
+        row = frame._replace(
+            **(named._asdict() if named else {}),
+            gateway_time=optional(fields.clock, entry, "time"),
+            rssi=optional(fields.number, entry, "rssi", "rssi"),
+            snr=optional(fields.number, entry, snr, "snr"),
+        )
+        return row, optional(fields.inner, entry, "location") or {}
 
 
-_Heard = tuple[Reception, Record]
+Heard = tuple[Reception, Record]
+"""A reception, and the place that the record states for its gateway."""
 
 
 class JsonReader(Reader):
@@ -413,8 +427,7 @@ def server_time(record: Record) -> int:
     Fault
         ``no_time``: there is none; ``bad_time``.
     """
-    at = fields.time(record, "received_at") or fields.time(record, "time")
-    at = at or fields.milliseconds(record, "_timestamp")
+    at = fields.first_time(record, "received_at", "time", "_timestamp")
     if at is None:
         raise Fault("no_time", "none of received_at, time, _timestamp")
     return at

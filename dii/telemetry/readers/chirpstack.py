@@ -26,8 +26,8 @@ from typing import Final
 from dii.telemetry import fields
 from dii.telemetry.airtime import uplink_airtime
 from dii.telemetry.fields import Fault, Record
-from dii.telemetry.readers.base import UPLINK_METRICS, JsonReader, Log, application_uplink
-from dii.telemetry.tables import Reception, Rows
+from dii.telemetry.readers.base import UPLINK_METRICS, Heard, JsonReader, Log, application_uplink
+from dii.telemetry.tables import Rows
 
 _EU868: Final = (863_000_000, 870_000_000)
 _EU868_DATA_RATES: Final = {
@@ -36,6 +36,7 @@ _EU868_DATA_RATES: Final = {
 }
 _BAD_CRC: Final = 1
 """The number of ``BAD_CRC``, for servers that write numbers for names."""
+_LOGGED: Final = ("publishedAt", "_timestamp", "_date")
 _CLOCKS: Final = ("gwTime", "time", "timeSinceGpsEpoch")
 
 
@@ -51,11 +52,12 @@ class ChirpStack(JsonReader):
         """Push the receptions of an uplink."""
         if "devEUI" not in record:
             raise Fault("bad_record", "an event of a device is expected")
-        received, entries = _server_time(record), fields.items(record, "rxInfo")
+        received = fields.first_time(record, *_LOGGED)
+        entries = fields.items(record, "rxInfo")
         if not entries:
             raise Fault("no_receptions", "no rxInfo: not an uplink")
         if received is None:
-            raise Fault("no_time", "none of publishedAt, _timestamp, _date")
+            raise Fault("no_time", f"none of {', '.join(_LOGGED)}")
         data = fields.payload(record, "data", hexadecimal=log.source.hexadecimal)
         frame = application_uplink(
             received,
@@ -67,17 +69,11 @@ class ChirpStack(JsonReader):
             log.rows.optional(_airtime, record, len(data)),
         )
 
-        def heard(entry: Record) -> tuple[Reception, Record]:
-            optional = log.rows.optional
-            row = frame._replace(
-                **fields.identity(fields.text(entry, "gatewayID"), None, "chirpstack")._asdict(),
-                gateway_time=optional(fields.clock, entry, "time"),
-                rssi=optional(fields.number, entry, "rssi", "rssi"),
-                snr=optional(fields.number, entry, "loRaSNR", "snr"),
-            )
-            return row, optional(fields.inner, entry, "location") or {}
+        def read(entry: Record) -> Heard:
+            named = fields.identity(fields.text(entry, "gatewayID"), None, "chirpstack")
+            return log.entry(frame, entry, named, "loRaSNR")
 
-        log.heard(frame, entries, heard)
+        log.push(log.heard(frame, entries, read))
 
 
 class ChirpStackV4(JsonReader):
@@ -109,21 +105,15 @@ class ChirpStackV4(JsonReader):
             uplink_airtime(len(data), factor, bandwidth, lora.get("codeRate")),
         )._replace(deduplication_id=fields.text(record, "deduplicationId"))
 
-        def heard(entry: Record) -> tuple[Reception, Record]:
+        def read(entry: Record) -> Heard:
             named = fields.identity(fields.text(entry, "gatewayId"), None, "chirpstack")
             if entry.get("crcStatus") in ("BAD_CRC", _BAD_CRC):
                 raise Fault("bad_crc", "crcStatus is BAD_CRC")
-            optional = log.rows.optional
-            clock = optional(fields.clock, entry, "gwTime") or optional(fields.clock, entry, "time")
-            row = frame._replace(
-                **named._asdict(),
-                gateway_time=clock,
-                rssi=optional(fields.number, entry, "rssi", "rssi"),
-                snr=optional(fields.number, entry, "snr", "snr") or 0.0,
-            )
-            return row, optional(fields.inner, entry, "location") or {}
+            row, location = log.entry(frame, entry, named)
+            clock = log.rows.optional(fields.clock, entry, "gwTime") or row.gateway_time
+            return row._replace(gateway_time=clock, snr=row.snr or 0.0), location
 
-        log.heard(frame, entries, heard)
+        log.push(log.heard(frame, entries, read))
 
 
 def _server_time_v4(record: Record, entries: Sequence[Record], rows: Rows) -> int:
@@ -131,17 +121,12 @@ def _server_time_v4(record: Record, entries: Sequence[Record], rows: Rows) -> in
     clocks = any(entry.get(key) for entry in entries for key in _CLOCKS)
     at = (
         min(stated, default=None)
-        or _server_time(record)
+        or fields.first_time(record, *_LOGGED)
         or (None if clocks else fields.time(record, "time"))
     )
     if at is None:
         raise Fault("no_time", "no nsTime, and time is a gateway's clock")
     return at
-
-
-def _server_time(record: Record) -> int | None:
-    published = fields.time(record, "publishedAt") or fields.milliseconds(record, "_timestamp")
-    return published or fields.time(record, "_date")
 
 
 def _airtime(record: Record, size: int) -> int | None:

@@ -18,11 +18,12 @@ import math
 
 from dii.telemetry import fields
 from dii.telemetry.airtime import data_rate, frame_airtime
-from dii.telemetry.fields import Fault, Record
+from dii.telemetry.fields import Fault, Named, Record
 from dii.telemetry.readers.base import (
     LOG_METRICS,
     STATUS_METRICS,
     CsvReader,
+    Heard,
     JsonReader,
     Log,
     server_time,
@@ -51,7 +52,7 @@ class PacketForwarder(JsonReader):
             raise Fault("no_receptions", "neither rxpk nor stat")
         named, at = wrapped_gateway(record, log), server_time(record)
         frame = Reception(at, **named._asdict())
-        log.heard(frame, entries, lambda one: (_packet(one, frame, log), {}))
+        log.push(log.heard(frame, entries, lambda entry: _packet(entry, frame, named, log)))
         if stat:
             log.polls.poll(named, at, frames=fields.integer(stat, "rxok", "frames"))
             names = {"latitude": "lati", "longitude": "long", "altitude": "alti"}
@@ -59,20 +60,17 @@ class PacketForwarder(JsonReader):
             log.places.note(named.gateway, at, log.rows.line, place)
 
 
-def _packet(entry: Record, frame: Reception, log: Log) -> Reception:
+def _packet(entry: Record, frame: Reception, named: Named, log: Log) -> Heard:
     checked = entry.get("stat")
     if checked is not None and (type(checked) not in {int, float} or checked not in {-1, 0, 1}):
         raise Fault("bad_field", "stat: one of -1, 0, 1 is expected")
     if checked == -1:
         raise Fault("bad_crc", "stat is -1")
     data = fields.payload(entry, "data")
-    return frame._replace(
-        gateway_time=log.rows.optional(fields.clock, entry, "time"),
-        airtime=frame_airtime(len(data), *data_rate(entry.get("datr")), entry.get("codr")),
-        rssi=log.rows.optional(fields.number, entry, "rssi", "rssi"),
-        snr=log.rows.optional(fields.number, entry, "lsnr", "snr"),
-        **read_uplink(data, log.source.network)._asdict(),
-    )
+    airtime = frame_airtime(len(data), *data_rate(entry.get("datr")), entry.get("codr"))
+    row, _ = log.entry(frame, entry, named, "lsnr")
+    said = read_uplink(data, log.source.network)
+    return row._replace(airtime=airtime, **said._asdict()), {}
 
 
 class GatewayCollector(CsvReader):

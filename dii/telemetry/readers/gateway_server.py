@@ -22,6 +22,7 @@ from dii.telemetry.readers.base import (
     DOWNLINK_METRICS,
     LOG_METRICS,
     STATUS_METRICS,
+    Heard,
     JsonReader,
     Log,
     Polls,
@@ -158,17 +159,11 @@ def _uplink(message: Record, received: int | None, log: Log) -> None:
     airtime = frame_airtime(len(data), *modulation(message, "settings"))
     frame = read_uplink(data, log.source.network)
     reception = Reception(received, None, airtime=airtime)._replace(**frame._asdict())
-    optional = log.rows.optional
 
-    def heard(entry: Record) -> tuple[Reception, Record]:
+    def read(entry: Record) -> Heard:
         if fields.flag(message, "crc_status") is False:
             raise Fault("bad_crc", "crc_status is false")
-        row = reception._replace(
-            **wrapped_gateway(entry, log)._asdict(),
-            gateway_time=optional(fields.clock, entry, "time"),
-            rssi=optional(fields.number, entry, "rssi", "rssi"),
-            snr=optional(fields.number, entry, "snr", "snr") or 0.0,
-        )
-        return row, optional(fields.inner, entry, "location") or {}
+        row, location = log.entry(reception, entry, wrapped_gateway(entry, log))
+        return row._replace(snr=row.snr or 0.0), location
 
-    log.heard(reception, entries, heard)
+    log.push(log.heard(reception, entries, read))

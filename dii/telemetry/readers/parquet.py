@@ -9,6 +9,7 @@ a time. Texts are read as dictionaries: one that stands in a million rows is kep
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -87,8 +88,7 @@ def _measured(group: pq.RowGroupMetaData, columns: set[str], data: mmap.mmap) ->
         A page has no header that can be read, or two columns share their bytes.
     """
     total, stored, batch = 0, 0, BATCH
-    for number in range(group.num_columns):
-        column = group.column(number)
+    for column in map(group.column, range(group.num_columns)):
         if column.path_in_schema.partition(".")[0] not in columns:
             continue
         at = column.data_page_offset
@@ -99,12 +99,13 @@ def _measured(group: pq.RowGroupMetaData, columns: set[str], data: mmap.mmap) ->
         if stored > len(data):
             raise ValueError("its columns overlap")
         while at < end:
-            header, at = _struct(data, at, min(end, at + _MAX_HEADER))
+            data.seek(at)
+            header = _struct(data, min(end, at + _MAX_HEADER))
             size, packed = header.get(2), header.get(3)
             if not isinstance(size, int) or not isinstance(packed, int) or min(size, packed) < 0:
                 raise ValueError("a page states no size")
             total += size
-            at += packed
+            at = data.tell() + packed
             about = header.get(5) or header.get(8)
             if isinstance(about, dict) and _DELTA_TEXTS in {about.get(2), about.get(4)}:
                 batch = max(1, min(batch, _WHOLE // max(1, size)))
@@ -113,55 +114,44 @@ def _measured(group: pq.RowGroupMetaData, columns: set[str], data: mmap.mmap) ->
 
 # --- Thrift's compact protocol --------------------------------------------------------------------
 
-_Struct = dict[int, object]
 
-
-def _struct(data: mmap.mmap, at: int, end: int, depth: int = 0) -> tuple[_Struct, int]:
-    """Return the fields of a struct by their numbers, and where it ends."""
-    fields: _Struct = {}
+def _struct(data: mmap.mmap, end: int, depth: int = 0) -> dict[int, object]:
+    """Return the fields of a struct by their numbers; lists and maps stand in no header."""
+    fields: dict[int, object] = {}
     number = 0
-    while True:
-        if at >= end or depth > 8:
-            raise ValueError("a page has no header")
-        head, at = data[at], at + 1
-        if not head:
-            return fields, at
+    while head := data.read_byte():
         step, kind = head >> 4, head & 15
-        if not step:
-            number, at = _integer(data, at, end)
-        number += step
-        fields[number], at = _value(kind, data, at, end, depth)
+        number = number + step if step else _integer(data)
+        match kind:
+            case 1 | 2:
+                fields[number] = kind == 1
+            case 3:
+                data.read_byte()
+            case 4 | 5 | 6:
+                fields[number] = _integer(data)
+            case 7:
+                data.seek(8, os.SEEK_CUR)
+            case 8:
+                data.seek(_varint(data), os.SEEK_CUR)
+            case 12 if depth < 8:
+                fields[number] = _struct(data, end, depth + 1)
+            case _:
+                raise ValueError("a page has no header")
+        if data.tell() >= end:
+            raise ValueError("a page has no header")
+    return fields
 
 
-def _value(kind: int, data: mmap.mmap, at: int, end: int, depth: int) -> tuple[object, int]:
-    if kind in {1, 2}:
-        return kind == 1, at
-    if kind == 3:
-        return None, at + 1
-    if kind in {4, 5, 6}:
-        return _integer(data, at, end)
-    if kind == 7:
-        return None, at + 8
-    if kind == 8:
-        size, at = _varint(data, at, end)
-        return None, at + size
-    if kind == 12:
-        return _struct(data, at, end, depth + 1)
-    raise ValueError("a page has no header")  # lists and maps stand in none
+def _integer(data: mmap.mmap) -> int:
+    value = _varint(data)
+    return (value >> 1) ^ -(value & 1)
 
 
-def _integer(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    value, at = _varint(data, at, end)
-    return (value >> 1) ^ -(value & 1), at
-
-
-def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+def _varint(data: mmap.mmap) -> int:
     value = 0
     for shift in range(0, 64, 7):
-        if at >= end:
-            break
-        byte, at = data[at], at + 1
+        byte = data.read_byte()
         value |= (byte & 127) << shift
         if byte < 128:
-            return value, at
+            return value
     raise ValueError("a page has no header")

@@ -21,33 +21,17 @@ without its correlation ids, depending on the integration, and must not count tw
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Final, NamedTuple
+from typing import Final
 
 from dii.telemetry import fields
 from dii.telemetry.airtime import uplink_airtime
-from dii.telemetry.fields import Fault, Named, Record
-from dii.telemetry.readers.base import UPLINK_METRICS, JsonReader, Log, application_uplink
+from dii.telemetry.fields import Fault, Record
+from dii.telemetry.readers.base import UPLINK_METRICS, Heard, JsonReader, Log, application_uplink
 from dii.telemetry.schema import RELAYED
 from dii.telemetry.tables import Reception, Rows
 
 _BROKER: Final = "packetbroker"
 _RELAY_PORT: Final = 226
-
-
-class _Heard(NamedTuple):
-    """One entry of ``rx_metadata``."""
-
-    named: Named | None
-    relay: str | None
-    gateway_time: int | None
-    rssi: float | None
-    snr: float | None
-    location: Record
-
-    def same(self) -> tuple[object, ...]:
-        """What two entries of one reception share."""
-        return self.gateway_time, self.rssi, self.snr
 
 
 class ThingsStack(JsonReader):
@@ -76,43 +60,40 @@ def _message(record: Record, log: Log) -> None:
         rows.reject("no_receptions", "not an uplink, or without rx_metadata", time=received)
         return
     frame = _frame(record, message, received, rows)
+    if message.get("f_port") == _RELAY_PORT:
+        frame = _relayed(frame, fields.inner(record, "end_device_ids"))
     ids = fields.inner(message, "network_ids")
     network = fields.network_of(
         fields.text(ids, "net_id"), fields.text(ids, "tenant_id"), log.source.network
     )
-    heard: list[_Heard] = []
-    faults: Counter[tuple[str, str]] = Counter()
-    for entry in entries:
-        try:
-            heard.append(_entry(entry, network, rows))
-        except Fault as fault:
-            faults[fault.reason, fault.detail] += 1
-    rows.reject_entries(faults, None, received)
+    heard = log.heard(frame, entries, lambda entry: _entry(entry, frame, network, log))
     if record.get("simulated"):
-        for one in heard:
-            gateway = one.named and one.named.gateway
-            rows.reject("simulated", "never on the air", gateway, received)
+        for row, _ in heard:
+            rows.reject("simulated", "never on the air", row.gateway, received)
         return
     stated = message.get("locations")  # by where each comes from; of no weight unless asked for
     places = stated.values() if isinstance(stated, dict) else ()
-    devices = [one for one in places if isinstance(one, dict)]
-    carrier = None
-    if message.get("f_port") == _RELAY_PORT:
-        carrier = fields.text(fields.inner(record, "end_device_ids"), "device_id")
-    named = {one.same() for one in heard if one.named and None not in one.same()}
-    for one in heard:
-        if one.named is None and one.same() in named:
+    devices = [place for place in places if isinstance(place, dict)]
+    signals = {_signal(row) for row, _ in heard if row.gateway} - {None}
+    for row, location in heard:
+        if row.gateway is None and _signal(row) in signals:
             rows.reject("same_reception", "a named gateway's, through Packet Broker", time=received)
-            continue
-        relay = one.relay or carrier
-        row = frame._replace(
-            **(one.named._asdict() if one.named else {}),
-            gateway_time=one.gateway_time,
-            deduplication_id=relay and f"{RELAYED}{frame.application}/{relay}@{received}",
-            rssi=one.rssi,
-            snr=one.snr,
-        )
-        log.reception(row, one.location, devices)
+        else:
+            log.push([(row, location)], devices)
+
+
+def _signal(row: Reception) -> tuple[object, ...] | None:
+    """Return what two entries of one reception share; None where it is not known."""
+    signal = row.gateway_time, row.rssi, row.snr
+    return None if None in signal else signal
+
+
+def _relayed(frame: Reception, ids: Record) -> Reception:
+    """Return a frame that a relay carried, with an id that its carrying frame has, too."""
+    if (relay := fields.text(ids, "device_id")) is None:
+        return frame
+    shared = f"{RELAYED}{frame.application}/{relay}@{frame.time}"
+    return frame._replace(deduplication_id=shared)
 
 
 def _frame(record: Record, message: Record, received: int, rows: Rows) -> Reception:
@@ -147,30 +128,20 @@ def modulation(message: Record, key: str) -> tuple[object, object, object]:
     return lora.get("spreading_factor"), lora.get("bandwidth"), code_rate
 
 
-def _entry(entry: object, network: str, rows: Rows) -> _Heard:
-    if not isinstance(entry, dict):
-        raise Fault("bad_field", "rx_metadata: a list of objects is expected")
+def _entry(entry: Record, frame: Reception, network: str, log: Log) -> Heard:
     ids = fields.inner(entry, "gateway_ids")
     identifier, eui_text = fields.text(ids, "gateway_id"), fields.text(ids, "eui")
     if brokered := identifier == _BROKER:
         broker = fields.inner(entry, "packet_broker")
-        identifier = fields.text(broker, "forwarder_gateway_id")
-        eui_text = fields.text(broker, "forwarder_gateway_eui")
-        net_id, tenant = (
-            fields.text(broker, "forwarder_net_id"),
-            fields.text(broker, "forwarder_tenant_id"),
+        identifier, eui_text, net_id, tenant = (
+            fields.text(broker, f"forwarder_{key}")
+            for key in ("gateway_id", "gateway_eui", "net_id", "tenant_id")
         )
         network = fields.network_of(net_id, tenant, network)
-    relay = named = None
+    named = None
     if fields.is_stand_in(identifier):
-        relay = fields.text(fields.inner(entry, "relay"), "device_id")
+        frame = _relayed(frame, fields.inner(entry, "relay"))
     elif not brokered or identifier or fields.eui(eui_text):
         named = fields.identity(identifier, eui_text, network)
-    return _Heard(
-        named,
-        relay,
-        rows.optional(fields.clock, entry, "time"),
-        rows.optional(fields.number, entry, "rssi", "rssi"),
-        rows.optional(fields.number, entry, "snr", "snr") or 0.0,
-        rows.optional(fields.inner, entry, "location") or {},
-    )
+    row, location = log.entry(frame, entry, named)
+    return row._replace(snr=row.snr or 0.0), location

@@ -23,12 +23,13 @@ from dii.telemetry.readers.base import (
     STATUS_METRICS,
     UPLINK_METRICS,
     CsvReader,
+    Heard,
     JsonReader,
     Log,
     application_uplink,
 )
 from dii.telemetry.source import Source
-from dii.telemetry.tables import Gateway, Reception
+from dii.telemetry.tables import Gateway
 from dii.units import SECOND
 
 HOUR: Final = 3600 * SECOND
@@ -65,18 +66,13 @@ class TtnV2(JsonReader):
             uplink_airtime(len(data), *rate, metadata.get("coding_rate")),
         )
 
-        def heard(entry: Record) -> tuple[Reception, Record]:
-            optional = log.rows.optional
-            row = frame._replace(
-                **fields.identity(fields.text(entry, "gtw_id"), None, log.source.network)._asdict(),
-                gateway_time=optional(fields.clock, entry, "time"),
-                rssi=optional(fields.number, entry, "rssi", "rssi"),
-                snr=optional(fields.number, entry, "snr", "snr"),
-                trusted=entry.get("gtw_trusted") is True,
-            )
-            return row, entry if "latitude" in entry else {}
+        def read(entry: Record) -> Heard:
+            named = fields.identity(fields.text(entry, "gtw_id"), None, log.source.network)
+            row, _ = log.entry(frame, entry, named)
+            trusted = entry.get("gtw_trusted") is True
+            return row._replace(trusted=trusted), entry if "latitude" in entry else {}
 
-        log.heard(frame, entries, heard, [metadata])
+        log.push(log.heard(frame, entries, read), [metadata])
 
 
 class NocStatuses(JsonReader):
