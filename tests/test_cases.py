@@ -132,12 +132,15 @@ def test_an_id_of_the_length_of_an_eui_stays_what_it_is(name: str) -> None:
     assert gateway_name(name, "home") == (name.upper() if hexadecimal else f"home:{name}")
 
 
-@pytest.mark.parametrize("column", ["gateway", "device"])
-@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.uint64()])
+@pytest.mark.parametrize("column", ["gateway", "device", "eui"])
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.uint64(), pa.decimal128(20)])
 def test_numbers_for_euis_are_refused(column: str, kind: pa.DataType, tmp_path: Path) -> None:
-    table = pa.table({"time": [f"{HOUR}:00:00Z"], "gateway": ["roof"], "device": ["d"]})
+    table = pa.table(
+        {"time": [f"{HOUR}:00:00Z"], "gateway": ["roof"], "device": ["d"], "eui": [""]}
+    )
     place = table.column_names.index(column)
-    table = table.set_column(place, column, pa.array([80_000_000_012_345]).cast(kind))
+    numbers = pa.array([1_000_000_000_012_345]).cast(pa.decimal128(20)).cast(kind)
+    table = table.set_column(place, column, numbers)
     pq.write_table(table, tmp_path / "table.parquet")
     for source in (table, table.to_pandas(), tmp_path / "table.parquet"):
         with pytest.raises(BadColumns, match=f"column {column} holds .* leading zeros"):

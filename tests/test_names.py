@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from dii import Network, Telemetry, load
+from dii.application.actions import DenyGateway
 from dii.cli import app
 from dii.telemetry.metrics import Epoch, metrics
 from dii.telemetry.names import Pairs, owners, renamed
@@ -345,6 +347,28 @@ def test_what_hangs_on_a_gateway_stays_when_a_further_name_becomes_known(tmp_pat
         network.assign(Y, "dora", "anna")
         assert X not in set(network.gateways()["gateway"])
         network.verify()
+
+
+@pytest.mark.parametrize(
+    ("denied", "other"), [((None, X), ("roof-1", X)), (("roof-1", X), (None, X))]
+)
+def test_a_gateway_without_an_owner_does_not_escape_a_denial_by_a_further_name(
+    denied: tuple[str | None, str], other: tuple[str | None, str], tmp_path: Path
+) -> None:
+    governance = {"delay_seconds": 0}
+    with Network.create(seed=7, start=START, governance=governance) as network:
+        network.ingest(registry([("roof-2", None, "bert")]))
+        network.ingest(load(uplinks(tmp_path / "1", 0, [denied, ("roof-2", None)])))
+        gateway = network.gateway(denied[0] or X)
+        network.vote(network.propose(DenyGateway("main", gateway, bytes(32), 100)))
+        network.run(complete=True)
+        network.ingest(registry([(other[0] or X, X if other[0] else None, "anna")]))
+        for day in (1, 2):
+            network.ingest(load(uplinks(tmp_path / "2", day, [other, ("roof-2", None)])))
+            network.run(complete=True)
+            amounts = network.issuance(day).groupby("operator")["amount_uttc"].sum()
+            assert amounts.to_dict() == {"anna": 0, "bert": 10_000_000_000}
+        assert network.records(2).denied <= set(network.issuance(2)["gateway"])
 
 
 def test_an_owner_by_eui_stays_when_hardware_is_swapped_between_ids(tmp_path: Path) -> None:

@@ -12,7 +12,18 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final, Self
 
-from dii.application.records import CHAIN, GATEWAYS, ISSUANCES, SCOPES, STREAMS, Chain, Scope
+from dii.application.actions import DenyGateway
+from dii.application.context import epoch_from
+from dii.application.records import (
+    CHAIN,
+    GATEWAYS,
+    ISSUANCES,
+    PROPOSALS,
+    SCOPES,
+    STREAMS,
+    Chain,
+    Scope,
+)
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
 from dii.consensus.solo import Solo
 from dii.errors import (
@@ -215,11 +226,28 @@ class Opened:
             return {}
         pairs = self._feed.pairs(self.genesis.start_time, self.genesis.epoch_length)
         number, bound = self.settled if epoch is None else epoch, {}
+        denied = self._denied_since() if pairs.names else {}
         for name in pairs.names:
-            binding = self.state.get(GATEWAYS, SCOPE, self.home.hash("gateway", name))
-            if binding is not None and binding.first <= number:
-                bound[name] = binding.first
+            hashed = self.home.hash("gateway", name)
+            binding, first = self.state.get(GATEWAYS, SCOPE, hashed), denied.get(hashed, number + 1)
+            first = first if binding is None else min(first, binding.first)
+            if first <= number:
+                bound[name] = first
         return pairs.resolve(bound, number)
+
+    def _denied_since(self) -> dict[bytes, int]:
+        """Return the first epoch in which each denied gateway is denied; such a name is bound, too.
+
+        A gateway without an owner would escape by a further name otherwise.
+        """
+        since: dict[bytes, int] = {}
+        for _, proposal in self.state.items(PROPOSALS):
+            action = proposal.action
+            decided = proposal.outcome in {"passed", "enacted"}
+            if decided and isinstance(action, DenyGateway) and action.scope == SCOPE:
+                first = epoch_from(self.parameters, proposal.acts)
+                since[action.gateway] = min(first, since.get(action.gateway, first))
+        return since
 
     def gateway(self, who: str, epoch: int | None = None) -> bytes:
         """Return the hash of the gateway that any of its names or its hash stands for.

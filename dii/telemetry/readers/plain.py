@@ -348,7 +348,8 @@ def _texts(name: str, values: pa.Array, source: Source, faults: _Faults) -> pa.A
         values = _each(values, pa.string(), lambda value: _decoded(name, value), faults)
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     texts, wrong = encoded.dictionary, _Faults()
-    if name in {"gateway", "device"} and pa.types.is_primitive(texts.type) and len(texts):
+    number = pa.types.is_primitive(texts.type) or pa.types.is_decimal(texts.type)
+    if name in {"gateway", "device", "eui"} and number and len(texts):
         what = f"column {name} holds {texts.type}, and numbers lose leading zeros of an EUI"
         message = f"{what}; make it texts where the table is read (pandas: dtype=str)"
         raise BadColumns(file=source.name, message=message)
