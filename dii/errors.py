@@ -423,13 +423,6 @@ class InsufficientFunds(TransactionError):
     template = "{account} has {balance}, and {needed} is needed"
 
 
-class BalanceOverflow(TransactionError):
-    """An account would hold 2**63 or more."""
-
-    code = 9
-    template = "{account} would hold {amount}, 2**63 or more"
-
-
 class TooManyPending(TransactionError):
     """The account has as many waiting transactions as the chain admits."""
 

@@ -250,9 +250,10 @@ class Genesis(_Part):
     @classmethod
     def parse(cls, text: str) -> Genesis:
         """Read a genesis from its TOML text."""
-        # The work for a key of many parts grows with the square of their number, or faster.
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.count(".") > MAX_DOTS and not line.lstrip().startswith("#"):
+        # The work for a key of many parts grows with the square of their number, or faster. TOML
+        # knows no line ends but these: U+2028 may stand in a key.
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.count(".") > MAX_DOTS and not line.lstrip(" \t").startswith("#"):
                 message = f"line {number} has more than {MAX_DOTS} dots; a key has one or two"
                 raise GenesisError(field="(file)", message=message)
         try:

@@ -291,7 +291,7 @@ class Application:
     def _chosen(
         self, wires: Sequence[bytes], max_bytes: int, time: int, shares: tuple[int, ...]
     ) -> list[bytes]:
-        """Choose in several rounds, each with one part of so many of the block for each sender.
+        """Choose in rounds: in that of a share n, no sender takes more than 1/n of the block.
 
         A transaction that would do nothing and cost nothing could come back in each block, so none
         is chosen: the sender must be able to pay for it if those before it succeed, or it is a
@@ -302,28 +302,25 @@ class Application:
         gas_left, epoch = chain.block_gas, epoch_at(chain, time)
         senders: dict[bytes, _Sender] = {}
         chosen: list[bytes] = []
-        waiting = list(zip(wires, self._verified(wires)))
+        waiting = [known for known in self._verified(wires) if isinstance(known, _Known)]
         for share in shares:
-            passed: list[tuple[bytes, _Known | TxResult]] = []
-            for wire, known in waiting:
-                if isinstance(known, TxResult):
-                    continue
-                tx, size, reserved = known.tx, len(wire), known.gas
+            postponed: list[_Known] = []
+            for known in waiting:
+                tx, size, reserved = known.tx, len(known.tx.wire), known.gas
                 sender = senders.get(tx.sender)
                 if sender is None:
                     account = bank.account(self.state, tx.sender)
                     sender = senders[tx.sender] = _Sender(account.nonce, account.balance)
-                fee = reserved * chain.gas_price
                 if (
                     tx.nonce != sender.nonce
                     or size > min(room, most_bytes // share - sender.bytes)
                     or reserved > min(gas_left, chain.block_gas // share - sender.gas)
                 ):
-                    passed.append((wire, known))
+                    postponed.append(known)
                     continue
-                if height > tx.valid_until or tx.gas_limit < gas.intrinsic(size):
-                    continue
-                if fee > sender.spare and not self._on_duty(known, epoch):
+                fee = reserved * chain.gas_price
+                unpaid = fee > sender.spare and not self._on_duty(known, epoch)
+                if unpaid or height > tx.valid_until or tx.gas_limit < gas.intrinsic(size):
                     continue
                 sender.nonce += 1
                 sender.spare = max(0, sender.spare - fee - _outlay(known.message))
@@ -331,12 +328,12 @@ class Application:
                 sender.gas += reserved
                 room -= size
                 gas_left -= reserved
-                chosen.append(wire)
-            waiting = passed
+                chosen.append(tx.wire)
+            waiting = postponed
         return chosen
 
     def estimate(self, wire: bytes, time: int) -> int:
-        """Return the gas that a transaction would use in a block now, of which nothing remains.
+        """Execute a transaction as in the next block, undo it, and return the gas that it used.
 
         Raises
         ------
@@ -482,20 +479,8 @@ class Application:
         """Return the fee; FeeUncovered where the balance lacks it beside the fees of what waits."""
         fee = known.gas * chain.gas_price
         if account.balance < fee + waiting:
-            raise self._uncovered(chain, account, known, waiting)
+            raise _uncovered(chain, known, account.balance, waiting)
         return fee
-
-    def _uncovered(
-        self, chain: Chain, account: Account, known: _Known, waiting: int = 0
-    ) -> FeeUncovered:
-        return FeeUncovered(
-            sender=format_address(known.tx.sender),
-            balance=account.balance - waiting,
-            beyond=" beyond the fees of what waits" if waiting else "",
-            gas_limit=known.gas,
-            gas_price=chain.gas_price,
-            fee=known.gas * chain.gas_price,
-        )
 
     # --- execution ----------------------------------------------------------------------------
 
@@ -558,7 +543,7 @@ class Application:
             state.revert(mark)
             rows.clear()
             if not outcome.code:
-                short = self._uncovered(chain, replace(account, balance=balance), known)
+                short = _uncovered(chain, known, balance)
                 outcome = TxResult(short.code, f"{short}; {ALLOWANCE}")
             used = duty_of(state, tx.sender, epoch)
             state.put(DUTIES, replace(used, failures=used.failures + 1), tx.sender)
@@ -606,6 +591,17 @@ def _outlay(message: Message) -> int:
         case Call():
             return message.value
     return 0
+
+
+def _uncovered(chain: Chain, known: _Known, balance: int, waiting: int = 0) -> FeeUncovered:
+    return FeeUncovered(
+        sender=format_address(known.tx.sender),
+        balance=balance - waiting,
+        beyond=" beyond the fees of what waits" if waiting else "",
+        gas_limit=known.gas,
+        gas_price=chain.gas_price,
+        fee=known.gas * chain.gas_price,
+    )
 
 
 def _refused(tx: Transaction) -> TxResult:
