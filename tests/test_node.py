@@ -695,6 +695,27 @@ def test_a_reader_sees_what_the_node_sees_and_cannot_write(home, whole):
             reader.index.db.execute("DELETE FROM blocks")
 
 
+def test_a_reader_keeps_its_state_while_nothing_is_written(home):
+    with opened(home) as node:
+        Solo(node, VALIDATOR).settle()  # until a block has changed nothing
+    with closing(Reader(home / CHAIN_FILE, home / INDEX_FILE, GENESIS.hash)) as reader:
+        state, height = reader.state, reader.height
+        assert height == reader.header.height
+        reader.refresh()
+        assert (reader.height, reader.state is state) == (height, True)
+
+
+def test_a_reader_that_came_before_the_genesis_state_reads_it_later(tmp_path):
+    Store(tmp_path / CHAIN_FILE, GENESIS.hash).close()
+    Index(tmp_path / INDEX_FILE).close()
+    with closing(Reader(tmp_path / CHAIN_FILE, tmp_path / INDEX_FILE, GENESIS.hash)) as reader:
+        with opened(tmp_path) as node:
+            extend(node, 0, 2)
+            root = node.header.app_hash
+        reader.refresh()
+        assert (reader.height, reader.state.committed_root) == (1, root)
+
+
 def test_a_reader_of_a_chain_without_blocks_has_no_header(tmp_path):
     with (
         opened(tmp_path),

@@ -46,6 +46,7 @@ class Reader:
         self.store = Store(chain, genesis_hash, readonly=True)
         self.index = Index(index, readonly=True)
         self.height, self.lag = -1, 0
+        self._replayed = -1  # height of the last diff that was applied
         self.state = State()
         self.header: Header | None = None
         self.refresh()
@@ -54,16 +55,17 @@ class Reader:
         """Apply what has been written since the last call."""
         self.index.follow()  # first: the store goes on meanwhile, and must not be behind
         indexed, last = self.index.height, self.store.height
-        height = min(indexed, max(last - 1, 0))
-        if self.store.base > height:
+        height = min(indexed, last - 1 if last > 0 else last)
+        if self.store.base > max(height, 0):
             message = f"it ends with block {indexed}, before the first one here"
             raise IndexMissing(file=self.index.path, message=message)
-        if not 0 <= self.height <= height:  # at first, or as the index is made again
+        if not 0 <= self._replayed <= height:  # at first, or as the index is made again
             self.state = State() if last < 0 else state_at(self.store, height)
         else:
-            for _, diff, _ in self.store.diffs(self.height + 1, height):
+            for _, diff, _ in self.store.diffs(self._replayed + 1, height):
                 self.state.apply(decode_diff(diff))
-        self.height, self.lag = height, max(0, last - height - 1)
+        self.height = self._replayed = height
+        self.lag = max(0, last - height - 1)
         self.header = None
         if height < last:
             raw = self.store.block(height + 1)
