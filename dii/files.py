@@ -56,7 +56,7 @@ def read(path: Path, most: int) -> bytes:
     Raises
     ------
     OSError
-        It cannot be read, or is no regular file: a pipe would let its reader wait for ever.
+        It cannot be read, or is no regular file: reading a pipe could block forever.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(handle, "rb") as file:

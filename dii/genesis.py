@@ -342,7 +342,7 @@ class Genesis(_Part):
 
     @property
     def notice(self) -> str:
-        """What people are told beside every figure of a laboratory network; empty for others."""
+        """Notice beside every figure of a laboratory network; empty for other networks."""
         if self.generated:
             return f"laboratory: traffic is generated, {self.generated}"
         return "laboratory: keys follow from a seed" if self.laboratory else ""

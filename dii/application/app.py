@@ -100,7 +100,7 @@ class TxResult(NamedTuple):
     code
         0 for success, else the error's code.
     detail
-        The error's sentence, or what was refused of a message that succeeded; not hashed.
+        The error's message, or the refused parts of a message that succeeded; not hashed.
     gas, fee
         Gas used and what was paid for it.
     """
@@ -476,7 +476,7 @@ class Application:
             raise OutOfGas(needed=least, limit=tx.gas_limit)
 
     def _check_fee(self, chain: Chain, account: Account, known: _Known, waiting: int = 0) -> int:
-        """Return the fee; FeeUncovered where the balance lacks it beside the fees of what waits."""
+        """Return the fee; FeeUncovered if the balance lacks it beside the fees that wait."""
         fee = known.gas * chain.gas_price
         if account.balance < fee + waiting:
             raise _uncovered(chain, known, account.balance, waiting)
@@ -537,7 +537,7 @@ class Application:
             state.revert(mark)
             rows.clear()
             balance = account.balance
-        # Space that is reserved and not used is paid for, too, beyond one half.
+        # At least half of the reserved gas is paid for, used or not.
         fee = 0 if free else max(meter.used, known.gas // 2) * chain.gas_price
         if balance < fee:  # only a duty's: everything else has been covered
             state.revert(mark)
@@ -597,7 +597,7 @@ def _uncovered(chain: Chain, known: _Known, balance: int, waiting: int = 0) -> F
     return FeeUncovered(
         sender=format_address(known.tx.sender),
         balance=balance - waiting,
-        beyond=" beyond the fees of what waits" if waiting else "",
+        beyond=" beyond the fees of its waiting transactions" if waiting else "",
         gas_limit=known.gas,
         gas_price=chain.gas_price,
         fee=known.gas * chain.gas_price,

@@ -59,7 +59,7 @@ def announced(manifest: ReportManifest, tries: int) -> Report:
 def report_chunk(context: Context, message: ReportChunk) -> bool:
     """Take the next chunk of an announced report; free if its manifest was.
 
-    One that comes after the epoch has begun to settle without the report is counted and dropped.
+    A chunk that arrives after the epoch began to settle without the report is checked and dropped.
     """
     scope, state = context.scope_of_reporter(message.scope), context.state
     key = (message.scope, message.epoch, context.sender)

@@ -31,7 +31,7 @@ CONTINUE: Final = "continue"
 MAX_CALLS: Final = MAX_FRAMES // 4
 """Functions that call one another in a chain; a longer one needs too many frames for sure."""
 NEVER: Final = -(1 << 62)
-"""Gas of a way that there is not."""
+"""Gas of a path that does not exist."""
 MARKS: Final = (
     (), ("external",), ("external", "payable"), ("external", "view"), ("on_epoch",), ("payable",),
     ("view",),
@@ -194,10 +194,10 @@ class _Compiler(Expressions):
     # --- statements ----------------------------------------------------------------------------
 
     def block(self, statements: Sequence[t.Statement]) -> tuple[int, Run]:
-        """Compile statements: the gas to charge before they run, and how they do.
+        """Compile statements; return the gas to charge before they run, and their closure.
 
-        ``way`` is then the gas of the costliest way to their end, and of that which leaves before:
-        what is known of it without values, loops turned once.
+        Sets ``way``: the gas of the costliest path to their end, and of the costliest one that
+        leaves earlier, as far as it is known without values; each loop counts as one turn.
         """
         outer, self.cost, self.inner = (self.cost, self.inner), 0, 0
         self.depth += 1

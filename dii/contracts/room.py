@@ -1,4 +1,4 @@
-"""Room on the stack: a call that no caller's depth can break off.
+"""Stack space for calls, whatever the depth of their caller.
 
 Compiled contracts, and trees while they are read, nest in many frames of Python. A caller that is
 too deep itself gets its call run on a thread, whose stack begins empty, so that no verdict depends

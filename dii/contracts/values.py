@@ -24,7 +24,7 @@ from dii.errors import Reverted
 INT, BOOL, STR, BYTES, ADDRESS = map(Plain, ("int", "bool", "str", "bytes", "Address"))
 MONEY, SHARE, GATEWAY, APPLICATION = map(Plain, ("Money", "Share", "Gateway", "Application"))
 BASES: Final = {MONEY: INT, SHARE: INT, GATEWAY: BYTES, APPLICATION: BYTES}
-"""Types that say a meaning, and the types of their values."""
+"""Types with a meaning, and the types of their values."""
 LEAST, MOST = -(2**255), 2**255 - 1
 """Bounds of an int."""
 Weigh: TypeAlias = Callable[[Machine, Any], int]
@@ -81,7 +81,7 @@ def fits(one: Type | None, other: Type | None) -> bool:
 
 
 def closer(one: Type | None, other: Type | None) -> Type | None:
-    """Return the type of two that fit which says more."""
+    """Return the more specific one of two types that fit."""
     return other if one in (None, base(one)) else one
 
 

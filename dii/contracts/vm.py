@@ -175,7 +175,7 @@ class Program:
 
     @property
     def hook_gas(self) -> int:
-        """Gas of the costliest way through each ``on_epoch`` function, loops turned once; in all."""
+        """Gas of the costliest path through all ``on_epoch`` functions, one turn for each loop."""
         return sum(self.compiled[name].most for name in self.hooks)
 
     def check_arguments(self, function: str, arguments: Sequence[Value]) -> list[Any]:

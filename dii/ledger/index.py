@@ -136,7 +136,7 @@ class Index:
         self.db.execute("INSERT INTO progress VALUES (?, ?)", (FORMAT, height))
 
     def follow(self) -> None:
-        """Read how far a writer has come, in the file that it may have put in a damaged one's place."""
+        """Read the writer's progress, from the file that may have replaced a damaged one."""
         with self._using():
             if self.path and self.path.exists() and self.path.stat().st_ino != self._inode:
                 self.db.close()
@@ -144,7 +144,7 @@ class Index:
             self.height = self._reached = self._progress()
 
     def show(self, height: int) -> None:
-        """Have queries see the rows up to a height only, whatever a writer adds."""
+        """Limit queries to the rows up to a height, whatever a writer adds."""
         rows = f"AS SELECT * FROM main.{{}} WHERE height <= {height}"
         with self._using():
             for name in TABLES:

@@ -29,7 +29,7 @@ FIELDS: Final = {
 }  # fmt: skip
 """Of every kind; those that go beyond a record have more."""
 GENESIS_KEY: Final = codec.encode(("genesis",))
-"""Key of the record that says of every chain what it is: a laboratory, with generated traffic."""
+"""Key of the genesis record: the network, its currency, and whether its traffic is generated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Proof:
     tree
         Siblings on the way to the root.
     genesis, genesis_tree
-        Value of the genesis record, and the siblings on its way to the root: no proof travels
-        without what kind of network it is of.
+        Value of the genesis record, and the siblings on its way to the root: every proof says
+        from what kind of network it comes.
     """
 
     header: Header
@@ -181,7 +181,7 @@ def read_json(data: bytes) -> Any:
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object's fields; ValueError for a duplicate, of which each reader picks its own."""
+    """Return an object's fields; ValueError for duplicates, of which readers choose differently."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise ValueError("a field is named twice")

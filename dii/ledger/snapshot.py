@@ -35,7 +35,7 @@ CHUNK: Final = 1 << 20
 """Bytes of a chunk at most; a pair that is larger has a chunk of its own."""
 MAX_CHUNK: Final = CHUNK + codec.MAX_SIZE
 MAX_CHUNKS: Final = 1 << 16
-"""64 GiB, more than a node holds in memory; of a larger state there is no snapshot."""
+"""64 GiB, more than a node holds in memory; a larger state has no snapshot."""
 MAX_SIZE: Final = MAX_CHUNKS * CHUNK
 MAX_MANIFEST: Final = 64 * MAX_CHUNKS
 ROW: Final = 200
@@ -77,7 +77,7 @@ class Manifest:
 def cut(height: int, root: bytes, pairs: Mapping[bytes, bytes]) -> Iterator[Piece]:
     """Yield a snapshot piece by piece, doing no more work than the next one needs.
 
-    Of a state with more than ``MAX_CHUNKS`` chunks the last piece and its manifest never come.
+    Ends early, without a manifest, where the state has more than ``MAX_CHUNKS`` chunks.
 
     Parameters
     ----------
