@@ -107,7 +107,7 @@ def test_an_empty_file_is_refused(content: bytes, tmp_path: Path) -> None:
     "content",
     [
         b"\n\n\n", b"{}", b"[]", b"null", b"[1, 2]", b"{", b'{"a": ', b"hello", b"\0" * 100,
-        b"\x1f\x8b", b"\x1f\x8bnot gzip at all", b"\xff\xfe\x00", b"[" * 100_000,
+        b"\x1f\x8b", b"\x1f\x8bnot gzip at all", b"[" * 100_000,
         b'{"a":' * 100_000, b"a,b,c\n1,2,3\n", b"1" * 100_000, b'"gateway\n',
     ],
 )  # fmt: skip
@@ -465,7 +465,10 @@ def check_told(data: Telemetry, before: Telemetry, parts: int, used: str = "reco
 
 
 def rejected(data: Telemetry) -> int:
-    return sum(reason not in FIELD_REASONS for reason in data.rejected["reason"].to_pylist())
+    """Return how many parts of records were set aside; a reject may speak of several entries."""
+    told = data.rejected.filter(~pc.field("reason").isin(FIELD_REASONS))
+    many = (re.search(r"\(([0-9,]+) entries\)$", detail) for detail in told["detail"].to_pylist())
+    return sum(int(match[1].replace(",", "")) if match else 1 for match in many)
 
 
 @cache

@@ -285,7 +285,8 @@ def test_the_real_messages_of_a_gateway_are_three_frames_and_two_that_nobody_can
         ("data", "26012E23", 22110, False),
         ("data", "00D0B94C", 10430, True),
     ]
-    assert {row["gateway"] for row in rows} == {"008000000000B8B6"}
+    named = {(row["gateway"], row["eui"]) for row in rows}
+    assert named == {("ttn:technolution-gouda", "008000000000B8B6")}
     assert [row["size"] for row in rows] == [None, 5, 15]
     assert [row["airtime"] for row in rows] == [
         time_on_air(23, 7), time_on_air(18, 12), time_on_air(28, 7)
@@ -317,20 +318,21 @@ def test_events_tell_uptime_and_downlinks(tmp_path: Path) -> None:
         event("gs.gateway.disconnect", None, 23),
         message("GatewayUplinkMessageResult"),
     ]))  # fmt: skip
-    aa = "00000000000000AA"
+    roof = "ttn:roof"
     assert statuses(data) == [
-        (aa, 0, 1 / 60e6, 1), (aa, 0.5, 0.5, 1), (aa, 20, 5, None), (aa, 22, 2, 4)
+        (roof, 0, 1 / 60e6, 1), (roof, 0.5, 0.5, 1), (roof, 20, 5, None), (roof, 22, 2, 4)
     ]  # fmt: skip
     (sent,) = [row for row in data.receptions.to_pylist() if row["kind"] == "downlink"]
     raw = base64.b64decode(downlink["raw_payload"])
-    assert (sent["gateway"], sent["device"], sent["foreign"]) == (aa, "260B3A7E", False)
+    assert (sent["gateway"], sent["device"], sent["foreign"]) == (roof, "260B3A7E", False)
+    assert sent["eui"] == "00000000000000AA"
     assert sent["airtime"] == time_on_air(len(raw), 9, crc=False)
     assert reasons(data) == {"no_receptions": 2}
     assert data.gives == {
         "connected_ppm", "online_ppm", "receptions", "foreign_frames", "downlinks",
         "downlink_units", "excluded_frames",
     }  # fmt: skip
-    (place,) = [row for row in data.gateways.to_pylist() if row["gateway"] == aa]
+    (place,) = [row for row in data.gateways.to_pylist() if row["gateway"] == roof]
     assert place["latitude"] == 52.07788
 
 

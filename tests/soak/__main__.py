@@ -3,7 +3,15 @@
 import importlib
 import sys
 
-NAMES = {"crashes": 300, "flips": 3_000, "fuzz": 30, "gas": 300, "machine": 500, "pairs": 100}
+NAMES = {
+    "bounds": 3,
+    "crashes": 300,
+    "flips": 3_000,
+    "fuzz": 30,
+    "gas": 300,
+    "machine": 500,
+    "pairs": 100,
+}
 
 if __name__ == "__main__":
     words = sys.argv[1:] or list(NAMES)
