@@ -10,8 +10,8 @@ from dii.errors import HomeBroken
 from dii.network import feed as module
 from dii.network.feed import TRAFFIC_FILE, Feed, Traffic
 from dii.telemetry.load import Telemetry
-from dii.telemetry.schema import USAGE
-from dii.telemetry.tables import Reception, to_table
+from dii.telemetry.schema import USAGE, Reception
+from dii.telemetry.tables import to_table
 from dii.units import DAY
 
 OWNERS = {"A": "ann", "B": "ben"}

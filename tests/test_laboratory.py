@@ -16,8 +16,8 @@ from dii.errors import NothingToCompare
 from dii.minting import Airtime, DataCredits, ShapleyTraffic, Uptime, laboratory
 from dii.minting.laboratory import Records, compare, distance, gini, nakamoto, paid, top_share
 from dii.telemetry.metrics import metrics
-from dii.telemetry.schema import RECEPTIONS
-from dii.telemetry.tables import Reception, to_table
+from dii.telemetry.schema import RECEPTIONS, Reception
+from dii.telemetry.tables import to_table
 from dii.units import DAY, SECOND
 from tests.require import ROOT
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from dii.errors import RecordRejected, SourceMissing, SourceUnreadable
 from dii.telemetry.load import Telemetry, load
-from dii.telemetry.schema import METRICS, REJECTS, TABLES
-from dii.telemetry.tables import SCHEMAS, Gateway, Reception, arrow_schema, to_table
+from dii.telemetry.schema import METRICS, REJECTS, TABLES, Gateway, Reception
+from dii.telemetry.tables import SCHEMAS, arrow_schema, to_table
 from tests.require import ROOT, real_data
 
 START = 1_600_000_000_000_000

@@ -19,8 +19,8 @@ from dii.application.actions import DenyGateway
 from dii.cli import app
 from dii.telemetry.metrics import Epoch, metrics
 from dii.telemetry.names import Pairs, owners, renamed
-from dii.telemetry.schema import METRICS, USAGE_GIVEN
-from dii.telemetry.tables import Reception, Reject, to_table
+from dii.telemetry.schema import METRICS, USAGE_GIVEN, Reception, Reject
+from dii.telemetry.tables import to_table
 
 IDS = ["ttn:a", "ttn:b", "ttn:c"]
 EUIS = [f"AA0000000000000{number}" for number in range(3)]

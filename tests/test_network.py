@@ -61,7 +61,8 @@ from dii.network import Receipt, home
 from dii.network.home import RESERVED
 from dii.network.receipt import ReceiptProof
 from dii.telemetry.load import Telemetry
-from dii.telemetry.tables import Reject, to_table
+from dii.telemetry.schema import Reject
+from dii.telemetry.tables import to_table
 from dii.units import DAY
 from tests.require import ROOT
 

@@ -21,8 +21,18 @@ from dii.telemetry.fields import BOUNDS, identity, payload_hash
 from dii.telemetry.load import Telemetry, explain
 from dii.telemetry.metrics import metrics
 from dii.telemetry.readers import READERS, matrix
-from dii.telemetry.schema import GATEWAYS, METRICS, RECEPTIONS, REJECTS, TABLES, USAGE_GIVEN
-from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS, Gateway, Reception, Reject
+from dii.telemetry.schema import (
+    GATEWAYS,
+    METRICS,
+    RECEPTIONS,
+    REJECTS,
+    TABLES,
+    USAGE_GIVEN,
+    Gateway,
+    Reception,
+    Reject,
+)
+from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS
 from dii.units import DAY, format_time, from_microseconds
 from tests.require import ROOT, real_data
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from dii.network.feed import Feed
 from dii.telemetry.load import Telemetry
-from dii.telemetry.schema import SHAPLEY_UNIT
+from dii.telemetry.schema import SHAPLEY_UNIT, Gateway, Reception
 from dii.telemetry.sites import distance, players
-from dii.telemetry.tables import Gateway, Reception, to_table
+from dii.telemetry.tables import to_table
 from dii.units import DAY
 from tests.test_shapley import split
 

@@ -26,7 +26,8 @@ from dii.telemetry import outliers
 from dii.telemetry.load import Telemetry
 from dii.telemetry.metrics import metrics
 from dii.telemetry.readers.base import UPLINK_METRICS
-from dii.telemetry.tables import SCHEMAS, Gateway, Reception, to_table
+from dii.telemetry.schema import Gateway, Reception
+from dii.telemetry.tables import SCHEMAS, to_table
 from dii.units import DAY, SECOND, format_time
 
 HOUR = 3_600 * SECOND

@@ -43,7 +43,8 @@ from dii.network.feed import Traffic
 from dii.network.receipt import no_receipt
 from dii.network.views import earnings
 from dii.telemetry.metrics import Lookback
-from dii.telemetry.tables import Reject, to_table
+from dii.telemetry.schema import Reject
+from dii.telemetry.tables import to_table
 from dii.units import SECOND, format_time, to_microseconds
 from tests.require import ROOT
 

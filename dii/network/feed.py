@@ -27,10 +27,10 @@ from dii.telemetry.metrics import Epoch, Lookback, excluded, metrics
 from dii.telemetry.names import Pairs, pairs_of, places_of
 from dii.telemetry.plan import WINDOW
 from dii.telemetry.readers.base import UPLINK_METRICS
-from dii.telemetry.schema import GAP, METRICS, USAGE_GIVEN
+from dii.telemetry.schema import GAP, METRICS, USAGE_GIVEN, Reject
 from dii.telemetry.sites import players
 from dii.telemetry.synthetic import Population, populate
-from dii.telemetry.tables import SCHEMAS, Reject, to_table
+from dii.telemetry.tables import SCHEMAS, to_table
 from dii.units import DAY, SECOND, format_time
 
 TRAFFIC_FILE: Final = "traffic.toml"

@@ -37,9 +37,9 @@ from dii.telemetry.names import ambiguous
 from dii.telemetry.outliers import set_aside
 from dii.telemetry.readers import find_reader, judged
 from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, Reader
-from dii.telemetry.schema import GAP, METRICS, TABLES, USAGE_GIVEN
+from dii.telemetry.schema import GAP, METRICS, TABLES, USAGE_GIVEN, Gateway, Reject
 from dii.telemetry.source import Source, first_line
-from dii.telemetry.tables import SCHEMAS, Gateway, Reject, Rows, to_table
+from dii.telemetry.tables import SCHEMAS, Rows, to_table
 from dii.units import clean, format_time, to_microseconds
 
 if TYPE_CHECKING:

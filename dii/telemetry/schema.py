@@ -10,8 +10,12 @@ never used to order anything). A missing value is null and means *unknown*, neve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from types import NoneType
+from typing import Annotated, Final, Literal, NamedTuple, get_args, get_type_hints
+
+Kind = Literal["string", "int64", "float64", "bool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,59 +35,84 @@ class Column:
     """
 
     name: str
-    type: Literal["string", "int64", "float64", "bool"]
+    type: Kind
     required: bool
     about: str
 
 
-GATEWAYS: Final = (
-    Column("gateway", "string", True, "network:id, else EUI as 16 upper-case hex digits"),
-    Column("operator", "string", False, "name of the operator, as the source gives it"),
-    Column("latitude", "float64", False, "degrees north, WGS 84"),
-    Column("longitude", "float64", False, "degrees east, WGS 84"),
-    Column("altitude", "float64", False, "metres"),
-    Column("country", "string", False, "ISO 3166 alpha-2, lower case"),
-    Column("placement", "string", False, "indoor or outdoor"),
-    Column("last_seen", "int64", False, "microseconds since 1970"),
-    Column("eui", "string", False, "EUI that the record states beside its id, as in gateway"),
-)
+class Gateway(NamedTuple):
+    """A row of ``gateways``."""
 
-RECEPTIONS: Final = (
-    Column("time", "int64", True, "when the server received the frame, microseconds since 1970"),
-    Column("gateway", "string", False, "who heard it; null = unattributed (Packet Broker)"),
-    Column("gateway_time", "int64", False, "the gateway's own clock, microseconds; may say 1970"),
-    Column("kind", "string", True, "data, join or downlink"),
-    Column("deduplication_id", "string", False, "the network server's own id of the frame"),
-    Column("device", "string", False, "dev_eui, else session, else dev_addr, upper case"),
-    Column("application", "string", False, "application id"),
-    Column("f_cnt", "int64", False, "frame counter"),
-    Column("payload_hash", "int64", False, "first 8 bytes of SHA-256 of the payload, signed"),
-    Column("size", "int64", False, "bytes of the payload (24 bytes are one data unit)"),
-    Column("airtime", "int64", False, "time on air, microseconds"),
-    Column("rssi", "float64", False, "dBm"),
-    Column("snr", "float64", False, "dB"),
-    Column("delivered", "bool", False, "reached its application"),
-    Column("trusted", "bool", False, "the network trusts this gateway's key"),
-    Column("foreign", "bool", False, "a frame of another network"),
-    Column("eui", "string", False, "as in gateways"),
-)
+    gateway: Annotated[str, "network:id, else EUI as 16 upper-case hex digits"]
+    operator: Annotated[str | None, "name of the operator, as the source gives it"] = None
+    latitude: Annotated[float | None, "degrees north, WGS 84"] = None
+    longitude: Annotated[float | None, "degrees east, WGS 84"] = None
+    altitude: Annotated[float | None, "metres"] = None
+    country: Annotated[str | None, "ISO 3166 alpha-2, lower case"] = None
+    placement: Annotated[str | None, "indoor or outdoor"] = None
+    last_seen: Annotated[int | None, "microseconds since 1970"] = None
+    eui: Annotated[str | None, "EUI that the record states beside its id, as in gateway"] = None
 
-STATUSES: Final = (
-    Column("time", "int64", True, "end of the covered interval, microseconds since 1970"),
-    Column("gateway", "string", True, "as in gateways"),
-    Column("covers", "int64", True, "length of the covered interval, microseconds"),
-    Column("frames", "int64", False, "frames of any network heard in the interval"),
-    Column("eui", "string", False, "as in gateways"),
-)
 
-REJECTS: Final = (
-    Column("file", "string", True, "name of the file"),
-    Column("line", "int64", True, "line, or number of the record, from 1"),
-    Column("reason", "string", True, "short code: bad_json, simulated, bad_coordinates, ..."),
-    Column("detail", "string", False, "what was wrong, for people"),
-    Column("gateway", "string", False, "whom it would have concerned, where known"),
-    Column("time", "int64", False, "when, where known, microseconds since 1970"),
-)
+class Reception(NamedTuple):
+    """A row of ``receptions``."""
+
+    time: Annotated[int, "when the server received the frame, microseconds since 1970"]
+    gateway: Annotated[str | None, "who heard it; null = unattributed (Packet Broker)"]
+    gateway_time: Annotated[int | None, "the gateway's own clock, microseconds; may say 1970"] = (
+        None
+    )
+    kind: Annotated[str, "data, join or downlink"] = "data"
+    deduplication_id: Annotated[str | None, "the network server's own id of the frame"] = None
+    device: Annotated[str | None, "dev_eui, else session, else dev_addr, upper case"] = None
+    application: Annotated[str | None, "application id"] = None
+    f_cnt: Annotated[int | None, "frame counter"] = None
+    payload_hash: Annotated[int | None, "first 8 bytes of SHA-256 of the payload, signed"] = None
+    size: Annotated[int | None, "bytes of the payload (24 bytes are one data unit)"] = None
+    airtime: Annotated[int | None, "time on air, microseconds"] = None
+    rssi: Annotated[float | None, "dBm"] = None
+    snr: Annotated[float | None, "dB"] = None
+    delivered: Annotated[bool | None, "reached its application"] = None
+    trusted: Annotated[bool | None, "the network trusts this gateway's key"] = None
+    foreign: Annotated[bool | None, "a frame of another network"] = None
+    eui: Annotated[str | None, "as in gateways"] = None
+
+
+class Status(NamedTuple):
+    """A row of ``statuses``."""
+
+    time: Annotated[int, "end of the covered interval, microseconds since 1970"]
+    gateway: Annotated[str, "as in gateways"]
+    covers: Annotated[int, "length of the covered interval, microseconds"]
+    frames: Annotated[int | None, "frames of any network heard in the interval"] = None
+    eui: Annotated[str | None, "as in gateways"] = None
+
+
+class Reject(NamedTuple):
+    """A row of ``rejects``."""
+
+    file: Annotated[str, "name of the file"]
+    line: Annotated[int, "line, or number of the record, from 1"]
+    reason: Annotated[str, "short code: bad_json, simulated, bad_coordinates, ..."]
+    detail: Annotated[str | None, "what was wrong, for people"] = None
+    gateway: Annotated[str | None, "whom it would have concerned, where known"] = None
+    time: Annotated[int | None, "when, where known, microseconds since 1970"] = None
+
+
+def _columns(row: type) -> tuple[Column, ...]:
+    """Return a column for each field of a row."""
+    hints = get_type_hints(row, include_extras=True)
+    stated = {name: get_args(hint) for name, hint in hints.items()}
+    kinds = {name: get_args(kind) or (kind,) for name, (kind, _) in stated.items()}
+    return tuple(
+        Column(name, _TYPES[kinds[name][0]], NoneType not in kinds[name], about)
+        for name, (_, about) in stated.items()
+    )
+
+
+_TYPES: Final[Mapping[type, Kind]] = {str: "string", int: "int64", float: "float64", bool: "bool"}
+
+GATEWAYS, RECEPTIONS, STATUSES, REJECTS = map(_columns, (Gateway, Reception, Status, Reject))
 
 TABLES: Final = {
     "gateways": GATEWAYS,

@@ -15,7 +15,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from dii.errors import RecordRejected
 from dii.telemetry.fields import Fault, Named, Record, number
-from dii.telemetry.schema import TABLES, Column
+from dii.telemetry.schema import TABLES, Column, Gateway, Reception, Reject, Status
 from dii.units import format_time
 
 T = TypeVar("T")
@@ -94,53 +94,6 @@ EXPECTED: Final = frozenset(
     }
 )
 """Reasons that sound input may give rise to; the others stop a strict load."""
-
-
-class Gateway(NamedTuple):
-    """A row of ``gateways``."""
-
-    gateway: str
-    operator: str | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    altitude: float | None = None
-    country: str | None = None
-    placement: str | None = None
-    last_seen: int | None = None
-    eui: str | None = None
-
-
-class Reception(NamedTuple):
-    """A row of ``receptions``."""
-
-    time: int
-    gateway: str | None
-    gateway_time: int | None = None
-    kind: str = "data"
-    deduplication_id: str | None = None
-    device: str | None = None
-    application: str | None = None
-    f_cnt: int | None = None
-    payload_hash: int | None = None
-    size: int | None = None
-    airtime: int | None = None
-    rssi: float | None = None
-    snr: float | None = None
-    delivered: bool | None = None
-    trusted: bool | None = None
-    foreign: bool | None = None
-    eui: str | None = None
-
-
-class Reject(NamedTuple):
-    """A row of ``rejects``."""
-
-    file: str
-    line: int
-    reason: str
-    detail: str | None = None
-    gateway: str | None = None
-    time: int | None = None
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
@@ -218,7 +171,7 @@ class Rows:
 
     def status(self, named: Named, time: int, covers: int, frames: int | None) -> None:
         """Add a status, with the columns of the schema."""
-        self._add("statuses", (time, named.gateway, covers, frames, named.eui))
+        self._add("statuses", Status(time, named.gateway, covers, frames, named.eui))
 
     def reject(
         self, reason: str, detail: str, gateway: str | None = None, time: int | None = None

@@ -20,9 +20,9 @@ from typing import ClassVar, Final
 from dii.telemetry import fields
 from dii.telemetry.fields import BOUNDS, NO_FIELDS, Fault, Named, Record
 from dii.telemetry.radio import too_strong
-from dii.telemetry.schema import GAP
+from dii.telemetry.schema import GAP, Gateway, Reception
 from dii.telemetry.source import Source, parse_line, values
-from dii.telemetry.tables import Gateway, Reception, Rows
+from dii.telemetry.tables import Rows
 from dii.units import DAY, SECOND
 
 STATUS_METRICS: Final = frozenset({"connected_ppm", "online_ppm"})

@@ -30,7 +30,7 @@ from dii.telemetry.readers.base import (
     wrapped_gateway,
 )
 from dii.telemetry.readers.phy import read_uplink
-from dii.telemetry.tables import Reception
+from dii.telemetry.schema import Reception
 
 
 class PacketForwarder(JsonReader):

@@ -30,7 +30,7 @@ from dii.telemetry.readers.base import (
 )
 from dii.telemetry.readers.phy import read_frame, read_uplink
 from dii.telemetry.readers.things_stack import modulation
-from dii.telemetry.tables import Reception
+from dii.telemetry.schema import Reception
 
 _SIGNS: Final = (
     *("last_status_received_at", "last_uplink_received_at", "last_downlink_received_at"),

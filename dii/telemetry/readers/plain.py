@@ -38,9 +38,9 @@ from dii.telemetry.fields import (
 )
 from dii.telemetry.readers import parquet
 from dii.telemetry.readers.base import DOWNLINK_METRICS, RECEPTION_METRICS, STATUS_METRICS, Reader
-from dii.telemetry.schema import TABLES, Column
+from dii.telemetry.schema import TABLES, Column, Gateway
 from dii.telemetry.source import Source
-from dii.telemetry.tables import BATCH, FIELD_REASONS, SCHEMAS, TYPES, Gateway, Rows
+from dii.telemetry.tables import BATCH, FIELD_REASONS, SCHEMAS, TYPES, Rows
 
 KINDS: Final[Mapping[str, str]] = {
     "data": "data",

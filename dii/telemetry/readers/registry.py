@@ -19,8 +19,9 @@ from typing import Final
 from dii.telemetry import fields
 from dii.telemetry.fields import Fault, Record
 from dii.telemetry.readers.base import STATUS_METRICS, JsonReader, Log, Reader
+from dii.telemetry.schema import Gateway
 from dii.telemetry.source import Source, members
-from dii.telemetry.tables import Gateway, Rows
+from dii.telemetry.tables import Rows
 from dii.units import SECOND
 
 _COUNTRY: Final = re.compile(r"[a-z]{2}", re.ASCII)

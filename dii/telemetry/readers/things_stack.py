@@ -27,8 +27,8 @@ from dii.telemetry import fields
 from dii.telemetry.airtime import uplink_airtime
 from dii.telemetry.fields import Fault, Record
 from dii.telemetry.readers.base import UPLINK_METRICS, Heard, JsonReader, Log, application_uplink
-from dii.telemetry.schema import RELAYED
-from dii.telemetry.tables import Reception, Rows
+from dii.telemetry.schema import RELAYED, Reception
+from dii.telemetry.tables import Rows
 
 _BROKER: Final = "packetbroker"
 _RELAY_PORT: Final = 226

@@ -28,8 +28,8 @@ from dii.telemetry.readers.base import (
     Log,
     application_uplink,
 )
+from dii.telemetry.schema import Gateway
 from dii.telemetry.source import Source
-from dii.telemetry.tables import Gateway
 from dii.units import SECOND
 
 HOUR: Final = 3600 * SECOND
