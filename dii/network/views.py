@@ -5,7 +5,9 @@ Amounts are integers of the smallest unit with the unit in the column name; time
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 import pandas as pd
@@ -23,10 +25,14 @@ from dii.network.founding import STREAM
 from dii.network.home import SCOPE
 from dii.network.opened import Opened
 from dii.network.receipt import describe, leaves_of
-from dii.units import SECOND, format_time
+from dii.units import format_time
 
-_AMOUNTS: Final = {"amount", "dust", "earned", "fee", "paid", "pool", "rest", "unminted"}
-"""Columns of the index whose unit follows in the names that people see."""
+_AMOUNTS: Final = {
+    "amount", "balance", "dust", "earned", "fee", "paid", "pool", "rest", "unminted",
+}  # fmt: skip
+"""Columns whose unit follows in the names that people see."""
+_ISSUED: Final = {"earned", "total_weight", "weight"}
+"""Columns of tables that say whether traffic is generated."""
 _RECEIPTS: Final = (
     "FROM (SELECT scope, stream, epoch FROM epochs) CROSS JOIN receipts USING (stream, epoch)"
 )
@@ -44,16 +50,40 @@ def _gateways(network: Opened, hashes: Sequence[bytes]) -> list[str]:
     return [names.get(one, one.hex()) for one in hashes]
 
 
-def _times(values: pd.Series[Any]) -> pd.Series[Any]:
-    return pd.to_datetime(values, unit="us", utc=True)
+def _times(_: Opened, values: Sequence[int]) -> pd.DatetimeIndex:
+    return pd.to_datetime([*values], unit="us", utc=True)
+
+
+def _hex(_: Opened, values: Sequence[bytes]) -> list[str]:
+    return [one.hex() for one in values]
+
+
+_WRITTEN: Final[Mapping[str, Callable[[Opened, Sequence[Any]], Sequence[Any]]]] = {
+    **dict.fromkeys(("operator", "paid_to", "recipient", "sender"), _labels),
+    **dict.fromkeys(("app_hash", "hash", "id"), _hex),
+    **dict.fromkeys(("settled", "time"), _times),
+    "gateway": _gateways,
+    "note": lambda _, reasons: [REASONS[one] for one in reasons],
+}
+"""How columns of these names are written; all others stay as the chain has them."""
+
+
+def _table(network: Opened, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    """Return rows as a table for people: how a column is written follows from its name."""
+    unit, generated = network.currency.unit, network.genesis.generated
+    table = {}
+    for name, values in zip(names, zip(*rows) if rows else repeat(())):
+        header = f"{name}_{unit}" if name in _AMOUNTS else name
+        table[header] = _WRITTEN[name](network, values) if name in _WRITTEN else values
+    if generated is not None and not _ISSUED.isdisjoint(names):
+        table["generated"] = [generated] * len(rows)
+    return pd.DataFrame(table)
 
 
 def _query(network: Opened, columns: str, rest: str, *parameters: object) -> pd.DataFrame:
-    """Select from the index; a column is called by its last word, an amount with its unit."""
+    """Select from the index; a column is called by its last word."""
     rows = network.view.index.query(f"SELECT {columns} {rest}", parameters)
-    names = [column.split()[-1] for column in columns.split(",")]
-    unit = network.currency.unit
-    return pd.DataFrame(rows, columns=[f"{n}_{unit}" if n in _AMOUNTS else n for n in names])
+    return _table(network, [column.split()[-1] for column in columns.split(",")], rows)
 
 
 def _where(conditions: Mapping[str, object], joined: str = " AND ") -> tuple[str, list[object]]:
@@ -62,19 +92,13 @@ def _where(conditions: Mapping[str, object], joined: str = " AND ") -> tuple[str
     return f"WHERE {joined.join(given)}" if given else "", list(given.values())
 
 
-def _earned(network: Opened, table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of earnings, with a column that says so where traffic is generated."""
-    generated = network.genesis.generated
-    return table if generated is None else table.assign(generated=generated)
-
-
 def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
     """Return every account, or one: name, address, kind, balance, number of transactions sent.
 
-    Who has no name here and never sent anything may have a key or not: its kind is ``unknown``.
+    An account without a name here that never sent anything may have a key or not: its kind is
+    ``unknown``.
     """
-    unit, state = network.currency.unit, network.state
-    names = network.home.names("account")
+    state, names = network.state, network.home.names("account")
     forwards = {key for (key,), _ in state.items(FORWARDS)}
     rows = []
     only = [] if account is None else [network.home.address(account)]
@@ -92,49 +116,48 @@ def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
             kind = "contract"
         text = format_address(address)
         rows.append((name or text, text, kind, item.balance, item.nonce))
-    columns = ["account", "address", "kind", f"balance_{unit}", "transactions"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.sort_values(
-        [f"balance_{unit}", "account"], ascending=[False, True], ignore_index=True
-    )
+    rows.sort(key=lambda row: (-row[3], row[0]))
+    return _table(network, ["account", "address", "kind", "balance", "transactions"], rows)
+
+
+def _owners(network: Opened) -> dict[tuple[str, bytes], bytes | None]:
+    """Return the owner of each gateway by scope and hash: the present one, or the one to be bound.
+
+    A claim account's gateways are those of the account that claimed it. Of several names of a
+    gateway the one that stands for it is there, and others under which it was paid.
+    """
+    state, index, home = network.state, network.view.index, network.home
+    names, last = network.names(), max(network.settled, network.last_epoch)
+    paid = {key for (key,) in index.query("SELECT DISTINCT gateway FROM receipts")} if names else ()
+    known = home.names("gateway").items()
+    found: dict[Any, bytes | None] = {
+        (SCOPE, key): None for key, name in known if name not in names or key in paid
+    }
+    found |= {(SCOPE, home.hash("gateway", n)): one for n, one in network.unbound(last).items()}
+    found |= {key: item.owners[-1][1] for key, item in state.items(GATEWAYS)}
+    return {key: owner and resolve(state, owner) for key, owner in found.items()}
 
 
 def gateways(network: Opened, operator: str | None = None) -> pd.DataFrame:
-    """Return every gateway, or an account's: id, scope, owner now, and what it has earned.
+    """Return every gateway, or an account's: id, scope, owner, and what it has earned.
 
-    What gateways that nobody owns have earned is the treasury's. A claim account's gateways are
-    those of the account that claimed it. Of several names of a gateway the one that stands for it
-    is there.
+    Gateways whose first epoch is still to be reported have the owner that is then bound. What
+    gateways that nobody owns have earned is the treasury's.
     """
-    unit, index, state = network.currency.unit, network.view.index, network.state
-    bound = {key: resolve(state, item.owners[-1][1]) for key, item in state.items(GATEWAYS)}
-    known, names = network.home.names("gateway"), network.names()
-    paid = {key for (key,) in index.query("SELECT DISTINCT gateway FROM receipts")} if names else ()
-    own = [key for key, name in known.items() if name not in names or key in paid]
-    owners = {(SCOPE, key): None for key in own} | bound
+    owners, query = _owners(network), network.view.index.query
     sums_of = "SELECT scope, gateway, sum(amount)"
     if operator is None:
-        sums = index.query(f"{sums_of} {_RECEIPTS} GROUP BY scope, gateway")
+        sums = query(f"{sums_of} {_RECEIPTS} GROUP BY scope, gateway")
     else:
-        address = resolve(state, network.home.address(operator))
+        address = resolve(network.state, network.home.address(operator))
         owners = {key: owner for key, owner in owners.items() if owner == address}
-        query = f"{sums_of} {_OF_GATEWAY} GROUP BY scope"
-        sums = [row for _, key in owners for row in index.query(query, (key,))]
-    earned: dict[object, int] = {(scope, gateway): amount for scope, gateway, amount in sums}
-    hashes = [key for _, key in owners if isinstance(key, bytes)]
-    table = pd.DataFrame(
-        {
-            "gateway": _gateways(network, hashes),
-            "scope": [scope for scope, _ in owners],
-            "operator": _labels(network, [*owners.values()]),
-            f"earned_{unit}": [earned.get(key, 0) for key in owners],
-            "hash": [one.hex() for one in hashes],
-        }
-    )
-    table = table.sort_values(
-        [f"earned_{unit}", "gateway"], ascending=[False, True], ignore_index=True
-    )
-    return _earned(network, table)
+        of_one = f"{sums_of} {_OF_GATEWAY} GROUP BY scope"
+        sums = [row for _, key in owners for row in query(of_one, (key,))]
+    earned = {(scope, gateway): amount for scope, gateway, amount in sums}
+    rows = [(one[1], one[0], owner, earned.get(one, 0), one[1]) for one, owner in owners.items()]
+    table = _table(network, ["gateway", "scope", "operator", "earned", "hash"], rows)
+    order = [f"earned_{network.currency.unit}", "gateway"]
+    return table.sort_values(order, ascending=[False, True], ignore_index=True)
 
 
 def epochs(network: Opened) -> pd.DataFrame:
@@ -149,17 +172,15 @@ def epochs(network: Opened) -> pd.DataFrame:
         " pool - rest AS unminted, dust, rest, time AS settled, height"
     )
     table = _query(network, columns, "FROM epochs ORDER BY epoch, stream", UNATTRIBUTED)
-    unit = network.currency.unit
-    issued = [network.issued(*which) for which in zip(table["epoch"], table["stream"])]
+    unit, genesis = network.currency.unit, network.genesis
+    issued = (network.issued(*which) for which in zip(table["epoch"], table["stream"]))
     before = [one.dust_before for one in issued]
-    table.insert(5, "contribution", contributions(network, table, "total_weight"))
     # What is paid comes out of the pool and of what was carried over; the rest is carried on.
     table[f"unminted_{unit}"] += before - table[f"paid_{unit}"] - table[f"dust_{unit}"]
-    table["settled"] = _times(table["settled"])
-    length = network.genesis.epoch_length // SECOND
-    starts = pd.Timestamp(network.genesis.start) + pd.to_timedelta(table["epoch"] * length, "s")
-    table.insert(1, "start", starts)
-    return _earned(network, table)
+    table.insert(4, "contribution", contributions(network, table, "total_weight"))
+    starts = [genesis.span(epoch)[0] for epoch in table["epoch"]]
+    table.insert(1, "start", _times(network, starts))
+    return table
 
 
 def issuance(network: Opened, epoch: int, stream: str = STREAM) -> pd.DataFrame:
@@ -172,13 +193,8 @@ def issuance(network: Opened, epoch: int, stream: str = STREAM) -> pd.DataFrame:
     """
     leaves = [codec.loads(ReceiptLeaf, leaf) for _, leaf in leaves_of(network, epoch, stream)]
     leaves.sort(key=lambda one: (-one.amount, -one.weight))
-    columns = {
-        "gateway": _gateways(network, [one.gateway for one in leaves]),
-        "operator": _labels(network, [one.payee for one in leaves]),
-        "weight": [one.weight for one in leaves],
-        f"amount_{network.currency.unit}": [one.amount for one in leaves],
-    }
-    return _earned(network, pd.DataFrame(columns))
+    rows = [(one.gateway, one.payee, one.weight, one.amount) for one in leaves]
+    return _table(network, ["gateway", "operator", "weight", "amount"], rows)
 
 
 def contributions(network: Opened, table: pd.DataFrame, weight: str = "weight") -> pd.Series[float]:
@@ -193,29 +209,29 @@ def earnings(network: Opened, gateway: bytes) -> pd.DataFrame:
     columns = "epoch, stream, weight, amount, payee AS paid_to, reason AS note"
     table = _query(network, columns, f"{_OF_GATEWAY} ORDER BY epoch, stream", gateway)
     table.insert(3, "contribution", contributions(network, table))
-    table["paid_to"] = _labels(network, table["paid_to"].tolist())
-    table["note"] = [REASONS[reason] for reason in table["note"]]
-    return _earned(network, table)
+    return table
 
 
 def operators(network: Opened) -> pd.DataFrame:
     """Return what each operator has earned over all epochs, the greatest first.
 
-    What came before an operator claimed an account and what came after are one.
+    What came before an operator claimed an account and what came after are one. Operators whose
+    gateways have no receipt yet have earned nothing.
     """
-    forwards = {address: to for (address,), to in network.state.items(FORWARDS)}
-    network.view.index.db.create_function("owner", 1, lambda one: forwards.get(one, one))
-    columns = (
-        "owner(payee) AS operator, count(DISTINCT gateway) AS gateways,"
-        " count(DISTINCT CASE WHEN amount > 0 THEN epoch END) AS paid_epochs, sum(amount) AS earned"
+    index, forwards = network.view.index, {key: to for (key,), to in network.state.items(FORWARDS)}
+    index.db.create_function("owner", 1, lambda one: forwards.get(one, one))
+    rows = index.query(
+        "SELECT owner(payee) AS operator, count(DISTINCT gateway), count(DISTINCT CASE WHEN"
+        " amount > 0 THEN epoch END), sum(amount) FROM receipts WHERE gateway <> ?"
+        " GROUP BY operator",
+        (UNATTRIBUTED,),
     )
-    rest = "FROM receipts WHERE gateway <> ? GROUP BY operator ORDER BY earned DESC, operator"
-    table = _query(network, columns, rest, UNATTRIBUTED)
-    table["operator"] = _labels(network, table["operator"].tolist())
-    earned = table[f"earned_{network.currency.unit}"]
-    total = earned.sum()
-    table["share"] = earned / total if total else 0.0
-    return _earned(network, table)
+    counts = Counter(filter(None, _owners(network).values()))
+    rows += [(one, counts[one], 0, 0) for one in counts.keys() - {row[0] for row in rows}]
+    rows.sort(key=lambda row: (-row[3], row[0]))
+    total = sum(row[3] for row in rows) or 1
+    names = ["operator", "gateways", "paid_epochs", "earned", "share"]
+    return _table(network, names, [(*row, row[3] / total) for row in rows])
 
 
 def blocks(network: Opened, height: int | None = None, begins: str = "") -> pd.DataFrame:
@@ -228,11 +244,7 @@ def blocks(network: Opened, height: int | None = None, begins: str = "") -> pd.D
     """
     columns = "height, time, transactions, gas, hash, app_hash"
     where = _where({"height = ?": height, "instr(hex(hash), ?) = 1": begins.upper() or None})
-    table = _query(network, columns, f"FROM blocks {where[0]} ORDER BY height", *where[1])
-    table["time"] = _times(table["time"])
-    for name in ("hash", "app_hash"):
-        table[name] = [one.hex() for one in table[name]]
-    return table
+    return _query(network, columns, f"FROM blocks {where[0]} ORDER BY height", *where[1])
 
 
 def transactions(network: Opened, height: int | None = None, begins: str = "") -> pd.DataFrame:
@@ -246,10 +258,7 @@ def transactions(network: Opened, height: int | None = None, begins: str = "") -
     columns = "height, position, id, sender, nonce, kind, code, gas, fee, detail"
     where = _where({"height = ?": height, "instr(hex(id), ?) = 1": begins.upper() or None})
     rest = f"FROM transactions {where[0]} ORDER BY height, position"
-    table = _query(network, columns, rest, *where[1])
-    table["id"] = [one.hex() for one in table["id"]]
-    table["sender"] = _labels(network, table["sender"].tolist())
-    return table
+    return _query(network, columns, rest, *where[1])
 
 
 def transfers(network: Opened, account: str | None = None) -> pd.DataFrame:
@@ -258,10 +267,7 @@ def transfers(network: Opened, account: str | None = None) -> pd.DataFrame:
     address = None if account is None else network.home.address(account)
     where = _where({"sender = ?": address, "recipient = ?": address}, " OR ")
     rest = f"FROM transfers {where[0]} ORDER BY height, position"
-    table = _query(network, columns, rest, *where[1])
-    for name in ("sender", "recipient"):
-        table[name] = _labels(network, table[name].tolist())
-    return table
+    return _query(network, columns, rest, *where[1])
 
 
 def _reporters(network: Opened) -> str:
