@@ -332,8 +332,8 @@ class TrafficGenerated(NetworkError):
     """Generated receptions and real ones in one network: nobody could tell what was paid for."""
 
     template = (
-        "this network's genesis says {says}, and these are {given}; take them into a home of their"
-        " own (--home)"
+        "this network's genesis says that its traffic is {known}, and these are {given}; take them"
+        " into a home of their own (--home)"
     )
 
 

@@ -229,13 +229,9 @@ def proven(data: bytes, trusted: bytes) -> tuple[dict[str, Any], Header]:
 
     content = read_json(data)
     kind = content.get("kind") if isinstance(content, dict) else None
-    proof: Proof
-    if kind == RECEIPT:
-        receipt_proof = ReceiptProof.from_json(content)
-        found, proof = _receipt_proven(receipt_proof, trusted), receipt_proof.issuance
-    elif kind == NO_RECEIPT:
-        absence = NoReceiptProof.from_json(content)
-        found, proof = _absence_proven(absence, trusted), absence.issuance
+    if kind in {RECEIPT, NO_RECEIPT}:
+        made = (ReceiptProof if kind == RECEIPT else NoReceiptProof).from_json(content)
+        found, proof = _receipt_proven(made, trusted), made.issuance
     else:
         proof = Proof.from_json(content)
         found = _record_proven(proof, trusted)
@@ -243,26 +239,20 @@ def proven(data: bytes, trusted: bytes) -> tuple[dict[str, Any], Header]:
     return found | {"network": network}, proof.header
 
 
-def _receipt_proven(found: ReceiptProof, trusted: bytes) -> dict[str, Any]:
-    """Check a receipt's proof; return what it proves."""
-    leaf, issuance = found.verify(trusted)
-    names = {"kind": "receipt", "gateway": leaf.gateway, **_issued(found.issuance.key)}
-    return names | _explained(leaf, issuance)
+def _receipt_proven(found: ReceiptProof | NoReceiptProof, trusted: bytes) -> dict[str, Any]:
+    """Check the proof of a gateway's receipt, or that it has none; return what it proves."""
+    from dii.network.receipt import NoReceiptProof  # noqa: PLC0415
 
-
-def _absence_proven(found: NoReceiptProof, trusted: bytes) -> dict[str, Any]:
-    """Check the proof that a gateway has no receipt; return what it proves."""
-    issuance = found.verify(trusted)
-    names = {"kind": "receipt", "gateway": found.gateway, **_issued(found.issuance.key)}
-    return names | {"present": False, "receipts": issuance.count}
-
-
-def _issued(key: bytes) -> dict[str, Any]:
-    """Return what an issuance is of."""
-    table, *parts = _parts(key)
+    if isinstance(found, NoReceiptProof):
+        issuance, gateway = found.verify(trusted), found.gateway
+        more = {"present": False, "receipts": issuance.count}
+    else:
+        leaf, issuance = found.verify(trusted)
+        gateway, more = leaf.gateway, _explained(leaf, issuance)
+    table, *parts = _parts(found.issuance.key)
     if table != "issuance" or len(parts) != 2:
         raise ProofInvalid(message="the record that it leads to is no issuance")
-    return {"stream": parts[0], "epoch": parts[1]}
+    return {"kind": "receipt", "gateway": gateway, "stream": parts[0], "epoch": parts[1]} | more
 
 
 def _record_proven(found: Proof, trusted: bytes) -> dict[str, Any]:

@@ -297,15 +297,13 @@ class Network(Sending):
         feed = Feed(self._feed.telemetry + data if self._feed else data, traffic)
         if traffic is None and self._feed is not None:
             feed.traffic = self._feed.traffic
-        if feed.generated is not None and len(feed.telemetry.receptions):
-            says = f"that its traffic is generated ({feed.generated})"
-            raise TrafficGenerated(says=says, given="receptions of real gateways")
-        if self.sealed and feed.generated not in (None, self.genesis.generated):
-            known = self.genesis.generated
-            says = (
-                f"that its traffic is generated ({known})" if known else "that its traffic is real"
+        known = self.genesis.generated if self.sealed else feed.generated
+        mixed = bool(len(feed.telemetry.receptions))
+        if feed.generated is not None and (mixed or feed.generated != known):
+            raise TrafficGenerated(
+                known=f"generated ({known})" if known else "real",
+                given="receptions of real gateways" if known and mixed else "generated receptions",
             )
-            raise TrafficGenerated(says=says, given=f"generated receptions ({feed.generated})")
         if not self.sealed and feed.span is not None:
             assert self._draft is not None
             rule = SpecSection(**self._draft["streams"][0]["rule"]).spec
@@ -332,19 +330,11 @@ class Network(Sending):
         addresses = {name: self.home.operator_address(name) for name in named}
         shown = {name: f"{name} (operator)" if name in RESERVED else name for name in named}
         self.home.remember("account", [(addresses[name], shown[name], None) for name in named])
-        rows = feed.telemetry.gateways.to_pylist()
-        self.home.remember(
-            "gateway",
-            [(self.home.hash("gateway", row["gateway"]), row["gateway"], row) for row in rows],
-        )
         pairs = feed.pairs(self.genesis.start_time, self.genesis.epoch_length)
-        more = pairs.names.difference(row["gateway"] for row in rows)
-        beside = [(self.home.hash("gateway", name), name, None) for name in sorted(more)]
-        self.home.remember("gateway", beside)
+        listed = {row["gateway"]: row for row in feed.telemetry.gateways.to_pylist()}
+        self.home.remember_hashed("gateway", dict.fromkeys(sorted(pairs.names)) | listed)
         used = feed.telemetry.receptions["application"].unique().drop_null().to_pylist()
-        self.home.remember(
-            "application", [(self.home.hash("application", name), name, None) for name in used]
-        )
+        self.home.remember_hashed("application", dict.fromkeys(used))
 
     def contested(self, data: Telemetry) -> dict[str, bytes]:
         """Return the gateways of which data names another operator than their owner on the chain.
@@ -446,8 +436,7 @@ class Network(Sending):
         found = self._epoch(epoch)
         loaded = self._feed.telemetry.gateways["gateway"].to_pylist() if self._feed else []
         more = {*found.metrics["gateway"].to_pylist()}.difference(loaded, [UNATTRIBUTED])
-        named = [(self.home.hash("gateway", name), name, None) for name in sorted(more)]
-        self.home.remember("gateway", named)  # those that only rejects and pairs name
+        self.home.remember_hashed("gateway", dict.fromkeys(sorted(more)))  # named by rejects only
         most = self.parameters.max_rows
         messages = report(SCOPE, self.scope, epoch, found, self.home.hash, self._is_bound, most)
         self.notes = [*self.notes, *notes(found, messages[0])]
@@ -610,7 +599,7 @@ class Network(Sending):
         From then on ``own_uplinks`` are known: those of an operator's own applications.
         """
         bound = (self.home.hash("application", application), self.home.address(consumer))
-        self.home.remember("application", [(bound[0], application, None)])
+        self.home.remember_hashed("application", {application: None})
         messages = registrations(RegisterApplications, SCOPE, [bound])
         return self._send(dict.fromkeys(self._require_reporters(), messages))
 

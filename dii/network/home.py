@@ -20,7 +20,7 @@ import re
 import secrets
 import sqlite3
 import tomllib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -366,6 +366,10 @@ class Home:
         ]
         with self._using_names(), self._names:
             self._names.executemany("INSERT OR REPLACE INTO names VALUES (?, ?, ?, ?)", values)
+
+    def remember_hashed(self, kind: str, names: Mapping[str, dict[str, Any] | None]) -> None:
+        """Keep names, with their details, of what the chain knows by keyed hashes of them."""
+        self.remember(kind, [(self.hash(kind, name), name, more) for name, more in names.items()])
 
     def forget(self, kind: str, hash_: bytes) -> None:
         """Erase a name; the chain keeps what it always had, a keyed hash."""

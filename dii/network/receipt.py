@@ -11,7 +11,7 @@ from textwrap import TextWrapper
 from typing import Any, Final
 
 from dii import codec, crypto
-from dii.application.records import ISSUANCES
+from dii.application.records import ISSUANCES, Origin
 from dii.errors import DiiError, IndexDamaged, NoReceipt, ProofInvalid
 from dii.ledger import log
 from dii.ledger.block import Header
@@ -186,8 +186,6 @@ class Receipt:
     excluded
         How many frames were excluded by reason, where the records that say so are here; the chain
         holds their number only.
-    generated
-        How the traffic was generated; None where records are of real gateways.
     """
 
     gateway: str
@@ -199,7 +197,11 @@ class Receipt:
     currency: Currency
     proof: ReceiptProof
     excluded: Mapping[str, int] = field(default_factory=dict)
-    generated: str | None = None
+
+    @property
+    def generated(self) -> str | None:
+        """How the traffic was generated; None where records are of real gateways."""
+        return codec.loads(Origin, self.proof.issuance.genesis).generated
 
     @property
     def amount(self) -> int:
@@ -329,18 +331,7 @@ def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> 
     excluded = feed.excluded(network.stated(name, epoch), *span) if feed and reported else {}
     if sum(excluded.values()) != reported:  # some came later, or from elsewhere
         excluded = {}
-    return Receipt(
-        name,
-        operator,
-        stream,
-        epoch,
-        leaf,
-        issuance,
-        network.currency,
-        proof,
-        excluded,
-        network.genesis.generated,
-    )
+    return Receipt(name, operator, stream, epoch, leaf, issuance, network.currency, proof, excluded)
 
 
 def no_receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> NoReceiptProof:

@@ -120,7 +120,7 @@ def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
     return _table(network, ["account", "address", "kind", "balance", "transactions"], rows)
 
 
-def _owners(network: Opened) -> dict[tuple[str, bytes], bytes | None]:
+def owners(network: Opened) -> dict[tuple[str, bytes], bytes | None]:
     """Return the owner of each gateway by scope and hash: the present one, or the one to be bound.
 
     A claim account's gateways are those of the account that claimed it. Of several names of a
@@ -144,17 +144,17 @@ def gateways(network: Opened, operator: str | None = None) -> pd.DataFrame:
     Gateways whose first epoch is still to be reported have the owner that is then bound. What
     gateways that nobody owns have earned is the treasury's.
     """
-    owners, query = _owners(network), network.view.index.query
+    owned, query = owners(network), network.view.index.query
     sums_of = "SELECT scope, gateway, sum(amount)"
     if operator is None:
         sums = query(f"{sums_of} {_RECEIPTS} GROUP BY scope, gateway")
     else:
         address = resolve(network.state, network.home.address(operator))
-        owners = {key: owner for key, owner in owners.items() if owner == address}
+        owned = {key: owner for key, owner in owned.items() if owner == address}
         of_one = f"{sums_of} {_OF_GATEWAY} GROUP BY scope"
-        sums = [row for _, key in owners for row in query(of_one, (key,))]
+        sums = [row for _, key in owned for row in query(of_one, (key,))]
     earned = {(scope, gateway): amount for scope, gateway, amount in sums}
-    rows = [(one[1], one[0], owner, earned.get(one, 0), one[1]) for one, owner in owners.items()]
+    rows = [(one[1], one[0], owner, earned.get(one, 0), one[1]) for one, owner in owned.items()]
     table = _table(network, ["gateway", "scope", "operator", "earned", "hash"], rows)
     order = [f"earned_{network.currency.unit}", "gateway"]
     return table.sort_values(order, ascending=[False, True], ignore_index=True)
@@ -226,7 +226,7 @@ def operators(network: Opened) -> pd.DataFrame:
         " GROUP BY operator",
         (UNATTRIBUTED,),
     )
-    counts = Counter(filter(None, _owners(network).values()))
+    counts = Counter(filter(None, owners(network).values()))
     rows += [(one, counts[one], 0, 0) for one in counts.keys() - {row[0] for row in rows}]
     rows.sort(key=lambda row: (-row[3], row[0]))
     total = sum(row[3] for row in rows) or 1
