@@ -142,12 +142,7 @@ def make(
 def _prove(
     network: Network, kind: Kind, name: str, epoch: int | None, stream: str, scope: str
 ) -> Proof | ReceiptProof | NoReceiptProof:
-    from dii.application.records import (  # noqa: PLC0415
-        ACCOUNTS,
-        APPLICATIONS,
-        FORWARDS,
-        GATEWAYS,
-    )
+    from dii.application import records  # noqa: PLC0415
     from dii.network.receipt import no_receipt  # noqa: PLC0415
 
     if epoch is not None:
@@ -158,19 +153,17 @@ def _prove(
     home = network.home
     match kind:
         case Kind.ACCOUNT:
-            return network.prove(ACCOUNTS, home.address(name))
+            return network.prove(records.ACCOUNTS, home.address(name))
         case Kind.FORWARD:
-            is_address = name.startswith("dii1")
-            return network.prove(
-                FORWARDS, home.address(name) if is_address else home.claim_account(name)
-            )
+            find = home.address if name.startswith("dii1") else home.claim_account
+            return network.prove(records.FORWARDS, find(name))
         case Kind.APPLICATION:
             found = home.find("application", name)
             if found is None:
                 raise UnknownName(kind="application", name=name)
-            return network.prove(APPLICATIONS, scope, found)
+            return network.prove(records.APPLICATIONS, scope, found)
         case _:
-            return network.prove(GATEWAYS, scope, network.gateway(name))
+            return network.prove(records.GATEWAYS, scope, network.gateway(name))
 
 
 @proof.command("check")
@@ -220,17 +213,14 @@ def proven(data: bytes, trusted: bytes) -> tuple[dict[str, Any], Header]:
     from dii import codec  # noqa: PLC0415
     from dii.application.records import Origin  # noqa: PLC0415
     from dii.ledger.proof import Proof, read_json  # noqa: PLC0415
-    from dii.network.receipt import (  # noqa: PLC0415
-        NO_RECEIPT,
-        RECEIPT,
-        NoReceiptProof,
-        ReceiptProof,
-    )
+    from dii.network import receipt as receipts  # noqa: PLC0415
 
     content = read_json(data)
     kind = content.get("kind") if isinstance(content, dict) else None
-    if kind in {RECEIPT, NO_RECEIPT}:
-        made = (ReceiptProof if kind == RECEIPT else NoReceiptProof).from_json(content)
+    if kind in (receipts.RECEIPT, receipts.NO_RECEIPT):  # no set: it may be a list
+        made: ReceiptProof | NoReceiptProof = (
+            receipts.ReceiptProof if kind == receipts.RECEIPT else receipts.NoReceiptProof
+        ).from_json(content)
         found, proof = _receipt_proven(made, trusted), made.issuance
     else:
         proof = Proof.from_json(content)

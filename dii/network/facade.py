@@ -16,38 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from dii import crypto, minting
+from dii import crypto, errors, minting
+from dii.application import messages, records
 from dii.application.bank import resolve
-from dii.application.messages import (
-    AssignGateway,
-    Burn,
-    Claim,
-    RegisterApplications,
-    RegisterGateways,
-    ReportChunk,
-    ReportManifest,
-    Transfer,
-)
-from dii.application.records import (
-    APPLICATIONS,
-    FORWARDS,
-    GATEWAYS,
-    PROGRESS,
-    REPORTS,
-    Binding,
-    Report,
-)
 from dii.application.reports import announced
 from dii.consensus.node import Verified, verify
-from dii.errors import (
-    AlreadyClaimed,
-    GenesisError,
-    NoReporter,
-    NoTelemetry,
-    NothingToCompare,
-    NotSealed,
-    TrafficGenerated,
-)
 from dii.genesis import SpecSection
 from dii.ledger.snapshot import state_at
 from dii.ledger.state import State, Table
@@ -155,7 +128,7 @@ class Network(Sending):
         """
         if home is None and seed is None:
             message = "a network in memory is a laboratory network: give it a seed, or a home"
-            raise GenesisError(field="seed", message=message)
+            raise errors.GenesisError(field="seed", message=message)
         draft, first = founding.draft(
             name,
             currency=Currency(currency, symbol, decimals),
@@ -300,7 +273,7 @@ class Network(Sending):
         known = self.genesis.generated if self.sealed else feed.generated
         mixed = bool(len(feed.telemetry.receptions))
         if feed.generated is not None and (mixed or feed.generated != known):
-            raise TrafficGenerated(
+            raise errors.TrafficGenerated(
                 known=f"generated ({known})" if known else "real",
                 given="receptions of real gateways" if known and mixed else "generated receptions",
             )
@@ -353,7 +326,7 @@ class Network(Sending):
         others = {}
         for name, operator in zip(*(data.gateways[one].to_pylist() for one in NAMED)):
             gateway = names.get(name, name)
-            binding = self.state.get(GATEWAYS, SCOPE, self.home.hash("gateway", gateway))
+            binding = self.state.get(records.GATEWAYS, SCOPE, self.home.hash("gateway", gateway))
             if operator is None or (binding is None and gateway not in unbound):
                 continue
             present = binding.owners[-1][1] if binding else unbound[gateway]
@@ -372,8 +345,8 @@ class Network(Sending):
     def _register(self, owners: Mapping[str, bytes]) -> None:
         """As the reporters whose keys are here, bind gateways to accounts."""
         bindings = [(self.home.hash("gateway", name), owner) for name, owner in owners.items()]
-        messages = registrations(RegisterGateways, SCOPE, bindings)
-        self._send(dict.fromkeys(self._reporters(), messages))
+        batches = registrations(messages.RegisterGateways, SCOPE, bindings)
+        self._send(dict.fromkeys(self._reporters(), batches))
 
     # --- epochs -------------------------------------------------------------------------------
 
@@ -438,10 +411,9 @@ class Network(Sending):
         more = {*found.metrics["gateway"].to_pylist()}.difference(loaded, [UNATTRIBUTED])
         self.home.remember_hashed("gateway", dict.fromkeys(sorted(more)))  # named by rejects only
         most = self.parameters.max_rows
-        messages = report(SCOPE, self.scope, epoch, found, self.home.hash, self._is_bound, most)
-        self.notes = [*self.notes, *notes(found, messages[0])]
-        said = {name: self._unsent(epoch, name, messages) for name in reporters}
-        self._send(said, time=end)
+        parts = report(SCOPE, self.scope, epoch, found, self.home.hash, self._is_bound, most)
+        self.notes = [*self.notes, *notes(found, parts[0])]
+        self._send({name: self._unsent(epoch, name, parts) for name in reporters}, time=end)
         if self.home.folder is not None and self._feed is not None:
             self._feed.save_lookback(self.home.folder / TELEMETRY)
 
@@ -454,35 +426,35 @@ class Network(Sending):
         here = self._reporters()
         if not here:
             named = ", ".join(map(self.home.label, self.scope.reporters))
-            raise NoReporter(scope=SCOPE, reporters=named, folder=self.home.folder)
+            raise errors.NoReporter(scope=SCOPE, reporters=named, folder=self.home.folder)
         return here
 
-    def _begun(self, epoch: int, reporter: str) -> tuple[Report | None, int]:
+    def _begun(self, epoch: int, reporter: str) -> tuple[records.Report | None, int]:
         """Return a reporter's report on an unsettled epoch, and how many chunks have arrived."""
         key = SCOPE, epoch, self.home.key(reporter).address
-        progress = self.state.get(PROGRESS, *key)
-        return self.state.get(REPORTS, *key), progress.received if progress else 0
+        progress = self.state.get(records.PROGRESS, *key)
+        return self.state.get(records.REPORTS, *key), progress.received if progress else 0
 
     def _unsent(
-        self, epoch: int, reporter: str, messages: list[ReportManifest | ReportChunk]
-    ) -> list[ReportManifest | ReportChunk]:
+        self, epoch: int, reporter: str, parts: list[messages.ReportManifest | messages.ReportChunk]
+    ) -> list[messages.ReportManifest | messages.ReportChunk]:
         """Return the rest of a report that an earlier session began, or all if that one differs.
 
         One that has arrived whole, with the columns that the scope asks for, stays as it is.
         """
         report, received = self._begun(epoch, reporter)
         if report is None:
-            return messages
-        manifest = messages[0]
-        assert isinstance(manifest, ReportManifest)
+            return parts
+        manifest = parts[0]
+        assert isinstance(manifest, messages.ReportManifest)
         if report == announced(manifest, report.tries):
-            return messages[1 + received :]
+            return parts[1 + received :]
         kept = received == report.parts and report.fits(self.scope)
-        return [] if kept else messages
+        return [] if kept else parts
 
     def _is_bound(self, kind: str, hashed: bytes) -> bool:
         """Return whether a gateway or an application has an account."""
-        table = GATEWAYS if kind == "gateway" else APPLICATIONS
+        table = records.GATEWAYS if kind == "gateway" else records.APPLICATIONS
         return self.state.get(table, SCOPE, hashed) is not None
 
     def metrics(self, epoch: int) -> pa.Table:
@@ -511,22 +483,16 @@ class Network(Sending):
         if self._feed is None:
             if self.sealed and self.view.store.base:
                 raise self.lacks("nothing can be computed from records")
-            raise NoTelemetry(folder=self.home.folder or "memory") if self.sealed else NotSealed
+            if self.sealed:
+                raise errors.NoTelemetry(folder=self.home.folder or "memory")
+            raise errors.NotSealed
         return self._feed
 
     def _epoch(self, epoch: int) -> Epoch:
         feed, genesis = self._fed(), self.genesis
-        known = self._consumers if next(self.state.items(APPLICATIONS, SCOPE), None) else None
-        radius = genesis.scopes[0].site_radius_m
-        return feed.epoch(
-            epoch,
-            genesis.start_time,
-            genesis.epoch_length,
-            self._players,
-            known,
-            radius,
-            self.names,
-        )
+        known = self._consumers if any(self.state.items(records.APPLICATIONS, SCOPE)) else None
+        span, radius = (genesis.start_time, genesis.epoch_length), genesis.scopes[0].site_radius_m
+        return feed.epoch(epoch, *span, self._players, known, radius, self.names)
 
     def _players(self, epoch: int) -> dict[str, str]:
         """Return the owner's account of each gateway in an epoch.
@@ -542,14 +508,14 @@ class Network(Sending):
         coming = {
             name: resolve(self.state, owner).hex() for name, owner in self.unbound(epoch).items()
         }
-        return coming | self._owners(GATEWAYS, names, epoch)
+        return coming | self._owners(records.GATEWAYS, names, epoch)
 
     def _consumers(self, epoch: int) -> dict[str, str]:
         """Return the consumer's account of each bound application in an epoch."""
-        return self._owners(APPLICATIONS, self.home.names("application"), epoch)
+        return self._owners(records.APPLICATIONS, self.home.names("application"), epoch)
 
     def _owners(
-        self, table: Table[Binding], names: Mapping[bytes, str], epoch: int
+        self, table: Table[records.Binding], names: Mapping[bytes, str], epoch: int
     ) -> dict[str, str]:
         owners, state = {}, self._state_of(epoch)
         for hashed, name in names.items():
@@ -580,17 +546,17 @@ class Network(Sending):
             The chain's reason, such as insufficient funds.
         """
         to = self.home.address(recipient)
-        return self.submit(sender, Transfer(to, self.currency.parse(amount)))
+        return self.submit(sender, messages.Transfer(to, self.currency.parse(amount)))
 
     def burn(self, sender: str, amount: str | int) -> str:
         """Destroy money for service used; return the transaction's id in hex."""
-        return self.submit(sender, Burn(self.currency.parse(amount)))
+        return self.submit(sender, messages.Burn(self.currency.parse(amount)))
 
     def assign(self, gateway: str, sender: str, recipient: str, scope: str = SCOPE) -> str:
         """Hand a scope's gateway on to another account, from the next epoch."""
         to = self.home.address(recipient)
         self.bind()
-        message = AssignGateway(scope, self.gateway(gateway), to)
+        message = messages.AssignGateway(scope, self.gateway(gateway), to)
         return self.submit(sender, message)
 
     def register_application(self, application: str, consumer: str) -> str:
@@ -600,12 +566,12 @@ class Network(Sending):
         """
         bound = (self.home.hash("application", application), self.home.address(consumer))
         self.home.remember_hashed("application", {application: None})
-        messages = registrations(RegisterApplications, SCOPE, [bound])
-        return self._send(dict.fromkeys(self._require_reporters(), messages))
+        batches = registrations(messages.RegisterApplications, SCOPE, [bound])
+        return self._send(dict.fromkeys(self._require_reporters(), batches))
 
     def claimed(self, operator: str) -> bool:
         """Tell whether an operator's claim account forwards to a key."""
-        return self.state.get(FORWARDS, self.home.claim_account(operator)) is not None
+        return self.state.get(records.FORWARDS, self.home.claim_account(operator)) is not None
 
     def claim(self, operator: str, key: str | bytes) -> str:
         """As the reporters, open an operator's claim account to a key.
@@ -626,11 +592,11 @@ class Network(Sending):
         """
         self.signer()  # or there is no key to hash with
         address = self.home.claim_account(operator)
-        forward = self.state.get(FORWARDS, address)
+        forward = self.state.get(records.FORWARDS, address)
         if forward is not None:
-            raise AlreadyClaimed(account=operator, owner=self.home.label(forward))
+            raise errors.AlreadyClaimed(account=operator, owner=self.home.label(forward))
         public_key = self.home.public_key(key)
-        message = Claim(SCOPE, self.home.operator_hash(operator), public_key)
+        message = messages.Claim(SCOPE, self.home.operator_hash(operator), public_key)
         done = self._send({name: [message] for name in self._require_reporters()})
         owner = crypto.address_of(public_key)
         # A key elsewhere takes over the name, if enough reporters have their keys here.
@@ -681,7 +647,7 @@ class Network(Sending):
         feed = self._fed()
         if not 0 <= (number := index(epoch)) <= self.last_epoch:
             message = f"the telemetry has no epoch {number}; its last is {self.last_epoch}"
-            raise NothingToCompare(message=message)
+            raise errors.NothingToCompare(message=message)
         start, end = self.genesis.span(number)
         names, gateways = self.home.names("account"), self.home.names("gateway")
         players = self._players(epoch)
@@ -745,5 +711,5 @@ class Network(Sending):
     def rebuild(self) -> None:
         """Make the index again from the chain."""
         if self._node is None:
-            raise NotSealed
+            raise errors.NotSealed
         self._node.rebuild()

@@ -12,29 +12,9 @@ from typing import Final
 import pandas as pd
 
 from dii import codec
-from dii.application import streams
-from dii.application.actions import (
-    Action,
-    DenyGateway,
-    RemoveStream,
-    SetGas,
-    SetScope,
-    SetStream,
-    SetValidator,
-    SpendTreasury,
-)
+from dii.application import actions, records, streams
 from dii.application.governance import NO_AGENDA, count, powers, standing, trial
 from dii.application.messages import Propose, Vote
-from dii.application.records import (
-    AGENDA,
-    DENIED,
-    ISSUANCES,
-    PROPOSALS,
-    SCOPES,
-    STREAMS,
-    VALIDATORS,
-    Stream,
-)
 from dii.crypto import address_of
 from dii.errors import MintsTooMuch, UnknownStream
 from dii.minting import POLICIES, RULES, Policy, ReceiptLeaf, Rule
@@ -56,7 +36,7 @@ def stream_change(
     rule: Rule | None = None,
     policy: Policy | None = None,
     rest: str | None = None,
-) -> SetStream:
+) -> actions.SetStream:
     """Return the action that changes a stream, or adds one; what is not given stays as it is.
 
     Parameters
@@ -73,7 +53,7 @@ def stream_change(
     UnknownStream
         There is no such stream, and too little is given to add one.
     """
-    was, money = network.state.get(STREAMS, name), network.currency
+    was, money = network.state.get(records.STREAMS, name), network.currency
     scope = scope or (was.scope if was else SCOPE)
     plan = streams.planned(network.state, scope).get(name)
     weighed = rule.resolve(money).spec() if rule else plan.rule if plan else None
@@ -81,10 +61,10 @@ def stream_change(
     if weighed is None or paid is None:
         raise UnknownStream(name=name, known=", ".join(streams.planned(network.state, scope)))
     kept = plan.rest if plan else None
-    return SetStream(scope, name, weighed, paid, None if rest == "nobody" else rest or kept)
+    return actions.SetStream(scope, name, weighed, paid, None if rest == "nobody" else rest or kept)
 
 
-def propose(network: Sending, action: Action, *, by: str = VALIDATOR) -> int:
+def propose(network: Sending, action: actions.Action, *, by: str = VALIDATOR) -> int:
     """Propose an action; return the proposal's number.
 
     Parameters
@@ -99,7 +79,7 @@ def propose(network: Sending, action: Action, *, by: str = VALIDATOR) -> int:
     Refused
         The chain's reason.
     """
-    number = (network.state.get(AGENDA) or NO_AGENDA).proposals
+    number = (network.state.get(records.AGENDA) or NO_AGENDA).proposals
     network.submit(by, Propose(action))
     return number
 
@@ -122,7 +102,7 @@ def proposals(network: Opened) -> pd.DataFrame:
     header = network.view.header
     now = header.time if header else 0
     rows = []
-    for (number,), item in state.items(PROPOSALS):
+    for (number,), item in state.items(records.PROPOSALS):
         status = standing(network.parameters, item, now)
         pending = status in {"open", "passed"}
         yes, no, total = count(item, power) if status == "open" else item.tally
@@ -153,49 +133,49 @@ def denied(network: Opened, epoch: int) -> frozenset[bytes]:
     """Return the hashes of the gateways that an epoch denies, or as decided will deny, payment."""
     state = network.state
     if epoch < network.settled:
-        issued = state.items(ISSUANCES)
+        issued = state.items(records.ISSUANCES)
         names = [str(name) for (name, at), one in issued if (at, one.scope) == (epoch, SCOPE)]
         rows = [row for name in names for row in leaves_of(network, epoch, name)]
         leaves = [codec.loads(ReceiptLeaf, leaf) for _, leaf in rows]
         return frozenset(leaf.gateway for leaf in leaves if leaf.reason == REASON_DENIED)
-    until = {key: item.until for (_, key), item in state.items(DENIED, SCOPE)}
+    until = {key: item.until for (_, key), item in state.items(records.DENIED, SCOPE)}
     for at, change in streams.scheduled(state, SCOPE):
-        if at <= epoch and isinstance(change, DenyGateway):
+        if at <= epoch and isinstance(change, actions.DenyGateway):
             until[change.gateway] = change.until
     return frozenset(key for key, end in until.items() if end > epoch and isinstance(key, bytes))
 
 
-def in_words(network: Opened, action: Action, *, pending: bool = True) -> str:
+def in_words(network: Opened, action: actions.Action, *, pending: bool = True) -> str:
     """Return what an action changes; of one that is pending also what is there now."""
     state, label = network.state, network.home.label
     match action:
-        case SetStream():
+        case actions.SetStream():
             plan = streams.planned(state, action.scope) if pending else {}
             return _stream(network, action, plan.get(action.name))
-        case RemoveStream():
+        case actions.RemoveStream():
             return f"end stream {action.name} of scope {action.scope}"
-        case SetScope():
+        case actions.SetScope():
             who = ", ".join(map(label, action.reporters))
             what = ", ".join((*action.metrics, *(f"usage.{name}" for name in action.usage)))
-            new = "" if state.get(SCOPES, action.name) else "new "
+            new = "" if state.get(records.SCOPES, action.name) else "new "
             return f"{new}scope {action.name}: {who} report {what}"
-        case SetValidator(key, power):
-            now = state.get(VALIDATORS, key)
+        case actions.SetValidator(key, power):
+            now = state.get(records.VALIDATORS, key)
             before = f"{now or 0} -> " if pending else ""
             return f"validator {label(address_of(key))}: power {before}{power}"
-        case SetGas(price, schedule):
+        case actions.SetGas(price, schedule):
             before = f"{network.parameters.gas_price} -> " if pending else ""
             return f"gas price {before}{price} {network.currency.unit}, schedule {schedule}"
-        case SpendTreasury(to, amount):
+        case actions.SpendTreasury(to, amount):
             return f"pay {network.currency.format(amount)} from the treasury to {label(to)}"
-        case DenyGateway():
+        case actions.DenyGateway():
             name = network.home.names("gateway").get(action.gateway, action.gateway.hex())
             seen = f"evidence {action.evidence.hex()[:16]}…"
             return f"deny gateway {name} until epoch {action.until}, {seen}"
 
 
-def _stream(network: Opened, action: SetStream, was: Stream | None) -> str:
-    def parts(stream: SetStream | Stream) -> dict[str, str]:
+def _stream(network: Opened, action: actions.SetStream, was: records.Stream | None) -> str:
+    def parts(stream: actions.SetStream | records.Stream) -> dict[str, str]:
         return {
             "rule": describe(stream.rule, RULES, network.currency),
             "policy": describe(stream.policy, POLICIES, network.currency),
@@ -211,7 +191,7 @@ def _stream(network: Opened, action: SetStream, was: Stream | None) -> str:
     return f"stream {action.name}: {', '.join(changed) or 'nothing changes'}"
 
 
-def concerns(network: Opened, action: Action) -> str:
+def concerns(network: Opened, action: actions.Action) -> str:
     """Return what would keep an action from being carried out as things stand; empty if nothing."""
     header = network.header()
     found = trial(network.state, network.parameters, header.height + 1, header.time, action)
@@ -220,6 +200,6 @@ def concerns(network: Opened, action: Action) -> str:
     if found is not None:
         return network.home.in_names(str(found))
     match action:
-        case SetValidator(key, power) if power and network.home.key_of(key) is None:
+        case actions.SetValidator(key, power) if power and network.home.key_of(key) is None:
             return "its key is not here: this home alone may be too few to sign blocks"
     return ""

@@ -12,29 +12,12 @@ from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import Any, Final, Self
 
+from dii import errors
+from dii.application import records
 from dii.application.actions import DenyGateway
 from dii.application.context import epoch_from
-from dii.application.records import (
-    CHAIN,
-    GATEWAYS,
-    ISSUANCES,
-    PROPOSALS,
-    SCOPES,
-    STREAMS,
-    Chain,
-    Scope,
-)
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
 from dii.consensus.solo import Solo
-from dii.errors import (
-    HomeBroken,
-    HomeJoined,
-    NotSealed,
-    NotYetSettled,
-    Refused,
-    SourceUnreadable,
-    UnknownStream,
-)
 from dii.genesis import Genesis
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
@@ -115,7 +98,7 @@ class Opened:
             No telemetry has been ingested yet.
         """
         if self._genesis is None:
-            raise NotSealed
+            raise errors.NotSealed
         return self._genesis
 
     @property
@@ -135,7 +118,7 @@ class Opened:
         """State, index and header to read from; NotSealed where there is no chain yet."""
         view = self._node or self._reader
         if view is None:
-            raise NotSealed
+            raise errors.NotSealed
         return view
 
     def signer(self) -> Solo:
@@ -149,12 +132,12 @@ class Opened:
         if self._solo is not None:
             return self._solo
         if self._readonly:
-            raise Refused(kind="transaction", message="this network was opened to look only")
+            raise errors.Refused(kind="transaction", message="this network was opened to look only")
         raise self.lacks("nothing can be added here")
 
-    def lacks(self, what: str) -> HomeJoined:
+    def lacks(self, what: str) -> errors.HomeJoined:
         """Return the error that a home which began with a snapshot cannot do something."""
-        return HomeJoined(folder=self.home.folder, base=self.view.store.base, what=what)
+        return errors.HomeJoined(folder=self.home.folder, base=self.view.store.base, what=what)
 
     @property
     def state(self) -> State:
@@ -162,9 +145,9 @@ class Opened:
         return self.view.state
 
     @property
-    def parameters(self) -> Chain:
+    def parameters(self) -> records.Chain:
         """What genesis fixed and governance may have changed: prices and limits."""
-        found = self.state.get(CHAIN)
+        found = self.state.get(records.CHAIN)
         assert found is not None
         return found
 
@@ -178,7 +161,7 @@ class Opened:
         """
         header = self.view.header
         if header is None:
-            raise NotSealed
+            raise errors.NotSealed
         return header
 
     @property
@@ -187,9 +170,9 @@ class Opened:
         return self.view.height
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> records.Scope:
         """The one scope that is reported on from here: who reports, and what."""
-        found = self.state.get(SCOPES, SCOPE)
+        found = self.state.get(records.SCOPES, SCOPE)
         assert found is not None, "a scope is never deleted"
         return found
 
@@ -230,7 +213,10 @@ class Opened:
         denied = self._denied_since() if pairs.names else {}
         for name in pairs.names:
             hashed = self.home.hash("gateway", name)
-            binding, first = self.state.get(GATEWAYS, SCOPE, hashed), denied.get(hashed, number + 1)
+            binding, first = (
+                self.state.get(records.GATEWAYS, SCOPE, hashed),
+                denied.get(hashed, number + 1),
+            )
             first = first if binding is None else min(first, binding.first)
             if first <= number:
                 bound[name] = first
@@ -242,7 +228,7 @@ class Opened:
         A gateway without an owner would escape by a further name otherwise.
         """
         since: dict[bytes, int] = {}
-        for _, proposal in self.state.items(PROPOSALS):
+        for _, proposal in self.state.items(records.PROPOSALS):
             action = proposal.action
             decided = proposal.outcome in {"passed", "enacted"}
             if decided and isinstance(action, DenyGateway) and action.scope == SCOPE:
@@ -263,7 +249,7 @@ class Opened:
         return {
             gateway: address(operator)
             for gateway, operator in named.items()
-            if self.state.get(GATEWAYS, SCOPE, self.home.hash("gateway", gateway)) is None
+            if self.state.get(records.GATEWAYS, SCOPE, self.home.hash("gateway", gateway)) is None
         }
 
     def gateway(self, who: str, epoch: int | None = None) -> bytes:
@@ -287,7 +273,7 @@ class Opened:
         """Why the telemetry cannot be read; empty where it can, or where there is none."""
         try:
             _ = self.feed
-        except (SourceUnreadable, HomeBroken) as error:
+        except (errors.SourceUnreadable, errors.HomeBroken) as error:
             return f"cannot be read: {error}"
         return ""
 
@@ -329,11 +315,11 @@ class Opened:
         NotYetSettled, UnknownStream
             The epoch has not been settled, or no stream is called so.
         """
-        found = self.state.get(ISSUANCES, stream, epoch) if epoch >= 0 else None
+        found = self.state.get(records.ISSUANCES, stream, epoch) if epoch >= 0 else None
         if found is None:
-            issued = self.state.items(ISSUANCES, stream)
-            if self.state.get(STREAMS, stream) is None and not any(issued):
-                known = ", ".join(str(name) for (name,), _ in self.state.items(STREAMS))
-                raise UnknownStream(name=stream, known=known)
-            raise NotYetSettled(epoch=epoch, settled=self.settled)
+            issued = self.state.items(records.ISSUANCES, stream)
+            if self.state.get(records.STREAMS, stream) is None and not any(issued):
+                known = ", ".join(str(name) for (name,), _ in self.state.items(records.STREAMS))
+                raise errors.UnknownStream(name=stream, known=known)
+            raise errors.NotYetSettled(epoch=epoch, settled=self.settled)
         return found

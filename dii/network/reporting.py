@@ -7,13 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pyarrow as pa
 
 from dii import crypto
-from dii.application.messages import (
-    MAX_BATCH,
-    RegisterApplications,
-    RegisterGateways,
-    ReportChunk,
-    ReportManifest,
-)
+from dii.application import messages
 from dii.application.pages import HASH, USAGE_KEY, Page, paginate
 from dii.application.records import Scope
 from dii.application.settling import UNATTRIBUTED as UNATTRIBUTED_HASH
@@ -29,7 +23,7 @@ def report(
     hashed: Callable[[str, str], bytes],
     bound: Callable[[str, bytes], bool],
     most: int,
-) -> list[ReportManifest | ReportChunk]:
+) -> list[messages.ReportManifest | messages.ReportChunk]:
     """Return the manifest and chunks that report an epoch.
 
     Parameters
@@ -67,7 +61,7 @@ def report(
     )
     metrics = _chunks(gateways, rows, found.metrics, scope.metrics, HASH)
     usage = _chunks(users, uses, found.usage, scope.usage, USAGE_KEY)
-    manifest = ReportManifest(
+    manifest = messages.ReportManifest(
         name,
         epoch,
         len(rows),
@@ -77,12 +71,12 @@ def report(
         scope.usage,
         tuple(map(crypto.sha256, usage)),
     )
-    return [manifest, *(ReportChunk(name, epoch, chunk) for chunk in (*metrics, *usage))]
+    return [manifest, *(messages.ReportChunk(name, epoch, chunk) for chunk in (*metrics, *usage))]
 
 
-def notes(found: Epoch, manifest: ReportManifest | ReportChunk) -> list[str]:
+def notes(found: Epoch, manifest: messages.ReportManifest | messages.ReportChunk) -> list[str]:
     """Return what a report cuts, and leaves out, of what the records come to."""
-    assert isinstance(manifest, ReportManifest)
+    assert isinstance(manifest, messages.ReportManifest)
     known = {**METRICS, **{given: USAGE[name] for given, name in USAGE_GIVEN.items()}}
     cut = [
         f"{count:,} values of {name} are cut to {known[name].maximum:,}"
@@ -125,12 +119,13 @@ def _chunks(
 
 
 def registrations(
-    kind: type[RegisterGateways | RegisterApplications],
+    kind: type[messages.RegisterGateways | messages.RegisterApplications],
     scope: str,
     bindings: Iterable[tuple[bytes, bytes]],
-) -> list[RegisterGateways | RegisterApplications]:
+) -> list[messages.RegisterGateways | messages.RegisterApplications]:
     """Return the messages that bind hashes to accounts, in the order of hashes."""
     ordered = sorted(bindings)
     return [
-        kind(scope, tuple(ordered[at : at + MAX_BATCH])) for at in range(0, len(ordered), MAX_BATCH)
+        kind(scope, tuple(ordered[at : at + messages.MAX_BATCH]))
+        for at in range(0, len(ordered), messages.MAX_BATCH)
     ]

@@ -8,35 +8,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from dii import codec, crypto
-from dii.application import gas
+from dii import codec, crypto, errors
+from dii.application import gas, messages
 from dii.application.app import ALLOWANCE, TxResult
 from dii.application.bank import account, resolve
 from dii.application.handlers import most_gas
-from dii.application.messages import (
-    Call,
-    Deploy,
-    Message,
-    ReportChunk,
-    ReportManifest,
-    Transfer,
-    to_value,
-)
 from dii.application.programs import LOAD_BYTE
 from dii.application.records import ACCOUNTS, CODES, CONTRACTS, FORWARDS
 from dii.contracts.gas import STORED, compile_gas
 from dii.crypto import SigningKey
-from dii.errors import (
-    BadName,
-    EpochNotReportable,
-    FeeUncovered,
-    InsufficientFunds,
-    KeyMissing,
-    NotClaimed,
-    Refused,
-    SignsElsewhere,
-    TransactionError,
-)
 from dii.ledger import transaction
 from dii.network.opened import Opened
 from dii.units import SECOND
@@ -55,7 +35,7 @@ _AMOUNT: Final = re.compile(r"(?<= has )\d+|(?<= at )\d+|(?<= costs )\d+|\d+(?= 
 class Sending(Opened):
     """A home with its chain, to which transactions can be sent; only to look, if it is read-only."""
 
-    def submit(self, sender: str, message: Message, gas_limit: int | None = None) -> str:
+    def submit(self, sender: str, message: messages.Message, gas_limit: int | None = None) -> str:
         """Send a message of any kind; return the transaction's id in hex.
 
         Parameters
@@ -89,19 +69,19 @@ class Sending(Opened):
         """
         try:
             return self.home.key(sender)
-        except (BadName, KeyMissing):
+        except (errors.BadName, errors.KeyMissing):
             address = self.home.find("account", sender)
             if address is None or not self.home.is_claim(sender, address):
                 raise
         forward = self.state.get(FORWARDS, address)
         if forward is None:
-            raise NotClaimed(name=sender, quoted=shlex.quote(sender))
+            raise errors.NotClaimed(name=sender, quoted=shlex.quote(sender))
         owner = self.home.label(forward)
-        raise SignsElsewhere(name=sender, owner=owner, quoted=shlex.quote(owner))
+        raise errors.SignsElsewhere(name=sender, owner=owner, quoted=shlex.quote(owner))
 
     def _send(
         self,
-        said: Mapping[str, Sequence[Message]],
+        said: Mapping[str, Sequence[messages.Message]],
         time: int | None = None,
         gas_limit: int | None = None,
     ) -> str:
@@ -109,11 +89,11 @@ class Sending(Opened):
         solo = self.signer()
         if not any(said.values()) and self.view.header is not None:
             return ""
-        waiting: dict[bytes, Message] = {}
-        for sender, messages in said.items():
+        waiting: dict[bytes, messages.Message] = {}
+        for sender, unsigned in said.items():
             key = self.key(sender)
             nonce = account(self.state, key.address).nonce
-            for at, message in enumerate(messages):
+            for at, message in enumerate(unsigned):
                 waiting[self._sign(key, nonce + at, message, gas_limit)] = message
         last = next(reversed(waiting), b"")
         while waiting:
@@ -124,8 +104,8 @@ class Sending(Opened):
                 raise self.refused(type(message).__name__, found)
             for wire, one in zip(placed, result.results):
                 message = waiting.pop(wire)
-                reports = isinstance(message, ReportManifest | ReportChunk)
-                if reports and one.code == EpochNotReportable.code:
+                reports = isinstance(message, messages.ReportManifest | messages.ReportChunk)
+                if reports and one.code == errors.EpochNotReportable.code:
                     continue  # the others' reports were enough to begin settling
                 if one.code:
                     solo.settle()  # what failed took its fee: a header must carry that, too
@@ -133,24 +113,26 @@ class Sending(Opened):
         solo.settle()
         return crypto.sha256(last).hex() if last else ""
 
-    def refused(self, kind: str, result: TxResult) -> Refused:
+    def refused(self, kind: str, result: TxResult) -> errors.Refused:
         """Return why the chain refused a message, in names and whole units, and what that cost."""
         money = self.currency.format
         why = result.detail.removeprefix(f"{kind}: ") or "it fits into no block"
-        if result.code in {InsufficientFunds.code, FeeUncovered.code}:
+        if result.code in {errors.InsufficientFunds.code, errors.FeeUncovered.code}:
             why = _AMOUNT.sub(lambda found: money(int(found[0])), why)
         why = self.home.in_names(why)
         if why.endswith(ALLOWANCE):
             why += ": send it money, or wait"
         if result.fee:
             why += f"; this cost {money(result.fee)}"
-        return Refused(kind=kind, message=why)
+        return errors.Refused(kind=kind, message=why)
 
-    def _sign(self, key: SigningKey, nonce: int, message: Message, gas_limit: int | None) -> bytes:
-        value = to_value(message)
+    def _sign(
+        self, key: SigningKey, nonce: int, message: messages.Message, gas_limit: int | None
+    ) -> bytes:
+        value = messages.to_value(message)
         size = 256 + len(codec.encode(value))
         limit = most_gas(message, size)
-        to = resolve(self.state, message.to) if isinstance(message, Transfer) else None
+        to = resolve(self.state, message.to) if isinstance(message, messages.Transfer) else None
         if to is not None and self.state.get(ACCOUNTS, to) is not None:
             limit = gas.intrinsic(size)
         sign = partial(
@@ -161,16 +143,18 @@ class Sending(Opened):
         if known is not None:
             return sign(gas_limit=known)
         limit = gas.intrinsic(size) + gas.NEW_ACCOUNT + CALL_GAS
-        if isinstance(message, Deploy):
+        if isinstance(message, messages.Deploy):
             limit += DEPLOY_GAS * len(message.code)
         contract = (
-            self.state.get(CONTRACTS, message.contract) if isinstance(message, Call) else None
+            self.state.get(CONTRACTS, message.contract)
+            if isinstance(message, messages.Call)
+            else None
         )
         code = contract and self.state.get(CODES, contract.code)
         limit += compile_gas(len(code)) if code else 0
         tried = sign(gas_limit=limit)
         try:  # half of what is reserved is paid for, used or not
             used = self.signer().node.app.estimate(tried, self.signer().time + SECOND)
-        except TransactionError:
+        except errors.TransactionError:
             return tried
         return sign(gas_limit=min(limit, used + used // 2))
