@@ -138,6 +138,19 @@ def test_damage_within_a_parquet_file_keeps_what_precedes_it(tmp_path: Path) -> 
     assert len(data.receptions) == 100_000
 
 
+def test_lines_of_rejects_are_right_in_a_table_of_any_length(tmp_path: Path) -> None:
+    rows = ["time,gateway,rssi", *(f"{EARLIEST + row},roof,-100" for row in range(120_000))]
+    for line, wrong in {
+        11: "a,roof,-100",
+        12: "1,roof",
+        70_001: "1,roof",
+        110_001: "b,roof,",
+    }.items():
+        rows[line - 1] = wrong
+    (tmp_path / "long.csv").write_text("\n".join(rows))
+    assert load(tmp_path / "long.csv").rejects["line"].to_list() == [11, 12, 70_001, 110_001]
+
+
 @pytest.mark.parametrize("line", [b"\n", b""])
 def test_a_gzip_bomb_is_refused_before_it_expands(line: bytes, tmp_path: Path) -> None:
     path = tmp_path / "bomb.jsonl.gz"

@@ -62,6 +62,7 @@ _PAIRS = re.compile(r"(?:[0-9a-f]{2}[-:. _]?){7}[0-9a-f]{2}", re.IGNORECASE | re
 _ID6_GROUP = re.compile(r"[0-9a-f]{1,4}", re.IGNORECASE | re.ASCII)
 _INTEGER = re.compile(r"(-?[0-9]{1,19})(?:\.0*)?", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,19}(?:\.[0-9]{0,19})?", re.ASCII)
+_COUNTRY = re.compile(r"[a-z]{2}", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?s", re.ASCII)
 
 
@@ -215,6 +216,20 @@ def milliseconds(record: Record, key: str) -> int | None:
     except Fault:
         what = "milliseconds since 1970, from 2000 to 2100, are expected"
         raise Fault("bad_time", f"{key}: {what}") from None
+
+
+def country(record: Record, key: str) -> str | None:
+    """Return a country's ISO 3166 alpha-2 code in lower case."""
+    found = (text(record, key) or "").lower()
+    if found and not _COUNTRY.fullmatch(found):
+        raise _wrong(key, "two letters")
+    return found or None
+
+
+def placement(record: Record, key: str) -> str | None:
+    """Return ``indoor`` or ``outdoor``; None for other texts."""
+    found = (text(record, key) or "").lower()
+    return found if found in {"indoor", "outdoor"} else None
 
 
 def first_time(record: Record, *keys: str) -> int | None:

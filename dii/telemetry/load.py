@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -187,12 +187,9 @@ class Telemetry:
             manifest = json.loads(path.read_text())
             tables = {name: _open(path.parent, manifest["files"][name], name) for name in TABLES}
             return cls(
-                gateways=tables["gateways"],
-                receptions=tables["receptions"],
-                statuses=tables["statuses"],
+                rejected=tables.pop("rejects"),
                 gives=frozenset(manifest["gives"]) & {*METRICS, *USAGE_GIVEN},
-                rejected=tables["rejects"],
-                entries=tables["entries"],
+                **tables,
                 ends=frozenset((str(file), int(last)) for file, last in manifest["ends"]),
             )
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
@@ -521,19 +518,11 @@ def _merge_gateways(rows: Sequence[Gateway]) -> pa.Table:
     for gateway in sorted(found):
         best = sorted(set(found[gateway]), key=_rank, reverse=True)
         place = next((row for row in best if row.latitude is not None), best[0])
-        merged.append(
-            Gateway(
-                gateway,
-                next((row.operator for row in best if row.operator), None),
-                place.latitude,
-                place.longitude,
-                place.altitude,
-                next((row.country for row in best if row.country), None),
-                next((row.placement for row in best if row.placement), None),
-                best[0].last_seen,
-                next((row.eui for row in best if row.eui), None),
-            )
-        )
+        said: dict[str, Any] = {
+            name: next((text for row in best if (text := getattr(row, name))), None)
+            for name in ("operator", "country", "placement", "eui")
+        }
+        merged.append(place._replace(last_seen=best[0].last_seen, **said))
     return to_table("gateways", merged)
 
 

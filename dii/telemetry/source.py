@@ -311,7 +311,7 @@ class Source:
         Lines that are too long and the damaged rest of a compressed file are rejected.
         """
         with self._stream() as stream:
-            spent = 0
+            spent = number = 0
             text = TextIOWrapper(stream, "latin-1") if self.returns else None  # CR ends lines, too
 
             def readline(size: int) -> bytes:
@@ -319,9 +319,9 @@ class Source:
 
             try:
                 while line := readline(MAX_LINE + 1):
-                    rows.line += 1
+                    rows.line = number = number + 1  # rejects move it, too
                     spent += len(line)
-                    self._spent(spent, rows.line)
+                    self._spent(spent, number)
                     if len(line) > MAX_LINE and not line.endswith(b"\n"):
                         rows.reject("long_line", f"longer than {MAX_LINE:,} bytes")
                         while line and not line.endswith(b"\n"):
@@ -329,9 +329,9 @@ class Source:
                             spent += len(line)
                             self._spent(spent)
                     elif not line.isspace():
-                        yield line.removeprefix(b"\xef\xbb\xbf") if rows.line == 1 else line
+                        yield line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
             except _DAMAGE as error:
-                rows.line += 1
+                rows.line = number + 1
                 rows.reject("bad_gzip", str(error))
 
     def csv_rows(self, rows: Rows) -> Iterator[list[str]]:

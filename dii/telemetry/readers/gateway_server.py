@@ -125,10 +125,8 @@ class GatewayEvents(JsonReader):
         elif name == "gs.gateway.connection.stats":
             _connection(message, named, at, log.polls)
         else:
-            metrics, places = (
-                fields.inner(message, "metrics"),
-                fields.items(message, "antenna_locations"),
-            )
+            metrics = fields.inner(message, "metrics")
+            places = fields.items(message, "antenna_locations")
             heard = fields.integer(metrics, "rxok", "frames")
             if heard is None and "rxin" in metrics:
                 heard = 0

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar, Final
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dii.errors import BadColumns
+from dii.telemetry import fields
 from dii.telemetry.fields import (
     BOUNDS,
     MAX_TEXT,
@@ -70,7 +72,6 @@ _READ: Final = frozenset({"gateway", "eui", "device", "kind", "country", "placem
 """Texts that are read, not taken as they are."""
 _PLACE: Final = frozenset({"latitude", "longitude", "altitude"})
 _CONTROL: Final = r"[\x00-\x1f\x7f-\x{9f}\x{2028}-\x{202e}\x{2066}-\x{2069}]"
-_COUNTRY: Final = re.compile(r"[a-z]{2}", re.ASCII)
 _DIGITS: Final = re.compile(r"(-?[0-9]{1,19})(?:\.0*)?", re.ASCII)
 
 _Faults = dict[int, Fault]
@@ -234,24 +235,19 @@ def _batches(source: Source, rows: Rows, wanted: Mapping[str, Column]) -> Iterat
 
 
 def _csv(source: Source, rows: Rows, places: Mapping[str, int]) -> Iterator[_Batch]:
-    lines: list[int] = []
-    kept: list[list[str]] = []
-
-    def cut() -> _Batch:
-        arrays = {
-            name: pa.array([value or None for value in column], pa.string())
-            for name, column in zip(places, zip(*kept))
-        }
-        return lines, arrays
-
-    for values in source.csv_rows(rows):
-        lines.append(rows.line)
-        kept.append([values[place] for place in places.values()])
-        if len(kept) == BATCH:
-            yield cut()
-            lines, kept = [], []
-    if kept:
-        yield cut()
+    numbered = (
+        (rows.line, [values[place] for place in places.values()])
+        for values in source.csv_rows(rows)
+    )
+    while batch := list(islice(numbered, BATCH)):
+        lines, kept = zip(*batch)
+        yield (
+            lines,
+            {
+                name: pa.array([value or None for value in column], pa.string())
+                for name, column in zip(places, zip(*kept))
+            },
+        )
 
 
 # --- values ------------------------------------------------------------------------------------
@@ -434,11 +430,9 @@ def _text(name: str, text: str, network: str) -> str | None:
     if name == "device":
         return eui(text) or text.upper()
     if name == "placement":
-        return lower if lower in {"indoor", "outdoor"} else None
+        return fields.placement({name: text}, name)
     if name == "kind" and lower:
         if lower not in KINDS:
             raise Fault("bad_field", f"kind: one of {', '.join(KINDS)} is expected")
         return KINDS[lower]
-    if lower and not _COUNTRY.fullmatch(lower):
-        raise Fault("bad_field", "country: two letters are expected")
-    return lower
+    return fields.country({name: text}, name)

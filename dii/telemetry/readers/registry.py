@@ -13,9 +13,6 @@ kept one after another in one file are polls and tell uptime; of a single one, a
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from dii.telemetry import fields
 from dii.telemetry.fields import Fault, Record
 from dii.telemetry.readers.base import STATUS_METRICS, JsonReader, Log, Reader
@@ -23,8 +20,6 @@ from dii.telemetry.schema import Gateway
 from dii.telemetry.source import Source, members
 from dii.telemetry.tables import Rows
 from dii.units import SECOND
-
-_COUNTRY: Final = re.compile(r"[a-z]{2}", re.ASCII)
 
 
 class Registry(Reader):
@@ -66,29 +61,16 @@ def _gateway(record: object, network: str, rows: Rows) -> Gateway:
     if identifier is None:
         raise Fault("bad_field", "id: a text is expected")
     gateway, eui = fields.identity(identifier, rows.optional(fields.text, record, "eui"), network)
+    attributes = rows.optional(fields.inner, record, "attributes") or {}
     return Gateway(
         gateway,
         _operator(record, rows),
         *rows.place(rows.optional(fields.inner, record, "location") or {}, gateway),
-        rows.optional(_country, record),
-        rows.optional(
-            _placement, rows.optional(fields.inner, record, "attributes") or {}, "placement"
-        ),
+        rows.optional(fields.country, record, "country_code"),
+        rows.optional(fields.placement, attributes, "placement"),
         rows.optional(fields.time, record, "last_seen"),
         eui,
     )
-
-
-def _country(record: Record) -> str | None:
-    country = (fields.text(record, "country_code") or "").lower()
-    if country and not _COUNTRY.fullmatch(country):
-        raise Fault("bad_field", "country_code: two letters are expected")
-    return country or None
-
-
-def _placement(record: Record, key: str) -> str | None:
-    placement = (fields.text(record, key) or "").lower()
-    return placement if placement in {"indoor", "outdoor"} else None
 
 
 def _operator(record: Record, rows: Rows) -> str | None:
@@ -115,7 +97,7 @@ class Mapper(JsonReader):
         optional = log.rows.optional
         updated = optional(fields.time, record, "updatedAt")
         rate = optional(fields.number, record, "rxRate", "frames")
-        placement = optional(_placement, record, "antennaPlacement")
+        placement = optional(fields.placement, record, "antennaPlacement")
         location = optional(fields.inner, record, "location") or {}
         log.places.note(named.gateway, updated or 0, log.rows.line, location, placement)
         if record.get("online") is True and updated and log.polls.later(named.gateway, updated):
