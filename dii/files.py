@@ -59,10 +59,13 @@ def read(path: Path, most: int) -> bytes:
         It cannot be read, or is no regular file: reading a pipe could block forever.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(handle, "rb") as file:
+    try:  # ``fdopen`` would leave a folder open
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        return file.read(most + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(most + 1)
+    finally:
+        os.close(handle)
 
 
 def is_private(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tomllib
 from datetime import UTC, datetime, timedelta, timezone
@@ -436,6 +437,15 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(GenesisError, match="larger than"):
         Genesis.load(path)
+
+
+def test_a_folder_in_its_place_leaves_no_file_open(tmp_path):
+    os.close(before := os.open(os.devnull, os.O_RDONLY))
+    for _ in range(2):
+        with pytest.raises(GenesisError, match="not a regular file"):
+            Genesis.load(tmp_path)
+    os.close(after := os.open(os.devnull, os.O_RDONLY))
+    assert after == before, "the next number is the same as before"
 
 
 def test_a_file_that_cannot_be_read_is_a_named_error(tmp_path):

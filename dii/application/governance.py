@@ -142,9 +142,9 @@ def vote(context: Context, message: Vote) -> bool:
         raise ProposalClosed(number=number, status=status)
     others = tuple(one for one in proposal.votes if one[0] != sender and one[0] in power)
     free = all(who != sender for who, _ in proposal.votes)
-    proposal = replace(proposal, votes=(*others, (sender, message.approve)))
-    yes, _, total = tally = count(proposal, power)
-    proposal = replace(proposal, tally=tally)
+    votes = *others, (sender, message.approve)
+    yes, _, total = tally = count(votes, power)
+    proposal = replace(proposal, votes=votes, tally=tally)
     context.emit(
         "governance", number, "approved" if message.approve else "opposed", sender, context.time, ""
     )
@@ -158,10 +158,10 @@ def vote(context: Context, message: Vote) -> bool:
     return free
 
 
-def count(proposal: Proposal, power: dict[bytes, int]) -> tuple[int, int, int]:
-    """Return the power that approves a proposal, the power that opposes it, and all there is."""
-    yes = sum(power.get(who, 0) for who, approves in proposal.votes if approves)
-    no = sum(power.get(who, 0) for who, approves in proposal.votes if not approves)
+def count(votes: tuple[tuple[bytes, bool], ...], power: dict[bytes, int]) -> tuple[int, int, int]:
+    """Return the power of the votes for, of those against, and of all validators."""
+    yes = sum(power.get(voter, 0) for voter, approves in votes if approves)
+    no = sum(power.get(voter, 0) for voter, approves in votes if not approves)
     return yes, no, sum(power.values())
 
 

@@ -105,7 +105,7 @@ def proposals(network: Opened) -> pd.DataFrame:
     for (number,), item in state.items(records.PROPOSALS):
         status = standing(network.parameters, item, now)
         pending = status in {"open", "passed"}
-        yes, no, total = count(item, power) if status == "open" else item.tally
+        yes, no, total = count(item.votes, power) if status == "open" else item.tally
         rows.append(
             {
                 "number": number,
