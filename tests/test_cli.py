@@ -418,6 +418,7 @@ def test_columns_of_foreign_tables_can_be_named(tmp_path: Path) -> None:
     named = ["--columns", "box=gateway", "--columns", "who=operator"]
     assert read("load", path, *named, "--home", home)["operators"] == 1
     assert read("list", "gateways", "--home", home)[0]["operator"] == "ann"
+    assert read("show", "gateway", "A84041FFFF03B91B", "--home", home)["operator"] == "ann"
     (ann,) = read("list", "operators", "--home", home)
     assert (ann["operator"], ann["gateways"], ann["earned_uttc"]) == ("ann", 1, 0)
 

@@ -60,12 +60,8 @@ def page(found: Statement) -> str:
     """Return a statement as one HTML page that needs nothing beside itself."""
     import pandas as pd  # noqa: PLC0415
 
-    money, moved, receipts = (
-        _money(found.currency.decimals),
-        found.movements["amount"],
-        found.receipts,
-    )
-    month = f"{pd.Timestamp(found.month):%B %Y}"
+    money, month = _money(found.currency.decimals), f"{pd.Timestamp(found.month):%B %Y}"
+    moved, receipts = found.movements["amount"], found.receipts
     figures = {
         "opening balance": found.opening,
         "credited": found.credited,

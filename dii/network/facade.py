@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from dii.telemetry.load import Telemetry
     from dii.telemetry.metrics import Epoch
 
-NAMED: Final = ("gateway", "operator")
-"""Columns of a registry that say whose a gateway is."""
 Progress = Callable[[int, int], None]
 """Called with (epochs done, epochs to do)."""
 
@@ -324,7 +322,8 @@ class Network(Sending):
         owner = cache(lambda name: resolve(self.state, self.home.operator_address(name)))
         names, unbound = self.names(), self.unbound()
         others = {}
-        for name, operator in zip(*(data.gateways[one].to_pylist() for one in NAMED)):
+        named = data.gateways.select(["gateway", "operator"]).to_pydict()
+        for name, operator in zip(*named.values()):
             gateway = names.get(name, name)
             binding = self.state.get(records.GATEWAYS, SCOPE, self.home.hash("gateway", gateway))
             if operator is None or (binding is None and gateway not in unbound):
