@@ -371,6 +371,23 @@ def test_a_gateway_without_an_owner_does_not_escape_a_denial_by_a_further_name(
         assert network.records(2).denied <= set(network.issuance(2)["gateway"])
 
 
+def test_a_settled_epoch_keeps_its_names_whatever_registry_comes_later(tmp_path: Path) -> None:
+    with laboratory() as network:
+        network.ingest(registry([("roof-2", None, "bert")]))
+        heard = [(None, X), ("roof-2", None)]
+        network.ingest(load(uplinks(tmp_path / "1", 0, heard), uplinks(tmp_path / "2", 1, heard)))
+        network.run()
+        before, receipt = network.metrics(0), network.receipt(X, 0)
+        network.ingest(registry([("roof-1", X, "anna")]))
+        network.run(complete=True)
+        assert operators(network, 0) == {X: "treasury", "ttn:roof-2": "bert"}
+        assert operators(network, 1)["ttn:roof-1"] == "anna"
+        assert network.receipt(X, 0).leaf == receipt.leaf
+        assert network.receipt(X, 1).leaf == network.receipt("roof-1", 1).leaf
+        found = network.metrics(0).to_pylist()
+        assert [row for row in found if row["gateway"] != "ttn:roof-1"] == before.to_pylist()
+
+
 def test_an_owner_by_eui_stays_when_hardware_is_swapped_between_ids(tmp_path: Path) -> None:
     with laboratory() as network:
         network.ingest(registry([(X, None, "anna"), ("roof-2", None, "bert")]))

@@ -210,24 +210,27 @@ class Opened:
             return {}
         pairs = self._feed.pairs(self.genesis.start_time, self.genesis.epoch_length)
         number, bound = self.settled if epoch is None else epoch, {}
-        denied = self._denied_since() if pairs.names else {}
+        known = self._stands_since(number) if pairs.names else {}
         for name in pairs.names:
             hashed = self.home.hash("gateway", name)
-            binding, first = (
-                self.state.get(records.GATEWAYS, SCOPE, hashed),
-                denied.get(hashed, number + 1),
-            )
+            binding = self.state.get(records.GATEWAYS, SCOPE, hashed)
+            first = known.get(hashed, number + 1)
             first = first if binding is None else min(first, binding.first)
             if first <= number:
                 bound[name] = first
         return pairs.resolve(bound, number)
 
-    def _denied_since(self) -> dict[bytes, int]:
-        """Return the first epoch in which each denied gateway is denied; such a name is bound, too.
+    def _stands_since(self, epoch: int) -> dict[bytes, int]:
+        """Return since when hashes without a binding stand for themselves in an epoch.
 
-        A gateway without an owner would escape by a further name otherwise.
+        Those that are denied, since a gateway without an owner would escape by a further name
+        otherwise; and those with a receipt in the epoch, whatever registries came later.
         """
         since: dict[bytes, int] = {}
+        if epoch < self.settled:
+            streams = "SELECT stream FROM epochs WHERE epoch = ?1 AND scope = ?2"
+            query = f"SELECT gateway FROM receipts WHERE epoch = ?1 AND stream IN ({streams})"
+            since = {hashed: epoch for (hashed,) in self.view.index.query(query, (epoch, SCOPE))}
         for _, proposal in self.state.items(records.PROPOSALS):
             action = proposal.action
             decided = proposal.outcome in {"passed", "enacted"}
