@@ -441,6 +441,27 @@ def test_a_load_that_comes_too_late_as_a_whole_fails(tmp_path: Path) -> None:
     assert not run("load", path, "--home", home).returncode
 
 
+def test_a_run_of_which_every_record_was_refused_fails(tmp_path: Path) -> None:
+    home, path, owners = tmp_path / "home", tmp_path / "log.csv", tmp_path / "owners.csv"
+    owners.write_text("gateway,operator\nroof,bob\n")
+    head, row = "time,gateway,delivered,device,f_cnt\n", "{},roof,true,D,1\n"
+    bad, good = head + row.format("soon"), head + row.format(f"{HOUR}:00:00Z")
+    words = "run", "--complete", "--receptions", path, "--home", home
+    told = b"every record was set aside (1); the first: log.csv, line 2: time: an ISO 8601"
+    path.write_text(bad)
+    for more in ([], ["--registry", owners]):  # no network begins with it
+        done = run(*words, "--seed", 7, *more)
+        assert (done.returncode, told in done.stderr, home.exists()) == (1, True, False)
+    path.write_text(good)
+    assert not run(*words, "--seed", 7, "--registry", owners).returncode
+    path.write_text(bad)
+    for flags in ([], ["--json"]):
+        done = run(*words, *flags)
+        assert (done.returncode, told in done.stderr) == (1, True)
+    path.write_text(good)
+    assert not run(*words).returncode, "the same records again are no failure"
+
+
 def test_arguments_and_names_of_files_may_be_any_bytes(tmp_path: Path) -> None:
     home = tmp_path / "home"
     done = run("init", "--seed", 7, "--home", home, "--name", b"x\xff")

@@ -276,15 +276,15 @@ def _latest(until: str | None) -> datetime | None:
         raise _bad("until", f"cannot read {until!r}; write it like 2025-03-11") from None
 
 
-def _check_any(data: Telemetry) -> None:
-    """Refuse a load of which nothing is left: scripts see exit codes only."""
+def _check_any(data: Telemetry, *, of_records: bool = False) -> None:
+    """Refuse a load of which nothing is left, or no record: scripts see exit codes only."""
     import pyarrow.compute as pc  # noqa: PLC0415
 
     reasons, lines = data.rejected["reason"], data.rejected["line"]
     late = pc.sum(lines.filter(pc.equal(reasons, "late"))).as_py() or 0  # how many came together
     records = len(data.receptions) + len(data.statuses)
     named = len(data.gateways) - (data.gateways["operator"].null_count if records else 0)
-    if len(data.rejected) and records <= late and not named:
+    if len(data.rejected) and records <= late and (of_records or not named):
         first = data.rejected.slice(0, 1).to_pylist()[0]
         count = max(len(data.rejected), late)
         told = {key: first[key] for key in ("file", "line", "detail")}
@@ -424,6 +424,7 @@ def run(
     found = _found(home, seed, needed=not sources)
     traffic = None if receptions else _traffic(found, data, epochs)
     if not (found or data.span or traffic):
+        _check_any(data, of_records=True)
         raise NotSealed
     if not found:  # or a home would be left that no file of these can start
         check_fed(dii.minting.ShapleyTraffic(), Feed(data, traffic).gives)
@@ -441,6 +442,7 @@ def run(
                 status |= {"epochs": network.epochs(), "operators": network.operators()}
             names = {"contested": others, "ambiguous": _ambiguous(network)}
             screen.json_out(status | names | {"notes": network.notes})
+            _check_any(data)
             return
         if sources:
             show_telemetry(data, traffic)
@@ -453,6 +455,7 @@ def run(
         for note in network.notes:
             screen.say(note)
         look.show_open(network)
+        _check_any(data)
 
 
 def _found(home: Path, seed: int | None, *, needed: bool) -> Network | None:
