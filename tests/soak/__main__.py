@@ -4,7 +4,7 @@ import importlib
 import sys
 
 NAMES = {
-    "bounds": 3,
+    "bounds": 1,
     "crashes": 300,
     "flips": 3_000,
     "fuzz": 30,
