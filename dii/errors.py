@@ -340,7 +340,7 @@ class TrafficGenerated(NetworkError):
 class NotYetSettled(NetworkError):
     """An epoch without issuance so far."""
 
-    template = "epoch {epoch} is not settled; of all epochs the first {settled} are"
+    template = "epoch {epoch} is not settled; the number of settled epochs is {settled}"
 
 
 class NoReceipt(NetworkError):

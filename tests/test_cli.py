@@ -184,7 +184,7 @@ def test_where_no_network_is_the_error_says_how_to_make_one(line: str, tmp_path:
         ("receipt nowhere 0", "no gateway goes by 'nowhere'"),
         ("receipt nowhere 99", "epoch 99 is not settled"),
         ("receipt nowhere 1 --stream nope", "no stream goes by 'nope', but main"),
-        ("show epoch 8", "epoch 8 is not settled; of all epochs the first 8 are"),
+        ("show epoch 8", "epoch 8 is not settled; the number of settled epochs is 8"),
         ("show block 99999", "no block goes by '99999'"),
         ("show tx ffff", "no transaction goes by 'ffff'"),
         ("show account nobody", "no account goes by 'nobody'"),

@@ -255,7 +255,7 @@ def load(
         return
     show_telemetry(data)
     _check_any(data)
-    done = f"reporters bind them anew, {delay:,} s from now" if rebind else ""
+    done = f"reporters bind them anew, {delay / 86_400:g} days from now" if rebind else ""
     _show_names(ambiguous, others, done)
     if not sealed:
         screen.say("kept; the network starts with its first receptions or statuses")
@@ -364,7 +364,7 @@ def show_telemetry(data: Telemetry, traffic: Traffic | None = None) -> None:
     screen.facts(
         {
             "gateways": (
-                "{gateways:,} of {operators:,} operators, {without_operator:,} name none"
+                "{gateways:,} of {operators:,} operators, {without_operator:,} without an operator"
                 if facts["operators"]
                 else "{gateways:,}, without operators"
             ).format(**facts),

@@ -169,7 +169,9 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
     ends = network.settled if network.damage else network.last_epoch + 1
     waiting = max(0, min(high, ends) - max(low, network.settled))
     if waiting:
-        findings.append(f"{waiting} epochs of the month are not settled yet, and missing here.")
+        findings.append(
+            f"Epochs of the month that are not settled yet, and missing here: {waiting}."
+        )
     end = start + max(ends, network.settled) * length
     if first >= end:
         day = format_time(end - SECOND)[:10]

@@ -121,7 +121,7 @@ def set_aside(files: Sequence[Rows], gap: int | None, until: int | None) -> None
     what, option = f"records lie more than {gap} days apart", "say --gap DAYS"
     if until is not None and len(sound) < len(parts):
         what, option = (
-            f"records are later than {format_time(until)}",
+            f"some records are dated later than {format_time(until)}; by date they are",
             "say --gap DAYS and --until DATE",
         )
     kept = largest(sound)
