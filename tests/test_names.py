@@ -424,6 +424,15 @@ def test_a_gateway_stands_where_its_resolved_name_does_else_another_of_its_names
         assert weights["ttn:roof-3"] == 3 * 720_720 // 2, "the two others are one player"
 
 
+def test_registries_that_disagree_before_anything_is_bound_are_told(tmp_path: Path) -> None:
+    for number, owner in enumerate(["anna", "bert"]):
+        (tmp_path / f"{number}.csv").write_text(f"gateway,operator\nroof-1,{owner}\n")
+    one, other = load(tmp_path / "0.csv"), load(tmp_path / "1.csv")
+    assert one.ambiguous() == []
+    said = ["ttn:roof-1 is given to the operators anna, bert"]
+    assert (one + other).ambiguous() == (other + one).ambiguous() == said
+
+
 def test_the_command_line_tells_what_is_contested_or_ambiguous(tmp_path: Path) -> None:
     def dii(*arguments: str) -> str:
         done = CliRunner().invoke(app, [*arguments, "--home", str(tmp_path / "home")])
@@ -443,6 +452,7 @@ def test_the_command_line_tells_what_is_contested_or_ambiguous(tmp_path: Path) -
     contested = "1 with another owner on the chain than named here (ttn:roof-1)"
     assert contested in told
     assert f"ttn:roof-1 states the EUIs {X}, {Y}" in told
+    assert "ttn:roof-1 is given to the operators anna, mallory" in told
     again = dii("run", "--complete", "--registry", entries("mallory.csv", "mallory"))
     assert contested in again
     assert f"ttn:roof-1 states the EUIs {X}, {Y}" in again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import runpy
@@ -458,14 +459,19 @@ def test_damaged_telemetry_stops_only_what_needs_it(home: Path, tmp_path: Path, 
         assert any("telemetry cannot be read" in one for one in statement.findings)
         assert statement.earned > 0
         network.transfer("bob", "north-iot", "1 TTC")
-        for needs in (network.run, lambda: network.records(3), lambda: network.metrics(3)):
+        assign = functools.partial(network.assign, "ttn:gateway-14", "north-iot", "bob")
+        for needs in (network.run, lambda: network.records(3), lambda: network.metrics(3), assign):
             with pytest.raises((SourceUnreadable, HomeBroken)):
                 needs()
     status = dii("status", "--home", copy)
     assert (status.returncode, status.stderr) == (0, "")
-    run = dii("run", "--home", copy)
-    assert run.returncode == 1
-    assert run.stderr.count("\n") == 1
+    denial = ["propose", "deny", "ttn:gateway-14", "20", "--evidence", tmp_path / "evidence"]
+    (tmp_path / "evidence").write_text("a photograph")
+    for verb in (["run"], denial):
+        refused = dii(*verb, "--home", copy)
+        assert refused.returncode == 1
+        assert refused.stderr.count("\n") == 1
+        assert "telemetry" in refused.stderr
 
 
 # --- contributions, streams, claims --------------------------------------------------------------

@@ -152,6 +152,7 @@ def _deny(
 
     with evidence.open("rb") as file:  # a film may be larger than the memory
         shown = hashlib.file_digest(file, "sha256").digest()
+    network.bind()  # the name that is bound is the one to deny
     return DenyGateway(scope, network.gateway(gateway), shown, until)
 
 

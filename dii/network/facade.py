@@ -337,7 +337,13 @@ class Network(Sending):
         """Bind the gateways of the open epoch that have an operator and no binding yet.
 
         Where no reporter's key is here, they are bound once there is one: no epoch settles before.
+
+        Raises
+        ------
+        SourceUnreadable, HomeBroken
+            The telemetry cannot be read, so no name can be resolved.
         """
+        _ = self.feed
         if self._reporters():
             self._register(self.unbound())
 

@@ -134,8 +134,8 @@ class Telemetry:
         return since
 
     def ambiguous(self) -> list[str]:
-        """Return which ids state several EUIs, and which EUIs several ids state, as sentences."""
-        return ambiguous([self.receptions, self.statuses, self.entries])
+        """Return a sentence on each id with several EUIs or operators, and each EUI of several ids."""
+        return ambiguous([self.receptions, self.statuses], self.entries)
 
     def __add__(self, other: Telemetry) -> Telemetry:
         """Return the union of two loads (see the module)."""

@@ -124,21 +124,31 @@ class Pairs:
         return {*self.first, *(name for name, _ in self.listed), *self.euis}
 
 
-def ambiguous(tables: Iterable[pa.Table]) -> list[str]:
-    """Return a sentence on each id that states several EUIs, and each EUI of several ids."""
-    of: tuple[dict[str, set[str]], dict[str, set[str]]] = {}, {}
-    for table in tables:
-        both = table.filter(pc.field("eui").is_valid()).group_by(["gateway", "eui"]).aggregate([])
-        for name, eui in zip(both["gateway"].to_pylist(), both["eui"].to_pylist()):
-            of[0].setdefault(name, set()).add(eui)
-            of[1].setdefault(eui, set()).add(name)
-    said = (" states the EUIs ", " is stated by the ids ")
+def ambiguous(tables: Iterable[pa.Table], entries: pa.Table) -> list[str]:
+    """Return a sentence on each id with several EUIs or operators, and each EUI of several ids."""
+    euis, ids, operators = (defaultdict[str, set[str]](set) for _ in range(3))
+    for table in (*tables, entries):
+        for name, eui in _distinct(table, "eui"):
+            euis[name].add(eui)
+            ids[eui].add(name)
+    for name, operator in _distinct(entries, "operator"):
+        operators[name].add(operator)
     return [
-        f"{name}{verb}{', '.join(sorted(others))}"
-        for verb, found in zip(said, of)
+        f"{name} {verb} {', '.join(sorted(others))}"
+        for verb, found in (
+            ("states the EUIs", euis),
+            ("is stated by the ids", ids),
+            ("is given to the operators", operators),
+        )
         for name, others in sorted(found.items())
         if len(others) > 1
     ]
+
+
+def _distinct(table: pa.Table, beside: str) -> Iterable[tuple[str, str]]:
+    """Return the pairs of a gateway and what rows state beside it, each once."""
+    both = table.filter(pc.field(beside).is_valid()).group_by(["gateway", beside]).aggregate([])
+    return zip(both["gateway"].to_pylist(), both[beside].to_pylist())
 
 
 def pairs_of(tables: Iterable[pa.Table], entries: pa.Table, start: int, length: int) -> Pairs:
