@@ -191,6 +191,7 @@ class Pairs(RuleBasedStateMachine):
         self.books.balances.update(dict.fromkeys(KEYS, OPENING))
         # Where a registry names nobody, all gateways are their own operators.
         self.load({0: drawn}, known if any(known.values()) else known | {0: "anna"})
+        self.first_reporters = self.net.scope.reporters
         if elsewhere is not None:
             reporter = self.net.home.key(ELSEWHERE).address
             self.decide(SetScope(OTHER, (reporter,), ("uplink_units",), ()), self.books.found)
@@ -335,6 +336,14 @@ class Pairs(RuleBasedStateMachine):
         action = DenyGateway(books.scope, hashed(gateway), sha256(b"why"), until)
         self.decide(action, self.changes(books.scope, gateway=gateway, until=until))
 
+    @deed(count=st.integers(1, 5))
+    def change_reporters(self, count: int) -> None:
+        """Decide that fewer or more accounts report on the main scope."""
+        scope, extra = self.net.scope, self.net.home.key(ELSEWHERE).address
+        accounts = (*self.first_reporters, extra)[-count:]
+        action = SetScope("main", accounts, scope.metrics, scope.usage)
+        self.decide(action, lambda since: None)
+
     @deed(gateway=gateways, owner=st.sampled_from(KEYS), to=st.none() | st.sampled_from(KEYS))
     def bind_elsewhere(self, gateway: int, owner: str, to: str | None) -> None:
         """Have the other scope's reporter bind a gateway that may be bound here, or hand it on."""
@@ -430,6 +439,8 @@ class Pairs(RuleBasedStateMachine):
             "site radius": any(len(owners_of) > 1 for owners_of in parties),
             "second stream": ("second", epoch) in books.issued,
             "second scope": books.other is not None and books.other.settled > 0,
+            "other reporters": {*self.net.scope.reporters}
+            != {*self.net.genesis.scopes[0].reporters},
             "several reporters": len(self.net.scope.reporters) > 1,
             "further name": any(books.resolve_name(one, epoch) != one for one in names),
         }
@@ -640,7 +651,7 @@ def check_tables(net: Network, books: Books) -> None:
     assert len(set(keys)) == len(keys)
     shown = dict(zip(keys, zip(table["gateway"], table["operator"], table["earned_uttc"])))
     owners = {
-        (scope.scope, one): scope.last_owner(one)
+        (scope.scope, one): scope.last_owner(one) or scope.registry.get(one)
         for scope in books.scopes
         for one in scope.everything
         if scope.resolve_name(one, scope.settled) == one or (scope.scope, one) in sums
@@ -661,7 +672,8 @@ def check_tables(net: Network, books: Books) -> None:
         }
         assert all(shown[row.scope, row.hash][2] == row.earned_uttc for row in listed.itertuples())
 
-    totals: Counter[bytes] = Counter()
+    holders = filter(None, owners.values())
+    totals = Counter(dict.fromkeys((address(books.resolve(one)) for one in holders), 0))
     for issued in books.issued.values():
         for _, amount, payee in issued.rows.values():
             totals[address(books.resolve(payee))] += amount
@@ -797,7 +809,7 @@ def check_joined(joined: Network, net: Network, books: Books) -> None:
 
 FEATURES = frozenset({
     "bound anew", "claim", "complete", "denial", "epoch elsewhere", "further name", "hand-over",
-    "hand-over by another name", "join", "late", "open epoch", "policy change", "restart",
+    "hand-over by another name", "join", "late", "open epoch", "other reporters", "policy change", "restart",
     "rule change", "second scope", "second stream", "several reporters", "site radius",
 })  # fmt: skip
 """What the tours must meet, all with an effect."""
@@ -845,6 +857,7 @@ def tour(seed: int) -> Counter[str]:
         partial(pairs.bind_elsewhere, gateway=dice.randrange(4), owner="bob", to="bea"),
         partial(pairs.come_late, found=uplink(*sorted(dice.sample(range(4), 2))), back=1),
         partial(pairs.grow, ahead=1, drawn=[uplink(4, 5, states="both")], known={4: "bob"}),
+        partial(pairs.change_reporters, count=dice.randint(1, 5)),
         partial(pairs.restart, join=True),
         partial(pairs.restart, join=False),
     ]  # fmt: skip
