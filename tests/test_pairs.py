@@ -428,7 +428,7 @@ class Pairs(RuleBasedStateMachine):
         before = books.issued.get(("main", epoch - 1), issued)
         owners = {one: books.owner(one, epoch) for one in books.owners}
         earlier = {one: books.owner(one, epoch - 1) for one in books.owners}
-        parties = [{owners[one] for one in group} for group in books.players(epoch)]
+        parties = [{owners.get(one) for one in group} for group in books.players(epoch)]
         names = {one for frame in books.heard(epoch) for one in frame.names}
         effects = {
             "rule change": issued.plan.rule != before.plan.rule,
