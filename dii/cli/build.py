@@ -280,13 +280,17 @@ def _check_any(data: Telemetry, *, of_records: bool = False) -> None:
     """Refuse a load of which nothing is left, or no record: scripts see exit codes only."""
     import pyarrow.compute as pc  # noqa: PLC0415
 
-    reasons, lines = data.rejected["reason"], data.rejected["line"]
+    from dii.telemetry.tables import FIELD_REASONS  # noqa: PLC0415
+
+    kept = pc.field("reason").isin(["duplicate_gateway", *FIELD_REASONS])  # the record, in part
+    rejected = data.rejected.filter(~kept)
+    reasons, lines = rejected["reason"], rejected["line"]
     late = pc.sum(lines.filter(pc.equal(reasons, "late"))).as_py() or 0  # how many came together
     records = len(data.receptions) + len(data.statuses)
     named = len(data.gateways) - (data.gateways["operator"].null_count if records else 0)
-    if len(data.rejected) and records <= late and (of_records or not named):
-        first = data.rejected.slice(0, 1).to_pylist()[0]
-        count = max(len(data.rejected), late)
+    if len(rejected) and records <= late and (of_records or not named):
+        first = rejected.slice(0, 1).to_pylist()[0]
+        count = max(len(rejected), late)
         told = {key: first[key] for key in ("file", "line", "detail")}
         raise NothingLoaded(count=count, **told)
 
