@@ -296,6 +296,21 @@ def test_a_bad_field_of_an_entry_costs_the_field_not_the_reception(
     assert reasons(data) == {"unread_field": 1}
 
 
+@pytest.mark.parametrize(
+    "settings", [5, [], "fast", {"data_rate": 7}, {"data_rate": {"lora": "SF7"}}]
+)
+def test_settings_that_cannot_be_read_cost_the_airtime_only(
+    settings: object, tmp_path: Path
+) -> None:
+    record = json.loads(uplink())
+    record["uplink_message"]["settings"] = settings
+    record["uplink_message"].pop("consumed_airtime", None)
+    (tmp_path / "uplinks.jsonl").write_text(json.dumps(record))
+    data = load(tmp_path / "uplinks.jsonl")
+    assert data.receptions["airtime"].to_pylist() == [None]
+    assert reasons(data) == {"unread_field": 1}
+
+
 @pytest.mark.parametrize("entry", [5, None, {}, {"gateway_ids": 5}, {"gateway_ids": {"eui": "x"}}])
 def test_a_bad_entry_costs_one_reception_not_the_uplink(entry: object, tmp_path: Path) -> None:
     record = json.loads(uplink())

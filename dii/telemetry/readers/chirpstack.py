@@ -103,7 +103,7 @@ class ChirpStackV4(JsonReader):
             fields.integer(record, "fCnt", "f_cnt") or 0,
             data,
             uplink_airtime(len(data), factor, bandwidth, lora.get("codeRate")),
-        )._replace(deduplication_id=fields.text(record, "deduplicationId"))
+        )._replace(deduplication_id=log.rows.optional(fields.text, record, "deduplicationId"))
 
         def read(entry: Record) -> Heard:
             named = fields.identity(fields.text(entry, "gatewayId"), None, "chirpstack")

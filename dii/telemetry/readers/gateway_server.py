@@ -118,7 +118,9 @@ class GatewayEvents(JsonReader):
         named = wrapped_gateway(ids, log)
         if name == "gs.down.send":
             data = fields.payload(message, "raw_payload")
-            airtime = frame_airtime(len(data), *modulation(message, "scheduled"), crc=False)
+            airtime = frame_airtime(
+                len(data), *modulation(message, "scheduled", log.rows), crc=False
+            )
             frame = read_frame(data, log.source.network)
             sent = Reception(at, **named._asdict(), airtime=airtime)._replace(**frame._asdict())
             log.rows.reception(sent._replace(kind="downlink", foreign=False))
@@ -154,7 +156,7 @@ def _uplink(message: Record, received: int | None, log: Log) -> None:
     if received is None:
         raise Fault("no_time", "received_at is missing")
     data = fields.payload(message, "raw_payload")
-    airtime = frame_airtime(len(data), *modulation(message, "settings"))
+    airtime = frame_airtime(len(data), *modulation(message, "settings", log.rows))
     frame = read_uplink(data, log.source.network)
     reception = Reception(received, None, airtime=airtime)._replace(**frame._asdict())
 

@@ -101,7 +101,7 @@ def _frame(record: Record, message: Record, received: int, rows: Rows) -> Recept
     ids = fields.inner(record, "end_device_ids")
     session = fields.payload(message, "session_key_id").hex()
     data = fields.payload(message, "frm_payload")
-    settings = modulation(message, "settings")
+    settings = modulation(message, "settings", rows)
     application = rows.optional(_application, ids)
     airtime = rows.optional(fields.duration, message, "consumed_airtime", "airtime")
     if airtime is None:
@@ -120,10 +120,10 @@ def _application(ids: Record) -> str | None:
     return fields.text(fields.inner(ids, "application_ids"), "application_id")
 
 
-def modulation(message: Record, key: str) -> tuple[object, object, object]:
+def modulation(message: Record, key: str, rows: Rows) -> tuple[object, object, object]:
     """Return spreading factor, bandwidth and code rate, as the server states them."""
-    settings = fields.inner(message, key)
-    lora = fields.inner(settings, "data_rate", "lora")
+    settings = rows.optional(fields.inner, message, key) or {}
+    lora = rows.optional(fields.inner, settings, "data_rate", "lora") or {}
     code_rate = lora.get("coding_rate") or settings.get("coding_rate")
     return lora.get("spreading_factor"), lora.get("bandwidth"), code_rate
 
