@@ -257,6 +257,17 @@ def test_a_registry_alone_is_not_taken_for_receptions(tmp_path: Path) -> None:
     assert not home.exists()
 
 
+def test_records_that_come_late_are_counted_and_stand_in_no_line(tmp_path: Path) -> None:
+    home, begun = tmp_path / "home", tmp_path / "begun.jsonl"
+    lines = SAMPLE[1].read_text().splitlines(keepends=True)
+    begun.write_text("".join(lines[:600]))
+    dii("run", "--receptions", begun, "--complete", "--home", home, "--seed", 7)
+    told = {row["reason"]: row for row in read("load", SAMPLE[1], "--home", home)["rejects"]}
+    late = told["late"]
+    assert late["detail"] == f"{late['count']} receptions of epochs that are settled"
+    assert (late["count"] > 1, late["first"]) == (True, "")
+
+
 def test_files_can_be_loaded_one_by_one(home: Path, tmp_path: Path) -> None:
     fresh = tmp_path / "home"
     dii("init", "--home", fresh, "--seed", 7, "--allocate", "bob=500")

@@ -350,17 +350,26 @@ def telemetry_json(data: Telemetry) -> dict[str, Any]:
 
 
 def rejects_by_reason(data: Telemetry) -> pd.DataFrame:
-    """Return why records were set aside: reason, count, and where the first of them stands."""
+    """Return why records were set aside: reason, count, and where the first of them stands.
+
+    What a network sets aside is no line of a file; those that came together are one row, whose
+    line is their number.
+    """
     rejects = data.rejects
-    rejects["first"] = rejects["file"] + ", line " + rejects["line"].astype(str)
+    own = rejects["file"].isin(["receptions", "statuses", "records"])
+    rejects["count"] = rejects["line"].where(
+        own & rejects["reason"].isin(["late", "far_in_time"]), 1
+    )
+    rejects["first"] = (rejects["file"] + ", line " + rejects["line"].astype(str)).mask(own, "")
     groups = rejects.groupby("reason", sort=False)
-    found = groups.agg(count=("line", "size"), first=("first", "first"), detail=("detail", "first"))
+    found = groups.agg(count=("count", "sum"), first=("first", "first"), detail=("detail", "first"))
     return found.reset_index().sort_values(["count", "reason"], ascending=[False, True])
 
 
 def show_telemetry(data: Telemetry, traffic: Traffic | None = None) -> None:
     """Print what was loaded, what is generated beside it, and what was set aside."""
     facts = telemetry_json(data)
+    rejects = facts["rejects"]
     period = f"{facts['first']} to {facts['last']}" if data.span else "none: nothing has a time"
     if traffic is not None:
         start = format_time(traffic.start)[:10]
@@ -376,12 +385,12 @@ def show_telemetry(data: Telemetry, traffic: Traffic | None = None) -> None:
             "period": period,
             "metrics": ", ".join(facts["gives"]) or "none",
             "read as": "; ".join(data.read_as()),
-            "set aside": f"{len(data.rejected):,} records",
+            "set aside": f"{rejects['count'].sum():,} records or fields",
         }
     )
     if len(data.rejected):
         screen.say()
-        screen.rows(rejects_by_reason(data), "count reason first detail")
+        screen.rows(rejects, "count reason first detail")
 
 
 # --- run -----------------------------------------------------------------------------------------
