@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def _lacking(reason: str) -> None:
+def lacking(reason: str) -> None:
+    """Skip a test for want of something, or fail where CI promises that it is there."""
     if os.environ.get("CI"):
         pytest.fail(f"CI must not skip: {reason}")
     pytest.skip(reason)
@@ -21,7 +22,7 @@ def real_data(name: str) -> Path:
     """Return the path of a real data file, sought in ``$DII_REAL_DATA``, else ``../shared/data``."""
     folder = Path(os.environ.get("DII_REAL_DATA") or ROOT.parent / "shared" / "data")
     if not (folder / name).exists():
-        _lacking(f"no {name} in {folder}; set DII_REAL_DATA to the folder with the real data")
+        lacking(f"no {name} in {folder}; set DII_REAL_DATA to the folder with the real data")
     return folder / name
 
 
@@ -29,5 +30,5 @@ def program(name: str) -> str:
     """Return the path of an installed program such as ``chromium``, ``tmux`` or ``cometbft``."""
     path = shutil.which(name)
     if path is None:
-        _lacking(f"{name} is not installed")
+        lacking(f"{name} is not installed")
     return str(path)

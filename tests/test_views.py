@@ -47,7 +47,7 @@ from dii.telemetry.metrics import Lookback
 from dii.telemetry.schema import Reject
 from dii.telemetry.tables import to_table
 from dii.units import SECOND, format_time, to_microseconds
-from tests.require import ROOT
+from tests.require import ROOT, lacking
 
 SAMPLE = [ROOT / "data" / name for name in ("registry.json", "uplinks.jsonl", "statuses.csv")]
 CHECKER = runpy.run_path(str(ROOT / "docs" / "check_proof.py"))
@@ -416,7 +416,7 @@ def readonly(home: Path, *lines: str) -> subprocess.CompletedProcess[str]:
         mount = f"mount --bind {home} {home} && mount -o remount,bind,ro {home}"
         whole = ["unshare", "-m", "sh", "-c", f"{mount} && {{ {run}; }}"]
         if subprocess.run([*whole[:2], "true"], check=False).returncode:
-            pytest.skip("nothing can be mounted here")
+            lacking("nothing can be mounted here")
     else:
         back = f"code=$?; chmod -R u+w {home}; exit $code"
         whole = ["sh", "-c", f"chmod -R a-w {home}; {run}; {back}"]
