@@ -24,6 +24,7 @@ from typer.testing import CliRunner, Result
 from dii import Network, load, minting
 from dii.application.records import ACCOUNTS, GATEWAYS, VALIDATORS
 from dii.cli import app, demo, look
+from dii.cli.options import program
 from dii.cli.screen import plain
 from dii.consensus.solo import Solo
 from dii.crypto import format_address
@@ -273,6 +274,8 @@ def test_files_can_be_loaded_one_by_one(home: Path, tmp_path: Path) -> None:
     dii("init", "--home", fresh, "--seed", 7, "--allocate", "bob=500")
     sealed = [read("load", file, "--home", fresh)["sealed"] for file in SAMPLE]
     assert sealed == [False, True, True]
+    loaded = dii("load", SAMPLE[2], "--home", fresh).stdout
+    assert f"next: {program()} run --home {fresh}" in loaded
     found, together = read("run", "--home", fresh), read("list", "operators", "--home", home)
     assert found["operators"] == together
 

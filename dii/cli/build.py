@@ -257,7 +257,9 @@ def load(
     _check_any(data)
     done = f"reporters bind them anew, {delay / 86_400:g} days from now" if rebind else ""
     _show_names(ambiguous, others, done)
-    if not sealed:
+    if sealed:
+        screen.say(f"next: {command(home, 'run')}")
+    else:
         screen.say("kept; the network starts with its first receptions or statuses")
 
 
@@ -413,7 +415,10 @@ def run(
     ] = None,
     complete: Annotated[
         bool,
-        typer.Option("--complete", help="Settle the epoch of the latest record, too."),
+        typer.Option(
+            "--complete",
+            help="Settle the epoch of the latest record, too; its later records are then late.",
+        ),
     ] = False,
     gap: Gap = GAP,
     until: Until = None,
