@@ -239,6 +239,8 @@ class Uptime(Town):
         assert amount == self.value * (of + 1) // 4 - self.value * of // 4
         owner = self.world.operator(GATEWAYS[0], of)
         assert to == (owner if event == "paid" else PAYER)
+        if function in ("release", "give_back"):
+            assert of < self.world.epoch, "only an epoch that is over is released or given back"
         if function == "release":
             assert (by, event) == (PAYER, "paid")
         elif function == "give_back":
@@ -664,6 +666,18 @@ def test_uptime_of_a_missed_epoch_belongs_to_the_owner_in_that_epoch() -> None:
     assert refused(town, OWNER, "give_back", 3)
     assert town.call(OTHER, "give_back", 3)
     assert town.got == {OWNER: 50, PAYER: 25}
+
+
+def test_uptime_of_an_epoch_that_is_not_over_is_neither_released_nor_given_back() -> None:
+    """Its owner may be another by then."""
+    town = Uptime()
+    town.deploy(100, 1)
+    for of in (0, 1, 3):
+        assert refused(town, PAYER, "release", of)
+        assert refused(town, OWNER, "give_back", of)
+    town.world.epoch = 1
+    assert town.call(PAYER, "release", 0)
+    assert refused(town, PAYER, "release", 1)
 
 
 def test_a_coverage_reward_belongs_to_the_owner_in_the_epoch_that_earned_it() -> None:

@@ -13,11 +13,11 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "e85870e169de67a6b1cb4704cd0ffe5ddcda474f280d40f42892417a5f6e490c",
-    "app_hash": "ce5f711da2790bb2b2df70fb3f9028b2195ae0574d6c45becd5f3a0ea32edd6f",
-    "index": "076b0e9d4359e700264b6ecf34c6ec528cf4fc10c0a43a6e60b86b0f61d921b5",
+    "header": "7bcef7126dc6590f2d1f4eee49a34006e0c1918d7da7b00990eb017c72631c9a",
+    "app_hash": "88ee8c8fed92efa3f9e1be852a731575fb039daf51c2e02cc20397b0ff10d3bc",
+    "index": "72a972e3aebb311cc6ade38b5bc69d22ccca47c054f5d95c88d9bc24db8460ee",
     "transactions": 505,
-    "succeeded": 444,
+    "succeeded": 443,
     "receipts": 1253,
 }
 """What ``tests.replay`` comes to. A change of these is a change of the protocol: chains that run
