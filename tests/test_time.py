@@ -456,6 +456,45 @@ def test_statuses_beside_generated_traffic_lie_near_it(registry: Path, tmp_path:
         assert network.complete_epochs == 3
 
 
+# --- records that are refused ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("day", [-1, 0, 90])
+def test_a_record_that_is_refused_makes_its_gateway_not_known(
+    day: int, registry: Path, tmp_path: Path
+) -> None:
+    """It is too early, late, or far from the others; neither a row nor a place remains of it."""
+    times = [START + n * SECOND for n in range(400)]
+    with create() as network:
+        network.ingest(load(registry, uplinks(tmp_path / "one", [*times, START + DAY])))
+        assert network.run().settled == 1
+        wrong = uplinks(tmp_path / "two", [START + day * DAY + HOUR], ["roof-9"])
+        right = uplinks(tmp_path / "three", [*times, START + 2 * DAY])
+        network.ingest(load(right) + load(wrong))
+        assert network.run().settled == 2
+        assert network.feed.telemetry.rejected["reason"].to_pylist() == [
+            {-1: "before_start", 0: "late", 90: "far_in_time"}[day]
+        ]
+        assert network.metrics(1)["gateway"].to_pylist() == ["ttn:roof-1", "ttn:roof-2"]
+        network.ingest(load(uplinks(wrong, [START + 3 * DAY], ["roof-9"])))
+        assert network.run().settled == 3
+        assert "ttn:roof-9" not in network.metrics(2)["gateway"].to_pylist()
+
+
+def test_a_record_far_from_all_others_of_a_load_makes_its_gateway_not_known(
+    registry: Path, tmp_path: Path
+) -> None:
+    times = [START + n * SECOND for n in range(400)]
+    path = uplinks(tmp_path / "one", [*times, START + DAY])
+    with path.open("a") as file:
+        file.write(uplink(START + 90 * DAY, gateways=["roof-1", "roof-9"]))
+    data = load(registry, path)
+    assert aside(data) == [("one", 402)] * 2
+    assert data.known_since() == {"ttn:roof-1": 0, "ttn:roof-2": 0}
+    (seen,) = [row for row in data.gateways.to_pylist() if row["gateway"] == "ttn:roof-1"]
+    assert seen["last_seen"] == START + DAY
+
+
 # --- files that end early ------------------------------------------------------------------------
 
 
@@ -477,6 +516,23 @@ def test_run_names_a_file_that_ends_before_an_epoch_that_others_complete(
     assert json.loads(run("run", "--home", home, "--json"))["notes"] == []
 
 
+@pytest.mark.parametrize(("begins", "named"), [(0, 1), (59, 1), (-59, 1), (61, 2), (-61, 2)])
+def test_a_log_that_another_file_continues_does_not_end_early(
+    begins: int, named: int, registry: Path, tmp_path: Path
+) -> None:
+    """Logs of a gateway, rotated at six; the second of them ends at noon, and none continues it."""
+    six, minute = START + 6 * HOUR, 60 * SECOND
+    logs = [
+        uplinks(tmp_path / "log.1", [START, six]),
+        uplinks(tmp_path / "log.2", [six + begins * minute, START + 12 * HOUR]),
+        uplinks(tmp_path / "other", [START, START + DAY], ["roof-2"]),
+    ]
+    with create() as network:
+        network.ingest(load(registry, *logs))
+        notes = network.run().notes
+    assert [note.split()[0] for note in notes] == ["log.1", "log.2"][-named:]
+
+
 def test_a_file_that_has_grown_ends_where_it_ends_now(registry: Path, tmp_path: Path) -> None:
     whole = uplinks(tmp_path / "one.jsonl", [START, START + DAY])
     grown = uplinks(tmp_path / "two.jsonl", [START, START + 12 * HOUR], ["roof-2"])
@@ -488,7 +544,7 @@ def test_a_file_that_has_grown_ends_where_it_ends_now(registry: Path, tmp_path: 
 
 
 def test_of_many_files_that_end_early_a_few_are_named(registry: Path, tmp_path: Path) -> None:
-    paths = [uplinks(tmp_path / f"{n}.jsonl", [START + n * SECOND]) for n in range(9)]
+    paths = [uplinks(tmp_path / f"{n}.jsonl", [START, START + (n + 2) * HOUR]) for n in range(9)]
     with create() as network:
         network.ingest(load(registry, *paths, uplinks(tmp_path / "whole.jsonl", [START + DAY])))
         notes = network.run().notes

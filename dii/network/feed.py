@@ -218,11 +218,13 @@ class Feed:
         fresh = to_table("rejects", [one for one in rejects if one._replace(line=0) not in known])
         rejected = pa.concat_tables([telemetry.rejected, fresh])
         lookback = before.lookback if before is not None else None
-        telemetry = replace(telemetry, rejected=rejected, **tables)
+        telemetry = replace(_keep(telemetry, tables), rejected=rejected)
         return Feed(telemetry, self.traffic, lookback, to_table("rejects", rejects))
 
     def ending_early(self, start: int, end: int, epochs: range) -> list[str]:
         """Return notes on files that end more than an hour before an epoch that others complete.
+
+        A file that another one continues, as of a log that is rotated, is none of them.
 
         Parameters
         ----------
@@ -232,11 +234,14 @@ class Feed:
             The epochs to look at.
         """
         ends, notes = sorted(self.telemetry.ends), []
-        reached = max((last for _, last in ends), default=0)
-        for file, last in ends:
+        reached = max((last for _, last, _ in ends), default=0)
+        for file, last, _ in ends:
             epoch = (last - start) // (end - start)
             over = end + epoch * (end - start)
-            if epoch in epochs and last < over - HOUR and over <= reached:
+            early = epoch in epochs and last < over - HOUR and over <= reached
+            if early and not any(
+                abs(first - last) <= HOUR and last < later for _, later, first in ends
+            ):
                 notes.append(
                     f"{file} ends at {format_time(last)}, before the end of epoch {epoch}, which"
                     " other files reach"
@@ -406,8 +411,38 @@ def near(
         ],
     )
     rejected = pa.concat_tables([data.rejected, far])
-    ends = frozenset((file, last) for file, last in data.ends if last <= kept[-1].last)
-    return replace(data, rejected=rejected, ends=ends, **tables), far
+    ends = frozenset(one for one in data.ends if one[1] <= kept[-1].last)
+    return replace(_keep(data, tables), rejected=rejected, ends=ends), far
+
+
+def _keep(data: Telemetry, tables: Mapping[str, pa.Table]) -> Telemetry:
+    """Return telemetry with these of its records, and without entries that rest on the others."""
+    kept = replace(data, **tables)
+    spans, left = _spans(data), _spans(kept)
+
+    def stays(gateway: str, operator: str | None, seen: int | None) -> bool:
+        first, last = spans.get(gateway, (0, -1))
+        since = left[gateway][0] if gateway in left else last + 1
+        return operator is not None or seen is None or not first <= seen < since
+
+    rows = zip(*(data.entries[name].to_pylist() for name in ("gateway", "operator", "last_seen")))
+    return replace(
+        kept, entries=data.entries.filter(pa.array([stays(*row) for row in rows], pa.bool_()))
+    )
+
+
+def _spans(data: Telemetry) -> dict[str | None, tuple[int, int]]:
+    """Return the first and last time of each gateway's records."""
+    tables = [table.select(["gateway", "time"]) for table in (data.receptions, data.statuses)]
+    found = (
+        pa.concat_tables(tables, promote_options="default")
+        .group_by("gateway")
+        .aggregate([("time", "min_max")])
+    )
+    return {
+        name: (span["min"], span["max"])
+        for name, span in zip(*(found[name].to_pylist() for name in ("gateway", "time_min_max")))
+    }
 
 
 def _open_traffic(path: Path) -> Traffic | None:

@@ -76,7 +76,7 @@ class Telemetry:
         What each source says of a gateway, with the columns of ``gateways``; by default they are
         all that is said.
     ends
-        Pairs of a file and the time of its last record; not compared.
+        Of each file its name and the times of its last and its first record; not compared.
     formats
         Pairs of a file and the reader that read it; not kept by ``save``, nor compared.
     """
@@ -87,7 +87,7 @@ class Telemetry:
     gives: frozenset[str] = frozenset()
     rejected: pa.Table = field(default_factory=SCHEMAS["rejects"].empty_table)
     entries: pa.Table = None
-    ends: frozenset[tuple[str, int]] = field(default=frozenset(), compare=False)
+    ends: frozenset[tuple[str, int, int]] = field(default=frozenset(), compare=False)
     formats: frozenset[tuple[str, str]] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
@@ -190,7 +190,7 @@ class Telemetry:
                 rejected=tables.pop("rejects"),
                 gives=frozenset(manifest["gives"]) & {*METRICS, *USAGE_GIVEN},
                 **tables,
-                ends=frozenset((str(file), int(last)) for file, last in manifest["ends"]),
+                ends=frozenset((str(file), int(a), int(b)) for file, a, b in manifest["ends"]),
             )
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
             message = f"not a saved telemetry: {first_line(error)}"
@@ -413,7 +413,7 @@ def _assemble(found: Sequence[tuple[Rows, Reader]]) -> Telemetry:
             statuses=rows.table("statuses"),
             gives=reader.given(rows),
             rejected=rows.table("rejects"),
-            ends=frozenset((rows.file, last) for last in rows.last()),
+            ends=frozenset((rows.file, *span[::-1]) for span in rows.spans()),
             formats=frozenset({(rows.file, reader.name)}),
         )
         for rows, reader in found
@@ -447,9 +447,9 @@ def _merge(parts: Sequence[Telemetry]) -> Telemetry:
     )
 
 
-def _latest(ends: Iterable[frozenset[tuple[str, int]]]) -> frozenset[tuple[str, int]]:
+def _latest(ends: Iterable[frozenset[tuple[str, int, int]]]) -> frozenset[tuple[str, int, int]]:
     """Return the latest end of each file: one that has grown is loaded again."""
-    return frozenset(dict(sorted(set().union(*ends))).items())
+    return frozenset({one[0]: one for one in sorted(set().union(*ends))}.values())
 
 
 def _given(gives: Sequence[frozenset[str]]) -> frozenset[str]:

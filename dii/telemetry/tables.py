@@ -220,12 +220,10 @@ class Rows:
         """Return the lines of all receptions or statuses."""
         return np.array(self._lines[name], np.int64)
 
-    def last(self) -> list[int]:
-        """Return the time of the last reception or status, if there is any."""
-        times = [
-            times.max() for name in ("receptions", "statuses") if len(times := self.times(name))
-        ]
-        return [int(max(times))] if times else []
+    def spans(self) -> list[tuple[int, int]]:
+        """Return the times of the first and last reception or status, if there is any."""
+        times = np.concatenate([self.times(name) for name in ("receptions", "statuses")])
+        return [(int(times.min()), int(times.max()))] if len(times) else []
 
     def forget_after(self, until: int) -> None:
         """Take a later time at which a gateway was last seen for unknown."""
@@ -245,6 +243,8 @@ class Rows:
         RecordRejected
             The load is strict.
         """
+        seen: dict[str | None, int] = {}
+        known = set[int]()
         for name in ("receptions", "statuses"):
             times, lines = self.times(name), self.lines(name)
             far = (times < first) | (times > last)
@@ -252,13 +252,18 @@ class Rows:
             for self.line, row in zip(lines[far].tolist(), table.filter(far).to_pylist()):
                 detail = f"at {format_time(row['time'])}, far from all others"
                 self.reject("far_in_time", detail, row["gateway"], row["time"])
-            self._batches[name] = [table.filter(~far)]
+            table = table.filter(~far)
+            self._batches[name] = [table]
             self._lines[name] = array("q", lines[~far])
-            known = set(times[far].tolist())
-            self.gateways = {
-                row._replace(last_seen=None) if row.last_seen in known else row: line
-                for row, line in self.gateways.items()
-            }
+            known |= set(times[far].tolist())
+            for row in table.group_by("gateway").aggregate([("time", "max")]).to_pylist():
+                seen[row["gateway"]] = max(row["time_max"], seen.get(row["gateway"], 0))
+        rows, self.gateways = self.gateways, {}
+        for entry, line in rows.items():
+            if entry.last_seen not in known:
+                self.gateways[entry] = line
+            elif entry.gateway in seen:
+                self.gateways[entry._replace(last_seen=seen[entry.gateway])] = line
 
     def _add(self, name: str, row: tuple[object, ...]) -> None:
         pending = self._pending[name]
