@@ -76,8 +76,12 @@ def test_a_joined_home_says_and_proves_what_the_whole_one_does(exported, joined,
     assert f"after the snapshot of height {found['base']}, to" in dii("verify", "--home", joined)
     table = json.loads(dii("list", "accounts", "--home", joined, "--json"))
     assert {one["kind"] for one in table} == {"treasury", "unknown", "key"}  # claims look as any
-    for name in look.Table:
-        dii("list", name, "--home", joined)
+    begins = f"begins after the snapshot of height {found['base']}: tables and sums hold nothing"
+    shown = [("list", name) for name in look.Table]
+    for words in (*shown, ("show", "account", address), ("show", "epoch", "0")):
+        for one, said in ((joined, True), (home, False)):
+            result = CliRunner().invoke(app, [*words, "--home", str(one)])
+            assert (begins in result.stderr) is said, words
 
     def balances(one: Path) -> dict[str, int]:
         rows = json.loads(dii("list", "accounts", "--home", one, "--json"))

@@ -42,7 +42,7 @@ class Table(StrEnum):
 PEOPLE: Final = {
     Table.ACCOUNTS: "account kind balance transactions address",
     Table.EPOCHS: "epoch stream start gateways contribution pool paid unminted height",
-    Table.GATEWAYS: "gateway operator earned",
+    Table.GATEWAYS: "gateway operator since_epoch earned",
     Table.OPERATORS: "operator gateways paid_epochs earned share",
     Table.BLOCKS: "height time transactions gas hash",
     Table.TRANSACTIONS: "height id sender kind code fee detail",
@@ -225,21 +225,16 @@ def show_account(
 @show.command("gateway")
 def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Show a gateway: its operator, and what it earned in each epoch."""
-    from dii.application.bank import resolve  # noqa: PLC0415
-    from dii.application.records import GATEWAYS  # noqa: PLC0415
     from dii.network.home import SCOPE  # noqa: PLC0415
-    from dii.network.views import earnings  # noqa: PLC0415
+    from dii.network.views import earnings, owners  # noqa: PLC0415
 
     with screen.looking(home) as network:
         hashed = network.gateway(gateway)
-        binding = network.state.get(GATEWAYS, SCOPE, hashed)
-        name = network.home.names("gateway").get(hashed, hashed.hex())
-        last = max(network.settled, network.last_epoch)
-        owner = binding.owners[-1][1] if binding else network.unbound(last).get(name)
+        since, owner = owners(network).get((SCOPE, hashed), (None, None))
         found = {
-            "gateway": name,
-            "operator": network.home.label(resolve(network.state, owner)) if owner else None,
-            "since_epoch": binding.owners[-1][0] if binding else None,
+            "gateway": network.home.names("gateway").get(hashed, hashed.hex()),
+            "operator": network.home.label(owner) if owner else None,
+            "since_epoch": since,
             "hash": hashed,
         }
         columns = "epoch stream contribution amount paid_to note"

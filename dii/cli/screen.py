@@ -51,8 +51,11 @@ Tick = Callable[[int, int], None]
 
 @contextmanager
 def looking(home: Path) -> Iterator[Network]:
-    """Open a network to look at it, and tell where what is shown lags behind its chain."""
+    """Open a network to look at it; tell where its tables lag behind its chain or begin late."""
     with dii.Network.open(home, readonly=True) as network:
+        if base := network.sealed and network.view.store.base:
+            begins = f"the history here begins after the snapshot of height {base}"
+            typer.echo(f"dii: note: {begins}: tables and sums hold nothing from before", err=True)
         if network.lag:
             many = f"{network.lag:,} later blocks are not in the tables yet"
             note = (
@@ -240,7 +243,9 @@ def _short(text: str) -> str:
 
 
 WRITERS: Final[Mapping[str, Callable[[Any], str]]] = {
-    **dict.fromkeys(("code", "epoch", "height", "line", "nonce", "number", "position"), str),
+    **dict.fromkeys(
+        ("code", "epoch", "height", "line", "nonce", "number", "position", "since_epoch"), str
+    ),
     **dict.fromkeys(("id", "hash", "app_hash"), _short),
     "share": "{:.1%}".format,
     "contribution": "{:,.2f}".format,

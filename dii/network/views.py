@@ -63,6 +63,7 @@ _WRITTEN: Final[Mapping[str, Callable[[Opened, Sequence[Any]], Sequence[Any]]]] 
     **dict.fromkeys(("app_hash", "hash", "id"), _hex),
     **dict.fromkeys(("settled", "time"), _times),
     "gateway": _gateways,
+    "since_epoch": lambda _, epochs: pd.array(epochs, dtype="Int64"),
     "note": lambda _, reasons: [REASONS[one] for one in reasons],
 }
 """How columns of these names are written; all others stay as the chain has them."""
@@ -120,28 +121,29 @@ def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
     return _table(network, ["account", "address", "kind", "balance", "transactions"], rows)
 
 
-def owners(network: Opened) -> dict[tuple[str, bytes], bytes | None]:
-    """Return the owner of each gateway by scope and hash: the present one, or the one to be bound.
+def owners(network: Opened) -> dict[tuple[str, bytes], tuple[int | None, bytes | None]]:
+    """Return the latest owner of each gateway by scope and hash, and the owner's first epoch.
 
-    A claim account's gateways are those of the account that claimed it. Of several names of a
+    That epoch may still come; it is None where nobody has bound the gateway yet. A claim account's gateways are those of the account that claimed it. Of several names of a
     gateway the one that stands for it is there, and others under which it was paid.
     """
     state, index, home = network.state, network.view.index, network.home
     names, last = network.names(), max(network.settled, network.last_epoch)
     paid = {key for (key,) in index.query("SELECT DISTINCT gateway FROM receipts")} if names else ()
     known = home.names("gateway").items()
-    found: dict[Any, bytes | None] = {
-        (SCOPE, key): None for key, name in known if name not in names or key in paid
+    found: dict[Any, tuple[int | None, bytes | None]] = {
+        (SCOPE, key): (None, None) for key, name in known if name not in names or key in paid
     }
-    found |= {(SCOPE, home.hash("gateway", n)): one for n, one in network.unbound(last).items()}
-    found |= {key: item.owners[-1][1] for key, item in state.items(GATEWAYS)}
-    return {key: owner and resolve(state, owner) for key, owner in found.items()}
+    unbound = network.unbound(last).items()
+    found |= {(SCOPE, home.hash("gateway", name)): (None, owner) for name, owner in unbound}
+    found |= {key: item.owners[-1] for key, item in state.items(GATEWAYS)}
+    return {key: (at, owner and resolve(state, owner)) for key, (at, owner) in found.items()}
 
 
 def gateways(network: Opened, operator: str | None = None) -> pd.DataFrame:
-    """Return every gateway, or an account's: id, scope, owner, and what it has earned.
+    """Return every gateway, or an account's: id, scope, owner and since when, and what it earned.
 
-    Gateways whose first epoch is still to be reported have the owner that is then bound. What
+    An owner who is decided for an epoch to come is there already. Gateways whose first epoch is still to be reported have the owner that is then bound. What
     gateways that nobody owns have earned is the treasury's.
     """
     owned, query = owners(network), network.view.index.query
@@ -150,12 +152,16 @@ def gateways(network: Opened, operator: str | None = None) -> pd.DataFrame:
         sums = query(f"{sums_of} {_RECEIPTS} GROUP BY scope, gateway")
     else:
         address = resolve(network.state, network.home.address(operator))
-        owned = {key: owner for key, owner in owned.items() if owner == address}
+        owned = {key: one for key, one in owned.items() if one[1] == address}
         of_one = f"{sums_of} {_OF_GATEWAY} GROUP BY scope"
         sums = [row for _, key in owned for row in query(of_one, (key,))]
     earned = {(scope, gateway): amount for scope, gateway, amount in sums}
-    rows = [(one[1], one[0], owner, earned.get(one, 0), one[1]) for one, owner in owned.items()]
-    table = _table(network, ["gateway", "scope", "operator", "earned", "hash"], rows)
+    rows = [
+        (hashed, scope, owner, since, earned.get((scope, hashed), 0), hashed)
+        for (scope, hashed), (since, owner) in owned.items()
+    ]
+    columns = ["gateway", "scope", "operator", "since_epoch", "earned", "hash"]
+    table = _table(network, columns, rows)
     order = [f"earned_{network.currency.unit}", "gateway"]
     return table.sort_values(order, ascending=[False, True], ignore_index=True)
 
@@ -226,7 +232,7 @@ def operators(network: Opened) -> pd.DataFrame:
         " GROUP BY operator",
         (UNATTRIBUTED,),
     )
-    counts = Counter(filter(None, owners(network).values()))
+    counts = Counter(owner for _, owner in owners(network).values() if owner)
     rows += [(one, counts[one], 0, 0) for one in counts.keys() - {row[0] for row in rows}]
     rows.sort(key=lambda row: (-row[3], row[0]))
     total = sum(row[3] for row in rows) or 1
