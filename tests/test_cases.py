@@ -29,6 +29,7 @@ from dii.genesis import Genesis
 from dii.telemetry.fields import eui, gateway_name
 from dii.telemetry.load import load
 from dii.telemetry.metrics import metrics
+from tests.test_cli import dii
 
 EUI = "AA555A0000000001"
 HOUR = "2025-03-03T06"
@@ -415,30 +416,27 @@ def run(*words: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_a_load_in_which_everything_was_refused_fails(flags: list[str], tmp_path: Path) -> None:
     home = tmp_path / "home"
-    assert not run("init", "--seed", 7, "--home", home).returncode
+    dii("init", "--seed", 7, "--home", home)
     bad = tmp_path / "bad.csv"
     bad.write_text("gateway,operator\n-,ann\n,bob\n")
-    done = run("load", bad, "--home", home, *flags)
-    assert done.returncode == 1
-    assert b"every record was set aside (2); the first: bad.csv, line 2" in done.stderr
+    done = dii("load", bad, "--home", home, *flags, code=1)
+    assert "every record was set aside (2); the first: bad.csv, line 2" in done.stderr
     bad.write_text("gateway,operator\n-,ann\nroof,bob\n")
-    assert run("load", bad, "--home", home, *flags).returncode == 0
+    dii("load", bad, "--home", home, *flags)
 
 
 def test_a_load_that_comes_too_late_as_a_whole_fails(tmp_path: Path) -> None:
     home, path = tmp_path / "home", tmp_path / "log.csv"
-    assert not run("init", "--seed", 7, "--home", home).returncode
+    dii("init", "--seed", 7, "--home", home)
     head, row = "time,gateway,delivered,device,f_cnt\n", "{}:00:00Z,roof,true,D,{}\n"
     path.write_text(head + row.format(HOUR, 1))
-    assert not run("load", path, "--home", home).returncode
-    assert not run("run", "--complete", "--home", home).returncode
+    dii("load", path, "--home", home)
+    dii("run", "--complete", "--home", home)
     path.write_text(head + row.format("2025-03-03T07", 2))
-    done = run("load", path, "--home", home)
-    assert done.returncode == 1
-    assert b"every record was set aside (1)" in done.stderr
+    assert "every record was set aside (1)" in dii("load", path, "--home", home, code=1).stderr
     with path.open("a") as file:
         file.write(row.format("2025-03-04T06", 3))
-    assert not run("load", path, "--home", home).returncode
+    dii("load", path, "--home", home)
 
 
 def test_a_run_of_which_every_record_was_refused_fails(tmp_path: Path) -> None:
@@ -447,19 +445,18 @@ def test_a_run_of_which_every_record_was_refused_fails(tmp_path: Path) -> None:
     head, row = "time,gateway,delivered,device,f_cnt\n", "{},roof,true,D,1\n"
     bad, good = head + row.format("soon"), head + row.format(f"{HOUR}:00:00Z")
     words = "run", "--complete", "--receptions", path, "--home", home
-    told = b"every record was set aside (1); the first: log.csv, line 2: time: an ISO 8601"
+    told = "every record was set aside (1); the first: log.csv, line 2: time: an ISO 8601"
     path.write_text(bad)
     for more in ([], ["--registry", owners]):  # no network begins with it
-        done = run(*words, "--seed", 7, *more)
-        assert (done.returncode, told in done.stderr, home.exists()) == (1, True, False)
+        done = dii(*words, "--seed", 7, *more, code=1)
+        assert (told in done.stderr, home.exists()) == (True, False)
     path.write_text(good)
-    assert not run(*words, "--seed", 7, "--registry", owners).returncode
+    dii(*words, "--seed", 7, "--registry", owners)
     path.write_text(bad)
     for flags in ([], ["--json"]):
-        done = run(*words, *flags)
-        assert (done.returncode, told in done.stderr) == (1, True)
+        assert told in dii(*words, *flags, code=1).stderr
     path.write_text(good)
-    assert not run(*words).returncode, "the same records again are no failure"
+    dii(*words)  # the same records again are no failure
 
 
 def test_arguments_and_names_of_files_may_be_any_bytes(tmp_path: Path) -> None:
@@ -468,7 +465,7 @@ def test_arguments_and_names_of_files_may_be_any_bytes(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not run("init", "--seed", 7, "--home", home).returncode
+    dii("init", "--seed", 7, "--home", home)
     path = os.fsencode(tmp_path) + b"/caf\xe9.csv"
     Path(os.fsdecode(path)).write_text("gateway,operator\nroof,ann\n-,bob\n")
     done = run("load", path, "--home", home)

@@ -42,6 +42,11 @@ def content(path: Path) -> Any:
     return codec.decode(path.read_bytes()[:-32])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_keys() -> None:
+    """Leave the ordinary cost as it is."""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     save_key(tmp_path / "bob.key", KEY, "correct horse", cost=QUICK)
