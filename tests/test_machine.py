@@ -583,7 +583,7 @@ SEEN: Counter[str] = Counter()
 """What the machines of this process have met."""
 
 
-def run(examples: int = 200, steps: int = 60, *, derandomize: bool = True) -> None:
+def run(examples: int = 60, steps: int = 60, *, derandomize: bool = True) -> None:
     """Run the machine; always the same way, or each time another."""
     run_state_machine_as_test(
         Economy,

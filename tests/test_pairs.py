@@ -523,7 +523,7 @@ class Pairs(RuleBasedStateMachine):
         if whole and not books.radius:
             denying = [at[1] for at, one in issued.items() if one.denied & one.rows.keys()]
             computed.update(denying[-1:])
-        if whole or self.looks % 2:
+        if whole or self.looks % 3 == 1:
             check_comparison(net, books, issued, computed)
         else:
             check_metrics(net, books, computed & {epoch for _, epoch in issued})
@@ -884,7 +884,7 @@ def tour(seed: int) -> Counter[str]:
     return pairs.seen
 
 
-def run(examples: int = 3, steps: int = 16, *, derandomize: bool = True) -> None:
+def run(examples: int = 2, steps: int = 16, *, derandomize: bool = True) -> None:
     """Run the machine; always the same way, or each time another."""
     run_state_machine_as_test(
         Pairs,
