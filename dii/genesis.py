@@ -74,6 +74,8 @@ MAX_STREAMS: Final = 64
 MAX_VALIDATORS: Final = 128
 MAX_POWER: Final = 2**40
 MAX_GAS_PRICE: Final = 10**12
+LEAST_BLOCK_GAS: Final = 602_000
+"""A block's gas that holds a full registration or a full chunk: with less a scope may never report."""
 
 _Name = Annotated[
     str, _written(NAME, "1 to 41 of a-z, 0-9, '_' and '-', and begin with a letter or digit")
@@ -277,6 +279,10 @@ class Genesis(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_time()
+        if self.limits.block_gas < LEAST_BLOCK_GAS:
+            given = f"{self.limits.block_gas:,} gas a block is too little for a full report"
+            message = f"{given} or registration; set {LEAST_BLOCK_GAS:,} or more"
+            raise GenesisError(field="limits.block_gas", message=message)
         if self.generated and not self.laboratory:
             message = "generated traffic makes a laboratory network: set laboratory = true"
             raise GenesisError(field="generated", message=message)

@@ -42,7 +42,7 @@ from dii.errors import (
     TooManyPending,
     UnknownProposal,
 )
-from dii.genesis import TREASURY
+from dii.genesis import LEAST_BLOCK_GAS, TREASURY
 from dii.ledger import transaction
 from dii.ledger.transaction import MAX_BYTES
 from dii.units import SECOND
@@ -247,10 +247,10 @@ def test_chunks_that_nobody_announced():
 
 
 def test_what_fits_into_no_block_waits_for_none():
-    chain = Chain(limits={"block_gas": 5_000}, gas_price=0)
+    chain = Chain(limits={"block_gas": 700_000}, gas_price=0)
     call = Call(bytes(20), "run", codec.encode(()), 0)
-    assert codes(chain, [chain.sign(ALICE, call, gas_limit=5_001)]) == [NeverFits.code]
-    assert codes(chain, [chain.sign(BOB, call, gas_limit=5_000)]) == [0]
+    assert codes(chain, [chain.sign(ALICE, call, gas_limit=700_001)]) == [NeverFits.code]
+    assert codes(chain, [chain.sign(BOB, call, gas_limit=700_000)]) == [0]
     assert codes(chain, [chain.sign(CAROL, Burn(1), gas_limit=2**62)]) == [0], "it uses little"
 
 
@@ -282,8 +282,8 @@ SENDERS = (ALICE, BOB, CAROL, THIEF)
 
 @settings(max_examples=60)
 @given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(2_000, 90_000)), max_size=30),
-    st.integers(20_000, 120_000),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(2_000, 600_000)), max_size=30),
+    st.integers(LEAST_BLOCK_GAS, 900_000),
     st.integers(500, 6_000),
 )
 def test_nobody_crowds_others_out_of_a_block_and_no_room_is_left_unused(said, block_gas, room):

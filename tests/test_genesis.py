@@ -14,13 +14,20 @@ from hypothesis import strategies as st
 from pydantic import create_model
 
 from dii import minting
-from dii.application import Application, total_money
+from dii.application import Application, pages, total_money
 from dii.application.bank import supply
-from dii.application.messages import Transfer
+from dii.application.messages import (
+    MAX_BATCH,
+    RegisterApplications,
+    RegisterGateways,
+    ReportChunk,
+    Transfer,
+)
 from dii.codec import MAX_SIZE
 from dii.crypto import format_address
 from dii.errors import BadSignature, GenesisError, MetricNotReported
 from dii.genesis import (
+    LEAST_BLOCK_GAS,
     MAX_BYTES,
     TREASURY,
     Genesis,
@@ -41,6 +48,7 @@ from tests.chains import (
     VALIDATOR,
     content,
     genesis,
+    reserved,
     scope,
     sign,
     stream,
@@ -213,6 +221,22 @@ def test_the_defaults_of_the_first_version_are_what_they_were():
     assert ValidatorSection(public_key="0" * 64).power == 1
 
 
+def test_the_least_gas_of_a_block_holds_every_full_duty_and_is_told():
+    name, reporter = "m" * 41, REPORTER.address
+    full = [
+        ReportChunk(name, 2**40, bytes(pages.MAX_BYTES)),
+        *(
+            kind(name, ((reporter, reporter),) * MAX_BATCH)
+            for kind in (RegisterGateways, RegisterApplications)
+        ),
+    ]
+    needed = [reserved(sign(bytes(32), REPORTER, 2**40, one, gas_limit=2**40)) for one in full]
+    assert 0 <= LEAST_BLOCK_GAS - max(needed) < 1_000
+    assert genesis(limits={"block_gas": LEAST_BLOCK_GAS})
+    with pytest.raises(GenesisError, match=r"173,000 gas .* 602,000 or more"):
+        genesis(limits={"block_gas": 173_000})
+
+
 def test_an_address_in_capitals_is_the_same_account():
     written = content()
     for account in written["accounts"]:
@@ -265,6 +289,10 @@ BAD: dict[str, tuple[str, dict[str, object]]] = {
     "empty currency name": ("currency.name", {"currency": {"name": ""}}),
     "decimals that have no unit": ("currency", {"currency": {"decimals": 4}}),
     "block bytes too few for a chunk": ("limits.block_bytes", {"limits": {"block_bytes": 1000}}),
+    "block gas too little for a registration": (
+        "limits.block_gas",
+        {"limits": {"block_gas": LEAST_BLOCK_GAS - 1}},
+    ),
     "block bytes beyond the codec": ("limits.block_bytes", {"limits": {"block_bytes": 1 << 22}}),
     "no settling": ("limits.settle_rows", {"limits": {"settle_rows": 0}}),
     "rows beyond a report": ("limits.max_rows", {"limits": {"max_rows": (1 << 20) + 1}}),
