@@ -129,17 +129,31 @@ def identity(row: Row) -> tuple[object, ...]:
 
 
 def without_repetitions(receptions: Iterable[Row]) -> list[Row]:
-    """Leave out what a gateway hears again of a frame with an id, within the window."""
+    """Leave out what a gateway hears again of a frame with an id, within the window.
+
+    What it hears without an id is that, too, if it heard the frame with an id near by.
+    """
     firsts: dict[tuple[object, ...], int] = {}
+    known: dict[tuple[object, ...], list[int]] = defaultdict(list)
     kept = []
+
+    def about(row: Row) -> tuple[object, ...]:
+        return row["device"], row["f_cnt"], row["payload_hash"], row["gateway"]
+
     for row in sorted(receptions, key=lambda row: (row["time"], row["deduplication_id"] or "")):
-        key = row["device"], row["f_cnt"], row["payload_hash"], row["gateway"]
+        key = about(row)
         if row["deduplication_id"] is not None and None not in key:
             if key in firsts and row["time"] <= firsts[key] + 60 * SECOND:
                 continue
             firsts[key] = row["time"]
+            known[key].append(row["time"])
         kept.append(row)
-    return kept
+    return [
+        row
+        for row in kept
+        if row["deduplication_id"] is not None
+        or all(abs(row["time"] - time) > 60 * SECOND for time in known[about(row)])
+    ]
 
 
 def frames_of(receptions: Iterable[Row]) -> list[list[Row]]:
@@ -605,19 +619,22 @@ def test_the_servers_own_id_goes_before_device_counter_and_payload() -> None:
     assert only([*same, other], "sole_uplinks") == {A: 1, B: 0}
 
 
-@pytest.mark.parametrize("ids", ["xy", "xyz", "xyx", "xx"])
+@pytest.mark.parametrize("ids", ["xy", "xyz", "xyx", "xx", "x-", "-x", "-x-", "x-y", "-xy"])
 @pytest.mark.parametrize("gap", [0, 1, 20 * SECOND])
 @pytest.mark.parametrize("at", [0, DAY - 10 * SECOND])
 def test_a_repetition_counts_once_whatever_ids_it_carries(ids: str, gap: int, at: int) -> None:
-    rows = [hears(A, at + number * gap, deduplication_id=name) for number, name in enumerate(ids)]
+    rows = [
+        hears(A, at + number * gap, deduplication_id=None if name == "-" else name)
+        for number, name in enumerate(ids)
+    ]
     assert sum(day[A]["uplinks"] for day in days(rows, count=2, gateways=[A])) == 1
 
 
 @pytest.mark.parametrize("column", ["device", "f_cnt", "payload_hash", "gateway"])
 def test_what_is_not_known_repeats_nothing(column: str) -> None:
-    rows = [hears(A, number, deduplication_id=name) for number, name in enumerate("xy")]
+    rows = [hears(A, number, deduplication_id=name) for number, name in enumerate(["x", "y", None])]
     rows = [row | {column: None} for row in rows]
-    assert sum(day["uplinks"] for day in days(rows)[0].values()) == 2
+    assert sum(day["uplinks"] for day in days(rows)[0].values()) == 3
 
 
 def test_beyond_the_window_a_frame_under_another_id_is_another() -> None:

@@ -31,7 +31,7 @@ from dii.minting.rules import Rule, weigh
 from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.metrics import Lookback, metrics
 from dii.telemetry.names import owners, pairs_of, places_of, renamed
-from dii.telemetry.plan import WINDOW
+from dii.telemetry.plan import BEYOND
 from dii.telemetry.schema import UNATTRIBUTED
 from dii.telemetry.sites import Place, players
 from dii.telemetry.tables import with_column
@@ -110,7 +110,7 @@ class Records:
         known = {name: named[name] for name in named if since[name] < end}
         pairs = pairs_of([data.receptions, data.statuses], data.entries, origin, length)
         names = pairs.resolve({}, epoch)
-        receptions = data.receptions.filter((time >= start) & (time < end + WINDOW))
+        receptions = data.receptions.filter((time >= start) & (time < end + BEYOND))
         statuses = data.statuses.filter((time >= start) & (time - pc.field("covers") < end))
         lookback = None
         for before in range(origin, start, length):

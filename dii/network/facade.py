@@ -647,7 +647,7 @@ class Network(Sending):
         from dii.minting.laboratory import Records  # noqa: PLC0415
         from dii.telemetry.names import places_of  # noqa: PLC0415
         from dii.telemetry.names import renamed as resolved  # noqa: PLC0415
-        from dii.telemetry.plan import WINDOW  # noqa: PLC0415
+        from dii.telemetry.plan import BEYOND  # noqa: PLC0415
 
         feed = self._fed()
         if not 0 <= (number := index(epoch)) <= self.last_epoch:
@@ -661,7 +661,7 @@ class Network(Sending):
         if settled != number - 1:
             lookback = self._epoch(number - 1).lookback if number else None
         return Records(
-            receptions=resolved(feed.receptions(start, end + WINDOW), renamed),
+            receptions=resolved(feed.receptions(start, end + BEYOND), renamed),
             statuses=resolved(feed.statuses(start, end), renamed),
             operators={
                 gateway: self.home.label(bytes.fromhex(owner), names)

@@ -25,7 +25,7 @@ from dii.telemetry import outliers
 from dii.telemetry.load import NAMED, Telemetry
 from dii.telemetry.metrics import Epoch, Lookback, excluded, metrics
 from dii.telemetry.names import Pairs, pairs_of, places_of
-from dii.telemetry.plan import WINDOW
+from dii.telemetry.plan import BEYOND
 from dii.telemetry.readers.base import UPLINK_METRICS
 from dii.telemetry.schema import GAP, METRICS, USAGE_GIVEN, Reject
 from dii.telemetry.sites import players
@@ -311,7 +311,7 @@ class Feed:
             places = places_of(self.telemetry.gateways, renamed) if site_radius_m else {}
             listed = self.gateways(start + length)
             found = metrics(
-                self.receptions(start, start + length + WINDOW),
+                self.receptions(start, start + length + BEYOND),
                 self.statuses(start, start + length),
                 rejects=self.telemetry.rejected,
                 operators=owners,

@@ -171,10 +171,23 @@ def without_copies(receptions: pa.Table, copies: pa.Table) -> pa.Table:
         pc.not_equal(walked["entry"], walked["frame"]),
         pc.not_equal(copies["time"], walked["begun"]),
     )
-    repeats = walked["entry"].filter(again)
-    if not len(repeats):
+    return without(receptions, walked["entry"].filter(again))
+
+
+def without(receptions: pa.Table, entries: pa.ChunkedArray) -> pa.Table:
+    """Return receptions without some."""
+    if not len(entries):
         return receptions
-    return receptions.filter(pc.invert(pc.is_in(receptions["entry"], repeats.combine_chunks())))
+    return receptions.filter(pc.invert(pc.is_in(receptions["entry"], entries.combine_chunks())))
+
+
+def mixed(receptions: pa.Table, before: pa.Table) -> bool:
+    """Return whether some uplinks have a deduplication id, here or ``before``, and some have none."""
+    ids = receptions["deduplication_id"]
+    if ids.null_count == len(ids) and not pc.any(pc.match_substring(before["name"], "\n")).as_py():
+        return False
+    up = pc.not_equal(receptions["kind"], "downlink")
+    return bool(pc.any(pc.and_(up, pc.is_null(ids))).as_py())
 
 
 def walk(repeated: pa.Table) -> pa.Table:

@@ -50,7 +50,8 @@ mean interval is at most 72 minutes, 20 of which are the 24 h. So the look-back 
 a gateway's last 141 frames at most, and still is exact.)
 
 **A repetition** is a reception by one gateway of a frame of one device, counter and payload, within
-the window, that the server gave another id; it counts in nothing, but is a sign of life.
+the window, that the server gave another id; one without an id is a repetition of one with an id
+within 60 s before or after it. It counts in nothing, but is a sign of life.
 
 **The work** is done by the statements of `plan`, a slice of some hours at a time, which hands the
 frames it has begun to the next, exactly as an epoch does. Starting the query engine costs more than
@@ -69,7 +70,7 @@ import pyarrow.dataset as pads
 
 from dii.telemetry import columns
 from dii.telemetry.names import renamed as with_names
-from dii.telemetry.plan import EXCLUSIONS, MEMORY, SLOT, WINDOW, Engine
+from dii.telemetry.plan import BEYOND, EXCLUSIONS, MEMORY, SLOT, WINDOW, Engine
 from dii.telemetry.schema import METRICS, USAGE, USAGE_GIVEN, Metric
 from dii.telemetry.tables import with_column
 from dii.units import DAY
@@ -216,7 +217,7 @@ def metrics(
     ----------
     receptions, statuses, rejects
         Tables of ``telemetry.schema``. Rows of other times may be among them, in any order
-        (batches of other times cost next to nothing). Receptions are needed up to 60 s after the
+        (batches of other times cost next to nothing). Receptions are needed up to 120 s after the
         end; statuses after the end count as far as their interval reaches back into the epoch.
         A dataset of receptions (Parquet files) is read a slice at a time.
     names
@@ -275,7 +276,7 @@ def metrics(
     if not (rows or _has_status(statuses, start, end) or len(excluded(rejects, start, end))):
         quiet = _silence(before, renamed, gateways, end)
         return replace(quiet, metrics=quiet.metrics.select(counted), usage=quiet.usage.select(uses))
-    _, named_later = columns.survey(cut(end, end + WINDOW, ["gateway"]))
+    _, named_later = columns.survey(cut(end, end + BEYOND, ["gateway"]))
     if not isinstance(operators, Mapping):
         operators = dict(zip(*(operators[name].to_pylist() for name in _OPERATORS.names)))
     # Slices are whole slots, so that no slot lies in two of them.
@@ -305,15 +306,19 @@ def metrics(
                 stop = min(begin + step, night)
                 engine.params |= {"begin": begin, "stop": stop}
                 entries = columns.entries(
-                    cut(begin, stop + WINDOW, columns.COLUMNS), receptions.schema
+                    cut(begin, stop + BEYOND, columns.COLUMNS), receptions.schema
                 )
                 texts = columns.names(entries, counters) if carries else _NOBODY
                 numbered = columns.numbered(entries, numbers, texts)
+                counting = numbered
                 engine.give(receptions=numbered, received=numbered, begun_before=frames)
-                engine.see("identified", "witnessed")
+                engine.see("identified", "comparable", "witnessed")
                 if numbered["deduplication_id"].null_count < len(numbered):
                     counting = columns.without_copies(numbered, engine.ask("copies"))
                     engine.give(receptions=counting)
+                if columns.mixed(numbered, frames):
+                    doubled = engine.ask("doubled")["entry"]
+                    engine.give(receptions=columns.without(counting, doubled))
                 engine.make("keys", "plain")
                 engine.see("singles")
                 engine.give(walked=columns.walk(engine.ask("repeated")))

@@ -27,6 +27,8 @@ from dii.units import DAY, PPM, SECOND
 
 WINDOW: Final = 60 * SECOND
 """How long after its first reception a frame can still be heard."""
+BEYOND: Final = 2 * WINDOW
+"""How long after an epoch receptions matter to it: they may be of its frames, or repeat these."""
 SLOT: Final = 300 * SECOND
 """The grain of ``connected_ppm`` and ``online_ppm``."""
 DATA_UNIT: Final = 24
@@ -137,13 +139,32 @@ FROM receptions r
 WHERE kind <> 'downlink'""",
     # What makes a reception the repetition of another, whatever ids the server gave the two. (Those
     # without an id are one frame anyway.) The names are no device's: they hold a line break.
-    "witnessed": """
+    "comparable": """
 SELECT r.entry, r.time, r.deduplication_id, g.gateway || CHR(10) || r.device AS name,
        r.f_cnt AS number, r.payload_hash AS body
 FROM receptions r
 JOIN gates g ON r.gate = g.gate
-WHERE kind <> 'downlink' AND r.deduplication_id IS NOT NULL
+WHERE kind <> 'downlink'
   AND r.device IS NOT NULL AND r.f_cnt IS NOT NULL AND r.payload_hash IS NOT NULL""",
+    "witnessed": """
+SELECT * FROM comparable WHERE deduplication_id IS NOT NULL""",
+    # Receptions without an id near one with an id. Of the latter, those before have no entry.
+    "doubled": f"""
+SELECT entry
+FROM (SELECT entry, time, deduplication_id,
+             MAX(witness) OVER (PARTITION BY name, number, body ORDER BY time
+                                RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS before,
+             MIN(witness) OVER (PARTITION BY name, number, body ORDER BY time
+                                RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS after
+      FROM (SELECT entry, time, deduplication_id, name, number, body,
+                   CASE WHEN deduplication_id IS NOT NULL THEN time END AS witness
+            FROM comparable
+            UNION ALL
+            SELECT CAST(NULL AS INTEGER) AS entry, begun AS time, NULL AS deduplication_id,
+                   name, number, body, begun AS witness
+            FROM begun_before) a) b
+WHERE entry IS NOT NULL AND deduplication_id IS NULL
+  AND (time <= before + {WINDOW} OR time >= after - {WINDOW})""",
     "copies": """
 SELECT k.frame, k.begun, w.time, w.entry
 FROM witnessed w
