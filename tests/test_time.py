@@ -168,6 +168,43 @@ def test_generated_traffic_completes_all_of_its_days(registry: Path) -> None:
         assert network.run(complete=True).settled == 3
 
 
+def test_an_epoch_is_complete_for_each_reporter_by_its_own_records(
+    registry: Path, tmp_path: Path
+) -> None:
+    """Two reporters with records of their own; those of the second reach less far at first."""
+    home = tmp_path / "home"
+    Network.create(home=home, reporters=2).close()
+    draft = tomllib.loads((home / "draft.toml").read_text())
+    (home / "draft.toml").write_text(tomli_w.dumps(draft | {"report_window_seconds": 30 * 86_400}))
+    two, one = (
+        load(registry, uplinks(tmp_path / f"{days}", [START + n * DAY for n in range(days + 1)]))
+        for days in (2, 1)
+    )
+    with Network.open(home) as network:
+        network.ingest(two)
+    keys = {name: home / "keys" / f"{name}.json" for name in ("reporter", "reporter-2")}
+
+    def session(reporter: str, records: Telemetry) -> tuple[int, int, list[tuple[int, int]]]:
+        """Return the complete and the settled epochs after a run, and who reported open ones."""
+        shutil.rmtree(home / "telemetry")
+        (other,) = (path for name, path in keys.items() if name != reporter)
+        hidden = other.rename(tmp_path / "hidden")
+        with Network.open(home) as network:
+            network.ingest(records)
+            network.run()
+            place = network.scope.reporters.index
+            waiting = [
+                (place(address), epoch) for (_, epoch, address), _ in network.state.items(REPORTS)
+            ]
+            found = network.complete_epochs, network.settled, waiting
+        hidden.rename(other)
+        return found
+
+    assert session("reporter", two) == (2, 0, [(0, 0), (0, 1)])
+    assert session("reporter-2", one) == (1, 1, [(0, 1)])
+    assert session("reporter-2", two) == (2, 2, [])
+
+
 def test_run_says_which_epoch_is_open_and_how_it_is_settled(registry: Path, tmp_path: Path) -> None:
     home, noon = tmp_path / "home", START + DAY + 12 * HOUR
     path = uplinks(tmp_path / "up.jsonl", [START, noon])
