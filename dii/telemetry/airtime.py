@@ -109,12 +109,14 @@ def frame_airtime(
 
 
 def uplink_airtime(
-    payload: int, spreading_factor: object, bandwidth: object, code_rate: object = None
+    payload: int | None, spreading_factor: object, bandwidth: object, code_rate: object = None
 ) -> int | None:
     """Return the time on air of an uplink whose application payload has so many bytes.
 
-    A frame without any payload has no port either. For the modulation see ``frame_airtime``.
+    None where that is not known. A frame without any payload has no port either. For the modulation see ``frame_airtime``.
     """
+    if payload is None:
+        return None
     size = payload + MAC_OVERHEAD if payload else MAC_OVERHEAD - 1
     return frame_airtime(size, spreading_factor, bandwidth, code_rate)
 

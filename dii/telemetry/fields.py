@@ -133,6 +133,11 @@ def integer(record: Record, key: str, column: str | None = None) -> int | None:
     return value
 
 
+def counter(record: Record, key: str, column: str | None = None) -> int:
+    """Return an integer that is left out where it is 0."""
+    return integer(record, key, column) or 0
+
+
 def number(record: Record, key: str, column: str) -> float | None:
     """Return a finite number within the bounds of a column."""
     value = stated(record, key)
@@ -348,17 +353,18 @@ def identity(identifier: str | None, eui_text: str | None, network: str) -> Name
     eui_text
         The EUI, where the record states it.
     network
-        Namespace of the id: ``ttn``, ``chirpstack``, ...
+        Namespace of the id: ``ttn``, ``chirpstack``, ...; empty where it cannot be read: the id
+        says nothing then.
 
     Raises
     ------
     Fault
-        Neither is stated, or an id that servers write where there is no gateway.
+        Neither can be read, or an id that servers write where there is no gateway.
     """
     if is_stand_in(identifier):
         raise Fault("stand_in", STAND_IN)
     stated, spelled = eui(eui_text), eui(identifier)
-    name = spelled or (f"{network}:{identifier}" if identifier else stated)
+    name = spelled or (f"{network}:{identifier}" if identifier and network else stated)
     if name is None:
         raise Fault("bad_field", "a gateway's id is expected")
     return Named(name, stated if stated != name else None)

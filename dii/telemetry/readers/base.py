@@ -398,22 +398,36 @@ def application_uplink(
     device: str | None,
     application: str | None,
     f_cnt: int | None,
-    data: bytes,
+    data: bytes | None,
     airtime: int | None,
 ) -> Reception:
-    """Return what all receptions of an uplink that reached its application share."""
+    """Return what all receptions of an uplink that reached its application share.
+
+    ``f_cnt`` and ``data`` are None where they cannot be read.
+    """
     return Reception(
         received,
         None,
         device=(fields.eui(device) or device.upper()) if device else None,
         application=application,
         f_cnt=f_cnt,
-        payload_hash=fields.payload_hash(data),
-        size=len(data),
+        payload_hash=None if data is None else fields.payload_hash(data),
+        size=None if data is None else len(data),
         airtime=airtime,
         delivered=True,
         foreign=False,
     )
+
+
+def stated_eui(record: Record, identifier: str | None, rows: Rows) -> str | None:
+    """Return what a record states as EUI; one that cannot be read costs itself beside an id.
+
+    Raises
+    ------
+    Fault
+        It cannot be read, and there is no id.
+    """
+    return rows.optional(fields.text, record, "eui") if identifier else fields.text(record, "eui")
 
 
 def server_time(record: Record) -> int:
@@ -442,9 +456,10 @@ def wrapped_gateway(record: Record, log: Log) -> Named:
         Neither names a gateway.
     """
     ids = fields.inner(record, "gateway_ids")
-    identifier, stated = fields.text(ids, "gateway_id"), fields.text(ids, "eui")
+    identifier = fields.text(ids, "gateway_id")
     for key in _WRAPPERS:
         identifier = identifier or fields.text(record, key)
+    stated = stated_eui(ids, identifier, log.rows)
     if not identifier and not stated and (match := _EUI_IN_NAME.search(log.source.name)):
         stated = match[1]
     return fields.identity(identifier, stated, log.source.network)

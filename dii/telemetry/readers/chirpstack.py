@@ -58,15 +58,16 @@ class ChirpStack(JsonReader):
             raise Fault("no_receptions", "no rxInfo: not an uplink")
         if received is None:
             raise Fault("no_time", f"none of {', '.join(_LOGGED)}")
-        data = fields.payload(record, "data", hexadecimal=log.source.hexadecimal)
+        optional = log.rows.optional
+        data = optional(fields.payload, record, "data", hexadecimal=log.source.hexadecimal)
         frame = application_uplink(
             received,
-            fields.text(record, "devEUI"),
-            log.rows.optional(fields.text, record, "applicationID")
-            or log.rows.optional(fields.text, record, "applicationName"),
-            fields.integer(record, "fCnt", "f_cnt"),
+            optional(fields.text, record, "devEUI"),
+            optional(fields.text, record, "applicationID")
+            or optional(fields.text, record, "applicationName"),
+            optional(fields.integer, record, "fCnt", "f_cnt"),
             data,
-            log.rows.optional(_airtime, record, len(data)),
+            optional(_airtime, record, data if data is None else len(data)),
         )
 
         def read(entry: Record) -> Heard:
@@ -93,24 +94,28 @@ class ChirpStackV4(JsonReader):
             raise Fault("no_receptions", "no rxInfo: not an uplink")
         dicts = [one for one in entries if isinstance(one, dict)]
         received = _server_time_v4(record, dicts, log.rows)
-        data, info = fields.payload(record, "data"), fields.inner(record, "deviceInfo")
-        lora = log.rows.optional(fields.inner, record, "txInfo", "modulation", "lora") or {}
+        optional = log.rows.optional
+        data = optional(fields.payload, record, "data")
+        info = optional(fields.inner, record, "deviceInfo") or {}
+        lora = optional(fields.inner, record, "txInfo", "modulation", "lora") or {}
         factor, bandwidth = lora.get("spreadingFactor"), lora.get("bandwidth")
         frame = application_uplink(
             received,
-            fields.text(info, "devEui") or fields.text(record, "devAddr"),
-            log.rows.optional(fields.text, info, "applicationId"),
-            fields.integer(record, "fCnt", "f_cnt") or 0,
+            optional(fields.text, info, "devEui") or optional(fields.text, record, "devAddr"),
+            optional(fields.text, info, "applicationId"),
+            optional(fields.counter, record, "fCnt", "f_cnt"),
             data,
-            uplink_airtime(len(data), factor, bandwidth, lora.get("codeRate")),
-        )._replace(deduplication_id=log.rows.optional(fields.text, record, "deduplicationId"))
+            uplink_airtime(
+                data if data is None else len(data), factor, bandwidth, lora.get("codeRate")
+            ),
+        )._replace(deduplication_id=optional(fields.text, record, "deduplicationId"))
 
         def read(entry: Record) -> Heard:
             named = fields.identity(fields.text(entry, "gatewayId"), None, "chirpstack")
             if entry.get("crcStatus") in ("BAD_CRC", _BAD_CRC):
                 raise Fault("bad_crc", "crcStatus is BAD_CRC")
             row, location = log.entry(frame, entry, named)
-            clock = log.rows.optional(fields.clock, entry, "gwTime") or row.gateway_time
+            clock = optional(fields.clock, entry, "gwTime") or row.gateway_time
             return row._replace(gateway_time=clock, snr=row.snr or 0.0), location
 
         log.push(log.heard(frame, entries, read))
@@ -129,7 +134,7 @@ def _server_time_v4(record: Record, entries: Sequence[Record], rows: Rows) -> in
     return at
 
 
-def _airtime(record: Record, size: int) -> int | None:
+def _airtime(record: Record, size: int | None) -> int | None:
     sent = fields.inner(record, "txInfo")
     modulation = fields.inner(sent, "loRaModulationInfo")
     bandwidth, rate, frequency = modulation.get("bandwidth"), sent.get("dr"), sent.get("frequency")

@@ -47,14 +47,16 @@ class PacketForwarder(JsonReader):
 
     def record(self, record: Record, log: Log) -> None:
         """Push the receptions and the status of a message."""
-        entries, stat = fields.items(record, "rxpk"), fields.inner(record, "stat")
+        optional = log.rows.optional
+        entries = optional(fields.items, record, "rxpk") or []
+        stat = optional(fields.inner, record, "stat")
         if not entries and not stat:
             raise Fault("no_receptions", "neither rxpk nor stat")
         named, at = wrapped_gateway(record, log), server_time(record)
         frame = Reception(at, **named._asdict())
         log.push(log.heard(frame, entries, lambda entry: _packet(entry, frame, named, log)))
         if stat:
-            log.polls.poll(named, at, frames=fields.integer(stat, "rxok", "frames"))
+            log.polls.poll(named, at, frames=optional(fields.integer, stat, "rxok", "frames"))
             names = {"latitude": "lati", "longitude": "long", "altitude": "alti"}
             place = {name: stat[key] for name, key in names.items() if key in stat}
             log.places.note(named.gateway, at, log.rows.line, place)

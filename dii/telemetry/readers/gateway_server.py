@@ -25,7 +25,6 @@ from dii.telemetry.readers.base import (
     Heard,
     JsonReader,
     Log,
-    Polls,
     wrapped_gateway,
 )
 from dii.telemetry.readers.phy import read_frame, read_uplink
@@ -65,26 +64,27 @@ class ConnectionStats(JsonReader):
         """Push a status of each gateway."""
         asked, entries = fields.time(record, "time"), fields.inner(record, "entries")
         if not entries:
-            _connection(record, wrapped_gateway(record, log), asked, log.polls)
+            _connection(record, wrapped_gateway(record, log), asked, log)
         for identifier, entry in entries.items():
             try:
                 if not isinstance(entry, dict):
                     raise Fault("bad_record", "entries: objects are expected")
                 name = fields.text({"id": identifier}, "id")
                 named = fields.identity(name, None, log.source.network)
-                _connection(entry, named, asked, log.polls)
+                _connection(entry, named, asked, log)
             except Fault as fault:
                 log.rows.reject(fault.reason, fault.detail)
 
 
-def _connection(stats: Record, named: Named, asked: int | None, polls: Polls) -> None:
+def _connection(stats: Record, named: Named, asked: int | None, log: Log) -> None:
     since, ended = fields.time(stats, "connected_at"), fields.time(stats, "disconnected_at")
     if since is None:
         raise Fault("no_time", "connected_at is missing")
     at = asked or max([since, *(sign for key in _SIGNS if (sign := fields.time(stats, key)))])
     if ended is not None and ended >= since:
         at = min(at, ended)
-    polls.poll(named, at, total=fields.integer(stats, "uplink_count") or 0, since=since)
+    total = log.rows.optional(fields.counter, stats, "uplink_count")
+    log.polls.poll(named, at, total=total, since=since)
 
 
 class GatewayEvents(JsonReader):
@@ -125,15 +125,17 @@ class GatewayEvents(JsonReader):
             sent = Reception(at, **named._asdict(), airtime=airtime)._replace(**frame._asdict())
             log.rows.reception(sent._replace(kind="downlink", foreign=False))
         elif name == "gs.gateway.connection.stats":
-            _connection(message, named, at, log.polls)
+            _connection(message, named, at, log)
         else:
-            metrics = fields.inner(message, "metrics")
-            places = fields.items(message, "antenna_locations")
-            heard = fields.integer(metrics, "rxok", "frames")
-            if heard is None and "rxin" in metrics:
+            optional = log.rows.optional
+            metrics = optional(fields.inner, message, "metrics") or {}
+            places = optional(fields.items, message, "antenna_locations") or []
+            heard = optional(fields.integer, metrics, "rxok", "frames")
+            if heard is None and metrics.get("rxok") is None and "rxin" in metrics:
                 heard = 0
             log.polls.poll(named, at, frames=heard)
-            place = next((one for one in places if isinstance(one, dict)), {})
+            first = {"antenna_locations": next(iter(places), None)}
+            place = optional(fields.inner, first, "antenna_locations") or {}
             log.places.note(named.gateway, at, log.rows.line, place)
 
 

@@ -60,10 +60,7 @@ KINDS: Final[Mapping[str, str]] = {
 
 NO_GATEWAY: Final = "no column is named gateway, nor is it said which one it is (columns)"
 
-ESSENTIAL: Final = frozenset(
-    {"time", "gateway", "kind", "covers"}
-    | {"deduplication_id", "device", "f_cnt", "payload_hash"}  # tell frames apart
-)
+ESSENTIAL: Final = frozenset({"time", "gateway", "kind", "covers"})
 """Columns without which a row means nothing, or something else; of others only the value goes."""
 
 _BOOLS: Final = {"true": True, "false": False, "1": True, "0": False}

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dii.telemetry import fields
 from dii.telemetry.fields import Fault, Record
-from dii.telemetry.readers.base import STATUS_METRICS, JsonReader, Log, Reader
+from dii.telemetry.readers.base import STATUS_METRICS, JsonReader, Log, Reader, stated_eui
 from dii.telemetry.schema import Gateway
 from dii.telemetry.source import Source, members
 from dii.telemetry.tables import Rows
@@ -80,6 +80,11 @@ def _operator(record: Record, rows: Rows) -> str | None:
     return rows.optional(fields.text, record, "owner") or next(filter(None, names), None)
 
 
+def _network(record: Record, default: str) -> str:
+    net_id, tenant = fields.text(record, "netID"), fields.text(record, "tenantID")
+    return fields.network_of(net_id, tenant, default)
+
+
 class Mapper(JsonReader):
     """Packet Broker's Mapper."""
 
@@ -91,10 +96,10 @@ class Mapper(JsonReader):
 
     def record(self, record: Record, log: Log) -> None:
         """Push a status of a gateway that is online, and note its place."""
-        net_id, tenant = fields.text(record, "netID"), fields.text(record, "tenantID")
-        network = fields.network_of(net_id, tenant, log.source.network)
-        named = fields.identity(fields.text(record, "id"), fields.text(record, "eui"), network)
         optional = log.rows.optional
+        network = optional(_network, record, log.source.network) or ""
+        identifier = fields.text(record, "id")
+        named = fields.identity(identifier, stated_eui(record, identifier, log.rows), network)
         updated = optional(fields.time, record, "updatedAt")
         rate = optional(fields.number, record, "rxRate", "frames")
         placement = optional(fields.placement, record, "antennaPlacement")

@@ -26,7 +26,14 @@ from typing import Final
 from dii.telemetry import fields
 from dii.telemetry.airtime import uplink_airtime
 from dii.telemetry.fields import Fault, Record
-from dii.telemetry.readers.base import UPLINK_METRICS, Heard, JsonReader, Log, application_uplink
+from dii.telemetry.readers.base import (
+    UPLINK_METRICS,
+    Heard,
+    JsonReader,
+    Log,
+    application_uplink,
+    stated_eui,
+)
 from dii.telemetry.schema import RELAYED, Reception
 from dii.telemetry.tables import Rows
 
@@ -61,11 +68,8 @@ def _message(record: Record, log: Log) -> None:
         return
     frame = _frame(record, message, received, rows)
     if message.get("f_port") == _RELAY_PORT:
-        frame = _relayed(frame, fields.inner(record, "end_device_ids"))
-    ids = fields.inner(message, "network_ids")
-    network = fields.network_of(
-        fields.text(ids, "net_id"), fields.text(ids, "tenant_id"), log.source.network
-    )
+        frame = _relayed(frame, record, "end_device_ids", rows)
+    network = rows.optional(_network, message, log.source.network) or ""
     heard = log.heard(frame, entries, lambda entry: _entry(entry, frame, network, log))
     if record.get("simulated"):
         for row, _ in heard:
@@ -88,9 +92,24 @@ def _signal(row: Reception) -> tuple[object, ...] | None:
     return None if None in signal else signal
 
 
-def _relayed(frame: Reception, ids: Record) -> Reception:
+def _forwarder(entry: Record, network: str) -> tuple[str | None, str | None, str]:
+    broker = fields.inner(entry, "packet_broker")
+    identifier, eui, net_id, tenant = (
+        fields.text(broker, f"forwarder_{key}")
+        for key in ("gateway_id", "gateway_eui", "net_id", "tenant_id")
+    )
+    return identifier, eui, fields.network_of(net_id, tenant, network)
+
+
+def _network(message: Record, default: str) -> str:
+    ids = fields.inner(message, "network_ids")
+    return fields.network_of(fields.text(ids, "net_id"), fields.text(ids, "tenant_id"), default)
+
+
+def _relayed(frame: Reception, record: Record, key: str, rows: Rows) -> Reception:
     """Return a frame that a relay carried, with an id that its carrying frame has, too."""
-    if (relay := fields.text(ids, "device_id")) is None:
+    ids = rows.optional(fields.inner, record, key) or {}
+    if (relay := rows.optional(fields.text, ids, "device_id")) is None:
         return frame
     shared = f"{RELAYED}{frame.application}/{relay}@{frame.time}"
     return frame._replace(deduplication_id=shared)
@@ -98,19 +117,20 @@ def _relayed(frame: Reception, ids: Record) -> Reception:
 
 def _frame(record: Record, message: Record, received: int, rows: Rows) -> Reception:
     """Return what all receptions of an uplink share."""
-    ids = fields.inner(record, "end_device_ids")
-    session = fields.payload(message, "session_key_id").hex()
-    data = fields.payload(message, "frm_payload")
+    optional = rows.optional
+    ids = optional(fields.inner, record, "end_device_ids") or {}
+    session = (optional(fields.payload, message, "session_key_id") or b"").hex()
+    data = optional(fields.payload, message, "frm_payload")
     settings = modulation(message, "settings", rows)
-    application = rows.optional(_application, ids)
-    airtime = rows.optional(fields.duration, message, "consumed_airtime", "airtime")
+    application = optional(_application, ids)
+    airtime = optional(fields.duration, message, "consumed_airtime", "airtime")
     if airtime is None:
-        airtime = uplink_airtime(len(data), *settings)
+        airtime = uplink_airtime(data if data is None else len(data), *settings)
     return application_uplink(
         received,
-        fields.text(ids, "dev_eui") or session or fields.text(ids, "dev_addr"),
+        optional(fields.text, ids, "dev_eui") or session or optional(fields.text, ids, "dev_addr"),
         application,
-        fields.integer(message, "f_cnt", "f_cnt") or 0,
+        optional(fields.counter, message, "f_cnt", "f_cnt"),
         data,
         airtime,
     )
@@ -130,17 +150,14 @@ def modulation(message: Record, key: str, rows: Rows) -> tuple[object, object, o
 
 def _entry(entry: Record, frame: Reception, network: str, log: Log) -> Heard:
     ids = fields.inner(entry, "gateway_ids")
-    identifier, eui_text = fields.text(ids, "gateway_id"), fields.text(ids, "eui")
+    identifier = fields.text(ids, "gateway_id")
+    eui_text = stated_eui(ids, identifier, log.rows)
     if brokered := identifier == _BROKER:
-        broker = fields.inner(entry, "packet_broker")
-        identifier, eui_text, net_id, tenant = (
-            fields.text(broker, f"forwarder_{key}")
-            for key in ("gateway_id", "gateway_eui", "net_id", "tenant_id")
-        )
-        network = fields.network_of(net_id, tenant, network)
+        found = log.rows.optional(_forwarder, entry, network)
+        identifier, eui_text, network = found or (None, None, network)
     named = None
     if fields.is_stand_in(identifier):
-        frame = _relayed(frame, fields.inner(entry, "relay"))
+        frame = _relayed(frame, entry, "relay", log.rows)
     elif not brokered or identifier or fields.eui(eui_text):
         named = fields.identity(identifier, eui_text, network)
     row, location = log.entry(frame, entry, named)

@@ -56,21 +56,23 @@ class TtnV2(JsonReader):
             raise Fault("no_receptions", "not an uplink, or simulated")
         if received is None:
             raise Fault("no_time", "metadata.time is missing")
-        data, rate = fields.payload(record, "payload_raw"), data_rate(metadata.get("data_rate"))
+        optional, rate = log.rows.optional, data_rate(metadata.get("data_rate"))
+        data = optional(fields.payload, record, "payload_raw")
         frame = application_uplink(
             received,
-            fields.text(record, "hardware_serial") or fields.text(record, "dev_id"),
-            log.rows.optional(fields.text, record, "app_id"),
-            fields.integer(record, "counter", "f_cnt") or 0,
+            optional(fields.text, record, "hardware_serial")
+            or optional(fields.text, record, "dev_id"),
+            optional(fields.text, record, "app_id"),
+            optional(fields.counter, record, "counter", "f_cnt"),
             data,
-            uplink_airtime(len(data), *rate, metadata.get("coding_rate")),
+            uplink_airtime(data if data is None else len(data), *rate, metadata.get("coding_rate")),
         )
 
         def read(entry: Record) -> Heard:
             named = fields.identity(fields.text(entry, "gtw_id"), None, log.source.network)
             row, _ = log.entry(frame, entry, named)
-            trusted = entry.get("gtw_trusted") is True
-            return row._replace(trusted=trusted), entry if "latitude" in entry else {}
+            trusted = optional(fields.flag, entry, "gtw_trusted")
+            return row._replace(trusted=bool(trusted)), entry if "latitude" in entry else {}
 
         log.push(log.heard(frame, entries, read), [metadata])
 
@@ -110,7 +112,10 @@ def _seen(identifier: str, entry: object, log: Log) -> tuple[Named, int, int | N
     if not isinstance(entry, dict):
         raise Fault("bad_record", "statuses: objects are expected")
     named = fields.identity(fields.text({"id": identifier}, "id"), None, log.source.network)
-    at, total = fields.time(entry, "timestamp") or 0, fields.integer(entry, "rx_ok")
+    at, total = (
+        fields.time(entry, "timestamp") or 0,
+        log.rows.optional(fields.integer, entry, "rx_ok"),
+    )
     place = log.rows.optional(fields.inner, entry, "location") or {}
     log.places.note(named.gateway, at, log.rows.line, place)
     return named, at, total
@@ -130,7 +135,8 @@ class NocCounters(CsvReader):
         if identifier is None or asked is None:
             raise Fault("bad_field", "device_id and measured_at: values are expected")
         named = fields.identity(identifier, None, log.source.network)
-        seen, total = fields.time(record, "last_online"), fields.integer(record, "rx_ok")
+        seen = fields.time(record, "last_online")
+        total = log.rows.optional(fields.integer, record, "rx_ok")
         if seen is None or seen <= asked - HOUR:
             log.rows.gateway(Gateway(named.gateway, last_seen=seen))
         else:

@@ -255,7 +255,7 @@ def _accident(uplink: _Row, number: int) -> str:
         late = {"received_at": "yesterday"}
         uplink |= late | {"uplink_message": message | late}
     elif number == 4:
-        uplink |= {"uplink_message": message | {"f_cnt": "many"}}
+        uplink |= {"uplink_message": message | {"rx_metadata": "many"}}
     elif number == 5:
         return "connection reset by peer"
     return json.dumps(uplink)[: 300 if number == 1 else None]
