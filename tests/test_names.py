@@ -371,6 +371,50 @@ def test_a_gateway_without_an_owner_does_not_escape_a_denial_by_a_further_name(
         assert network.records(2).denied <= set(network.issuance(2)["gateway"])
 
 
+WATCH = """
+watched: Gateway
+
+def init(gateway: Gateway):
+    watched = gateway
+
+@view
+def owned() -> bool:
+    return bound(watched, epoch)
+
+@view
+def uplinks(of: int) -> int:
+    return metrics(watched, of).uplinks
+"""
+
+
+@pytest.mark.parametrize(
+    ("agreed", "other"), [((None, X), ("roof-1", X)), (("roof-1", X), (None, X))]
+)
+def test_a_contract_keeps_a_gateway_without_an_owner_when_a_further_name_gets_one(
+    agreed: tuple[str | None, str], other: tuple[str | None, str], tmp_path: Path
+) -> None:
+    with laboratory() as network:
+        network.ingest(registry([("roof-2", None, "bert")]))
+        network.ingest(load(uplinks(tmp_path / "1", 0, [agreed, ("roof-2", None)])))
+        deal = network.deploy(WATCH, by="anna", gateway=agreed[0] or X)
+        assert not deal.view("owned")
+        network.run(complete=True)
+        network.ingest(registry([(other[0] or X, X if other[0] else None, "dora")]))
+        for day in (1, 2):
+            network.ingest(load(uplinks(tmp_path / "2", day, [other, ("roof-2", None)])))
+            network.run(complete=True)
+            assert deal.view("owned")
+            assert deal.view("uplinks", of=day) == 1
+            assert sorted(operators(network, day).values()) == ["bert", "dora"]
+        before = network.gateway(X)
+        # Once the gateway is bound, no contract parts its names.
+        late = f"ttn:{other[0]}" if other[0] else X
+        named = "0x" + network.home.hash("gateway", late).hex()
+        network.deploy(WATCH, by="anna", gateway=named)
+        assert network.gateway(X) == network.gateway("roof-1") == before
+        network.verify()
+
+
 def test_a_settled_epoch_keeps_its_names_whatever_registry_comes_later(tmp_path: Path) -> None:
     with laboratory() as network:
         network.ingest(registry([("roof-2", None, "bert")]))

@@ -8,7 +8,7 @@ can be done with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Final, Self
 
@@ -218,7 +218,27 @@ class Opened:
             first = first if binding is None else min(first, binding.first)
             if first <= number:
                 bound[name] = first
-        return pairs.resolve(bound, number)
+        found = pairs.resolve(bound, number)
+        free = [name for name in sorted(pairs.names) if found.get(name, name) not in bound]
+        for name in self._kept(free) if number >= self.settled else ():
+            if found.get(name, name) not in bound:  # of several such names the first one stands
+                bound[name] = number
+                found = pairs.resolve(bound, number)
+        return found
+
+    def _kept(self, names: Sequence[str]) -> list[str]:
+        """Return the names whose hashes contracts keep: what hangs on them stays with them.
+
+        Only of gateways that nobody owns: no contract can part a name from a gateway that is bound.
+        """
+        cells = [
+            key + value
+            for (address,), contract in (self.state.items(records.CONTRACTS) if names else ())
+            if contract.scope == SCOPE
+            for (_, key), value in self.state.items(records.STORAGE, address)
+            if isinstance(key, bytes)
+        ]
+        return [name for name in names if any(self.home.hash("gateway", name) in c for c in cells)]
 
     def _stands_since(self, epoch: int) -> dict[bytes, int]:
         """Return since when hashes without a binding stand for themselves in an epoch.
