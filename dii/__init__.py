@@ -14,13 +14,13 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from dii import minting
+    from dii import economy, minting
     from dii.application import actions
     from dii.contracts import agreements
     from dii.network import Network, Traffic
     from dii.telemetry.load import Telemetry, load
 
-__all__ = ["Network", "Telemetry", "Traffic", "actions", "agreements", "load", "minting"]
+__all__ = ["Network", "Telemetry", "Traffic", "actions", "agreements", "economy", "load", "minting"]
 __version__ = "0.1.0"
 
 _HOMES: Final = {
@@ -33,6 +33,7 @@ _HOMES: Final = {
 _MODULES: Final = {
     "actions": "dii.application.actions",
     "agreements": "dii.contracts.agreements",
+    "economy": "dii.economy",
     "minting": "dii.minting",
 }
 

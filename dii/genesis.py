@@ -27,7 +27,7 @@ from dii import codec, crypto, files, minting
 from dii.codec import Value
 from dii.errors import DiiError, GenesisError, MetricNotReported, MintsTooMuch
 from dii.minting.spec import Spec, from_spec
-from dii.telemetry.schema import METRICS, USAGE
+from dii.schema import METRICS, USAGE
 from dii.units import MAX_AMOUNT, PPM, SECOND, UNIT_PREFIX, Currency, to_microseconds
 
 MAX_DOTS: Final = 64

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dii.telemetry import synthetic
-from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
+from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.synthetic._network import (
     INDOOR,
     MEDIAN_KM,

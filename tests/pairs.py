@@ -16,7 +16,7 @@ from typing import Final
 from dii.crypto import SigningKey, claim_address, keyed_hash, sha256
 from dii.genesis import TREASURY
 from dii.minting import Airtime, DataCredits, FixedEmission, PerContribution, Policy, Rule
-from dii.telemetry.schema import SHAPLEY_UNIT
+from dii.schema import SHAPLEY_UNIT
 from dii.units import SECOND, format_time
 from tests.test_sites import reference as sites
 

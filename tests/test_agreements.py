@@ -23,7 +23,7 @@ from dii.contracts.tree import ListOf, Plain
 from dii.contracts.unparse import unparse
 from dii.contracts.vm import Program
 from dii.errors import TransactionError
-from dii.network.deals import HOOK_GAS
+from dii.network.contracts import HOOK_GAS
 from tests.contracts import SELF, World, state_of
 
 PEOPLE = [name.encode() * 20 for name in "abcdm"]

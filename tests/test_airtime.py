@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air, uplink_airtime
+from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air, uplink_airtime
 from tests.require import real_data
 
 BANDWIDTHS = (125_000, 250_000, 500_000)

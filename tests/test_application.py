@@ -105,7 +105,7 @@ from dii.minting import (
     Uptime,
 )
 from dii.minting.receipts import REASON_ABSENT, REASON_NONE, REASON_UNATTRIBUTED
-from dii.telemetry.schema import METRICS
+from dii.schema import METRICS
 from dii.units import MAX_AMOUNT, SECOND
 from tests.chains import (
     ALICE,

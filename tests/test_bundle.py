@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from dii import codec
-from dii.cli import app, demo, look
+from dii.cli import app, demo
+from dii.cli import tables as look
 from dii.consensus.node import INDEX_FILE
 from dii.errors import DiiError
 from dii.ledger.block import Block

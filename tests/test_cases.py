@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 from dii import Network
 from dii.errors import BadColumns, FarInTime, GenesisError, HomeBroken, SourceUnreadable
 from dii.genesis import Genesis
-from dii.telemetry.fields import eui, gateway_name
 from dii.telemetry.load import load
 from dii.telemetry.metrics import metrics
+from dii.telemetry.readers.fields import eui, gateway_name
 from tests.test_cli import dii
 
 EUI = "AA555A0000000001"

@@ -23,14 +23,15 @@ from typer.testing import CliRunner, Result
 
 from dii import Network, load, minting
 from dii.application.records import ACCOUNTS, GATEWAYS, VALIDATORS
-from dii.cli import app, demo, look
+from dii.cli import app, demo
+from dii.cli import tables as look
 from dii.cli.options import program
 from dii.cli.screen import plain
 from dii.consensus.solo import Solo
 from dii.crypto import format_address
 from dii.genesis import Genesis, Limits
+from dii.schema import SHAPLEY_UNIT
 from dii.telemetry.readers import READERS, matrix
-from dii.telemetry.schema import SHAPLEY_UNIT
 from dii.units import to_microseconds
 from tests.require import ROOT, real_data
 from tests.test_proofs import CHECKER
@@ -562,7 +563,7 @@ def test_an_interrupted_load_leaves_nothing_to_settle_without_owners(
 @pytest.mark.parametrize(
     ("files", "step"),
     [
-        (SAMPLE[:1], "dii.network.feed.write"),
+        (SAMPLE[:1], "dii.network.telemetry.write"),
         (SAMPLE[:1], "dii.telemetry.load._save"),
         (SAMPLE, "dii.telemetry.load._save"),
         (SAMPLE, "dii.telemetry.load.sync"),

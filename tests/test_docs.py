@@ -19,8 +19,8 @@ import pytest
 
 from dii import Network, load
 from dii.errors import UnknownName
+from dii.schema import METRICS
 from dii.telemetry.readers import READERS
-from dii.telemetry.schema import METRICS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from dii.errors import HomeBroken
-from dii.network import feed as module
-from dii.network.feed import TRAFFIC_FILE, Feed, Traffic
+from dii.network import telemetry as module
+from dii.network.telemetry import TRAFFIC_FILE, Feed, Traffic
+from dii.schema import USAGE, Reception
 from dii.telemetry.load import Telemetry
-from dii.telemetry.schema import USAGE, Reception
 from dii.telemetry.tables import to_table
 from dii.units import DAY
 

@@ -18,7 +18,7 @@ from dii.contracts.faults import Fault, render
 from dii.contracts.tree import Position
 from dii.contracts.unparse import unparse
 from dii.errors import BadSource
-from dii.telemetry.schema import METRICS
+from dii.schema import METRICS
 from tests.require import ROOT
 
 ADDRESS = crypto.format_address(bytes(range(20)))

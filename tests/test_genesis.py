@@ -36,7 +36,7 @@ from dii.genesis import (
     SpecSection,
     ValidatorSection,
 )
-from dii.telemetry.schema import METRICS
+from dii.schema import METRICS
 from dii.units import MAX_AMOUNT, SECOND
 from tests.chains import (
     ALICE,

@@ -70,7 +70,7 @@ from dii.minting import (
     Uptime,
 )
 from dii.minting.receipts import REASON_DENIED
-from dii.telemetry.schema import METRICS
+from dii.schema import METRICS
 from dii.units import SECOND
 from tests import chains
 from tests.chains import ALICE, BOB, CAROL, EPOCH, OPENING, REPORTER, START, gateway, scope, stream

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dii import Network, Telemetry, load, minting
+from dii import Network, Telemetry, economy, load, minting
 from dii.cli import demo
+from dii.economy import laboratory
+from dii.economy.laboratory import Records, compare, distance, gini, nakamoto, paid, top_share
 from dii.errors import NothingToCompare
-from dii.minting import Airtime, DataCredits, ShapleyTraffic, Uptime, laboratory
-from dii.minting.laboratory import Records, compare, distance, gini, nakamoto, paid, top_share
+from dii.minting import Airtime, DataCredits, ShapleyTraffic, Uptime
+from dii.schema import RECEPTIONS, Reception
 from dii.telemetry.metrics import metrics
-from dii.telemetry.schema import RECEPTIONS, Reception
 from dii.telemetry.tables import to_table
 from dii.units import DAY, SECOND
 from tests.require import ROOT
@@ -193,7 +194,7 @@ def test_nothing_is_compared_without_a_rule():
 def test_rules_are_compared_over_files_without_any_network():
     data = load(*(ROOT / "data" / name for name in ("registry.json", "uplinks.jsonl")))
     rules = [minting.ShapleyTraffic(), minting.Airtime()]
-    found = minting.compare(minting.Records.of(data, 2), rules)
+    found = economy.compare(economy.Records.of(data, 2), rules)
     assert [*found.amounts] == [*found.measures.index] == [str(rule.spec()) for rule in rules]
     assert all(0 <= 1_000_000 - paid < 200_000 for paid in found.measures["paid"])  # unattributed
     with Network.create(seed=7) as network:
@@ -210,10 +211,10 @@ def test_files_count_the_gateways_that_a_network_made_of_them_counts(names):
     with Network.create(seed=7) as network:
         network.ingest(data)
         for epoch in (0, 2, network.last_epoch):
-            one, same = minting.Records.of(data, epoch), network.records(epoch)
+            one, same = economy.Records.of(data, epoch), network.records(epoch)
             assert one.operators == same.operators
             assert one.metrics() == same.metrics()
-            found = minting.compare(one, rules)
+            found = economy.compare(one, rules)
             same = network.compare(epoch, *rules, pool=1_000_000)
             assert found.amounts.equals(same.amounts)
             assert found.measures.equals(same.measures)
@@ -236,7 +237,7 @@ def test_epochs_of_files_are_cut_as_a_reporter_cuts_them(length):
     assert found == expected
     assert len(Records.of(data, 99).receptions) == 0
     with pytest.raises(NothingToCompare):
-        minting.compare(Records.of(Telemetry()), [ShapleyTraffic()])
+        economy.compare(Records.of(Telemetry()), [ShapleyTraffic()])
 
 
 def test_experiments_leave_the_records_as_they_are():

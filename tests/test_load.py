@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dii.errors import RecordRejected, SourceMissing, SourceUnreadable
+from dii.schema import METRICS, REJECTS, TABLES, Gateway, Reception
 from dii.telemetry.load import Telemetry, load
-from dii.telemetry.schema import METRICS, REJECTS, TABLES, Gateway, Reception
 from dii.telemetry.tables import SCHEMAS, arrow_schema, to_table
 from tests.require import ROOT, real_data
 
@@ -310,7 +310,7 @@ def test_arrow_schemas_are_those_of_the_schema() -> None:
 
 def test_the_schema_loads_no_table_engine() -> None:
     code = (
-        "import sys, dii.telemetry, dii.telemetry.schema, dii.telemetry.fields; "
+        "import sys, dii.telemetry, dii.schema, dii.telemetry.readers.fields; "
         "print({'pyarrow', 'pandas', 'duckdb', 'numpy'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

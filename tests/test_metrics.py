@@ -19,11 +19,11 @@ import sqlglot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dii.telemetry import plan as statements
+from dii.schema import METRICS, SHAPLEY_UNIT, TABLES, UNATTRIBUTED, USAGE, USAGE_GIVEN
 from dii.telemetry.load import load
 from dii.telemetry.metrics import Epoch, Lookback, metrics
-from dii.telemetry.plan import MAX_GAP
-from dii.telemetry.schema import METRICS, SHAPLEY_UNIT, TABLES, UNATTRIBUTED, USAGE, USAGE_GIVEN
+from dii.telemetry.metrics import plan as statements
+from dii.telemetry.metrics.plan import MAX_GAP
 from dii.units import DAY, PPM, SECOND
 from tests.require import real_data
 
@@ -452,7 +452,7 @@ def test_metrics_are_those_of_the_reference(seed: int, slice_rows: int) -> None:
     case = Case(seed, scale=1800 * SECOND, most=40)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dii.telemetry.metrics.SLICE_ROWS", slice_rows)
-        patch.setattr("dii.telemetry.columns._BATCH", 3)
+        patch.setattr("dii.telemetry.metrics.columns._BATCH", 3)
         assert case.found() == case.expected()
 
 

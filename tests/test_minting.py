@@ -36,7 +36,7 @@ from dii.minting import (
 )
 from dii.minting.receipts import REASON_ABSENT, REASON_DENIED, REASON_NONE
 from dii.minting.spec import from_spec
-from dii.telemetry.schema import MAX_ROWS, METRICS
+from dii.schema import MAX_ROWS, METRICS
 from dii.units import MAX_AMOUNT, Currency
 
 TTC = Currency("The Things Coin", "TTC", 6)

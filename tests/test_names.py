@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from dii import Network, Telemetry, load
 from dii.application.actions import DenyGateway
 from dii.cli import app
+from dii.schema import METRICS, USAGE_GIVEN, Reception, Reject
 from dii.telemetry.metrics import Epoch, metrics
 from dii.telemetry.names import Pairs, owners, renamed
-from dii.telemetry.schema import METRICS, USAGE_GIVEN, Reception, Reject
 from dii.telemetry.tables import to_table
 
 IDS = ["ttn:a", "ttn:b", "ttn:c"]

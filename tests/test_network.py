@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 import tomli_w
 
-from dii import Network, files, load, minting
+from dii import Network, economy, files, load, minting
 from dii.application.lookup import lookup_metrics, lookup_usage
 from dii.application.records import (
     ACCOUNTS,
@@ -60,8 +60,8 @@ from dii.ledger.proof import MAX_BYTES, Proof, read_json
 from dii.network import Receipt, home
 from dii.network.home import RESERVED
 from dii.network.receipt import ReceiptProof
+from dii.schema import Reject
 from dii.telemetry.load import Telemetry
-from dii.telemetry.schema import Reject
 from dii.telemetry.tables import to_table
 from dii.units import DAY
 from tests.require import ROOT
@@ -275,7 +275,7 @@ def test_epochs_out_of_tables_are_epochs(data):
         gateway = network.issuance(1).gateway[0]
         assert network.receipt(gateway, epoch).verify(network.header())
         assert network.compare(epoch).amounts.equals(network.compare(1).amounts)
-        assert minting.Records.of(data, epoch).metrics() == minting.Records.of(data, 1).metrics()
+        assert economy.Records.of(data, epoch).metrics() == economy.Records.of(data, 1).metrics()
 
 
 def test_a_receipt_gives_the_reason_of_each_excluded_frame(data):

@@ -31,7 +31,7 @@ LAYERS = (
     ("dii.genesis",),
     ("dii.minting", "dii.contracts"),
     ("dii.telemetry", "dii.ledger"),
-    ("dii.crypto", "dii.codec", "dii.files", "dii.units", "dii.errors", "dii.telemetry.schema"),
+    ("dii.crypto", "dii.codec", "dii.files", "dii.units", "dii.errors", "dii.schema"),
 )
 NEIGHBOURS = {LAYERS[0], LAYERS[-1]}
 LEVEL = {package: len(LAYERS) - row for row, packages in enumerate(LAYERS) for package in packages}

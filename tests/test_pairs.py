@@ -51,7 +51,9 @@ from dii.minting import (
     Rule,
     ShapleyTraffic,
 )
-from dii.network import bundle, governing, statement
+from dii.network import governance as governing
+from dii.network import snapshot as bundle
+from dii.network import statement
 from dii.units import SECOND
 from tests.chains import report
 from tests.pairs import (

@@ -28,7 +28,8 @@ from dii.application.records import (
     TABLES,
     Origin,
 )
-from dii.cli import app, check
+from dii.cli import app
+from dii.cli import proofs as check
 from dii.cli.screen import plain
 from dii.crypto import format_address
 from dii.errors import ProofInvalid

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dii.telemetry.radio import ANTENNA, EIRP, FREQUENCY, NEAR, strongest, too_strong
-from dii.telemetry.sites import distance
+from dii.telemetry.metrics.sites import distance
+from dii.telemetry.readers.radio import ANTENNA, EIRP, FREQUENCY, NEAR, strongest, too_strong
 
 LIGHT = 299_792_458.0
 north = st.floats(-90, 90)

@@ -16,12 +16,7 @@ import pyarrow.compute as pc
 import pytest
 
 from dii.errors import UnknownFormat
-from dii.telemetry import load as loading
-from dii.telemetry.fields import BOUNDS, identity, payload_hash
-from dii.telemetry.load import Telemetry, explain
-from dii.telemetry.metrics import metrics
-from dii.telemetry.readers import READERS, matrix
-from dii.telemetry.schema import (
+from dii.schema import (
     GATEWAYS,
     METRICS,
     RECEPTIONS,
@@ -32,6 +27,11 @@ from dii.telemetry.schema import (
     Reception,
     Reject,
 )
+from dii.telemetry import load as loading
+from dii.telemetry.load import Telemetry, explain
+from dii.telemetry.metrics import metrics
+from dii.telemetry.readers import READERS, matrix
+from dii.telemetry.readers.fields import BOUNDS, identity, payload_hash
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS
 from dii.units import DAY, format_time, from_microseconds
 from tests.require import ROOT, real_data

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from dii.telemetry import load as loading
-from dii.telemetry.airtime import time_on_air
 from dii.telemetry.load import Telemetry
 from dii.telemetry.metrics import metrics
+from dii.telemetry.metrics.airtime import time_on_air
 from dii.units import DAY, SECOND, format_time
 from tests.require import real_data
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dii.schema import RECEPTIONS, SHAPLEY_UNIT, STATUSES, UNATTRIBUTED
 from dii.telemetry.metrics import metrics
-from dii.telemetry.schema import RECEPTIONS, SHAPLEY_UNIT, STATUSES, UNATTRIBUTED
 from dii.units import DAY, SECOND
 
 TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}

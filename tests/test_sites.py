@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dii.network.feed import Feed
+from dii.network.telemetry import Feed
+from dii.schema import SHAPLEY_UNIT, Gateway, Reception
 from dii.telemetry.load import Telemetry
-from dii.telemetry.schema import SHAPLEY_UNIT, Gateway, Reception
-from dii.telemetry.sites import distance, players
+from dii.telemetry.metrics.sites import distance, players
 from dii.telemetry.tables import to_table
 from dii.units import DAY
 from tests.test_shapley import split

@@ -27,7 +27,7 @@ from dii.cli.options import clean
 from dii.cli.statement import page
 from dii.errors import AlreadyClaimed, BadMonth, Refused, UnknownName
 from dii.network.statement import Statement
-from dii.telemetry.schema import SHAPLEY_UNIT
+from dii.schema import SHAPLEY_UNIT
 from dii.units import PPM
 from tests.require import ROOT, program
 

@@ -18,8 +18,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dii.telemetry import synthetic
-from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.load import load
+from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.synthetic import _files
 from dii.telemetry.synthetic._traffic import nearest
 from dii.telemetry.tables import SCHEMAS

@@ -22,11 +22,11 @@ from dii.application.records import REPORTS
 from dii.cli import app
 from dii.consensus.solo import Solo
 from dii.errors import FarInTime, RecordRejected
+from dii.schema import Gateway, Reception
 from dii.telemetry import outliers
 from dii.telemetry.load import Telemetry
 from dii.telemetry.metrics import metrics
 from dii.telemetry.readers.base import UPLINK_METRICS
-from dii.telemetry.schema import Gateway, Reception
 from dii.telemetry.tables import SCHEMAS, to_table
 from dii.units import DAY, SECOND, format_time
 
@@ -383,7 +383,7 @@ def test_the_command_line_knows_that_nothing_can_come_from_the_day_after_tomorro
         def now(cls, tz: tzinfo | None = None) -> Clock:
             return cls.fromtimestamp(START // SECOND, tz)
 
-    monkeypatch.setattr("dii.cli.build.datetime", Clock)
+    monkeypatch.setattr("dii.cli.telemetry.datetime", Clock)
     path = uplinks(tmp_path / "up.jsonl", [START, START + hours * HOUR])
     home = tmp_path / "home"
     run("init", "--seed", 7, "--home", home)
@@ -416,7 +416,7 @@ def test_a_clock_that_was_never_set_is_told_and_not_used(
         def now(cls, tz: tzinfo | None = None) -> Clock:
             return cls(1970, 1, 1, 0, 5, tzinfo=tz)
 
-    monkeypatch.setattr("dii.cli.build.datetime", Clock)
+    monkeypatch.setattr("dii.cli.telemetry.datetime", Clock)
     path, home = uplinks(tmp_path / "up.jsonl", [START]), tmp_path / "home"
     run("init", "--seed", 7, "--home", home)
     said = run("load", registry, path, "--home", home)

@@ -40,11 +40,11 @@ from dii.ledger import index
 from dii.ledger.block import Block
 from dii.ledger.proof import read_json
 from dii.minting.spec import from_spec
-from dii.network.feed import Traffic
 from dii.network.receipt import no_receipt
-from dii.network.views import earnings
+from dii.network.tables import earnings
+from dii.network.telemetry import Traffic
+from dii.schema import Reject
 from dii.telemetry.metrics import Lookback
-from dii.telemetry.schema import Reject
 from dii.telemetry.tables import to_table
 from dii.units import SECOND, format_time, to_microseconds
 from tests.require import ROOT, lacking

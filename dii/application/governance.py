@@ -80,7 +80,7 @@ from dii.genesis import (
 )
 from dii.ledger.state import State
 from dii.minting import POLICIES, RULES, Spec
-from dii.telemetry.schema import METRICS, USAGE
+from dii.schema import METRICS, USAGE
 
 Emit = Callable[[str, tuple[object, ...]], None]
 """Takes (index table, row)."""

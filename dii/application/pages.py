@@ -19,7 +19,7 @@ from typing import Annotated, Final
 from dii import codec
 from dii.codec import Bounds
 from dii.errors import BadReport, CodecError, MetricOutOfRange, ShapeMismatch
-from dii.telemetry.schema import Metric
+from dii.schema import Metric
 
 HASH: Final = 20
 """Bytes of a gateway's hash: the key of a row of metrics."""

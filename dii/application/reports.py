@@ -10,7 +10,7 @@ from dii.application.records import CHUNKS, PROGRESS, REPORTS, Progress, Report
 from dii.application.settling import Status, epoch_status
 from dii.crypto import format_address
 from dii.errors import BadReport, DuplicateReport, EpochNotReportable
-from dii.telemetry.schema import METRICS, USAGE
+from dii.schema import METRICS, USAGE
 
 
 def report_manifest(context: Context, message: ReportManifest) -> bool:

@@ -21,10 +21,14 @@ from typing import Annotated
 import typer
 
 import dii
-from dii.cli import build, check, govern, look, send
-from dii.cli.contract import contract
+from dii.cli import accounts as send
+from dii.cli import governance as govern
+from dii.cli import proofs as check
+from dii.cli import tables as look
+from dii.cli import telemetry as build
+from dii.cli.contracts import contract
+from dii.cli.economy import lab
 from dii.cli.keys import keys
-from dii.cli.lab import lab
 from dii.cli.options import Verbs
 from dii.cli.snapshot import snapshot
 from dii.cli.statement import statement

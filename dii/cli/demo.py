@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import dii
-from dii.cli import look, screen
-from dii.cli.build import show_telemetry
+from dii.cli import screen
+from dii.cli import tables as look
 from dii.cli.options import program
+from dii.cli.telemetry import show_telemetry
 from dii.errors import ProofInvalid
 
 if TYPE_CHECKING:
     from dii import Network
     from dii.network import Receipt
-    from dii.network.deals import Deal
+    from dii.network.contracts import Deal
 
 SAMPLE: Final = Path(__file__).parents[2] / "data"
 FILES: Final = ("registry.json", "uplinks.jsonl", "statuses.csv")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 import dii
-from dii.telemetry.schema import SHAPLEY_UNIT
+from dii.schema import SHAPLEY_UNIT
 from dii.units import PPM, clean
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from dii.cli import screen
-from dii.cli.check import header_hash
 from dii.cli.options import DEFAULT_HOME, Home, Json, command
+from dii.cli.proofs import header_hash
 
 snapshot = typer.Typer(help="Hand a chain's state on, and join a chain with it.")
 
@@ -24,7 +24,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the state before the last block into a folder, with all that proves it."""
-    from dii.network import bundle  # noqa: PLC0415
+    from dii.network import snapshot as bundle  # noqa: PLC0415
 
     with screen.looking(home) as network:
         height, header = bundle.export(network, output), network.header()
@@ -46,7 +46,7 @@ def join(
     as_json: Json = False,
 ) -> None:
     """Make a home from a snapshot, to look at, verify and prove from; trusts the hash alone."""
-    from dii.network import bundle  # noqa: PLC0415
+    from dii.network import snapshot as bundle  # noqa: PLC0415
 
     height = bundle.join(folder, header_hash(header), home)
     line = f"{home} holds the chain from block {height - 1} on; it has no keys and no telemetry"

@@ -16,7 +16,7 @@ from dii.contracts.tree import Plain, Type
 from dii.contracts.values import ADDRESS, APPLICATION, BOOL, GATEWAY, INT, MONEY, SHARE
 from dii.contracts.vm import Frame, Run
 from dii.errors import Reverted
-from dii.telemetry.schema import METRICS
+from dii.schema import METRICS
 
 
 def short(value: Run) -> Run:

@@ -19,7 +19,7 @@ from typing import ClassVar
 from dii.errors import BadParameter, Overflow
 from dii.minting.receipts import REASON_ABSENT, REASON_DENIED, REASON_NONE
 from dii.minting.spec import Versioned, registry
-from dii.telemetry.schema import MAX_ROWS, METRICS, SHAPLEY_UNIT
+from dii.schema import MAX_ROWS, METRICS, SHAPLEY_UNIT
 from dii.units import MAX_AMOUNT, PPM
 
 Columns = Mapping[str, Sequence[int]]

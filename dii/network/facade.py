@@ -26,20 +26,23 @@ from dii.ledger.snapshot import state_at
 from dii.ledger.state import State, Table
 from dii.minting import Policy, Rule
 from dii.minting.spec import from_spec
-from dii.network import deals, founding, governing, views
+from dii.network import contracts as deals
+from dii.network import draft as founding
+from dii.network import governance as governing
 from dii.network import receipt as receipts
 from dii.network import statement as statements
-from dii.network.feed import Feed, Traffic, near
+from dii.network import tables as views
 from dii.network.home import RESERVED, SCOPE, Home, reporter_names
-from dii.network.opened import TELEMETRY
 from dii.network.reporting import notes, registrations, report
-from dii.network.sending import Sending
+from dii.network.signing import Sending
+from dii.network.telemetry import Feed, Traffic, near
+from dii.network.view import TELEMETRY
+from dii.schema import GAP, METRICS, UNATTRIBUTED, USAGE
 from dii.telemetry.names import owners
-from dii.telemetry.schema import GAP, METRICS, UNATTRIBUTED, USAGE
 from dii.units import SECOND, Currency
 
 if TYPE_CHECKING:
-    from dii.minting.laboratory import Comparison, Records
+    from dii.economy.laboratory import Comparison, Records
     from dii.telemetry.load import Telemetry
     from dii.telemetry.metrics import Epoch
 
@@ -644,10 +647,10 @@ class Network(Sending):
         Under the rule of the network its payments are the epoch's issuance. What the epochs before
         leave to know is computed from the first on, unless the one before was settled last.
         """
-        from dii.minting.laboratory import Records  # noqa: PLC0415
+        from dii.economy.laboratory import Records  # noqa: PLC0415
+        from dii.telemetry.metrics.plan import BEYOND  # noqa: PLC0415
         from dii.telemetry.names import places_of  # noqa: PLC0415
         from dii.telemetry.names import renamed as resolved  # noqa: PLC0415
-        from dii.telemetry.plan import BEYOND  # noqa: PLC0415
 
         feed = self._fed()
         if not 0 <= (number := index(epoch)) <= self.last_epoch:
@@ -680,7 +683,7 @@ class Network(Sending):
     def compare(
         self, epoch: int, *rules: Rule, pool: str | int | None = None, price: str | int = 0
     ) -> Comparison:
-        """Pay an epoch under several rules, honest and cheated; see :mod:`dii.minting.laboratory`.
+        """Pay an epoch under several rules, honest and cheated; see :mod:`dii.economy.laboratory`.
 
         Parameters
         ----------
@@ -693,7 +696,7 @@ class Network(Sending):
         price
             What a data unit costs who sends it, so that traffic to oneself has its cost.
         """
-        from dii.minting.laboratory import compare  # noqa: PLC0415
+        from dii.economy.laboratory import compare  # noqa: PLC0415
 
         found = self.records(epoch)
         chosen = rules or founding.fitting(found.gives)

@@ -33,7 +33,7 @@ from dii.errors import BadName, HomeBroken, HomeExists, HomeMissing, KeyMissing,
 from dii.files import is_private, write
 from dii.genesis import TREASURY, Genesis
 from dii.ledger.store import connect, why
-from dii.telemetry.fields import gateway_name
+from dii.telemetry.readers.fields import gateway_name
 
 GENESIS: Final = "genesis.toml"
 DRAFT: Final = "draft.toml"

@@ -18,8 +18,8 @@ from dii.ledger.block import Header
 from dii.ledger.proof import Proof, unhex, unhex_all
 from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf, Spec
 from dii.minting.spec import Versioned, from_spec
-from dii.network.founding import STREAM
-from dii.network.opened import Opened
+from dii.network.draft import STREAM
+from dii.network.view import Opened
 from dii.telemetry.tables import REASONS as EXCLUDED
 from dii.units import Currency
 

@@ -11,8 +11,8 @@ from dii.application import messages
 from dii.application.pages import HASH, USAGE_KEY, Page, paginate
 from dii.application.records import Scope
 from dii.application.settling import UNATTRIBUTED as UNATTRIBUTED_HASH
+from dii.schema import METRICS, UNATTRIBUTED, USAGE, USAGE_GIVEN
 from dii.telemetry.metrics import Epoch
-from dii.telemetry.schema import METRICS, UNATTRIBUTED, USAGE, USAGE_GIVEN
 
 
 def report(

@@ -37,9 +37,9 @@ from dii.ledger.snapshot import state_at
 from dii.minting import POLICIES, REASONS, RULES, ReceiptLeaf, Rule
 from dii.minting.spec import from_spec
 from dii.network.home import SCOPE
-from dii.network.opened import Opened
 from dii.network.receipt import describe, leaves_of
-from dii.telemetry.schema import METRICS, SHAPLEY_UNIT
+from dii.network.view import Opened
+from dii.schema import METRICS, SHAPLEY_UNIT
 from dii.units import PPM, SECOND, Currency, format_time, to_microseconds
 
 RECEIPTS: Final = (

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dii.telemetry.sites import Place
+from dii.telemetry.metrics.sites import Place
 from dii.telemetry.tables import with_column
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dii.errors import InputTooLarge, SourceUnreadable
-from dii.telemetry.fields import Fault
+from dii.telemetry.readers.fields import Fault
 from dii.telemetry.tables import Rows
 
 MAX_LINE: Final = 1 << 20

@@ -22,8 +22,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dii.errors import RecordRejected
-from dii.telemetry.fields import Fault, Named, Record, number
-from dii.telemetry.schema import TABLES, Column, Gateway, Reception, Reject, Status
+from dii.schema import TABLES, Column, Gateway, Reception, Reject, Status
+from dii.telemetry.readers.fields import Fault, Named, Record, number
 from dii.units import format_time
 
 T = TypeVar("T")

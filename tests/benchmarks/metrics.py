@@ -110,8 +110,8 @@ def measure(folder: Path, what: str) -> None:
     import duckdb
     import pyarrow.dataset as pads
 
+    from dii.schema import METRICS, USAGE_GIVEN
     from dii.telemetry.metrics import metrics
-    from dii.telemetry.schema import METRICS, USAGE_GIVEN
 
     path = folder / "receptions.parquet"
     rows = pq.ParquetFile(path).metadata.num_rows

@@ -26,7 +26,7 @@ from dii.consensus.node import Node
 from dii.consensus.solo import Solo
 from dii.genesis import Genesis, SpecSection
 from dii.ledger import transaction
-from dii.telemetry.schema import MAX_ROWS
+from dii.schema import MAX_ROWS
 from tests.benchmarks.report import show
 
 COLUMNS = ("receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "uplink_units")

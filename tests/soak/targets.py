@@ -41,7 +41,7 @@ from dii.application.messages import (
 )
 from dii.application.pages import HASH, check
 from dii.application.records import ACCOUNTS, ISSUANCES, TABLES
-from dii.cli.check import proven
+from dii.cli.proofs import proven
 from dii.consensus.node import Node, faults
 from dii.consensus.solo import Solo
 from dii.contracts import agreements, compiler, frontend, tree
@@ -57,7 +57,7 @@ from dii.ledger.proof import Proof
 from dii.ledger.state import State, decode_diff, encode_diff
 from dii.minting import FixedEmission, PerContribution, ReceiptLeaf, ShapleyTraffic, Uptime
 from dii.network.receipt import NoReceiptProof, ReceiptProof
-from dii.telemetry.schema import METRICS
+from dii.schema import METRICS
 from dii.units import SECOND
 from tests.chains import (
     ALICE,

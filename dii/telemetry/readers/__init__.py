@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from dii.errors import InputTooLarge, UnknownFormat
+from dii.schema import METRICS, USAGE_GIVEN
+from dii.telemetry.plain import Gateways, Receptions, Statuses
 from dii.telemetry.readers.base import Reader
 from dii.telemetry.readers.chirpstack import ChirpStack, ChirpStackV4
 from dii.telemetry.readers.gateway_log import GatewayCollector, PacketForwarder
 from dii.telemetry.readers.gateway_server import ConnectionStats, GatewayEvents
-from dii.telemetry.readers.plain import Gateways, Receptions, Statuses
 from dii.telemetry.readers.registry import Mapper, Registry
 from dii.telemetry.readers.things_stack import ThingsStack
 from dii.telemetry.readers.ttn_v2 import NocCounters, NocStatuses, TtnV2
-from dii.telemetry.schema import METRICS, USAGE_GIVEN
 from dii.telemetry.source import MAX_COLUMNS, Source
 
 READERS: Final[tuple[Reader, ...]] = (

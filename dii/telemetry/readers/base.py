@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
-from dii.telemetry import fields
-from dii.telemetry.fields import BOUNDS, NO_FIELDS, Fault, Named, Record
-from dii.telemetry.radio import too_strong
-from dii.telemetry.schema import GAP, Gateway, Reception
+from dii.schema import GAP, Gateway, Reception
+from dii.telemetry.readers import fields
+from dii.telemetry.readers.fields import BOUNDS, NO_FIELDS, Fault, Named, Record
+from dii.telemetry.readers.radio import too_strong
 from dii.telemetry.source import Source, parse_line, values
 from dii.telemetry.tables import Rows
 from dii.units import DAY, SECOND

@@ -23,10 +23,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from dii.telemetry import fields
-from dii.telemetry.airtime import uplink_airtime
-from dii.telemetry.fields import Fault, Record
+from dii.telemetry.metrics.airtime import uplink_airtime
+from dii.telemetry.readers import fields
 from dii.telemetry.readers.base import UPLINK_METRICS, Heard, JsonReader, Log, application_uplink
+from dii.telemetry.readers.fields import Fault, Record
 from dii.telemetry.tables import Rows
 
 _EU868: Final = (863_000_000, 870_000_000)

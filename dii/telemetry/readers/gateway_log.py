@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import math
 
-from dii.telemetry import fields
-from dii.telemetry.airtime import data_rate, frame_airtime
-from dii.telemetry.fields import Fault, Named, Record
+from dii.schema import Reception
+from dii.telemetry.metrics.airtime import data_rate, frame_airtime
+from dii.telemetry.readers import fields
 from dii.telemetry.readers.base import (
     LOG_METRICS,
     STATUS_METRICS,
@@ -29,8 +29,8 @@ from dii.telemetry.readers.base import (
     server_time,
     wrapped_gateway,
 )
+from dii.telemetry.readers.fields import Fault, Named, Record
 from dii.telemetry.readers.phy import read_uplink
-from dii.telemetry.schema import Reception
 
 
 class PacketForwarder(JsonReader):

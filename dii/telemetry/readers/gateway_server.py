@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from dii.telemetry import fields
-from dii.telemetry.airtime import frame_airtime
-from dii.telemetry.fields import Fault, Named, Record
+from dii.schema import Reception
+from dii.telemetry.metrics.airtime import frame_airtime
+from dii.telemetry.readers import fields
 from dii.telemetry.readers.base import (
     DOWNLINK_METRICS,
     LOG_METRICS,
@@ -27,9 +27,9 @@ from dii.telemetry.readers.base import (
     Log,
     wrapped_gateway,
 )
+from dii.telemetry.readers.fields import Fault, Named, Record
 from dii.telemetry.readers.phy import read_frame, read_uplink
 from dii.telemetry.readers.things_stack import modulation
-from dii.telemetry.schema import Reception
 
 _SIGNS: Final = (
     *("last_status_received_at", "last_uplink_received_at", "last_downlink_received_at"),

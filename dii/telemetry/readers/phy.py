@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from dii.telemetry.fields import Fault, eui, payload_hash
+from dii.telemetry.readers.fields import Fault, eui, payload_hash
 
 PREFIXES: Final[Mapping[str, tuple[int, int]]] = {"ttn": (0x2600_0000, 7)}
 """First address and length in bits of the prefix of networks: The Things Network has NetID 000013,

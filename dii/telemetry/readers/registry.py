@@ -13,10 +13,10 @@ kept one after another in one file are polls and tell uptime; of a single one, a
 
 from __future__ import annotations
 
-from dii.telemetry import fields
-from dii.telemetry.fields import Fault, Record
+from dii.schema import Gateway
+from dii.telemetry.readers import fields
 from dii.telemetry.readers.base import STATUS_METRICS, JsonReader, Log, Reader, stated_eui
-from dii.telemetry.schema import Gateway
+from dii.telemetry.readers.fields import Fault, Record
 from dii.telemetry.source import Source, members
 from dii.telemetry.tables import Rows
 from dii.units import SECOND

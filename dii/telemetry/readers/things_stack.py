@@ -23,9 +23,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from dii.telemetry import fields
-from dii.telemetry.airtime import uplink_airtime
-from dii.telemetry.fields import Fault, Record
+from dii.schema import RELAYED, Reception
+from dii.telemetry.metrics.airtime import uplink_airtime
+from dii.telemetry.readers import fields
 from dii.telemetry.readers.base import (
     UPLINK_METRICS,
     Heard,
@@ -34,7 +34,7 @@ from dii.telemetry.readers.base import (
     application_uplink,
     stated_eui,
 )
-from dii.telemetry.schema import RELAYED, Reception
+from dii.telemetry.readers.fields import Fault, Record
 from dii.telemetry.tables import Rows
 
 _BROKER: Final = "packetbroker"

@@ -16,9 +16,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from dii.telemetry import fields
-from dii.telemetry.airtime import data_rate, uplink_airtime
-from dii.telemetry.fields import Fault, Named, Record
+from dii.schema import Gateway
+from dii.telemetry.metrics.airtime import data_rate, uplink_airtime
+from dii.telemetry.readers import fields
 from dii.telemetry.readers.base import (
     STATUS_METRICS,
     UPLINK_METRICS,
@@ -28,7 +28,7 @@ from dii.telemetry.readers.base import (
     Log,
     application_uplink,
 )
-from dii.telemetry.schema import Gateway
+from dii.telemetry.readers.fields import Fault, Named, Record
 from dii.telemetry.source import Source
 from dii.units import SECOND
 

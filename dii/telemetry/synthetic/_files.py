@@ -25,7 +25,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
+from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.synthetic._records import Piece, Size, frame_starts, generate, payload, writing
 from dii.units import DAY, SECOND, format_time
 

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dii.telemetry.fields import payload_hash
+from dii.telemetry.readers.fields import payload_hash
 from dii.telemetry.synthetic._network import SNAPSHOT, WORLD, Region, network
 from dii.telemetry.synthetic._traffic import DISTRICT, Flags, Ints, Population, districts, generator
 from dii.telemetry.tables import SCHEMAS, with_column

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
+from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.tables import SCHEMAS
 from dii.units import DAY, SECOND
 

@@ -44,9 +44,9 @@ from dii.contracts.vm import Program
 from dii.crypto import contract_address, format_address, sha256
 from dii.errors import BadCall, BadSource, DiiError, TransactionError, UnknownContract
 from dii.network.home import SCOPE
-from dii.network.opened import Opened
 from dii.network.receipt import table_of
-from dii.network.sending import Sending
+from dii.network.signing import Sending
+from dii.network.view import Opened
 from dii.units import SECOND, Currency, clean
 
 HOOK_GAS: Final = 40_000

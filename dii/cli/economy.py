@@ -8,12 +8,12 @@ import typer
 
 import dii
 from dii.cli import screen
-from dii.cli.build import chosen
 from dii.cli.options import DEFAULT_HOME, Epoch, Home, Json
+from dii.cli.telemetry import chosen
 
 if TYPE_CHECKING:
     from dii import Network
-    from dii.minting import Comparison
+    from dii.economy import Comparison
 
 lab = typer.Typer(help="Compare rules over an epoch's records.", no_args_is_help=True)
 

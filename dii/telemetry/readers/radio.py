@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from math import log10
 from typing import Final
 
-from dii.telemetry.fields import Fault, Record, number
-from dii.telemetry.sites import Place, distance
+from dii.telemetry.metrics.sites import Place, distance
+from dii.telemetry.readers.fields import Fault, Record, number
 
 EIRP: Final = 36.0
 """dBm: the most that any region allows a device to radiate (USA, 47 CFR 15.247: 30 dBm into 6 dBi)."""

@@ -24,7 +24,7 @@ from dii.genesis import Genesis
 from dii.ledger import snapshot
 from dii.ledger.block import MAX_BYTES, Block
 from dii.network.home import GENESIS, KEYS
-from dii.network.opened import Opened
+from dii.network.view import Opened
 
 MANIFEST: Final = "manifest"
 LAST: Final = "last.block"

@@ -20,9 +20,9 @@ from dii.errors import MintsTooMuch, UnknownStream
 from dii.minting import POLICIES, RULES, Policy, ReceiptLeaf, Rule
 from dii.minting.receipts import REASON_DENIED
 from dii.network.home import SCOPE
-from dii.network.opened import Opened
 from dii.network.receipt import describe, leaves_of
-from dii.network.sending import Sending
+from dii.network.signing import Sending
+from dii.network.view import Opened
 
 VALIDATOR: Final = "validator"
 """The account that governs a network of one."""

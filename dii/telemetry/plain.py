@@ -26,8 +26,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dii.errors import BadColumns
-from dii.telemetry import fields
-from dii.telemetry.fields import (
+from dii.schema import TABLES, Column, Gateway
+from dii.telemetry.readers import fields, parquet
+from dii.telemetry.readers.base import DOWNLINK_METRICS, RECEPTION_METRICS, STATUS_METRICS, Reader
+from dii.telemetry.readers.fields import (
     BOUNDS,
     MAX_TEXT,
     STAND_IN,
@@ -38,9 +40,6 @@ from dii.telemetry.fields import (
     is_stand_in,
     parse_time,
 )
-from dii.telemetry.readers import parquet
-from dii.telemetry.readers.base import DOWNLINK_METRICS, RECEPTION_METRICS, STATUS_METRICS, Reader
-from dii.telemetry.schema import TABLES, Column, Gateway
 from dii.telemetry.source import Source
 from dii.telemetry.tables import BATCH, FIELD_REASONS, SCHEMAS, TYPES, Rows
 

@@ -24,9 +24,9 @@ from dii.ledger.proof import Proof
 from dii.ledger.reader import Reader
 from dii.ledger.state import State, Table
 from dii.minting import Issuance
-from dii.network.feed import Feed
-from dii.network.founding import STREAM
+from dii.network.draft import STREAM
 from dii.network.home import SCOPE, Home, reporter_names
+from dii.network.telemetry import Feed
 from dii.telemetry.names import owners
 from dii.units import Currency
 

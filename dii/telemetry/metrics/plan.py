@@ -22,7 +22,7 @@ from typing import Final, Self
 import duckdb
 import pyarrow as pa
 
-from dii.telemetry.schema import SHAPLEY_UNIT, UNATTRIBUTED, USAGE
+from dii.schema import SHAPLEY_UNIT, UNATTRIBUTED, USAGE
 from dii.units import DAY, PPM, SECOND
 
 WINDOW: Final = 60 * SECOND

@@ -21,14 +21,14 @@ import tomli_w
 
 from dii.errors import HomeBroken, SourceMissing
 from dii.files import write
+from dii.schema import GAP, METRICS, USAGE_GIVEN, Reject
 from dii.telemetry import outliers
 from dii.telemetry.load import NAMED, Telemetry
 from dii.telemetry.metrics import Epoch, Lookback, excluded, metrics
+from dii.telemetry.metrics.plan import BEYOND
+from dii.telemetry.metrics.sites import players
 from dii.telemetry.names import Pairs, pairs_of, places_of
-from dii.telemetry.plan import BEYOND
 from dii.telemetry.readers.base import UPLINK_METRICS
-from dii.telemetry.schema import GAP, METRICS, USAGE_GIVEN, Reject
-from dii.telemetry.sites import players
 from dii.telemetry.synthetic import Population, populate
 from dii.telemetry.tables import SCHEMAS, to_table
 from dii.units import DAY, SECOND, format_time

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 import dii
-from dii.cli import look, screen
+from dii.cli import screen
+from dii.cli import tables as look
 from dii.cli.options import DEFAULT_HOME, Home, Json, command
 from dii.errors import HomeMissing, NothingLoaded, NotSealed
-from dii.telemetry.schema import GAP, METRICS, USAGE_GIVEN
+from dii.schema import GAP, METRICS, USAGE_GIVEN
 from dii.units import SECOND, format_time
 
 if TYPE_CHECKING:
@@ -432,8 +433,8 @@ def run(
     for its gateways, 30 days unless --epochs says otherwise. Run again, it goes on where it
     stopped.
     """
-    from dii.network.feed import Feed  # noqa: PLC0415 - slow
-    from dii.network.founding import check_fed  # noqa: PLC0415
+    from dii.network.draft import check_fed  # noqa: PLC0415
+    from dii.network.telemetry import Feed  # noqa: PLC0415 - slow
 
     sources = [*(registry or []), *(receptions or [])]
     latest = _latest(until) if sources else None

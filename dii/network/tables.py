@@ -21,10 +21,10 @@ from dii.crypto import format_address
 from dii.genesis import TREASURY
 from dii.minting import POLICIES, REASONS, RULES, ReceiptLeaf
 from dii.minting.spec import from_spec
-from dii.network.founding import STREAM
+from dii.network.draft import STREAM
 from dii.network.home import SCOPE
-from dii.network.opened import Opened
 from dii.network.receipt import describe, leaves_of
+from dii.network.view import Opened
 from dii.units import format_time
 
 _AMOUNTS: Final = {

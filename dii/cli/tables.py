@@ -226,7 +226,7 @@ def show_account(
 def show_gateway(gateway: Gateway, home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Show a gateway: its operator, and what it earned in each epoch."""
     from dii.network.home import SCOPE  # noqa: PLC0415
-    from dii.network.views import earnings, owners  # noqa: PLC0415
+    from dii.network.tables import earnings, owners  # noqa: PLC0415
 
     with screen.looking(home) as network:
         hashed = network.gateway(gateway)
@@ -249,7 +249,7 @@ def show_epoch(
     as_json: Json = False,
 ) -> None:
     """Show an epoch: its pool, and who got what."""
-    from dii.network.views import contributions  # noqa: PLC0415
+    from dii.network.tables import contributions  # noqa: PLC0415
 
     with screen.looking(home) as network:
         issued, epochs = network.issuance(epoch, stream), network.epochs()

@@ -68,10 +68,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from dii.telemetry import columns
+from dii.schema import METRICS, USAGE, USAGE_GIVEN, Metric
+from dii.telemetry.metrics import columns
+from dii.telemetry.metrics.plan import BEYOND, EXCLUSIONS, MEMORY, SLOT, WINDOW, Engine
 from dii.telemetry.names import renamed as with_names
-from dii.telemetry.plan import BEYOND, EXCLUSIONS, MEMORY, SLOT, WINDOW, Engine
-from dii.telemetry.schema import METRICS, USAGE, USAGE_GIVEN, Metric
 from dii.telemetry.tables import with_column
 from dii.units import DAY
 

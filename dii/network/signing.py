@@ -18,7 +18,7 @@ from dii.application.records import ACCOUNTS, CODES, CONTRACTS, FORWARDS
 from dii.contracts.gas import STORED, compile_gas
 from dii.crypto import SigningKey
 from dii.ledger import transaction
-from dii.network.opened import Opened
+from dii.network.view import Opened
 from dii.units import SECOND
 
 VALID_FOR: Final = 1_000

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from dii.telemetry.plan import WINDOW
-from dii.telemetry.schema import RELAYED
+from dii.schema import RELAYED
+from dii.telemetry.metrics.plan import WINDOW
 
 _TEXT, _INT = pa.string(), pa.int64()
 _ONE: Final = pa.scalar(1, pa.int32())

@@ -9,8 +9,8 @@ import typer
 
 import dii
 from dii.cli import screen
+from dii.cli.accounts import Amount, Sender, done
 from dii.cli.options import DEFAULT_HOME, Home, Json, command
-from dii.cli.send import Amount, Sender, done
 from dii.errors import BadSource
 from dii.units import clean
 
@@ -41,7 +41,7 @@ Gas = Annotated[int | None, typer.Option("--gas", min=1, help="The most gas it m
 @contract.command("check")
 def check(what: What, as_json: Json = False) -> None:
     """Look a contract's text over: every fault, where, and what to write instead."""
-    from dii.network import deals  # noqa: PLC0415
+    from dii.network import contracts as deals  # noqa: PLC0415
 
     found = deals.check(None, _source(what))
     if as_json:

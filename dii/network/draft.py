@@ -19,7 +19,7 @@ from dii.errors import GenesisError, RuleNotFed
 from dii.genesis import AccountSection, CurrencySection, Genesis, SpecSection
 from dii.minting import Policy, Rule
 from dii.network.home import RESERVED, SCOPE, check_name
-from dii.telemetry.schema import METRICS, USAGE
+from dii.schema import METRICS, USAGE
 from dii.units import SECOND, Currency, from_microseconds, to_microseconds
 
 STREAM: Final = "main"

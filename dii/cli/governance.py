@@ -17,10 +17,10 @@ import typer
 
 import dii
 from dii.cli import screen
-from dii.cli.build import chosen
-from dii.cli.look import proposal
+from dii.cli.accounts import Amount, Key
 from dii.cli.options import DEFAULT_HOME, Gateway, Home, Json, Scope, command
-from dii.cli.send import Amount, Key
+from dii.cli.tables import proposal
+from dii.cli.telemetry import chosen
 
 if TYPE_CHECKING:
     from dii.application.actions import Action

@@ -28,12 +28,12 @@ import pyarrow.compute as pc
 from dii.errors import NothingToCompare
 from dii.minting.issuance import divide
 from dii.minting.rules import Rule, weigh
-from dii.telemetry.airtime import MAC_OVERHEAD, time_on_air
+from dii.schema import UNATTRIBUTED
 from dii.telemetry.metrics import Lookback, metrics
+from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air
+from dii.telemetry.metrics.plan import BEYOND
+from dii.telemetry.metrics.sites import Place, players
 from dii.telemetry.names import owners, pairs_of, places_of, renamed
-from dii.telemetry.plan import BEYOND
-from dii.telemetry.schema import UNATTRIBUTED
-from dii.telemetry.sites import Place, players
 from dii.telemetry.tables import with_column
 from dii.units import DAY
 
