@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.lines import source_lines
+from tests.wording import faults
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -131,7 +132,7 @@ def pinned() -> dict[str, str]:
 
 def test_pre_commit_runs_the_versions_that_make_lint_runs() -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    revisions = {repo["repo"].rpartition("/")[2]: repo["rev"].lstrip("v") for repo in hooks}
+    revisions = {repo["repo"].rpartition("/")[2]: repo.get("rev", "").lstrip("v") for repo in hooks}
     versions = pinned()
     assert revisions["ruff-pre-commit"] == versions["ruff"]
     assert revisions["mirrors-mypy"] == versions["mypy"]
@@ -146,6 +147,29 @@ def test_the_scientific_python_checks_of_a_repository_pass() -> None:
     assert len(checks) > 30
     assert not failed
     assert run.returncode == 0
+
+
+def git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout
+
+
+def test_commit_subjects_have_at_most_72_characters() -> None:
+    """Those since the commit that brought the rule; pre-commit's ``commit-msg`` hook has it, too."""
+    *_, first = git("log", "--diff-filter=A", "--format=%H", "--", "tests/wording.py").split()
+    subjects = git("log", "--no-merges", "--format=%s", f"{first}^..HEAD").splitlines()
+    assert subjects
+    assert [subject for subject in subjects if len(subject) > 72] == []
+
+
+@pytest.mark.parametrize("start", ["What", "Whether"])
+def test_docstrings_that_begin_with_a_question_word_are_found(start: str, tmp_path: Path) -> None:
+    text = (
+        f'"""Noun phrase."""\n\nX = 1\n"""{start} it is."""\n\n\ndef f():\n    """Imperative."""\n'
+    )
+    (tmp_path / "example.py").write_text(text)
+    (found,) = faults(tmp_path / "example.py")
+    assert found.startswith(f"{tmp_path / 'example.py'}:4: ")
+    assert found.endswith(f"{start} it is.")
 
 
 @pytest.mark.parametrize(
