@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dii.telemetry.readers import READERS, find_reader
+from dii.telemetry.formats import READERS, find_reader
 from dii.telemetry.source import Source
 from tests.soak.mutation import mutate
 

@@ -31,7 +31,7 @@ from dii.consensus.solo import Solo
 from dii.crypto import format_address
 from dii.genesis import Genesis, Limits
 from dii.schema import SHAPLEY_UNIT
-from dii.telemetry.readers import READERS, matrix
+from dii.telemetry.formats import READERS, matrix
 from dii.units import to_microseconds
 from tests.require import ROOT, real_data
 from tests.test_proofs import CHECKER

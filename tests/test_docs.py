@@ -20,7 +20,7 @@ import pytest
 from dii import Network, load
 from dii.errors import UnknownName
 from dii.schema import METRICS
-from dii.telemetry.readers import READERS
+from dii.telemetry.formats import READERS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

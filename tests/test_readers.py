@@ -28,9 +28,9 @@ from dii.schema import (
     Reject,
 )
 from dii.telemetry import load as loading
+from dii.telemetry.formats import READERS, matrix
 from dii.telemetry.load import Telemetry, explain
 from dii.telemetry.metrics import metrics
-from dii.telemetry.readers import READERS, matrix
 from dii.telemetry.readers.fields import BOUNDS, identity, payload_hash
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS
 from dii.units import DAY, format_time, from_microseconds

@@ -35,9 +35,9 @@ from dii.errors import (
 )
 from dii.schema import TABLES
 from dii.telemetry import load as loading
+from dii.telemetry.formats import READERS
 from dii.telemetry.load import Telemetry, explain
 from dii.telemetry.plain import Receptions
-from dii.telemetry.readers import READERS
 from dii.telemetry.readers.fields import BOUNDS, EARLIEST, LATEST
 from dii.telemetry.source import MAX_LINE
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS

@@ -168,8 +168,8 @@ def _bad(option: str, message: str) -> typer.BadParameter:
 
 def _explain(sources: list[str], columns: dict[str, str], *, as_json: bool) -> None:
     """Say what each format gives; of sources, what they are taken for and why for nothing else."""
+    from dii.telemetry.formats import matrix  # noqa: PLC0415
     from dii.telemetry.load import explain  # noqa: PLC0415
-    from dii.telemetry.readers import matrix  # noqa: PLC0415
 
     judged = explain(*sources, columns=columns)
     if as_json:

@@ -34,9 +34,9 @@ from dii.errors import BadColumns, SourceMissing, SourceUnreadable
 from dii.files import sync, write
 from dii.schema import GAP, METRICS, TABLES, USAGE_GIVEN, Gateway, Reject
 from dii.telemetry.fetch import fetch, is_url, shown
+from dii.telemetry.formats import find_reader, judged
 from dii.telemetry.names import ambiguous
 from dii.telemetry.outliers import set_aside
-from dii.telemetry.readers import find_reader, judged
 from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, Reader
 from dii.telemetry.source import Source, first_line
 from dii.telemetry.tables import SCHEMAS, Rows, to_table

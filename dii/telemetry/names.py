@@ -32,11 +32,12 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dii.telemetry.metrics.sites import Place
 from dii.telemetry.tables import with_column
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from dii.telemetry.metrics.sites import Place
 
 T = TypeVar("T")
 Pair = tuple[str, str, int, int]

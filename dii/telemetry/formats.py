@@ -1,0 +1,78 @@
+"""Formats: the readers of all formats, tried in the order of ``READERS``.
+
+What a file is shows at its beginning, not in its name. Each reader looks and says why it declines;
+the first that does not decline reads. Formats are told apart by the fields that make them what they
+are, so the order matters for plain tables only, which take what nobody claims and has a column
+``gateway``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from dii.errors import InputTooLarge, UnknownFormat
+from dii.schema import METRICS, USAGE_GIVEN
+from dii.telemetry.plain import Gateways, Receptions, Statuses
+from dii.telemetry.readers.base import Reader
+from dii.telemetry.readers.chirpstack import ChirpStack, ChirpStackV4
+from dii.telemetry.readers.gateway_log import GatewayCollector, PacketForwarder
+from dii.telemetry.readers.gateway_server import ConnectionStats, GatewayEvents
+from dii.telemetry.readers.registry import Mapper, Registry
+from dii.telemetry.readers.things_stack import ThingsStack
+from dii.telemetry.readers.ttn_v2 import NocCounters, NocStatuses, TtnV2
+from dii.telemetry.source import MAX_COLUMNS, Source
+
+READERS: Final[tuple[Reader, ...]] = (
+    Registry(),
+    Mapper(),
+    NocStatuses(),
+    NocCounters(),
+    ThingsStack(),
+    GatewayEvents(),
+    ConnectionStats(),
+    TtnV2(),
+    ChirpStack(),
+    ChirpStackV4(),
+    PacketForwarder(),
+    GatewayCollector(),
+    Gateways(),
+    Receptions(),
+    Statuses(),
+)
+
+
+def matrix() -> list[dict[str, str | bool]]:
+    """Return what each format gives at most: a row a reader, a column a metric or usage."""
+    names = (*METRICS, *USAGE_GIVEN)
+    return [
+        {"reader": reader.name} | {name: name in reader.gives for name in names}
+        for reader in READERS
+    ]
+
+
+def judged(source: Source) -> Iterator[tuple[Reader, str | None]]:
+    """Yield each reader with why it declines a source, None if it would read it."""
+    return ((reader, reader.declines(source)) for reader in READERS)
+
+
+def find_reader(source: Source) -> Reader:
+    """Return the reader of a source.
+
+    Raises
+    ------
+    UnknownFormat
+        Every reader declines; ``judged`` says why each does.
+    InputTooLarge
+        It is a table of too many columns.
+    """
+    for reader, reason in judged(source):
+        if reason is None:
+            return reader
+    if source.wide and not source.records:
+        raise InputTooLarge(
+            file=source.name, what="a table", size=source.wide, unit="columns", limit=MAX_COLUMNS
+        )
+    start = (source.head.decode("utf-8", "replace") or ",".join(source.names))[:40]
+    what = f"it begins with {start!r}" if start else "it is empty"
+    raise UnknownFormat(file=source.name, what=what)
