@@ -18,7 +18,7 @@ from dii.genesis import TREASURY
 from dii.minting import Airtime, DataCredits, FixedEmission, PerContribution, Policy, Rule
 from dii.schema import SHAPLEY_UNIT
 from dii.units import SECOND, format_time
-from tests.test_sites import reference as sites
+from tests.sites import reference as sites
 
 SEED: Final = 7
 HOUR: Final = 3_600 * SECOND

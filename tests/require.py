@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DATA = ROOT / "data"
+SAMPLE = [DATA / name for name in ("registry.json", "uplinks.jsonl", "statuses.csv")]
 
 
 def lacking(reason: str) -> None:

@@ -209,7 +209,7 @@ def test_a_failing_free_message_many_times(which):
     assert not any(one.code == FeeUncovered.code for one in results)
 
 
-def test_who_failed_too_often_may_pay_and_do_its_duty():
+def test_a_reporter_that_failed_too_often_may_pay_and_do_its_duty():
     chain = Chain()
     chain.time = START + EPOCH
     for _ in range(2):
@@ -246,7 +246,7 @@ def test_chunks_that_nobody_announced():
     assert codes(chain, wires[6:]) == [0] * 15 + [TooManyPending.code], "15 are still awaited"
 
 
-def test_what_fits_into_no_block_waits_for_none():
+def test_a_transaction_that_fits_into_no_block_is_not_admitted():
     chain = Chain(limits={"block_gas": 700_000}, gas_price=0)
     call = Call(bytes(20), "run", codec.encode(()), 0)
     assert codes(chain, [chain.sign(ALICE, call, gas_limit=700_001)]) == [NeverFits.code]
@@ -311,7 +311,7 @@ def test_nobody_crowds_others_out_of_a_block_and_no_room_is_left_unused(said, bl
             assert limit > gas_left or len(wire) > room - sum(map(len, chosen))
 
 
-def test_what_does_nothing_and_costs_nothing_stands_in_no_proposal():
+def test_transactions_that_do_and_pay_nothing_stand_in_no_proposal():
     chain = Chain()
     chain.do(REPORTER, *[ReportChunk("main", 0, b"")] * MAX_UNPAID)
     chunk = ReportChunk("main", 0, b"x")

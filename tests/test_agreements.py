@@ -615,7 +615,7 @@ def settle(town: Town, *figures: int | None, awake: bool = True) -> None:
     town.epoch_settles([*figures, *[None] * (6 - len(figures))], awake=awake, late=False)
 
 
-def refused(town: Town, by: bytes, function: str, *values: Any, value: int = 0) -> bool:
+def fails(town: Town, by: bytes, function: str, *values: Any, value: int = 0) -> bool:
     before = town.world.money, dict(town.world.storage)
     done = town.call(by, function, *values, value=value)
     assert done or before == (town.world.money, town.world.storage)
@@ -634,13 +634,13 @@ def test_uptime_pays_from_the_agreed_share_on_and_refunds_below() -> None:
 def test_uptime_missed_by_the_machine_is_proven_by_anybody_while_it_is_known() -> None:
     town = Uptime()
     town.deploy(100, 500_000)
-    assert refused(town, MALLORY, "prove", 0), "it has not settled"
+    assert fails(town, MALLORY, "prove", 0), "it has not settled"
     for figure in (9, 9, 3, 9):
         settle(town, figure, awake=False)
-    assert refused(town, MALLORY, "prove", 1), "too long ago"
+    assert fails(town, MALLORY, "prove", 1), "too long ago"
     assert town.call(MALLORY, "prove", 2)
     assert town.call(MALLORY, "prove", 3)
-    assert refused(town, MALLORY, "prove", 3), "decided already"
+    assert fails(town, MALLORY, "prove", 3), "decided already"
     assert town.got == {PAYER: 25, OWNER: 25}
     assert town.call(PAYER, "release", 0)
     assert town.call(OWNER, "give_back", 1)
@@ -660,10 +660,10 @@ def test_uptime_of_a_missed_epoch_belongs_to_the_owner_in_that_epoch() -> None:
     assert town.call(MALLORY, "prove", 2)
     assert town.got == {OWNER: 25}
     settle(town, 9, awake=False)
-    assert refused(town, OTHER, "give_back", 0), "the owner of now, not of then"
+    assert fails(town, OTHER, "give_back", 0), "the owner of now, not of then"
     assert town.call(PAYER, "release", 0)
     assert town.got == {OWNER: 50}
-    assert refused(town, OWNER, "give_back", 3)
+    assert fails(town, OWNER, "give_back", 3)
     assert town.call(OTHER, "give_back", 3)
     assert town.got == {OWNER: 50, PAYER: 25}
 
@@ -673,11 +673,11 @@ def test_uptime_of_an_epoch_that_is_not_over_is_neither_released_nor_given_back(
     town = Uptime()
     town.deploy(100, 1)
     for of in (0, 1, 3):
-        assert refused(town, PAYER, "release", of)
-        assert refused(town, OWNER, "give_back", of)
+        assert fails(town, PAYER, "release", of)
+        assert fails(town, OWNER, "give_back", of)
     town.world.epoch = 1
     assert town.call(PAYER, "release", 0)
-    assert refused(town, PAYER, "release", 1)
+    assert fails(town, PAYER, "release", 1)
 
 
 def test_a_coverage_reward_belongs_to_the_owner_in_the_epoch_that_earned_it() -> None:
@@ -698,7 +698,7 @@ def test_uptime_of_a_gateway_whose_owner_takes_no_money_is_held_and_then_refunde
     for figure in (9, None, 9, 9):
         settle(town, figure)
     assert town.got == {PAYER: 25}
-    assert refused(town, PAYER, "close")
+    assert fails(town, PAYER, "close")
     town.world.epoch = 34
     assert town.call(MALLORY, "close")
     assert town.got == {PAYER: 100}
@@ -712,31 +712,31 @@ def test_pay_per_uplink_pays_what_was_delivered_and_in_proportion_when_it_runs_o
     settle(town, 0, 0, 0, 9, 6, 6)
     assert town.credited.total() == 8 + 9 + 6 + 6
     assert town.call(MALLORY, "withdraw", OWNER)
-    assert refused(town, OWNER, "withdraw", OWNER), "it is paid already"
+    assert fails(town, OWNER, "withdraw", OWNER), "it is paid already"
     settle(town)
     settle(town)
     assert town.got == {OWNER: 15, PAYER: 1}, "what is left goes back by itself"
-    assert refused(town, PAYER, "fund", value=5), "it has ended"
+    assert fails(town, PAYER, "fund", value=5), "it has ended"
 
 
 def test_coverage_counts_from_acceptance_to_the_last_epoch_and_pays_a_reward_once() -> None:
     town = Coverage()
     town.deploy(101, 2)
-    assert refused(town, PAYER, "accept", GATEWAYS[0]), "only the judge accepts"
+    assert fails(town, PAYER, "accept", GATEWAYS[0]), "only the judge accepts"
     settle(town, 9, 9, 9)
     for gateway in GATEWAYS[:2]:
         assert town.call(OTHER, "accept", gateway)
-        assert refused(town, OTHER, "accept", gateway), "accepted already"
-    assert refused(town, OWNER, "prove", GATEWAYS[0], 0), "before it was accepted"
+        assert fails(town, OTHER, "accept", gateway), "accepted already"
+    assert fails(town, OWNER, "prove", GATEWAYS[0], 0), "before it was accepted"
     settle(town, 5, 9)
     settle(town, 4, 9)
     assert (town.earned, town.proven[GATEWAYS[0]]) == ({GATEWAYS[1]}, {1})
     assert town.call(MALLORY, "claim", GATEWAYS[1])
-    assert refused(town, OTHER, "claim", GATEWAYS[1]), "paid already"
-    assert refused(town, OWNER, "claim", GATEWAYS[0]), "not earned"
+    assert fails(town, OTHER, "claim", GATEWAYS[1]), "paid already"
+    assert fails(town, OWNER, "claim", GATEWAYS[0]), "not earned"
     settle(town, 3, awake=False)
     settle(town, 9, awake=False)
-    assert refused(town, OWNER, "prove", GATEWAYS[0], 4), "after the last epoch"
+    assert fails(town, OWNER, "prove", GATEWAYS[0], 4), "after the last epoch"
     assert town.got == {OTHER: 50}
     town.world.epoch = 34
     assert town.call(MALLORY, "close")
@@ -752,7 +752,7 @@ def test_coverage_that_is_closed_owes_nobody() -> None:
     town.world.epoch = 34
     assert town.call(PAYER, "close")
     town.something_is_earned(100)
-    assert refused(town, OWNER, "claim", GATEWAYS[0])
+    assert fails(town, OWNER, "claim", GATEWAYS[0])
     assert town.call(MALLORY, "close")
     assert town.state["reserved"] == 0
     assert town.got == {PAYER: 200}
@@ -768,13 +768,13 @@ def assured(backed: bool) -> Assurance:
 def test_backers_of_what_never_comes_together_get_all_back() -> None:
     town = assured(backed=False)
     assert town.call(OTHER, "pledge", value=60)
-    assert refused(town, MALLORY, "pledge", value=41), "more than is missing"
-    assert refused(town, MALLORY, "refund", OTHER), "only the backer, until pledging ends"
+    assert fails(town, MALLORY, "pledge", value=41), "more than is missing"
+    assert fails(town, MALLORY, "refund", OTHER), "only the backer, until pledging ends"
     assert town.call(PAYER, "pledge", value=30)
     assert town.call(PAYER, "refund", PAYER)
-    assert refused(town, OWNER, "announce", GATEWAYS[2]), "the goal is not reached"
+    assert fails(town, OWNER, "announce", GATEWAYS[2]), "the goal is not reached"
     town.world.epoch = 3
-    assert refused(town, PAYER, "pledge", value=40), "pledging has ended"
+    assert fails(town, PAYER, "pledge", value=40), "pledging has ended"
     assert town.call(MALLORY, "refund", OTHER)
     assert town.got == {PAYER: 30, OTHER: 60}
 
@@ -782,25 +782,25 @@ def test_backers_of_what_never_comes_together_get_all_back() -> None:
 def test_a_builder_is_paid_for_epochs_after_the_announcement_each_counted_once() -> None:
     town = assured(backed=True)
     assert town.got == {OWNER: 25}
-    assert refused(town, PAYER, "refund", PAYER), "the goal is reached"
+    assert fails(town, PAYER, "refund", PAYER), "the goal is reached"
     settle(town, None, None, 9)
-    assert refused(town, OWNER, "announce", GATEWAYS[1]), "another's gateway"
-    assert refused(town, PAYER, "announce", GATEWAYS[2]), "not the builder"
+    assert fails(town, OWNER, "announce", GATEWAYS[1]), "another's gateway"
+    assert fails(town, PAYER, "announce", GATEWAYS[2]), "not the builder"
     assert town.call(OWNER, "announce", GATEWAYS[2])
     town.world.owners[GATEWAYS[1]] = OWNER
-    assert refused(town, OWNER, "announce", GATEWAYS[1]), "announced already"
-    assert refused(town, OWNER, "prove", 0), "before the announcement"
+    assert fails(town, OWNER, "announce", GATEWAYS[1]), "announced already"
+    assert fails(town, OWNER, "prove", 0), "before the announcement"
     settle(town, None, None, 5)
-    assert refused(town, OWNER, "prove", 1), "counted already"
+    assert fails(town, OWNER, "prove", 1), "counted already"
     settle(town, None, None, 4)
     assert not town.built
     settle(town, None, None, 5)
     assert town.built
     assert town.got == {OWNER: 100}
-    assert refused(town, PAYER, "refund", PAYER), "it is built"
+    assert fails(town, PAYER, "refund", PAYER), "it is built"
 
 
-def test_once_backers_take_their_money_back_no_late_proof_takes_it_from_the_others() -> None:
+def test_a_late_proof_takes_nothing_from_backers_once_others_took_their_money_back() -> None:
     town = assured(backed=True)
     town.call(OWNER, "announce", GATEWAYS[2])
     for _ in range(6):
@@ -822,7 +822,7 @@ def test_shares_split_all_that_is_earned_and_go_with_what_they_earn_later() -> N
     town.deploy([1, 2, 2])
     town.something_is_earned(12)
     assert town.call(OTHER, "hand_on", MALLORY, 1)
-    assert refused(town, OTHER, "hand_on", MALLORY, 2), "one is left"
+    assert fails(town, OTHER, "hand_on", MALLORY, 2), "one is left"
     town.something_is_earned(13)
     for person in PEOPLE:
         town.call(MALLORY, "withdraw", person)

@@ -55,7 +55,7 @@ def test_a_network_servers_own_figures_follow_from_size_and_modulation() -> None
     st.booleans(),
     st.booleans(),
 )
-def test_it_is_the_data_sheets_formula(
+def test_airtime_is_the_data_sheets_formula(
     size: int, factor: int, bandwidth: int, rate: int, header: bool, crc: bool
 ) -> None:
     symbol = Fraction(2**factor * 1000, bandwidth)  # milliseconds

@@ -14,7 +14,7 @@ from dii.application.messages import Burn, Call, Deploy, Transfer
 from dii.contracts import gas as contract_gas
 from dii.contracts.host import FUNCTIONS
 from tests.chains import ALICE, BOB, GAS, OPENING, THIEF, Chain, gateway
-from tests.test_contracts_chain import BANK, PAYS, compiled, deploy, wire
+from tests.deployments import BANK, PAYS, compiled, deploy, wire
 
 # --- work out of proportion to gas ----------------------------------------------------------------
 
@@ -70,7 +70,7 @@ def test_a_call_that_fails_has_been_compiled_for_the_whole_block():
     assert good.gas < failing.gas
 
 
-def test_beyond_what_a_block_keeps_every_call_pays(monkeypatch):
+def test_every_call_pays_for_compiling_beyond_what_a_block_keeps(monkeypatch):
     monkeypatch.setattr("dii.application.programs.MAX_LOADED", 1)
     chain = Chain()
     kept = deploy(chain, ALICE, BANK)
@@ -98,7 +98,7 @@ def test_hooks_that_must_be_compiled_take_their_share_of_a_blocks_work():
     assert blocks(*different) >= blocks(*[PAYS] * 12) + 2
 
 
-def test_what_is_refused_takes_no_more_memory_than_is_counted():
+def test_refused_transactions_take_no_more_memory_than_is_counted():
     """It took more: errors were remembered with the frames that raised them."""
     chain, count = Chain(), 500
     signed = bytearray(chain.sign(ALICE, Transfer(BOB.address, 1)))

@@ -18,16 +18,8 @@ from dii.cli import tables as look
 from dii.consensus.node import INDEX_FILE
 from dii.errors import DiiError
 from dii.ledger.block import Block
-from tests.require import ROOT
-
-
-def dii(*words: object, code: int = 0) -> str:
-    """Run a command in this process; return what it prints, or the one line that it fails with."""
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result.stderr if code else result.stdout
+from tests.cli import output
+from tests.require import ROOT, SAMPLE
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +27,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]
     """A network of the sample with two epochs settled, its state in a folder, and its header."""
     folder = tmp_path_factory.mktemp("exported")
     home, bundle = folder / "home", folder / "bundle"
-    dii("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
-    dii("load", *(ROOT / "data" / name for name in demo.FILES), "--home", home)
-    dii("run", "--epochs", 2, "--home", home)
-    told = json.loads(dii("snapshot", "export", "-o", bundle, "--home", home, "--json"))
+    output("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
+    output("load", *SAMPLE, "--home", home)
+    output("run", "--epochs", 2, "--home", home)
+    told = json.loads(output("snapshot", "export", "-o", bundle, "--home", home, "--json"))
     return home, bundle, told["header"]
 
 
@@ -46,36 +38,38 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]
 def joined(exported: tuple[Path, Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     _, bundle, header = exported
     home = tmp_path_factory.mktemp("joined") / "new" / "home"
-    dii("snapshot", "join", bundle, "--header", header, "--home", home)
+    output("snapshot", "join", bundle, "--header", header, "--home", home)
     return home
 
 
-def test_what_export_says_one_can_copy_joins(exported, tmp_path):
+def test_the_command_that_export_shows_joins(exported, tmp_path):
     home, _, header = exported
-    *_, command = dii("snapshot", "export", "-o", tmp_path / "b", "--home", home).splitlines()
+    *_, command = output("snapshot", "export", "-o", tmp_path / "b", "--home", home).splitlines()
     words = [word.replace("NEW", str(tmp_path / "new")) for word in shlex.split(command)[1:]]
     assert header in words
-    said = dii(*words)
+    said = output(*words)
     assert "no keys and no telemetry" in said
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_joined_home_says_and_proves_what_the_whole_one_does(exported, joined, tmp_path):
     home, _, header = exported
-    status, whole = (json.loads(dii("status", "--home", one, "--json")) for one in (joined, home))
+    status, whole = (
+        json.loads(output("status", "--home", one, "--json")) for one in (joined, home)
+    )
     assert status["header"] == whole["header"] == header
     telemetry = {"epochs_with_data": 0, "epochs_complete": 0, "records_reach": None}
     assert status | telemetry == whole | telemetry
-    assert "what was before is not here" in dii("status", "--home", joined)
-    bob = dii("show", "account", "bob", "--home", home, "--json")
+    assert "what was before is not here" in output("status", "--home", joined)
+    bob = output("show", "account", "bob", "--home", home, "--json")
     address, file = json.loads(bob)["address"], tmp_path / "proof.json"
-    dii("proof", "make", "account", address, "-o", file, "--home", joined)
-    assert json.loads(dii("proof", "check", file, "--header", header, "--json"))["holds"]
-    found = json.loads(dii("verify", "--home", joined, "--json"))
+    output("proof", "make", "account", address, "-o", file, "--home", joined)
+    assert json.loads(output("proof", "check", file, "--header", header, "--json"))["holds"]
+    found = json.loads(output("verify", "--home", joined, "--json"))
     assert (found["height"], found["app_hash"]) == (whole["height"], whole["app_hash"])
     assert found["base"] == whole["height"] - 1
-    assert f"after the snapshot of height {found['base']}, to" in dii("verify", "--home", joined)
-    table = json.loads(dii("list", "accounts", "--home", joined, "--json"))
+    assert f"after the snapshot of height {found['base']}, to" in output("verify", "--home", joined)
+    table = json.loads(output("list", "accounts", "--home", joined, "--json"))
     assert {one["kind"] for one in table} == {"treasury", "unknown", "key"}  # claims look as any
     begins = f"begins after the snapshot of height {found['base']}: tables and sums hold nothing"
     shown = [("list", name) for name in look.Table]
@@ -85,19 +79,19 @@ def test_a_joined_home_says_and_proves_what_the_whole_one_does(exported, joined,
             assert (begins in result.stderr) is said, words
 
     def balances(one: Path) -> dict[str, int]:
-        rows = json.loads(dii("list", "accounts", "--home", one, "--json"))
+        rows = json.loads(output("list", "accounts", "--home", one, "--json"))
         return {row["address"]: row["balance_uttc"] for row in rows}
 
     assert balances(joined) == balances(home)
     (joined / INDEX_FILE).unlink()
-    assert "dii rebuild" in dii("status", "--home", joined, code=1)
-    dii("rebuild", "--home", joined)
-    assert len(json.loads(dii("list", "blocks", "--home", joined, "--json"))) == 1
+    assert "dii rebuild" in output("status", "--home", joined, code=1)
+    output("rebuild", "--home", joined)
+    assert len(json.loads(output("list", "blocks", "--home", joined, "--json"))) == 1
 
 
 def test_a_joined_home_says_what_it_cannot_do(exported, joined, tmp_path):
-    hashed = json.loads(dii("list", "gateways", "--home", exported[0], "--json"))[0]["hash"]
-    bob = json.loads(dii("show", "account", "bob", "--home", exported[0], "--json"))["address"]
+    hashed = json.loads(output("list", "gateways", "--home", exported[0], "--json"))[0]["hash"]
+    bob = json.loads(output("show", "account", "bob", "--home", exported[0], "--json"))["address"]
     sample = ROOT / "data" / demo.FILES[1]
     for words, what in {
         ("run",): "nothing can be added",
@@ -109,7 +103,7 @@ def test_a_joined_home_says_what_it_cannot_do(exported, joined, tmp_path):
         ("statement", bob, "--month", "2025-03"): "blocks of 2025-03 are not all here",
         ("snapshot", "export", "-o", tmp_path / "y"): "",
     }.items():
-        said = dii(*words, "--home", joined, code=bool(what))
+        said = output(*words, "--home", joined, code=bool(what))
         assert what in said
         assert not what or "began with a snapshot" in said
         assert not (joined / "telemetry").exists()
@@ -151,14 +145,14 @@ def test_a_folder_makes_a_home_of_the_trusted_state_or_none(exported, tmp_path):
             if path.name != "last.block" or not same_but_for_signatures(path.read_bytes(), whole):
                 offer()
         path.write_bytes(whole)
-    assert "exists" in dii("snapshot", "export", "-o", copy, "--home", home, code=1)
-    assert "already holds" in dii(
+    assert "exists" in output("snapshot", "export", "-o", copy, "--home", home, code=1)
+    assert "already holds" in output(
         "snapshot", "join", copy, "--header", header, "--home", home, code=1
     )
 
 
 def test_a_chain_of_one_block_has_nothing_to_hand_on(tmp_path):
-    dii("init", "--home", tmp_path / "home", "--seed", 7, "--start", "2018-04-21T00:00:00Z")
-    said = dii("snapshot", "export", "-o", tmp_path / "b", "--home", tmp_path / "home", code=1)
+    output("init", "--home", tmp_path / "home", "--seed", 7, "--start", "2018-04-21T00:00:00Z")
+    said = output("snapshot", "export", "-o", tmp_path / "b", "--home", tmp_path / "home", code=1)
     assert "add a block" in said
     assert not (tmp_path / "b").exists()

@@ -29,7 +29,7 @@ from dii.genesis import Genesis
 from dii.telemetry.load import load
 from dii.telemetry.metrics import metrics
 from dii.telemetry.readers.fields import eui, gateway_name
-from tests.test_cli import dii
+from tests.cli import dii
 
 EUI = "AA555A0000000001"
 HOUR = "2025-03-03T06"

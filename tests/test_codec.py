@@ -67,7 +67,7 @@ def test_the_vectors_of_rfc_8949_outside_the_profile_are_refused(raw: str) -> No
 
 
 @given(VALUES)
-def test_what_is_written_is_read_back(value: Any) -> None:
+def test_written_values_are_read_back(value: Any) -> None:
     assert codec.decode(codec.encode(value)) == value
 
 
@@ -94,7 +94,7 @@ FOREIGN_VALUES = st.one_of(
 
 
 @given(st.lists(st.one_of(VALUES, FOREIGN_VALUES), max_size=4), FOREIGN_VALUES, st.data())
-def test_what_else_cbor2_can_write_is_refused(
+def test_other_types_that_cbor2_can_write_are_refused(
     others: list[Any], foreign: object, data: st.DataObject
 ) -> None:
     others.insert(data.draw(st.integers(0, len(others))), foreign)
@@ -103,7 +103,7 @@ def test_what_else_cbor2_can_write_is_refused(
 
 
 @given(st.one_of(st.binary(max_size=40), VALUES.map(codec.encode)), st.data())
-def test_whatever_bytes_are_read_are_the_encoding_of_what_was_read(
+def test_bytes_that_are_read_are_the_encoding_of_their_value(
     data: bytes, draw: st.DataObject
 ) -> None:
     changed = bytearray(data)
@@ -168,7 +168,7 @@ def test_a_length_beyond_the_data_is_refused_before_anything_is_made(head: str) 
 @pytest.mark.parametrize(
     "value", [1.0, 2**64, -(2**64) - 1, {}, {1}, bytearray(b"x"), "\ud800", 1j, object()]
 )
-def test_what_has_no_encoding_is_not_written(value: object) -> None:
+def test_values_without_an_encoding_are_not_written(value: object) -> None:
     for thing in (value, (1, (value,))):
         with pytest.raises(CodecError):
             codec.encode(thing)
@@ -341,7 +341,7 @@ UNREADABLE: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize(("field", "wrong"), [(f, w) for f in UNREADABLE for w in UNREADABLE[f]])
-def test_what_could_not_be_read_back_is_not_written(field: str, wrong: object) -> None:
+def test_records_that_could_not_be_read_back_are_not_written(field: str, wrong: object) -> None:
     with pytest.raises(ShapeMismatch, match=f"^Record.{field}"):
         codec.dumps(dataclasses.replace(EXAMPLE, **{field: wrong}))
 

@@ -13,8 +13,7 @@ from dii.application.bank import supply
 from dii.application.messages import AssignGateway, Call, Deploy, TopUp, Transfer
 from dii.application.records import CODES, CONTRACTS, HOOKS, RESERVED, STORAGE
 from dii.contracts import tree
-from dii.contracts.frontend import parse
-from dii.crypto import SigningKey, contract_address
+from dii.crypto import contract_address
 from dii.errors import (
     BadCall,
     BadContract,
@@ -41,56 +40,10 @@ from tests.chains import (
     report,
     scope,
 )
-from tests.test_contracts_hostile import BURNERS, burner
-
-PAYS = '''
-"""Pays someone one unit for each epoch in which gateway 1 was online."""
-until: int
-to: Address
-paid: int
-
-@payable
-def init(to_: Address, until_: int):
-    to = to_
-    until = until_
-
-@on_epoch
-def each(settled: int):
-    m = metrics(GATEWAY, settled)
-    if m.reported and m.online_ppm > 5:
-        pay(to, 1)
-        paid += 1
-        emit("paid", settled, m.online_ppm)
-
-@view
-def count() -> int:
-    return paid
-'''.replace("GATEWAY", repr(gateway(1)))
-
-BANK = '''
-"""Keeps deposits apart."""
-held: map[Address, int]
-
-@payable
-def put():
-    held[sender] = get(held, sender, 0) + value
-
-@external
-def take(amount: int):
-    assert get(held, sender, 0) >= amount, "not yours"
-    held[sender] -= amount
-    pay(sender, amount)
-
-@external
-def spin(n: int) -> int:
-    total = 0
-    for i in range(n):
-        total += i
-    return total
-'''
+from tests.deployments import BANK, PAYS, compiled, deploy, wire
+from tests.hostile import BURNERS, burner
 
 HOOK_GAS = 20_000
-
 
 OWNERS = '''
 """Pays the owner of gateway 1 one unit for each epoch, and what is left to whom it is told."""
@@ -110,41 +63,10 @@ def give(to: Address):
 '''.replace("GATEWAY", repr(gateway(1)))
 
 
-def compiled(source: str) -> bytes:
-    """Return a source's tree."""
-    return tree.encode(parse(source))
-
-
-def wire(*values: int | bytes | str | bool) -> bytes:
-    """Return arguments as a transaction carries them."""
-    return codec.encode(
-        tuple(
-            one.to_bytes((one + (one < 0)).bit_length() // 8 + 1, signed=True)
-            if type(one) is int
-            else one
-            for one in values
-        )
-    )
-
-
 def stored(chain: Chain, address: bytes, name: str) -> int:
     """Return an int that a contract has stored."""
     cell = chain.app.state.get(STORAGE, address, codec.encode((name,)))
     return int.from_bytes(codec.decode(cell), signed=True) if cell else 0
-
-
-def deploy(
-    chain: Chain, who: SigningKey, source: str, *arguments: int | bytes, **how: int
-) -> bytes:
-    """Deploy a contract that must not fail; return its address."""
-    nonce = chain.nonce(who)
-    message = Deploy(
-        "main", compiled(source), wire(*arguments),
-        how.get("value", 0), how.get("hook_gas", 0), how.get("purse", 0),
-    )  # fmt: skip
-    (result,) = chain.do(who, message)
-    assert result.code == 0, result.detail
-    return contract_address(who.address, nonce)
 
 
 def pays(chain: Chain, until: int = 3, purse: int = 10 * HOOK_GAS) -> bytes:
@@ -221,7 +143,7 @@ def test_an_awake_contract_takes_money_for_its_purse_until_its_last_epoch_has_se
     assert conserved(chain)
 
 
-def test_what_is_woken_while_reports_are_late_runs_for_all_that_has_not_settled():
+def test_a_contract_woken_while_reports_are_late_runs_for_all_unsettled_epochs():
     chain = Chain()
     address = pays(chain, until=3, purse=HOOK_GAS)
     for epoch in range(2):
@@ -240,7 +162,7 @@ def test_what_is_woken_while_reports_are_late_runs_for_all_that_has_not_settled(
     assert conserved(chain)
 
 
-def test_what_has_ended_is_not_woken_while_others_still_settle():
+def test_an_ended_contract_is_not_woken_while_others_still_settle():
     chain = Chain(limits={"hook_gas": HOOK_GAS})
     addresses = [pays(chain, until=0) for _ in range(4)]
     chain.do(REPORTER, *report(0, {gateway(1): (9,)}), time=START + EPOCH)
@@ -338,7 +260,7 @@ def test_a_failing_hook_changes_nothing_and_says_why():
     assert chain.balance(poor) == 1
 
 
-def test_what_hooks_may_reserve_cannot_be_squatted_beyond_the_budget():
+def test_gas_reserved_for_hooks_cannot_be_squatted_beyond_the_budget():
     chain = Chain(limits={"hook_budget": 3 * HOOK_GAS - 1})
     first, second = pays(chain, until=0), pays(chain)
     message = Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, HOOK_GAS, 9 * HOOK_GAS)
@@ -417,7 +339,7 @@ def test_a_call_beyond_its_gas_pays_all_of_it_and_does_nothing():
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_stand_leaves_nothing(message: object, error: type[Exception]):
+def test_an_invalid_contract_message_leaves_nothing(message: object, error: type[Exception]):
     chain = Chain()
     (result,) = chain.do(ALICE, message)
     assert result.code == error.code, result.detail
@@ -461,7 +383,7 @@ BYTES = [b"", b"x", bytes(20), b"x" * 40, b"x" * 256, b"x" * 257, b"x" * 7_000]
 TEXTS = ["", "\0", "\u202e", "\U0001f600" * 256, "x" * 257, "x" * 7_000]
 
 
-def test_whatever_a_contract_asks_of_the_chain_stops_its_call_at_most():
+def test_any_question_of_a_contract_to_the_chain_stops_its_call_at_most():
     chain = Chain()
     address = deploy(chain, ALICE, ASKS)
     chain.settle(0, {gateway(1): (9,)})
@@ -499,7 +421,7 @@ def burned() -> Chain:
 
 
 @pytest.mark.parametrize("name", BURNERS)
-def test_what_burns_is_stopped_on_the_chain_as_it_is_anywhere(burned: Chain, name: str):
+def test_burners_are_stopped_on_the_chain_as_they_are_anywhere(burned: Chain, name: str):
     address = deploy(burned, ALICE, burner(BURNERS[name]))
     call = burned.sign(BOB, Call(address, "main", wire(), 0), gas_limit=300_000)
     before = burned.balance(BOB)

@@ -139,7 +139,7 @@ def test_every_value_survives_the_wire_the_state_and_a_result(pair):
         ("list[Address]", (bytes(21),)), ("list[bool]", ((True,),)),
     ],
 )  # fmt: skip
-def test_what_is_no_value_of_a_parameters_type_is_refused(kind, wrong):
+def test_an_argument_of_another_type_is_refused(kind, wrong):
     program = load(f"@external\ndef main(x: {kind}):\n    pass")
     with pytest.raises(BadCall, match="expected"):
         program.run("main", (wrong,), World(), 10**6)
@@ -256,7 +256,7 @@ def test_a_contract_pays_what_it_has_and_nothing_else(amount):
     assert (world.money, world.paid) == (25, [])
 
 
-def test_what_the_host_refuses_ends_the_call_with_its_error_and_the_gas_used():
+def test_a_refusal_of_the_host_ends_the_call_with_its_error_and_the_gas_used():
     world = World(money=25, refuses=frozenset({BOB}))
     program = load(
         "n: int\n@external\ndef main(to: Address):\n    n = 1\n    pay(to, 5)\n    n = 2"
@@ -347,7 +347,7 @@ ms: list[Money]
         ("g if n > 1 else b", "Gateway"), ("len(g)", "int"), ("n", "int"),
     ],
 )  # fmt: skip
-def test_what_a_value_means_follows_from_what_it_is_made_of(expression, kind):
+def test_meaning_of_a_value_follows_from_its_parts(expression, kind):
     program = main(f"x = {expression}\nemit('e', x)", result="", state=MEANINGS)
     assert program.events == {("e", 1): (("x", Plain(kind)),)}
 
@@ -486,7 +486,7 @@ def test_two_lists_of_unequal_length_are_unequal_without_a_look_at_their_items(k
         assert slow < 50 * quick
 
 
-def test_what_random_expressions_on_large_values_take_is_paid_for():
+def test_time_of_random_expressions_on_large_values_is_paid_for():
     """``make soak`` searches for longer, within a third of this."""
     best, worst = soak.search(25, seed=13)
     assert worst[0][0] < 3 * soak.WORST_OVER_BEST * best, worst
@@ -627,7 +627,7 @@ def test_a_call_from_800_frames_deep_gives_and_costs_the_same():
     assert at_depth(800, lambda: load(TOKEN)).functions == token.functions
 
 
-def test_what_the_machine_did_not_raise_is_fatal_and_never_a_revert():
+def test_an_error_from_outside_the_machine_is_fatal_and_never_a_revert():
     class Broken(World):
         def read(self, key: bytes, /) -> bytes | None:
             raise MemoryError
@@ -643,8 +643,8 @@ def test_what_the_machine_did_not_raise_is_fatal_and_never_a_revert():
 
 def corpus() -> list[str]:
     """Trees, as hex, of programs with every kind of verdict."""
-    from tests.test_contracts_differential import Writer
-    from tests.test_contracts_hostile import BURNERS, FORGED, burner
+    from tests.hostile import BURNERS, FORGED, burner
+    from tests.programs import Writer
 
     made = [parse(Writer(seed).program()) for seed in range(40)]
     made += [parse(burner(body)) for body in BURNERS.values()]

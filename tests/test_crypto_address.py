@@ -117,7 +117,7 @@ def test_neighbours_exchanged_and_letters_lost_or_doubled_are_noticed(address: b
         ("dii1qqqq", "it should be dii1 and 38 more"),
     ],
 )
-def test_what_is_no_address_says_why(text: str, reason: str) -> None:
+def test_an_invalid_address_says_why(text: str, reason: str) -> None:
     with pytest.raises(AddressInvalid, match=reason):
         crypto.parse_address(text)
 

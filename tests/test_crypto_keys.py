@@ -232,7 +232,7 @@ def test_another_public_key_in_clear_is_noticed(path: Path) -> None:
         load_key(path, "correct horse")
 
 
-def test_what_is_no_key_file_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_no_key_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(KeyFileInvalid, match="no such file"):
         load_key(tmp_path / "nobody", "p")
     with pytest.raises(KeyFileInvalid, match="not a regular file"):

@@ -210,7 +210,7 @@ def test_s_has_one_value_only() -> None:
             assert not judge(public_key, b"m", signature[:32] + other.to_bytes(32, "little"))
 
 
-def test_where_the_signature_ends_and_the_message_begins_is_part_of_the_verdict() -> None:
+def test_the_border_of_signature_and_message_is_part_of_the_verdict() -> None:
     """libsodium sees the two joined, so the lengths must be right before."""
     public_key, signature = forge(SECRET, NONCE, ZERO, ZERO, b"message")
     joined = signature + b"message"
@@ -299,7 +299,7 @@ def test_bytes_of_any_length_are_judged_without_an_error(a: bytes, m: bytes, s: 
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=200))
-def test_what_a_key_signs_is_valid(seed: bytes, message: bytes) -> None:
+def test_signatures_of_a_key_are_valid(seed: bytes, message: bytes) -> None:
     key = crypto.SigningKey(seed)
     signature = key.sign(message)
     assert len(signature) == 64
@@ -342,7 +342,7 @@ def test_verifying_many_may_be_called_from_several_threads() -> None:
     assert found == [expected] * 4
 
 
-def test_what_was_begun_may_be_asked_for_in_any_order_and_again() -> None:
+def test_pending_verdicts_may_be_asked_for_in_any_order_and_again() -> None:
     items, expected = batch(400)
     begun = [crypto.start_verifying(items[at : at + 100]) for at in (0, 100, 200, 300)]
     verdicts = {at: begun[at]() for at in (2, 0, 3, 1)}
@@ -527,7 +527,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert run(program) == "0"
 
 
-def test_what_is_owed_when_a_process_forks_is_judged_in_each_of_the_two() -> None:
+def test_pending_verdicts_are_judged_in_both_processes_after_a_fork() -> None:
     program = """
 import os
 from dii import crypto
@@ -543,7 +543,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), all(first()), any(seco
     assert run(program) == "0 True False"
 
 
-def test_what_an_interpreter_says_as_it_starts_is_no_verdict(tmp_path: Path) -> None:
+def test_output_of_a_starting_interpreter_is_no_verdict(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("print('welcome', flush=True)")
     program = """
 from dii import crypto

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from dii import Network, agreements, codec, load
 from dii.application.records import RESERVED, STORAGE
-from dii.cli import app, demo
+from dii.cli import demo
 from dii.crypto import format_address
 from dii.errors import BadCall, BadSource, Refused, UnknownContract
-from tests.require import ROOT
+from tests.cli import output
+from tests.require import SAMPLE
 
-SAMPLE = [ROOT / "data" / name for name in demo.FILES]
 ONLINE, DEAF, OWNER = "ttn:gateway-14", demo.DEAF, "linden-lab"
 UNIT = 10**6
 
@@ -159,7 +158,7 @@ def test_two_names_of_one_operator_are_credited_once(net: Network):
     assert paid == {"one": [credit, 0], "two": [credit, 0], "turned": [0, credit]}
 
 
-def test_what_a_gateway_in_shared_ownership_earns_by_agreements_is_shared(net: Network):
+def test_income_of_a_shared_gateway_from_agreements_is_shared(net: Network):
     net.claim(OWNER, "alice")
     shared = net.deploy(agreements.SharedOwnership, by="bob", owners=["alice", "bob"], parts=[3, 1])
     assert shared.view("status") == "empty"
@@ -319,7 +318,7 @@ def init(g: Gateway, a: Application, b: bytes):
         net.deploy(source, by="bob", g="mast", a="mast", b=b"")
 
 
-def test_what_hooks_need_reserve_and_fail_is_shown(net: Network):
+def test_needs_reservations_and_failures_of_hooks_are_shown(net: Network):
     with pytest.raises(Refused, match=r"it reserves 6,000 gas an epoch and needs at least \d+"):
         net.deploy(
             agreements.UptimeAgreement, by="bob", value="40 TTC", gateway=ONLINE,
@@ -401,7 +400,7 @@ def test_a_share_is_read_in_per_cent_or_millionths_by_type_whatever_its_name(net
         ("    for i in range(1_000_000_000):\n        pass\n    return ''", None),
     ],
 )  # fmt: skip
-def test_what_a_contract_says_of_itself_in_a_word_is_shown_beside_what_the_chain_says(
+def test_the_status_that_a_contract_states_is_shown_beside_the_chains(
     net: Network, body: str, shown: str | None
 ):
     source = f"n: int\n\ndef init():\n    n = 0\n\n@view\ndef status() -> str:\n{body}\n"
@@ -430,7 +429,7 @@ def said() -> str:
         assert deal.lines()["word"] == deal.answer("said", deal.view("said")) == text
 
 
-def test_what_is_left_in_the_purse_is_told_in_epochs(net: Network):
+def test_the_rest_of_a_purse_is_told_in_epochs(net: Network):
     deal = net.deploy(COUNTER, by="bob", epochs=3)
     fee = deal.record.hook_gas * net.parameters.gas_price
     each = f"epochs of {deal.record.hook_gas:,} at {net.currency.format(fee)}"
@@ -459,7 +458,7 @@ def test_all_terms_of_an_agreement_that_are_money_are_read_in_whole_units(net: N
     assert (found["target"], found["advance"]) == (100 * UNIT, 25 * UNIT)
 
 
-def test_what_the_chain_refuses_is_said_in_its_words(net: Network):
+def test_refusals_of_the_chain_are_shown_in_its_words(net: Network):
     with pytest.raises(Refused, match=r"^Deploy refused: it reserves 1 gas an epoch"):
         net.deploy(COUNTER, by="bob", epochs=1, hook_gas=1)
     with pytest.raises(Refused, match="until is -1"):
@@ -489,94 +488,87 @@ def test_what_the_chain_refuses_is_said_in_its_words(net: Network):
 # --- on the command line -------------------------------------------------------------------------
 
 
-def dii(*words: object, code: int = 0) -> str:
-    """Run a command; return what it printed."""
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result.output
-
-
 def test_an_agreement_from_the_command_line(tmp_path: Path):
     home = tmp_path / "home"
-    dii("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
-    dii("load", *SAMPLE, "--home", home)
+    output("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
+    output("load", *SAMPLE, "--home", home)
     words = ("--from", "bob", "--value", "40 TTC", "--home", home)
     terms = (f"gateway={ONLINE}", "online_ppm=950_000", "epochs=4")
-    made = json.loads(dii("contract", "deploy", "uptime", *terms, *words, "--json"))
+    made = json.loads(output("contract", "deploy", "uptime", *terms, *words, "--json"))
     address = made["contract"]
     assert made["status"] == "runs each epoch until 3"
-    dii("run", "--home", home)
-    shown = dii("contract", "show", address, "--home", home)
+    output("run", "--home", home)
+    shown = output("contract", "show", address, "--home", home)
     assert "Uptime with escrow and refund." in shown
     assert f"epoch 3, 10 TTC, to {OWNER}, online 100 %" in shown
-    assert dii("contract", "view", address, "outcome", "of=2", "--home", home) == "paid\n"
-    assert dii("contract", "view", address, "status", "--home", home) == "over\n"
-    assert dii("contract", "view", address, "part", "of=2", "--home", home) == "10 TTC\n"
-    (listed,) = json.loads(dii("list", "contracts", "--home", home, "--json"))
+    assert output("contract", "view", address, "outcome", "of=2", "--home", home) == "paid\n"
+    assert output("contract", "view", address, "status", "--home", home) == "over\n"
+    assert output("contract", "view", address, "part", "of=2", "--home", home) == "10 TTC\n"
+    (listed,) = json.loads(output("list", "contracts", "--home", home, "--json"))
     assert (listed["contract"], listed["agreement"]) == (address, "uptime")
     file = tmp_path / "like.dii"
     source = agreements.UptimeAgreement.source
     file.write_text(f"# Of no weight.\n{source}")
     words = (*terms, "--from", "bob", "--value", "40", "--home", home, "--json")
-    assert "as it comes along" in json.loads(dii("contract", "deploy", file, *words))["text"]
+    assert "as it comes along" in json.loads(output("contract", "deploy", file, *words))["text"]
     file.write_text(source + "\n\n@external\ndef take():\n    pay(sender, balance)\n")
-    assert "its own" in json.loads(dii("contract", "deploy", file, *words))["text"]
+    assert "its own" in json.loads(output("contract", "deploy", file, *words))["text"]
     kinds = {
         one["address"]: one["kind"]
-        for one in json.loads(dii("list", "accounts", "--home", home, "--json"))
+        for one in json.loads(output("list", "accounts", "--home", home, "--json"))
     }
     assert kinds[address] == "contract"
-    assert "@on_epoch" in dii("contract", "show", address, "--source", "--home", home)
-    refused = dii("contract", "call", address, "close", "--from", "bob", "--home", home, code=1)
+    assert "@on_epoch" in output("contract", "show", address, "--source", "--home", home)
+    refused = output("contract", "call", address, "close", "--from", "bob", "--home", home, code=1)
     assert "wait until thirty epochs after the last one" in refused
-    refused = dii("contract", "top-up", address, "1", "--from", "bob", "--home", home, code=1)
+    refused = output("contract", "top-up", address, "1", "--from", "bob", "--home", home, code=1)
     assert "its last epoch is over" in refused
 
 
 def test_a_file_is_checked_and_deployed(tmp_path: Path):
     home, file = tmp_path / "home", tmp_path / "counter.dii"
     file.write_text(COUNTER)
-    assert dii("contract", "check", file) == "no faults\n"
+    assert output("contract", "check", file) == "no faults\n"
     for nothing in ("", "# Later.\n"):
         file.write_text(nothing)
-        assert dii("contract", "check", file) == "no faults, since there is nothing in it\n"
+        assert output("contract", "check", file) == "no faults, since there is nothing in it\n"
     file.write_text(COUNTER + "\nx = 1\n")
-    assert "only state variables and functions stand here" in dii("contract", "check", file, code=1)
-    assert json.loads(dii("contract", "check", file, "--json", code=1))["ok"] is False
+    assert "only state variables and functions stand here" in output(
+        "contract", "check", file, code=1
+    )
+    assert json.loads(output("contract", "check", file, "--json", code=1))["ok"] is False
     file.write_text(COUNTER)
-    dii("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
-    dii("load", *SAMPLE, "--home", home)
+    output("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
+    output("load", *SAMPLE, "--home", home)
     where = ("--home", home)
     made = json.loads(
-        dii("contract", "deploy", file, "epochs=9", "--from", "bob", *where, "--json")
+        output("contract", "deploy", file, "epochs=9", "--from", "bob", *where, "--json")
     )
     address = made["contract"]
-    dii("contract", "call", address, "bring", "name=x", "--value", "2", "--from", "bob", *where)
-    assert dii("contract", "view", address, "of", "who=bob", *where) == "2000000\n"
-    dii("contract", "top-up", address, "1", "--from", "bob", *where)
+    output("contract", "call", address, "bring", "name=x", "--value", "2", "--from", "bob", *where)
+    assert output("contract", "view", address, "of", "who=bob", *where) == "2000000\n"
+    output("contract", "top-up", address, "1", "--from", "bob", *where)
     file.write_text("@external\ndef f() -> int:\n    return require(1.5)\n")
-    faults = dii("contract", "deploy", file, "--from", "bob", *where, code=1)
-    assert faults == dii("contract", "check", file, code=1)
+    faults = output("contract", "deploy", file, "--from", "bob", *where, code=1)
+    assert faults == output("contract", "check", file, code=1)
     assert faults.count("\n") == faults.count("line 3") * 4 > 0  # place, line, caret, hint
     file.write_bytes(b"\xff")
-    assert "not UTF-8" in dii("contract", "check", file, code=2)
-    assert "no such file" in dii("contract", "check", tmp_path / "none.dii", code=2)
-    assert "more than 524,288 bytes" in dii("contract", "check", "/dev/zero", code=2)
-    assert "once, as name=value" in dii("contract", "view", address, "of", "who", *where, code=2)
+    assert "not UTF-8" in output("contract", "check", file, code=2)
+    assert "no such file" in output("contract", "check", tmp_path / "none.dii", code=2)
+    assert "more than 524,288 bytes" in output("contract", "check", "/dev/zero", code=2)
+    assert "once, as name=value" in output("contract", "view", address, "of", "who", *where, code=2)
 
 
-def test_who_tells_that_money_was_paid_is_shown(tmp_path: Path):
+def test_the_source_of_an_event_about_a_payment_is_shown(tmp_path: Path):
     home, file = tmp_path / "home", tmp_path / "liar.dii"
     file.write_text(
         '@payable\ndef init():\n    amount = value\n    to = sender\n    emit("pays", amount, to)\n'
     )
-    dii("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
-    dii("load", *SAMPLE, "--home", home)
+    output("init", "--home", home, "--seed", 7, "--allocate", "bob=500")
+    output("load", *SAMPLE, "--home", home)
     words = ("--from", "bob", "--value", "3", "--home", home, "--json")
-    address = json.loads(dii("contract", "deploy", file, *words))["contract"]
-    shown = dii("contract", "show", address, "--home", home)
+    address = json.loads(output("contract", "deploy", file, *words))["contract"]
+    shown = output("contract", "show", address, "--home", home)
     assert "text  its own; read what it does" in shown
     (noted, lied) = re.findall(r"^\S+ \S+ +(chain|contract)  +(.*)$", shown, re.MULTILINE)
     assert noted[0] == "chain"
@@ -585,9 +577,9 @@ def test_who_tells_that_money_was_paid_is_shown(tmp_path: Path):
 
 
 def test_the_agreements_are_listed_and_printed():
-    listed = json.loads(dii("contract", "agreements", "--json"))
+    listed = json.loads(output("contract", "agreements", "--json"))
     assert {one["name"] for one in listed} == set(agreements.AGREEMENTS)
     for name, one in agreements.AGREEMENTS.items():
-        assert dii("contract", "agreements", name) == one.source
-    shown = dii("contract", "agreements")
+        assert output("contract", "agreements", name) == one.source
+    shown = output("contract", "agreements")
     assert "takes  gateway: Gateway, online_ppm: Share, epochs: int\n" in shown

@@ -164,7 +164,7 @@ OPERATOR, GATEWAY = "ember-energy", "58A0CBFFFE080C9C"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def sample_home(tmp_path: Path) -> Path:
     """A network's home on disk, two epochs of the sample settled."""
     sample = [ROOT / "data" / name for name in ("registry.json", "uplinks.jsonl", "statuses.csv")]
     balances = {"bob-the-builder": "500 TTC"}
@@ -175,32 +175,32 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def test_names_stand_where_privacy_says_and_nowhere_else(home: Path) -> None:
-    with Network.open(home, readonly=True) as network:
+def test_names_stand_where_privacy_says_and_nowhere_else(sample_home: Path) -> None:
+    with Network.open(sample_home, readonly=True) as network:
         operators = set(network.operators()["operator"]) - {"treasury"}
         gateways = set(network.gateways()["gateway"])
     names = {name.encode() for name in operators | gateways} | {b"bob-the-builder"}
     names |= {bytes.fromhex(name) for name in gateways if len(name) == 16}
     text = (ROOT / "docs" / "privacy.md").read_text()
     assert len(names) > 60
-    for path in filter(Path.is_file, home.rglob("*")):
-        top = re.sub(r"-(wal|shm)$", "", path.relative_to(home).parts[0])  # SQLite's own
+    for path in filter(Path.is_file, sample_home.rglob("*")):
+        top = re.sub(r"-(wal|shm)$", "", path.relative_to(sample_home).parts[0])  # SQLite's own
         assert f"`{top}`" in text or f"`{top}/`" in text or top == "chain.lock", top
         if top not in {"names.sqlite", "telemetry"}:
             data = path.read_bytes()
             assert not [name for name in names if name in data], path
 
 
-def test_what_is_erased_as_privacy_says_takes_nothing_from_the_chain(home: Path) -> None:
+def test_erasing_names_as_privacy_says_takes_nothing_from_the_chain(sample_home: Path) -> None:
     (code,) = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "privacy.md").read_text(), re.DOTALL
     )
-    with Network.open(home) as network:
+    with Network.open(sample_home) as network:
         hashed = network.home.gateway(GATEWAY).hex()
         before = network.receipt(GATEWAY, epoch=1)
         exec(code, {"net": network})
-    shutil.rmtree(home / "telemetry")
-    with Network.open(home) as network:
+    shutil.rmtree(sample_home / "telemetry")
+    with Network.open(sample_home) as network:
         assert OPERATOR not in set(network.operators()["operator"])
         with pytest.raises(UnknownName):
             network.receipt(GATEWAY, epoch=1)

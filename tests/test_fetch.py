@@ -145,7 +145,7 @@ def test_a_url_twice_is_fetched_once_and_two_of_one_name_are_told_apart(server: 
         ("elsewhere", "protocol", 1),
     ],
 )
-def test_what_cannot_be_had_whole_is_an_error_that_names_it(
+def test_an_incomplete_download_is_an_error_that_names_it(
     server: str, how: str, message: str, attempts: int
 ) -> None:
     with pytest.raises(SourceUnreachable, match=message) as caught:
@@ -196,7 +196,7 @@ def test_a_file_beyond_all_bounds_is_refused(
     assert Handler.asked[how] == 1
 
 
-def test_what_the_web_sends_is_recognised_like_a_file(server: str) -> None:
+def test_downloads_are_recognised_like_files(server: str) -> None:
     with pytest.raises(UnknownFormat, match=r"README\.md"):
         load(f"{server}/plain/README.md")
 
@@ -239,7 +239,7 @@ def test_the_command_line_fetches(server: str, verb: str, tmp_path: Path) -> Non
     assert "41 receptions" in done.stdout
 
 
-def test_who_fetches_nothing_loads_no_client() -> None:
+def test_loading_files_imports_no_http_client() -> None:
     code = (
         "import sys; from dii.telemetry.load import load\n"
         f"load({str(real_data(UPLINKS))!r}, gap=None); assert 'httpx' not in sys.modules"

@@ -148,7 +148,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("source", "message"), CASES)
-def test_what_is_not_in_the_language_is_named_in_its_place_with_what_to_write(
+def test_python_outside_the_language_is_named_in_its_place_with_what_to_write(
     source: str, message: str
 ) -> None:
     text, line, column = marked(source)
@@ -206,9 +206,7 @@ def g() -> int:
         (function("a.pop()"), "pop(a), a function"),
     ],
 )
-def test_who_comes_from_another_language_is_told_the_word_of_this_one(
-    source: str, hint: str
-) -> None:
+def test_words_of_other_languages_get_a_hint_of_the_word_here(source: str, hint: str) -> None:
     assert hint in [fault.hint for fault in faults_of(source, frontend.check)]
 
 
@@ -268,12 +266,12 @@ def test_a_chain_of_elif_that_is_too_long_says_so() -> None:
     assert frontend.parse(function(*lines[:54]))
 
 
-def test_what_python_only_warns_of_is_a_fault() -> None:
+def test_a_warning_of_python_is_a_fault() -> None:
     (fault,) = faults_of(function("a = '\\d'"))
     assert "invalid escape" in fault.message
 
 
-def test_what_cannot_be_seen_is_refused_where_it_stands() -> None:
+def test_invisible_characters_are_refused_where_they_stand() -> None:
     faults = faults_of('"""A\u202eB."""\na: in\u200bt\n\0')
     assert [(one.at and (one.at.line, one.at.column), one.hint) for one in faults if one.hint] == [
         ((1, 4), r"\u202e in a text"),
@@ -285,7 +283,7 @@ def test_what_cannot_be_seen_is_refused_where_it_stands() -> None:
     assert "\u200b" not in shown
 
 
-def test_what_newer_pythons_add_is_refused() -> None:
+def test_syntax_of_newer_pythons_is_refused() -> None:
     assert faults_of("type A = int")
     assert faults_of("def f[T](a: int):\n    pass")
 

@@ -120,7 +120,7 @@ def test_a_genesis_survives_its_text(what):
 
 
 @given(contents())
-def test_what_genesis_accepts_starts_an_application_that_conserves(what):
+def test_an_accepted_genesis_starts_an_application_that_conserves(what):
     made = Genesis.make(**what)
     app = Application(made)
     money = supply(app.state)

@@ -162,7 +162,7 @@ def test_the_arbitrage_of_2020_pays_until_a_frame_earns_no_more_than_it_costs(pr
         (records("A"), Uptime(), "needs online_ppm"),
     ],
 )
-def test_what_cannot_be_compared_says_why(found, rule, words):
+def test_an_impossible_comparison_says_why(found, rule, words):
     with pytest.raises(NothingToCompare, match=words):
         compare(found, [rule], 100)
 
@@ -175,7 +175,7 @@ def test_what_cannot_be_compared_says_why(found, rule, words):
         (replace(records("A"), start=DAY), frozenset[str]()),
     ],
 )
-def test_where_no_uplink_is_known_what_follows_from_uplinks_is_absent(found, gives):
+def test_measures_of_uplinks_are_absent_where_no_uplink_is_known(found, gives):
     polls = [(found.start + DAY, gateway, DAY, 5, None) for gateway in "ABC"]
     gives |= {"connected_ppm", "online_ppm"}
     watched = replace(found, statuses=to_table("statuses", polls), gives=gives)

@@ -107,7 +107,7 @@ def test_every_gateway_that_is_named_anywhere_stands_once_in_gateways(
     assert named - {None} <= set(gateways)
 
 
-def test_who_saw_a_gateway_last_knows_best_and_the_others_fill_gaps() -> None:
+def test_the_latest_record_of_a_gateway_counts_and_others_fill_its_gaps() -> None:
     rows = [
         Gateway("ttn:roof", "alice", 1.0, 2.0, None, None, "indoor", START),
         Gateway("ttn:roof", None, 3.0, 4.0, 5.0, "nl", None, START + 1),
@@ -119,7 +119,7 @@ def test_who_saw_a_gateway_last_knows_best_and_the_others_fill_gaps() -> None:
     assert Gateway(**row) == Gateway("ttn:roof", "alice", 3.0, 4.0, 5.0, "nl", "indoor", START + 1)
 
 
-def test_what_one_of_two_sources_does_not_know_the_sum_does_not_know() -> None:
+def test_metrics_that_one_of_two_sources_does_not_give_are_unknown_in_the_sum() -> None:
     heard = frozenset({"receptions", "excluded_frames"})
     log, server = Telemetry(gives=heard), Telemetry(gives=heard | {"uplinks"})
     polls = Telemetry(gives=frozenset({"connected_ppm"}))
@@ -196,7 +196,7 @@ def test_tables_longer_than_a_batch_are_whole(tmp_path: Path) -> None:
 
 
 @given(telemetry())
-def test_what_is_saved_is_what_is_opened(data: Telemetry) -> None:
+def test_saved_telemetry_is_opened_unchanged(data: Telemetry) -> None:
     with TemporaryDirectory() as folder:
         data.save(folder)
         contents = {path: path.read_bytes() for path in Path(folder).iterdir()}

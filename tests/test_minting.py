@@ -265,9 +265,7 @@ def test_parameters_by_which_a_full_report_could_pass_2_to_the_63_are_refused(fa
     | RULE_EXAMPLES,
     st.data(),
 )
-def test_whatever_a_released_rule_weighs_under_parameters_that_it_accepts_is_below_2_to_the_63(
-    rule, data
-):
+def test_weights_of_a_released_rule_with_accepted_parameters_are_below_2_to_the_63(rule, data):
     try:
         rule.check()
     except (Overflow, BadParameter):

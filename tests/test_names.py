@@ -314,7 +314,9 @@ def operators(network: Network, epoch: int) -> dict[str, str]:
 X, Y = "AA555A0000000001", "AA555A00000000F1"
 
 
-def test_what_hangs_on_a_gateway_stays_when_a_further_name_becomes_known(tmp_path: Path) -> None:
+def test_owners_and_statuses_of_a_gateway_stay_when_a_further_name_becomes_known(
+    tmp_path: Path,
+) -> None:
     with laboratory() as network:
         network.ingest(registry([("roof-1", None, "anna"), ("roof-2", None, "bert")]))
         network.ingest(load(uplinks(tmp_path / "1", 0, [("roof-1", None), ("roof-2", None)] * 3)))

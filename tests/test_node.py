@@ -571,9 +571,8 @@ from pathlib import Path
 from contextlib import closing
 from dii.consensus.node import Node
 from dii.consensus.solo import Solo
-from tests.chains import VALIDATOR
-from tests.test_node import GENESIS
-node = Node(GENESIS, Path(sys.argv[1]))
+from tests.chains import VALIDATOR, genesis
+node = Node(genesis(), Path(sys.argv[1]))
 solo = Solo(node, VALIDATOR)
 print(node.height, flush=True)
 for line in sys.stdin:
@@ -665,7 +664,7 @@ def test_a_chain_of_another_format_is_a_named_error(home):
         Node(GENESIS, home)
 
 
-def test_what_is_not_there_cannot_be_read_and_is_not_made_by_looking(tmp_path):
+def test_a_missing_chain_cannot_be_read_and_is_not_made_by_looking(tmp_path):
     path = tmp_path / CHAIN_FILE
     with pytest.raises(StoreBroken):
         Reader(path, tmp_path / INDEX_FILE, GENESIS.hash)

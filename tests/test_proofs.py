@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -39,11 +38,8 @@ from dii.ledger.proof import Proof
 from dii.ledger.state import State
 from dii.minting import Issuance, ReceiptLeaf, Spec
 from dii.network.receipt import NoReceiptProof, ReceiptProof, no_receipt
+from tests.proofs import CHECKER, PAGE
 from tests.require import ROOT
-
-CHECKER = ROOT / "docs" / "check_proof.py"
-PAGE = runpy.run_path(str(CHECKER))
-"""The page of Python that anybody can check proofs with, read once."""
 
 
 @pytest.fixture(scope="module")
@@ -360,7 +356,7 @@ def test_absence_is_what_make_makes_where_there_is_no_receipt(tmp_path: Path) ->
     assert len(json.loads(path.read_text())["neighbours"]) == 1
 
 
-def test_whose_a_claim_account_and_an_application_are_can_be_proven(tmp_path: Path) -> None:
+def test_owners_of_claim_accounts_and_applications_can_be_proven(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Network.create(seed=7, home=home, allocations={"bob": "500 TTC"}) as network:
         network.ingest(load(ROOT / "data" / "registry.json", ROOT / "data" / "uplinks.jsonl"))

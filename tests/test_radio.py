@@ -38,7 +38,7 @@ def test_only_what_is_stronger_than_free_space_over_a_distance_is_set_aside(
 
 
 @given(places, places, st.floats(-250, 100))
-def test_who_states_several_places_is_taken_at_the_nearest(
+def test_a_device_that_states_several_places_is_taken_at_the_nearest(
     here: tuple[float, float], there: tuple[float, float], rssi: float
 ) -> None:
     assert too_strong(rssi, record(here), [record(there), record(here)]) is None

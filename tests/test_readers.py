@@ -690,7 +690,7 @@ def test_rows_are_those_of_the_schema() -> None:
         "README.md",
     ],
 )
-def test_what_no_reader_knows_is_named_and_each_readers_reason_is_to_be_had(name: str) -> None:
+def test_an_unknown_format_is_named_with_each_readers_reason(name: str) -> None:
     with pytest.raises(UnknownFormat, match=r"dii load --explain FILE.*docs/formats\.md") as caught:
         load(real_data(name))
     assert str(caught.value).startswith(f"{real_data(name).name}: ")

@@ -200,7 +200,7 @@ def test_columns_must_be_the_schemas_and_one_of_each(tmp_path: Path) -> None:
         load(path, columns={"gateway": ""})
 
 
-def test_what_is_ignored_of_a_plain_table_is_explained(tmp_path: Path) -> None:
+def test_ignored_columns_of_a_plain_table_are_explained(tmp_path: Path) -> None:
     path = tmp_path / "receptions.csv"
     path.write_text("time,gateway,frame_counter,device,note\n1,roof,2,d,\n")
     assert ignored(path, {}) == "; columns that are none of ours: frame_counter, note"
@@ -781,7 +781,7 @@ def test_no_reader_escapes_mutation() -> None:
 
 
 @pytest.mark.parametrize("source", [None, 5, ["a.json", "b.json"], b"a.json"])
-def test_what_is_no_source_is_named(source: Any) -> None:
+def test_an_invalid_source_is_named(source: Any) -> None:
     with pytest.raises(SourceUnreadable, match=f"table 1: a {type(source).__name__}, not a path"):
         load(source)
 

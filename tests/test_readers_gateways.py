@@ -514,7 +514,7 @@ def test_gouda_heard_248_data_frames_of_246_uplinks_and_101_of_its_own_network()
     assert found["receptions"] == 246 + 23
 
 
-def test_what_is_read_from_goudas_frames_is_what_the_log_says() -> None:
+def test_frames_of_gouda_are_read_as_the_log_says() -> None:
     with real_data(GOUDA).open(newline="") as lines:
         stated = list(csv.DictReader(lines))
     rows = load(real_data(GOUDA)).receptions.to_pylist()
@@ -528,7 +528,7 @@ def test_what_is_read_from_goudas_frames_is_what_the_log_says() -> None:
         assert round(float(one["airtime"]) * SECOND) - row["airtime"] in {0, block}
 
 
-def test_of_other_networks_nobody_knows_what_is_foreign_at_gouda() -> None:
+def test_foreign_frames_of_other_networks_are_unknown_at_gouda() -> None:
     data = load(real_data(GOUDA), network="elsewhere")
     assert data.receptions["foreign"].null_count == 271
     assert data.gives == {"receptions", "excluded_frames"}

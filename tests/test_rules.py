@@ -136,7 +136,7 @@ def test_claims_above_the_pool_are_paid_pro_rata():
     assert chain.issuance(0).dust_after == 100 - 81 - 18
 
 
-def test_what_claims_leave_of_the_pool_goes_to_the_rest():
+def test_the_part_of_a_pool_that_claims_leave_goes_to_the_rest():
     chain = credit_chain(pool=1_000, rest="treasury")
     settle(chain, {1: 30, 2: 7})
     assert chain.issuance(0).rest == 630

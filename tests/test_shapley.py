@@ -8,52 +8,12 @@ from fractions import Fraction
 from itertools import combinations
 from math import comb
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dii.schema import RECEPTIONS, SHAPLEY_UNIT, STATUSES, UNATTRIBUTED
-from dii.telemetry.metrics import metrics
-from dii.units import DAY, SECOND
-
-TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
-START = 17_642 * DAY
-
-Uplink = tuple[list[str], int, bool]
-"""The gateways that heard it, receivers that nobody knows, and whether it was delivered."""
-
-
-def split(
-    uplinks: list[Uplink], operators: dict[str, str], players: dict[str, str] | None = None
-) -> dict[str, int]:
-    """Return each gateway's ``shapley_uplinks``."""
-    rows = [
-        {
-            "time": START + number * SECOND,
-            "gateway": gateway,
-            "kind": "data",
-            "device": "D",
-            "f_cnt": number,
-            "delivered": delivered,
-        }
-        for number, (gateways, unknown, delivered) in enumerate(uplinks)
-        for gateway in [*gateways, *[None] * unknown]
-    ]
-    tables = (
-        pa.Table.from_pylist(content, pa.schema([(c.name, TYPES[c.type]) for c in columns]))
-        for content, columns in ((rows, RECEPTIONS), ([], STATUSES))
-    )
-    table = metrics(
-        *tables,
-        operators=operators,
-        players=players,
-        gateways=None,
-        start=START,
-        length=DAY,
-        gives=frozenset({"shapley_uplinks"}),
-    ).metrics
-    return dict(zip(*(column.to_pylist() for column in table.columns)))
+from dii.schema import SHAPLEY_UNIT, UNATTRIBUTED
+from tests.sites import Uplink, split
 
 
 def shapley(audiences: list[frozenset[str]]) -> dict[str, Fraction]:
@@ -123,7 +83,7 @@ def test_operators_get_their_shapley_value_and_gateways_an_equal_part_of_it(seed
     assert sum(paid.values()) == SHAPLEY_UNIT * len(audiences)
 
 
-def test_of_an_operators_part_the_lowest_gateway_id_gets_what_cannot_be_divided() -> None:
+def test_the_lowest_gateway_id_gets_the_remainder_of_an_operators_part() -> None:
     gateways = [f"{number:02}" for number in range(17)]
     paid = split([(gateways[::-1], 0, True)], dict.fromkeys(gateways, "P"))
     assert paid == {
@@ -146,7 +106,7 @@ def test_past_16_operators_what_cannot_be_divided_is_assigned_to_nobody() -> Non
     )
 
 
-def test_to_stand_twice_beside_oneself_earns_an_operator_nothing() -> None:
+def test_a_second_gateway_beside_the_first_earns_an_operator_nothing() -> None:
     one = split([(["A", "B"], 0, True)], {"A": "P", "B": "Q"})
     two = split([(["A", "AA", "B"], 0, True)], {"A": "P", "AA": "P", "B": "Q"})
     assert two["A"] + two["AA"] == one["A"]

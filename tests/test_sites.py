@@ -12,7 +12,7 @@ from dii.telemetry.load import Telemetry
 from dii.telemetry.metrics.sites import distance, players
 from dii.telemetry.tables import to_table
 from dii.units import DAY
-from tests.test_shapley import split
+from tests.sites import reference, split
 
 HOUSE = 0.0009
 """Degrees of latitude, 100 metres."""
@@ -27,24 +27,6 @@ def partition(found: dict[str, str]) -> set[frozenset[str]]:
     return {frozenset(g for g in found if found[g] == name) for name in found.values()}
 
 
-def reference(
-    operators: dict[str, str], places: dict[str, tuple[float, float]], radius: int
-) -> set[frozenset[str]]:
-    """Group gateways as the definition says, looking at all pairs."""
-    everyone = sorted(operators.keys() | places.keys())
-    names = {one: operators.get(one, f"gateway {one}") for one in everyone}
-    groups = {one: {other for other in everyone if names[other] == names[one]} for one in everyone}
-    founders: list[str] = []
-    for one in sorted(places):
-        near = [f for f in founders if distance(places[f], places[one]) <= radius]
-        if near:
-            union = groups[one] | groups[near[0]]
-            groups |= dict.fromkeys(union, union)
-        else:
-            founders.append(one)
-    return {frozenset(group) for group in groups.values()}
-
-
 @given(OPERATORS, PLACES, st.sampled_from([1, 70, 150, 10**7]))
 def test_players_are_those_of_the_reference(operators, places, radius):
     assert partition(players(operators, places, radius)) == reference(operators, places, radius)
@@ -57,7 +39,7 @@ def test_a_row_of_houses_does_not_become_one_site():
     }  # fmt: skip
 
 
-def test_who_has_no_place_stands_with_nobody():
+def test_gateways_without_a_place_stand_with_nobody():
     found = players({"A": "P", "B": "P", "C": "Q"}, {"A": (0.0, 0.0), "D": (0.0, 0.0)}, 10)
     assert partition(found) == {frozenset("ABD"), frozenset("C")}
 

@@ -117,7 +117,7 @@ def test_keys_are_sorted_however_they_lie(order):
         assert list(snapshot._ascending(order)) == sorted(order)
 
 
-def test_what_is_committed_meanwhile_does_not_show():
+def test_commits_during_a_snapshot_do_not_show():
     state = state_of({b"a": b"1", b"b": bytes(700), b"c": b"1"})
     pieces = cut(0, state.committed_root, state.pairs())
     first = next(pieces)
@@ -216,7 +216,7 @@ def test_a_chunk_is_measured_before_it_is_hashed_or_parsed(monkeypatch):
 
 
 @given(st.binary(max_size=300) | st.builds(codec.encode, st.lists(st.integers(0, 2**64 - 1))))
-def test_whatever_is_given_as_a_manifest_is_one_or_a_named_error(data):
+def test_any_bytes_are_a_manifest_or_a_named_error(data):
     try:
         assert codec.dumps(Assembly(data).manifest) == data
     except SnapshotInvalid:
@@ -241,7 +241,7 @@ scraps = st.binary(max_size=40) | st.none() | st.integers(0, 9) | st.lists(st.bi
 
 
 @given(st.lists(st.binary(max_size=60) | st.builds(codec.encode, st.lists(scraps)), min_size=1))
-def test_whatever_is_given_as_chunks_is_refused_or_a_state(chunks):
+def test_any_chunks_are_refused_or_a_state(chunks):
     try:
         state = assemble(manifest_of(chunks, pairs=1), chunks)
         assert len(state.pairs()) == 1
@@ -250,7 +250,7 @@ def test_whatever_is_given_as_chunks_is_refused_or_a_state(chunks):
 
 
 @given(st.binary(max_size=200) | st.builds(codec.encode, st.lists(scraps)))
-def test_whatever_is_read_as_a_diff_is_one_or_a_named_error(data):
+def test_any_bytes_are_a_diff_or_a_named_error(data):
     try:
         diff = decode_diff(data)
     except (CodecError, ShapeMismatch):
@@ -406,7 +406,7 @@ def offered(home: Path) -> tuple[Block, Block, bytes, list[bytes]]:
     return last, following, manifest, chunks
 
 
-def test_whoever_joins_with_a_snapshot_goes_on_like_all_others(original, chain, tmp_path):
+def test_a_node_that_joins_with_a_snapshot_goes_on_like_all_others(original, chain, tmp_path):
     last, following, manifest, chunks = offered(original)
     trusted = following.header.hash
     join(GENESIS, tmp_path, trusted, last, following, manifest, chunks)

@@ -274,7 +274,7 @@ def test_asking_for_the_root_decides_nothing():
         verify_absence(tentative, ACCOUNTS.key(b"a"), proof)
 
 
-def test_what_comes_back_to_its_old_value_is_no_change():
+def test_a_value_that_comes_back_is_no_change():
     state = State()
     state.put(ACCOUNTS, Account(1, 0), b"a")
     state.commit()
@@ -390,7 +390,7 @@ def test_a_diff_comes_back_from_its_bytes(diff):
         None,
     ],
 )
-def test_what_is_no_diff_is_refused(items):
+def test_bytes_that_are_no_diff_are_refused(items):
     with pytest.raises(ShapeMismatch):
         decode_diff(codec.encode(items))
 

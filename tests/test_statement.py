@@ -19,24 +19,23 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from dii import Network, agreements, load, minting
-from dii.cli import app, screen
+from dii.cli import screen
 from dii.cli.options import clean
 from dii.cli.statement import page
 from dii.errors import AlreadyClaimed, BadMonth, Refused, UnknownName
 from dii.network.statement import Statement
 from dii.schema import SHAPLEY_UNIT
 from dii.units import PPM
-from tests.require import ROOT, program
+from tests.cli import output
+from tests.require import SAMPLE, program
 
-SAMPLE = [ROOT / "data" / name for name in ("registry.json", "uplinks.jsonl", "statuses.csv")]
 HOSTILE = "\"><script>document.title='owned'</script><img src=x onerror=alert(1)>&amp;'"
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def claimed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample, settled; north-iot is claimed by bob after five epochs, and money moved."""
     folder = tmp_path_factory.mktemp("statement") / "home"
     with Network.create(seed=7, home=folder, allocations={"bob": "500 TTC"}) as network:
@@ -51,8 +50,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def network(home: Path) -> Iterator[Network]:
-    with Network.open(home, readonly=True) as opened:
+def network(claimed: Path) -> Iterator[Network]:
+    with Network.open(claimed, readonly=True) as opened:
         yield opened
 
 
@@ -123,7 +122,7 @@ def test_every_row_is_a_receipt_that_can_be_proven(network: Network) -> None:
         assert row["amount"] == pytest.approx(exact, rel=1e-6)
 
 
-def test_what_an_epoch_earns_belongs_to_its_month_and_is_credited_when_it_is() -> None:
+def test_earnings_belong_to_the_month_of_their_epoch_and_are_credited_when_it_settles() -> None:
     with over_new_year() as network:
         december, january = (network.statement("cor", month) for month in ("2024-12", "2025-01"))
         daily = network.issuance(0).query("operator == 'cor'")["amount_uttc"].iloc[0]
@@ -219,7 +218,7 @@ def test_shared_uplinks_are_counted_as_the_receipts_count_them(network: Network)
     assert f"counted for {counted:,.2f};" in line
 
 
-def test_what_is_unclaimed_or_not_settled_is_said() -> None:
+def test_unclaimed_accounts_and_unsettled_epochs_are_noted() -> None:
     with Network.create(seed=7) as network:
         network.ingest(load(*SAMPLE))
         network.run(epochs=3)
@@ -232,7 +231,7 @@ def test_what_is_unclaimed_or_not_settled_is_said() -> None:
         assert not any("data ends" in one for one in findings)
 
 
-def test_who_is_nobody_and_what_is_no_month_is_refused(network: Network) -> None:
+def test_unknown_accounts_and_months_are_refused(network: Network) -> None:
     with pytest.raises(UnknownName):
         network.statement("nobody", "2025-03")
     for text in ("2025", "2025-13", "2025-00", "03-2025", "2025-03-01", "march", "", "9999-12"):
@@ -325,42 +324,39 @@ def test_a_browser_shows_the_page_and_runs_nothing(network: Network, tmp_path: P
 # --- the command ---------------------------------------------------------------------------------
 
 
-def dii(*words: object, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exit_code == code, result.output
-    return result.stdout if code == 0 else result.stderr
-
-
 def test_the_command_writes_page_table_and_document(
-    home: Path, network: Network, tmp_path: Path
+    claimed: Path, network: Network, tmp_path: Path
 ) -> None:
-    words = ["statement", "bob", "--month", "2025-03", "--home", home]
+    words = ["statement", "bob", "--month", "2025-03", "--home", claimed]
     found = network.statement("bob", "2025-03")
-    assert dii(*words) == page(found)
-    said = dii(*words, "-o", tmp_path / "bob.html")
+    assert output(*words) == page(found)
+    said = output(*words, "-o", tmp_path / "bob.html")
     assert network.currency.format(found.earned) in said
     assert (tmp_path / "bob.html").read_text() == page(found)
-    document = json.loads(dii(*words, "--json"))
+    document = json.loads(output(*words, "--json"))
     assert document["receipts"] == screen.plain(found.receipts)
     assert document["closing"] == found.closing
-    rows = list(csv.DictReader(io.StringIO(dii(*words, "--csv"))))
+    rows = list(csv.DictReader(io.StringIO(output(*words, "--csv"))))
     issued = [row for row in rows if row["kind"] == "issuance"]
     assert sum(int(row["amount_uttc"]) for row in issued) == found.earned
     assert sum(int(row["amount_uttc"]) for row in rows) == found.closing - found.opening
     assert {row["pool_uttc"] for row in issued} == {"10000000000"}
     shown = re.search(r"<code>(dii proof make .*)\n(dii proof check .*)</code>", page(found))
     assert shown is not None
-    proof = ["-o", tmp_path / "receipt.proof", "--home", home]
-    dii(*shlex.split(shown[1])[1:-2], *proof)
-    assert "holds" in dii("proof", "check", proof[1], *shlex.split(shown[2])[-2:])
-    before = ["statement", "bob", "--month", "2024-02", "--home", home]  # nothing was there yet
+    proof = ["-o", tmp_path / "receipt.proof", "--home", claimed]
+    output(*shlex.split(shown[1])[1:-2], *proof)
+    assert "holds" in output("proof", "check", proof[1], *shlex.split(shown[2])[-2:])
+    before = ["statement", "bob", "--month", "2024-02", "--home", claimed]  # nothing was there yet
     empty = network.statement("bob", "2024-02")
-    assert dii(*before) == page(empty)
+    assert output(*before) == page(empty)
     assert "proof" not in page(empty)
-    assert len(dii(*before, "--csv").splitlines()) == 1
-    line = dii("statement", "bob", "--month", "March", "--home", home, code=1)
+    assert len(output(*before, "--csv").splitlines()) == 1
+    line = output("statement", "bob", "--month", "March", "--home", claimed, code=1)
     assert "2018-04" in line
-    assert dii("statement", "nobody", "--month", "2025-03", "--home", home, code=1).count("\n") == 1
+    assert (
+        output("statement", "nobody", "--month", "2025-03", "--home", claimed, code=1).count("\n")
+        == 1
+    )
 
 
 @given(st.lists(st.text(max_size=12), min_size=1), st.integers())
@@ -392,6 +388,6 @@ def test_lists_have_no_formulas_either(tmp_path: Path) -> None:
         network.ingest(load(gateways, statuses))
         network.run(complete=True)
         assert name in set(network.operators()["operator"])
-    text = dii("list", "operators", "--csv", "--home", tmp_path / "home")
+    text = output("list", "operators", "--csv", "--home", tmp_path / "home")
     assert f"'{name}" in text
     assert f"\n{name}" not in text

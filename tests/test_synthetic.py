@@ -186,7 +186,7 @@ def test_uplinks_are_shared_as_published_radio_shares_them(registry, days):
     assert 0.2 < shared.groupby(days[0]["gateway"]).mean().mean() < 0.6
 
 
-def test_who_hears_a_frame_together_stands_together_and_who_has_no_place_hears_alone(
+def test_gateways_that_share_a_frame_stand_together_and_those_without_a_place_hear_alone(
     registry, days
 ):
     place = registry.to_pandas().set_index("gateway")[["latitude", "longitude"]]
@@ -363,7 +363,7 @@ def test_reading_the_polls_gives_the_generated_statuses(small_pieces, small_load
     assert (found["frames"][known] == expected["frames"][known]).all()
 
 
-def test_what_is_malformed_is_rejected_for_its_reason_and_nothing_else_is(written, small_loaded):
+def test_malformed_records_and_no_others_are_rejected_for_their_reason(written, small_loaded):
     assert small_loaded.rejects["reason"].value_counts().to_dict() == written[1]
     assert {"simulated", "bad_json", "bad_time", "bad_field", "same_reception"} < set(written[1])
     assert {"duplicate_gateway", "placeholder_coordinates"} < set(written[1])

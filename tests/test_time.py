@@ -310,7 +310,7 @@ def test_a_few_wrong_dates_among_many_are_set_aside_with_file_and_line(
         assert network.complete_epochs == 0
 
 
-def test_of_equal_parts_the_earlier_is_kept_where_all_others_are_few(tmp_path: Path) -> None:
+def test_equal_parts_of_few_records_are_refused_as_far_in_time(tmp_path: Path) -> None:
     """Two halves are no mistake: neither is set aside."""
     path = uplinks(tmp_path / "up.jsonl", [START + n * 40 * DAY for n in range(2)])
     with pytest.raises(FarInTime, match=r"line 1\); 1 at 2025-04-12T00:00:00Z \(up.jsonl, line 2"):
@@ -322,7 +322,7 @@ def test_of_equal_parts_the_earlier_is_kept_where_all_others_are_few(tmp_path: P
     home=st.lists(st.integers(0, 60), min_size=1, max_size=5),
     more=st.lists(DAYS, min_size=1, max_size=5),
 )
-def test_what_a_sealed_network_takes_lies_near_its_own_records(
+def test_records_that_a_sealed_network_takes_lie_near_its_own(
     home: list[int], more: list[int]
 ) -> None:
     """A part counts as near when no more than 31 empty days lie between it and the network's."""
@@ -580,7 +580,7 @@ def test_a_file_that_has_grown_ends_where_it_ends_now(registry: Path, tmp_path: 
         assert list(network.run().notes) == []
 
 
-def test_of_many_files_that_end_early_a_few_are_named(registry: Path, tmp_path: Path) -> None:
+def test_a_few_of_many_files_that_end_early_are_named(registry: Path, tmp_path: Path) -> None:
     paths = [uplinks(tmp_path / f"{n}.jsonl", [START, START + (n + 2) * HOUR]) for n in range(9)]
     with create() as network:
         network.ingest(load(registry, *paths, uplinks(tmp_path / "whole.jsonl", [START + DAY])))
@@ -603,7 +603,7 @@ AIRTIMES = st.lists(st.integers(0, 3 * 10**12), min_size=1, max_size=4)
 
 
 @given(up=AIRTIMES, down=AIRTIMES)
-def test_what_is_above_its_bound_is_cut_and_told(up: list[int], down: list[int]) -> None:
+def test_values_above_their_bound_are_cut_and_told(up: list[int], down: list[int]) -> None:
     rows = [
         Reception(
             START + number, "ttn:roof-1", kind=kind, device="D", application="water",
@@ -651,7 +651,7 @@ def small(home: Path, **limits: int) -> Path:
     return home
 
 
-def test_of_more_rows_than_a_report_may_have_the_bound_and_the_busy_stay(tmp_path: Path) -> None:
+def test_bound_and_busy_gateways_stay_in_a_report_of_too_many_rows(tmp_path: Path) -> None:
     """Gateways 0 to 2 have an owner; of the others the higher heard more."""
     names = [f"ttn:roof-{number}" for number in range(9)]
     owned = [Gateway(name, "ann") for name in names[:3]]

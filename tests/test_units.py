@@ -84,7 +84,7 @@ def test_ways_of_writing_an_amount(text: str, amount: int) -> None:
     ],
     ids=lambda value: str(value)[:20] if not isinstance(value, int) else "integer",
 )
-def test_what_is_no_amount_says_why(text: object, reason: str) -> None:
+def test_an_invalid_amount_says_why(text: object, reason: str) -> None:
     with pytest.raises(BadAmount, match=reason):
         TTC.parse(text)  # type: ignore[arg-type]
 

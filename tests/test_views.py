@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import runpy
 import shlex
 import shutil
 import sqlite3
@@ -47,29 +46,9 @@ from dii.schema import Reject
 from dii.telemetry.metrics import Lookback
 from dii.telemetry.tables import to_table
 from dii.units import SECOND, format_time, to_microseconds
-from tests.require import ROOT, lacking
-
-SAMPLE = [ROOT / "data" / name for name in ("registry.json", "uplinks.jsonl", "statuses.csv")]
-CHECKER = runpy.run_path(str(ROOT / "docs" / "check_proof.py"))
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample, settled."""
-    folder = tmp_path_factory.mktemp("views") / "home"
-    with Network.create(seed=7, home=folder, allocations={"bob": "500 TTC"}) as network:
-        network.ingest(load(*SAMPLE))
-        network.run()
-    return folder
-
-
-def dii(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``dii`` as a process of its own, in a pipe."""
-    return subprocess.run(
-        [sys.executable, "-c", "from dii.cli import main; main()", *map(str, words)],
-        cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, check=False,
-    )  # fmt: skip
-
+from tests.cli import piped
+from tests.proofs import PAGE
+from tests.require import ROOT, SAMPLE, lacking
 
 # --- proof files ---------------------------------------------------------------------------------
 
@@ -95,7 +74,7 @@ def test_a_proof_file_that_names_a_field_twice_is_refused(proof: str, data: st.D
     with pytest.raises(ProofInvalid, match="twice"):
         read_json(changed.encode())
     with pytest.raises(ValueError, match="twice"):
-        CHECKER["check"](changed.encode(), bytes(32))
+        PAGE["check"](changed.encode(), bytes(32))
 
 
 # --- look-back -----------------------------------------------------------------------------------
@@ -137,8 +116,8 @@ def with_numbers(numbers: pa.Array) -> Lookback:
 def test_a_pipe_gets_every_column_whatever_the_terminal_is_said_to_be(
     home: Path, term: str
 ) -> None:
-    plain = dii("list", "epochs", "--home", home, TERM="xterm")
-    shown = dii("list", "epochs", "--home", home, TERM=term, FORCE_COLOR="1", NO_COLOR="1")
+    plain = piped("list", "epochs", "--home", home, TERM="xterm")
+    shown = piped("list", "epochs", "--home", home, TERM=term, FORCE_COLOR="1", NO_COLOR="1")
     assert shown.stderr == ""
     assert "no room" not in shown.stdout
     assert shown.stdout.split() == plain.stdout.split()
@@ -204,7 +183,7 @@ def test_records_without_a_time_are_set_aside_in_no_month() -> None:
 # --- proposals -----------------------------------------------------------------------------------
 
 
-def test_what_is_pending_is_said_by_number() -> None:
+def test_pending_proposals_are_told_by_number() -> None:
     with Network.create(seed=3, start="2025-01-01") as network:
         network.propose(SetGas(2, 1))
         network.vote(0)
@@ -270,14 +249,14 @@ def test_generated_traffic_is_marked_wherever_it_earns(made_up: Path, tmp_path: 
         ["status"], ["receipt", best["gateway"], "0"],
         ["statement", best["operator"], "--month", month],
     ):  # fmt: skip
-        assert json.loads(dii(*line, *words).stdout)["generated"] == "seed 7"
-    assert "seed 7" in dii("list", "operators", "--home", made_up).stdout
+        assert json.loads(piped(*line, *words).stdout)["generated"] == "seed 7"
+    assert "seed 7" in piped("list", "operators", "--home", made_up).stdout
     file = tmp_path / "receipt.proof"
     file.write_text(json.dumps(receipt.proof.to_json()))
-    proven = json.loads(dii("proof", "check", file, "--header", header.hex(), "--json").stdout)
+    proven = json.loads(piped("proof", "check", file, "--header", header.hex(), "--json").stdout)
     assert proven["proven"]["network"]["generated"] == "seed 7"
-    assert "seed 7" in dii("proof", "check", file, "--header", header.hex()).stdout
-    assert CHECKER["check"](file.read_bytes(), header)["network"]["generated"] == "seed 7"
+    assert "seed 7" in piped("proof", "check", file, "--header", header.hex()).stdout
+    assert PAGE["check"](file.read_bytes(), header)["network"]["generated"] == "seed 7"
 
 
 def test_real_networks_are_not_marked(home: Path) -> None:
@@ -380,8 +359,8 @@ def test_verbs_show_one_height_while_another_process_settles(tmp_path: Path) -> 
                 with Network.open(home, readonly=True) as reader:
                     compared(reader)
                     looked += 1
-            status = json.loads(dii("status", "--home", home, "--json").stdout)
-            verified = json.loads(dii("verify", "--home", home, "--json").stdout)
+            status = json.loads(piped("status", "--home", home, "--json").stdout)
+            verified = json.loads(piped("verify", "--home", home, "--json").stdout)
         finally:
             process.kill()
     assert process.returncode == 0
@@ -396,7 +375,7 @@ def test_a_lag_is_told(home: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(copy / "index.sqlite")) as db, db:
         (height,) = db.execute("SELECT height FROM progress").fetchone()
         db.execute("UPDATE progress SET height = ?", (height - 5,))
-    run = dii("list", "epochs", "--home", copy)
+    run = piped("list", "epochs", "--home", copy)
     assert run.returncode == 0
     assert f"as of block {height - 4}: 4 later blocks are not in the tables yet" in run.stderr
     with Network.open(copy, readonly=True) as network:
@@ -437,7 +416,7 @@ def test_a_home_that_cannot_be_written_can_be_looked_at(
     ]  # fmt: skip
     run = readonly(copy, *lines)
     assert (run.returncode, run.stderr) == (0, "")
-    shown = [dii(*line.split(), "--home", home).stdout for line in lines]
+    shown = [piped(*line.split(), "--home", home).stdout for line in lines]
     assert run.stdout == "".join(shown)
     refused = readonly(copy, "transfer north-iot '1 TTC' --from bob")
     assert refused.returncode == 1
@@ -463,12 +442,12 @@ def test_damaged_telemetry_stops_only_what_needs_it(home: Path, tmp_path: Path, 
         for needs in (network.run, lambda: network.records(3), lambda: network.metrics(3), assign):
             with pytest.raises((SourceUnreadable, HomeBroken)):
                 needs()
-    status = dii("status", "--home", copy)
+    status = piped("status", "--home", copy)
     assert (status.returncode, status.stderr) == (0, "")
     denial = ["propose", "deny", "ttn:gateway-14", "20", "--evidence", tmp_path / "evidence"]
     (tmp_path / "evidence").write_text("a photograph")
     for verb in (["run"], denial):
-        refused = dii(*verb, "--home", copy)
+        refused = piped(*verb, "--home", copy)
         assert refused.returncode == 1
         assert refused.stderr.count("\n") == 1
         assert "telemetry" in refused.stderr
@@ -525,16 +504,16 @@ def test_contributions_are_in_units_of_the_rule_of_their_epoch_and_stream(change
             assert row["contribution"] == row["weight"] / from_spec(rule, minting.RULES).scale
     words = "--home", changed, "--json"
     for stream in ("main", "more"):
-        one = json.loads(dii("show", "epoch", "4", "--stream", stream, *words).stdout)
+        one = json.loads(piped("show", "epoch", "4", "--stream", stream, *words).stdout)
         unit = one["total_weight"] / one["contribution"]
         assert all(
             row["weight"] / row["contribution"] == unit for row in one["issuance"] if row["weight"]
         )
-    shown = dii("list", "epochs", "--home", changed).stdout
+    shown = piped("list", "epochs", "--home", changed).stdout
     lines = [line.split() for line in shown.splitlines()]
     assert lines[0][1] == "stream"
     assert {line[1] for line in lines[2:]} == {"main", "more"}
-    statement = dii("statement", "linden-lab", "--month", "2025-03", "--home", changed).stdout
+    statement = piped("statement", "linden-lab", "--month", "2025-03", "--home", changed).stdout
     assert statement.count("<th class=t>stream") >= 2
 
 
@@ -550,9 +529,9 @@ def test_the_gateways_of_an_operator_who_claimed_stay(changed: Path) -> None:
         listed = network.gateways().set_index("gateway")["operator"]
         assert {listed[name] for name in names} == {"bob"}
         gateway = min(names)
-    shown = json.loads(dii("show", "gateway", gateway, "--home", changed, "--json").stdout)
+    shown = json.loads(piped("show", "gateway", gateway, "--home", changed, "--json").stdout)
     assert shown["operator"] == "bob"
-    account = json.loads(dii("show", "account", "bob", "--home", changed, "--json").stdout)
+    account = json.loads(piped("show", "account", "bob", "--home", changed, "--json").stdout)
     assert names <= {row["gateway"] for row in account["gateways"]}
 
 
@@ -651,12 +630,12 @@ def test_no_proof_is_written_from_a_damaged_index(home: Path, tmp_path: Path) ->
     with closing(sqlite3.connect(copy / "index.sqlite")) as db, db:
         db.execute("DELETE FROM receipts WHERE epoch = 3 AND gateway = ?", (hashed,))
     words = "proof", "make", "receipt", gateway, "--epoch", "3", "-o", file, "--home", copy
-    run = dii(*words)
+    run = piped(*words)
     assert run.returncode == 1
     assert "receipts of epoch 3, stream main, are not those of the chain" in run.stderr
     assert not file.exists()
-    assert dii("rebuild", "--home", copy).returncode == 0
-    assert dii(*words).returncode == 0
+    assert piped("rebuild", "--home", copy).returncode == 0
+    assert piped(*words).returncode == 0
 
 
 # --- the laboratory ------------------------------------------------------------------------------

@@ -233,7 +233,7 @@ def honesty() -> list[tuple[str, float]]:
 
 def compiling() -> tuple[float, int]:
     """Return the most nanoseconds per gas of compiling, over kinds of trees, and of what size."""
-    from tests.test_contracts_differential import Writer
+    from tests.programs import Writer
 
     def wide(nodes: Callable[[int], t.Statement], count: int) -> t.Contract:
         body = tuple([nodes(at) for at in range(count)])

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.test_bounds import FORMS, check, drawn, lying
+from tests.bounds import FORMS, check, drawn, lying
 
 
 def main(times: int) -> None:

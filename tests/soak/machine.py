@@ -1,11 +1,11 @@
-"""The stateful machine of ``tests.test_machine``, each time another way and for longer.
+"""The stateful machine of ``tests.machine``, each time another way and for longer.
 
 A failure prints the steps that lead to it, and a line that repeats them.
 """
 
 from __future__ import annotations
 
-from tests.test_machine import SEEN, run
+from tests.machine import SEEN, run
 
 
 def main(times: int) -> None:

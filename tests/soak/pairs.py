@@ -1,11 +1,11 @@
-"""The networks of ``tests.test_pairs``, each time others and for longer.
+"""The networks of ``tests.pairs_machine``, each time others and for longer.
 
 A failure prints the steps that lead to it, and a line that repeats them.
 """
 
 from __future__ import annotations
 
-from tests.test_pairs import SEEN, run
+from tests.pairs_machine import SEEN, run
 
 
 def main(times: int) -> None:

@@ -1,0 +1,396 @@
+"""Contracts of people who wish the network ill: texts that burn, trees that no parser emits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dii.contracts import tree as t
+from dii.contracts.tree import (
+    AddressOf,
+    Assert,
+    Assign,
+    Augment,
+    Binary,
+    Bool,
+    Break,
+    Call,
+    Choose,
+    Compare,
+    Continue,
+    Contract,
+    Declare,
+    Do,
+    Expression,
+    Field,
+    For,
+    Function,
+    If,
+    Index,
+    Int,
+    List,
+    ListOf,
+    Logic,
+    MapOf,
+    Name,
+    Parameter,
+    Pass,
+    Plain,
+    Return,
+    Statement,
+    Str,
+    Unary,
+    Variable,
+)
+
+STATE = """
+n: int
+s: str
+b: bytes
+xs: list[int]
+ss: list[str]
+m: map[int, int]
+texts: map[str, str]
+lists: map[int, list[str]]
+"""
+HELPERS = """
+def twice(x: int) -> int:
+    return x + x
+def grow(x: str) -> str:
+    return x + x
+"""
+
+BURNERS = {
+    # integers
+    "repeated squaring": "x = 3\nfor i in range(300):\n    x = x * x",
+    "repeated addition": "x = 1\nfor i in range(300):\n    x = x + x",
+    "repeated squaring to the bound, for ever": "for i in range(99999999):\n    x = 2\n    for j in range(7):\n        x = x * x",
+    "doubling below zero": "x = -1\nfor i in range(300):\n    x = x + x",
+    "the least int negated": f"x = {-2**255}\nx = -x",
+    "the least int's absolute value": f"x = abs({-2**255})",
+    "the least int over -1": f"x = {-2**255} // -1",
+    "a division by zero": "x = 1 // (n - n)",
+    "a remainder by zero": "x = 1 % (n - n)",
+    "the greatest int and one": f"x = {2**255 - 1} + 1",
+    "the least int less one": f"x = {-2**255} - 1",
+    "a sum of great ints": f"x = sum([{2**255 - 1}, {2**255 - 1}])",
+    "decimal texts of great ints": f"for i in range(99999999):\n    t = str(2 - {2**254})",
+    # time
+    "a loop without end": f"for i in range({2**255 - 1}):\n    pass",
+    "loops in loops": "for i in range(999999):\n    for j in range(999999):\n        for k in range(999999):\n            pass",
+    "a loop that only goes on": "for i in range(999999999):\n    continue",
+    "a loop over a list of lists' worth": "ys = [1, 2, 3]\nfor i in range(30):\n    ys = ys + ys\nfor y in ys:\n    pass",
+    "helpers in a loop": "for i in range(999999999):\n    x = twice(twice(twice(i)))",
+    "a range that begins below": f"for i in range({-(2**255)}, {2**255 - 1}):\n    pass",
+    # texts and bytes
+    "a text that doubles": "t = 'ab'\nfor i in range(99):\n    t = t + t",
+    "bytes that double": "t = b'ab'\nfor i in range(99):\n    t = t + t",
+    "a text that doubles in a helper": "t = 'ab'\nfor i in range(99):\n    t = grow(t)",
+    "a text that grows by one": "t = ''\nfor i in range(99999999):\n    t = t + 'x'",
+    "wide characters that double": "t = '🙂'\nfor i in range(99):\n    t = t + t",
+    "hashing of great bytes": "t = b'a'\nfor i in range(20):\n    t = t + t\nfor i in range(99999):\n    h = sha256(t)",
+    "hashing of nothing": "for i in range(99999999):\n    h = sha256(b'')",
+    "comparing great texts": "t = 'a'\nfor i in range(20):\n    t = t + t\nu = t + 'b'\nt = t + 'a'\nfor i in range(99999):\n    q = t < u",
+    "equality of great texts": "t = 'a'\nfor i in range(20):\n    t = t + t\nu = '' + t + 'b'\nt = t + 'a'\nfor i in range(99999):\n    q = t == u",
+    "a text kept in the state": "s = 'a'\nfor i in range(99):\n    s = s + s",
+    "great keys": "t = 'a'\nfor i in range(20):\n    t = t + t\n    texts[t] = 'x'",
+    "lookups by great keys": "t = 'a'\nfor i in range(20):\n    t = t + t\nq = t in texts",
+    "great values": "t = 'a'\nfor i in range(20):\n    t = t + t\n    texts['k'] = t",
+    "great events": "t = 'a'\nfor i in range(20):\n    t = t + t\n    emit('e', t)",
+    "great gateways": "t = b'a'\nfor i in range(20):\n    t = t + t\nq = bound(t, 0)",
+    # lists
+    "a list that doubles": "ys = [1]\nfor i in range(99):\n    ys = ys + ys",
+    "a list that grows by one": "ys = [1]\nfor i in range(99999999):\n    ys = ys + [i]",
+    "a list of great texts": "t = 'a'\nfor i in range(16):\n    t = t + t\nys = [t]\nfor i in range(99):\n    ys = ys + ys",
+    "a list of great texts, kept": "t = 'a'\nfor i in range(12):\n    t = t + t\nys = [t]\nfor i in range(99):\n    ys = ys + ys\n    ss = ys",
+    "new texts in a list": "ys = ['']\nfor i in range(99999999):\n    ys = ys + [str(i), str(i), str(i), str(i)]",
+    "sorting a great list": "ys = [3, 1, 2]\nfor i in range(16):\n    ys = ys + ys\nfor i in range(99999):\n    zs = sorted(ys)",
+    "sorting great texts": "t = 'a'\nfor i in range(14):\n    t = t + t\nys = [t + 'b', t + 'a']\nfor i in range(8):\n    ys = ys + ys\nfor i in range(99999):\n    zs = sorted(ys)",
+    "membership in a great list": "ys = [3, 1, 2]\nfor i in range(16):\n    ys = ys + ys\nfor i in range(99999):\n    q = 9 in ys",
+    "membership among equal texts": "t = 'a'\nfor i in range(12):\n    t = t + t\nys = [t + 'b']\nfor i in range(10):\n    ys = ys + ys\nu = t + 'c'\nfor i in range(99999):\n    q = u in ys",
+    "equality of great lists": "ys = [3, 1, 2]\nfor i in range(16):\n    ys = ys + ys\nzs = ys + [1]\nys = ys + [2]\nfor i in range(99999):\n    q = ys == zs",
+    "equality of lists of equal texts": "t = 'a'\nfor i in range(12):\n    t = t + t\nys = [t + 'b']\nzs = [t + 'b']\nfor i in range(12):\n    ys = ys + ys\n    zs = zs + zs\nfor i in range(99999):\n    q = ys == zs",
+    "a long list of texts and an empty one": "ys = ['a', 'b']\nfor i in range(16):\n    ys = ys + ys\nzs = sorted(['c'])\nfor i in range(99999999):\n    q = ys == zs",
+    "a great event of many texts": "t = 'é'\nfor i in range(15):\n    t = t + t\nemit('e', t, t, t, t, t, t, t, t)",
+    "a text of wide characters that doubles": "t = '🙂'\nfor i in range(99):\n    t = t + t",
+    "sums of great lists": f"ys = [{2**250}, {-(2**250)}]\nfor i in range(16):\n    ys = ys + ys\nfor i in range(99999):\n    q = sum(ys)",
+    "an index beyond": "q = [1, 2][2]",
+    "an index far beyond": f"q = [1, 2][{2**255 - 1}]",
+    "an index far below": f"q = [1, 2][{-(2**255)}]",
+    "lists in a map": "ys = ['aaaaaaaa']\nfor i in range(9):\n    ys = ys + ys\nfor i in range(99999):\n    lists[i] = ys",
+    "a list read again and again": "lists[0] = ['a', 'b', 'c', 'd', 'e', 'f']\nfor i in range(99999999):\n    q = lists[0]",
+    # the state and the host
+    "reads without end": "for i in range(99999999):\n    q = n",
+    "writes without end": "for i in range(99999999):\n    n = i",
+    "keys without end": "for i in range(99999999):\n    m[i] = i",
+    "removals without end": "for i in range(99999999):\n    remove(m, i)",
+    "defaults without end": "for i in range(99999999):\n    q = get(m, i, i)",
+    "events without end": "for i in range(99999999):\n    emit('e', i)",
+    "payments without end": "for i in range(99999999):\n    pay(sender, 1)",
+    "a payment of nothing": "pay(sender, 0)",
+    "a negative payment": "pay(sender, -5)",
+    "a payment beyond all money": f"pay(sender, {2**255 - 1})",
+    "a payment of more than there is": "pay(sender, balance + 1)",
+    "all money twice": "pay(sender, balance)\npay(sender, 1000)",
+    "owners without end": "for i in range(99999999):\n    q = bound(b'g', 0)",
+    "metrics without end": "for i in range(99999999):\n    q = metrics(b'g', i)",
+    "usage without end": "for i in range(99999999):\n    q = usage(b'a', sender, -i)",
+    "an epoch beyond all keys": f"q = metrics(b'g', {2**255 - 1}).reported\nassert q, 'no'",
+    "an epoch below all keys": f"q = usage(b'a', sender, {-(2**255)}).reported\nassert q, 'no'",
+    "a gateway of no bytes": "q = metrics(b'', 0).reported\nassert q, 'no'",
+    "a gateway of too many bytes": "q = metrics(b'12345678901234567890' + b'1', 0).reported\nassert q, 'no'",
+    "an application of no bytes": "q = usage(b'', sender, 0).reported\nassert q, 'no'",
+    "an assertion after much work": "for i in range(1000):\n    n = i\nassert False, 'no'",
+}  # fmt: skip
+
+
+def burner(body: str) -> str:
+    lines = "\n".join("    " + line for line in body.splitlines())
+    return f"{STATE}{HELPERS}@external\ndef main():\n{lines}\n"
+
+
+INT, STR = Plain("int"), Plain("str")
+TABLE = Variable("m", MapOf(INT, INT))
+
+
+def contract(*body: Statement, returns: t.Type | None = None, **fields: Any) -> Contract:
+    parameters = (Parameter("x", INT), Parameter("t", STR))
+    main = Function("main", ("external",), parameters, returns, "", body)
+    return Contract("", (TABLE, Variable("n", INT)), (replace(main, **fields),))
+
+
+def value(node: Expression) -> Contract:
+    return contract(Assign(Name("y"), node))
+
+
+def named(name: str) -> Contract:
+    return contract(Assign(Name(name), Int(1)))
+
+
+def functions(*made: Function, variables: tuple[Variable, ...] = ()) -> Contract:
+    return Contract("", variables, made)
+
+
+def function(name: str, *body: Statement, marks: tuple[str, ...] = (), **fields: Any) -> Function:
+    return replace(Function(name, marks, (), None, "", body or (Pass(),)), **fields)
+
+
+def chain(length: int) -> Contract:
+    made = [function("f0", marks=("external",))]
+    made += [function(f"f{at}", Do(Call(f"f{at - 1}", ())), marks=()) for at in range(1, length)]
+    return functions(*made)
+
+
+HOOK = (Parameter("settled", INT),)
+FORGED = {
+    # names
+    **{
+        f"a local called {name!r}": named(name)
+        for name in (
+            "", " ", "1", "a b", "a\n", "a;b", "__init__", "__class__", "__", "é", "ﬁ", "a" * 65,
+            "def", "None", "x y", "a.b", "a[0]", "lambda", "m ", "sender", "len", "emit", "int",
+            "Address", "pay", "init", "main", "range", "external", "true\x00",
+        )
+    },
+    "a parameter called as a variable": contract(Pass(), parameters=(Parameter("n", INT),)),
+    "two parameters of one name": contract(Pass(), parameters=(Parameter("a", INT),) * 2),
+    "a function called as a variable": functions(function("n"), variables=(Variable("n", INT),)),
+    "two functions of one name": functions(function("f"), function("f")),
+    "two of init": functions(function("init"), function("init")),
+    "two variables of one name": functions(variables=(Variable("v", INT), Variable("v", STR))),
+    "a variable called init": functions(variables=(Variable("init", INT),)),
+    "a function called len": functions(function("len")),
+    "a loop over a name of the host": contract(For("sender", List((Int(1),)), (Pass(),))),
+    "a loop over a variable's name": contract(For("n", List((Int(1),)), (Pass(),))),
+    "a dunder of a record": value(Field(Call("metrics", (t.Bytes(b"g"), Int(1))), "__class__")),
+    "a dunder of an int": value(Field(Int(1), "__class__")),
+    "a field of a text": value(Field(Str("{0.__class__}"), "format")),
+    # marks
+    **{
+        f"marked {marks!r}": functions(function("f", marks=marks, parameters=parameters))
+        for marks, parameters in (
+            (("payable", "external"), ()), (("external", "external"), ()), (("pure",), ()),
+            (("",), ()), (("__import__",), ()), (("payable", "view"), ()),
+            (("external", "payable", "view"), ()), (("external", "on_epoch"), HOOK),
+            (("on_epoch", "payable"), HOOK), (("on_epoch", "view"), HOOK),
+        )
+    },
+    "init marked external": functions(function("init", marks=("external",))),
+    "init marked view": functions(function("init", marks=("view",))),
+    "init that returns": functions(function("init", Return(Int(1)), returns=INT)),
+    "a hook without until": functions(function("f", marks=("on_epoch",), parameters=HOOK)),
+    "a hook with until a text": functions(
+        function("f", marks=("on_epoch",), parameters=HOOK), variables=(Variable("until", STR),)
+    ),
+    "a hook without the epoch": functions(
+        function("f", marks=("on_epoch",)), variables=(Variable("until", INT),)
+    ),
+    "a hook with a text": functions(
+        function("f", marks=("on_epoch",), parameters=(Parameter("e", STR),)),
+        variables=(Variable("until", INT),),
+    ),
+    "a hook that returns": functions(
+        function("f", Return(Int(1)), marks=("on_epoch",), parameters=HOOK, returns=INT),
+        variables=(Variable("until", INT),),
+    ),
+    "a call of init": functions(function("init"), function("f", Do(Call("init", ())))),
+    "a call of what takes money": functions(
+        function("p", marks=("payable",)), function("f", Do(Call("p", ())), marks=("external",))
+    ),
+    # types
+    **{
+        f"a variable of type {kind!r}": functions(variables=(Variable("v", kind),))
+        for kind in (
+            Plain("float"), Plain(""), Plain("metrics"), Plain("nothing"), Plain("object"),
+            ListOf(Plain("usage")), MapOf(Plain("tuple"), INT), MapOf(INT, Plain("dict")),
+            MapOf(INT, ListOf(Plain("map"))), Plain("list[int]"), Plain("x" * 20_000),
+        )
+    },
+    "a parameter that is a map": contract(Pass(), parameters=(Parameter("a", MapOf(INT, INT)),)),
+    "a map returned": contract(Return(Name("m")), returns=MapOf(INT, INT)),
+    "a local that is a map": contract(Declare("y", MapOf(INT, INT), Name("m"))),
+    "a map as a value": value(Name("m")),
+    "a map assigned": contract(Assign(Name("m"), Int(1))),
+    "a map of a map": value(Index(Index(Name("m"), Int(1)), Int(1))),
+    "a record in the state": contract(
+        Assign(Name("n"), Call("metrics", (t.Bytes(b"g"), Int(1))))
+    ),
+    "a record in a list": value(List((Call("metrics", (t.Bytes(b"g"), Int(1))),))),
+    "a record in an event": contract(
+        Do(Call("emit", (Str("e"), Call("metrics", (t.Bytes(b"g"), Int(1))))))
+    ),
+    "records compared": value(Compare("==", *(Call("metrics", (t.Bytes(b"g"), Int(1))),) * 2)),
+    "a list in a list": value(List((List((Int(1),)),))),
+    "a mixed list": value(List((Int(1), Str("a")))),
+    "an empty list of nothing": value(List(())),
+    # expressions
+    **{
+        f"the operator {op!r}": value(Binary(op, Int(1), Int(2)))
+        for op in ("**", "/", "<<", "|", "and", "", "+ ", "__add__", "+" * 9_000)
+    },
+    **{f"the sign {op!r}": value(Unary(op, Int(1))) for op in ("+", "~", "-", "not", "--", "")},
+    **{f"the logic {op!r}": value(Logic(op, Bool(True), Bool(True))) for op in ("xor", "&", "")},
+    **{
+        f"the comparison {op!r}": value(Compare(op, Int(1), Int(2)))
+        for op in ("is", "is not", "=", "<>", "notin", "in", "not in", "")
+    },
+    "an int of 257 bits": value(Int(2**255)),
+    "an int below the least": value(Int(-(2**255) - 1)),
+    "an address of 19 bytes": value(AddressOf(bytes(19))),
+    "an address of 32 bytes": value(AddressOf(bytes(32))),
+    "truth of an int": contract(If(Name("x"), (Pass(),), ())),
+    "truth of a list": contract(Assert(List((Int(1),)), "")),
+    "logic of ints": value(Logic("and", Int(1), Int(0))),
+    "arithmetic of bools": value(Binary("+", Bool(True), Bool(True))),
+    "a text times an int": value(Binary("*", Str("a"), Int(10**9))),
+    "a text modulo": value(Binary("%", Str("%s"), Str("a"))),
+    "a text less a text": value(Binary("-", Str("a"), Str("a"))),
+    "a list times an int": value(Binary("*", List((Int(1),)), Int(10**9))),
+    "a text and bytes": value(Compare("==", Str("a"), t.Bytes(b"a"))),
+    "an address and bytes": value(Compare("==", Name("sender"), t.Bytes(bytes(20)))),
+    "an order of addresses": value(Compare("<", Name("sender"), Name("sender"))),
+    "an order of bools": value(Compare("<", Bool(True), Bool(False))),
+    "an order of lists": value(Compare("<", List((Int(1),)), List((Int(2),)))),
+    "membership in a text": value(Compare("in", Str("a"), Str("abc"))),
+    "membership of the wrong type": value(Compare("in", Str("a"), List((Int(1),)))),
+    "a key of the wrong type": value(Index(Name("m"), Str("a"))),
+    "an index of a text": value(Index(Name("t"), Int(0))),
+    "an index that is a bool": value(Index(List((Int(1),)), Bool(True))),
+    "a choice of two types": value(Choose(Bool(True), Int(1), Str("a"))),
+    "an unknown name": value(Name("nobody")),
+    "a name of a function": value(Name("main")),
+    "a name of a builtin": value(Name("len")),
+    "a name of Python's": value(Name("__builtins__")),
+    # calls
+    **{
+        f"a call of {name!r}": contract(Do(Call(name, ())))
+        for name in (
+            "eval", "exec", "open", "print", "__import__", "getattr", "type", "", "Address", "map",
+            "len", "range", "emit", "get", "remove", "pay", "init", "x", "m", "sender",
+        )
+    },
+    "a call of itself": contract(Do(Call("main", (Int(1), Str("a"))))),
+    "two that call one another": functions(
+        function("f", Do(Call("g", ()))), function("g", Do(Call("f", ())))
+    ),
+    "a call with too little": functions(function("f", parameters=HOOK), function("g", Do(Call("f", ())))),
+    "a call with the wrong type": functions(
+        function("f", parameters=HOOK), function("g", Do(Call("f", (Str("a"),))))
+    ),
+    "nothing as a value": value(Call("pay", (Name("sender"), Int(1)))),
+    "nothing in a list": value(List((Call("remove", (Name("m"), Int(1))),))),
+    "an event without a name": contract(Do(Call("emit", (Name("t"),)))),
+    "an event with a strange name": contract(Do(Call("emit", (Str("a b"), Int(1))))),
+    "an event with a list": contract(Do(Call("emit", (Str("e"), List((Int(1),)))))),
+    "get of a list": value(Call("get", (List((Int(1),)), Int(0), Int(0)))),
+    "get with a default of the wrong type": value(Call("get", (Name("m"), Int(0), Str("a")))),
+    "sorting of addresses": value(Call("sorted", (List((Name("sender"),)),))),
+    "a sum of texts": value(Call("sum", (List((Str("a"),)),))),
+    "a least of one": value(Call("min", (Int(1),))),
+    "a length of an int": value(Call("len", (Int(1),))),
+    "a hash of a text": value(Call("sha256", (Str("a"),))),
+    "a range as a value": value(Call("range", (Int(1),))),
+    # statements
+    "an if with nothing": contract(If(Bool(True), (), ())),
+    "a loop with nothing": contract(For("i", List((Int(1),)), ())),
+    "a function with nothing": contract(),
+    "a loop over an int": contract(For("i", Int(5), (Pass(),))),
+    "a loop over a text": contract(For("i", Str("abc"), (Pass(),))),
+    "a loop over a map": contract(For("i", Name("m"), (Pass(),))),
+    "a range of three": contract(For("i", Call("range", (Int(1),) * 3), (Pass(),))),
+    "a range of texts": contract(For("i", Call("range", (Str("a"),)), (Pass(),))),
+    "a break outside": contract(Break()),
+    "a continue outside": contract(If(Bool(True), (Continue(),), ())),
+    "what is never reached": contract(Return(None), Pass()),
+    "what is never reached in a loop": contract(For("i", List((Int(1),)), (Break(), Pass()))),
+    "a result missing": contract(Pass(), returns=INT),
+    "a result missing on one way": contract(If(Bool(True), (Return(Int(1)),), ()), returns=INT),
+    "a result missing after a loop": contract(
+        For("i", List((Int(1),)), (Return(Int(1)),)), returns=INT
+    ),
+    "a result without a value": contract(Return(None), returns=INT),
+    "a result of the wrong type": contract(Return(Str("a")), returns=INT),
+    "a result of nothing": contract(Return(Int(1))),
+    "an entry of a list assigned": contract(
+        Declare("y", ListOf(INT), List((Int(1),))), Assign(Index(Name("y"), Int(0)), Int(2))
+    ),
+    "an entry of a call assigned": contract(Assign(Index(Call("main", ()), Int(0)), Int(2))),
+    "a parameter of another type": contract(Assign(Name("x"), Str("a"))),
+    "a variable of another type": contract(Assign(Name("n"), Str("a"))),
+    "an entry of another type": contract(Assign(Index(Name("m"), Int(0)), Str("a"))),
+    "a declaration of another type": contract(Declare("y", INT, Str("a"))),
+    "two types of a local": contract(Assign(Name("y"), Int(1)), Assign(Name("y"), Str("a"))),
+    "a local before its value": contract(Assign(Name("z"), Name("y")), Assign(Name("y"), Int(1))),
+    "a local of one branch": contract(
+        If(Bool(True), (Assign(Name("y"), Int(1)),), ()), Assign(Name("n"), Name("y"))
+    ),
+    "a local of a loop": contract(
+        For("i", List((Int(1),)), (Pass(),)), Assign(Name("n"), Name("i"))
+    ),
+    "a local that grows from nothing": contract(Augment(Name("y"), "+", Int(1))),
+    "a sum into a text": contract(Augment(Name("t"), "+", Int(1))),
+    "an unknown operator into": contract(Augment(Name("n"), "**", Int(2))),
+    "half of a surrogate pair": value(Str("\ud800")),
+    # views
+    **{
+        f"a view that {what}": contract(body, marks=("view",))
+        for what, body in {
+            "writes": Assign(Name("n"), Int(1)),
+            "writes an entry": Assign(Index(Name("m"), Int(1)), Int(1)),
+            "adds": Augment(Name("n"), "+", Int(1)),
+            "adds to an entry": Augment(Index(Name("m"), Int(1)), "+", Int(1)),
+            "removes": Do(Call("remove", (Name("m"), Int(1)))),
+            "pays": Do(Call("pay", (Name("sender"), Int(1)))),
+            "emits": Do(Call("emit", (Str("e"),))),
+        }.items()
+    },
+    "a view whose helper's helper writes": functions(
+        function("f", Assign(Name("n"), Int(1))),
+        function("g", Do(Call("f", ()))),
+        function("h", Do(Call("g", ())), marks=("view",)),
+        variables=(Variable("n", INT),),
+    ),
+    # depth
+    "a chain of 400 calls": chain(400),
+    "a chain of 95 calls": chain(95),
+}  # fmt: skip
