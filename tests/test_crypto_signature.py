@@ -350,8 +350,7 @@ def test_pending_verdicts_may_be_asked_for_in_any_order_and_again() -> None:
     assert begun[1]() == expected[100:200]
 
 
-def test_more_may_be_begun_than_a_pipe_holds_verdicts_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dii.crypto.batch._OWED", 90)
+def test_more_may_be_begun_before_the_first_verdicts_are_asked_for() -> None:
     items, expected = batch(100)
     begun = [crypto.start_verifying(items) for _ in range(5)]
     assert [one() for one in begun] == [expected] * 5

@@ -1,15 +1,15 @@
-r"""Hashes that name things: accounts, contracts, and what must not stand on a chain in clear.
+r"""Addresses of accounts and contracts, and keyed hashes of identifiers that must not be public.
 
 An account's address is the first 20 bytes of a SHA-256. Accounts that have no key (contracts,
 and operators who have not yet claimed theirs) get theirs from hashes with a domain of their own,
 ``"dii/contract/1\0"`` and ``"dii/claim/1\0"``, and are longer than the 32 bytes of a public key.
 
-People see addresses as bech32m (BIP-350) with the prefix ``dii``: up to four wrong characters are
-always noticed, and nothing depends on capitals. Hexadecimal with a checksum in its capitals
-(EIP-55) was rejected: software that folds case removes the checksum silently.
+Addresses are shown as bech32m (BIP-350) with the prefix ``dii``: up to four wrong characters are
+always detected, and case does not matter. Hexadecimal with a checksum in its capitals (EIP-55) was
+rejected: software that folds case removes the checksum silently.
 
-Gateways and applications stand on a chain as keyed hashes. A plain hash would hide nothing: there
-are only so many EUIs to try. Who has the network key can link a hash to its name, nobody else.
+Gateways and applications are on the chain as keyed hashes. A plain hash would hide nothing, since
+all EUIs can be tried. Only the network key links a hash to its name.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from functools import reduce
 from operator import xor
 from typing import Final
 
-from dii.errors import AddressInvalid, KeyInvalid
+from dii import errors
 
 PREFIX: Final = "dii"
 KINDS: Final = ("gateway", "application", "operator")
-"""What has keyed hashes; none holds a zero byte, so a kind and an identifier never run together."""
+"""Kinds of identifiers. None holds a zero byte, which separates kind and identifier."""
 
 _ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _SYMBOLS: Final = {letter: number for number, letter in enumerate(_ALPHABET)}
@@ -34,7 +34,7 @@ _FOLDS: Final = tuple(
     reduce(xor, (part for bit, part in enumerate(_GENERATOR) if top >> bit & 1), 0)
     for top in range(32)
 )
-"""What five bits that leave the remainder at the top change below: a genesis has many addresses."""
+"""Change of the remainder by each value of its top five bits, for speed."""
 _BECH32M: Final = 0x2BC830A3
 
 
@@ -54,16 +54,16 @@ def contract_address(deployer: bytes, nonce: int) -> bytes:
 
 
 def claim_address(scope: str, operator_hash: bytes) -> bytes:
-    """Return the address of the account of an operator who is known by keyed hash only.
+    """Return the claim account's address of an operator, given the operator's keyed hash.
 
-    The scope is part of it: reporters of another one cannot open it. A scope's name has no zero
-    byte.
+    The address depends on the scope, so that reporters of another scope cannot give access to it. A
+    scope's name has no zero byte.
     """
     return sha256(b"dii/claim/1\0" + scope.encode() + b"\0" + operator_hash)[:20]
 
 
 def keyed_hash(network_key: bytes, kind: str, identifier: str) -> bytes:
-    """Return what stands on the chain for a gateway, an application or an operator.
+    """Return the hash of a gateway, an application or an operator on the chain.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def keyed_hash(network_key: bytes, kind: str, identifier: str) -> bytes:
         The network key is not of 32 bytes.
     """
     if len(network_key) != 32:
-        raise KeyInvalid(what="network key", length=len(network_key))
+        raise errors.KeyInvalid(what="network key", length=len(network_key))
     if kind not in KINDS:
         raise ValueError(f"{kind} has no keyed hash")
     message = kind.encode() + b"\0" + identifier.encode()
@@ -93,13 +93,13 @@ def keyed_hash(network_key: bytes, kind: str, identifier: str) -> bytes:
 
 
 def format_address(address: bytes) -> str:
-    """Return an address as people see it: ``dii1…``, 42 characters."""
+    """Return an address as text: ``dii1…``, 42 characters."""
     number = int.from_bytes(address)
     return bech32m_encode(PREFIX, [number >> shift & 31 for shift in range(155, -1, -5)])
 
 
 def parse_address(text: str) -> bytes:
-    """Read an address as people write it, in lower or in upper case.
+    """Read an address from text in lower or in upper case.
 
     Raises
     ------
@@ -108,9 +108,9 @@ def parse_address(text: str) -> bytes:
     """
     prefix, symbols = bech32m_decode(text)
     if prefix != PREFIX:
-        raise AddressInvalid(text=text, message=f"it should begin with {PREFIX}1")
+        raise errors.AddressInvalid(text=text, message=f"it should begin with {PREFIX}1")
     if len(symbols) != 32:
-        raise AddressInvalid(text=text, message="it should have 42 characters")
+        raise errors.AddressInvalid(text=text, message="it should have 42 characters")
     number = 0
     for symbol in symbols:
         number = number << 5 | symbol
@@ -118,7 +118,7 @@ def parse_address(text: str) -> bytes:
 
 
 def _checksum(prefix: str, symbols: Sequence[int]) -> int:
-    """Return the remainder of BIP-350, which is ``_BECH32M`` for symbols that end in theirs."""
+    """Return the remainder of BIP-350: ``_BECH32M`` for symbols with a valid checksum."""
     letters = prefix.encode()
     remainder = 1
     for symbol in (*(c >> 5 for c in letters), 0, *(c & 31 for c in letters), *symbols):
@@ -139,11 +139,11 @@ def bech32m_decode(text: str) -> tuple[str, list[int]]:
     Raises
     ------
     AddressInvalid
-        Not bech32m; ``message`` says in what.
+        Not bech32m; ``message`` says why.
     """
 
-    def invalid(message: str) -> AddressInvalid:
-        return AddressInvalid(text=text[:96], message=message)
+    def invalid(message: str) -> errors.AddressInvalid:
+        return errors.AddressInvalid(text=text[:96], message=message)
 
     if len(text) > 90:
         raise invalid("it is too long")

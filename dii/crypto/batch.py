@@ -1,46 +1,42 @@
-"""Judging many signatures at once, in processes of their own, while this one goes on.
+"""Verification of many signatures at once, in processes beside this one.
 
-A block's signatures take as long as all the rest of its execution, and they can be known before
+A block's signatures take as long as all the rest of its execution, and they can be verified before
 their turn comes. Threads were rejected: between two signatures they need Python's global lock, which
-a thread that computes hands out every 5 ms only, so what was meant to run beside it waits for it.
-So were the executors of the standard library: their processes import the caller's ``__main__``
-again, which in a script without a guard starts everything anew. What runs here instead is a bare
-interpreter that reads signatures from a pipe and writes a byte for each, a little less urgently than
-the process that it works for. What begins each answer is the head of what was asked: whatever else
-comes out of the pipe, a greeting of somebody's ``sitecustomize`` say, is nobody's verdict.
+a thread that computes hands out every 5 ms only. So were the executors of the standard library:
+their processes import the caller's ``__main__`` again, which in a script without a guard starts
+everything anew, and their threads need the same lock. Instead, a bare interpreter reads signatures
+from a pipe and writes a byte for each, with a lower priority than the process that it works for.
+Each answer begins with the head of its question: other output in the pipe, such as the greeting of
+a ``sitecustomize``, is not taken for results.
 
-A process that ends, for want of memory say, takes no verdict with it: what it owed is judged here.
+If a process ends, for want of memory say, the results that it owes are computed here.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import functools
 import os
 import struct
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import accumulate, chain, count, pairwise
 from typing import IO, Final, TypeAlias
 
-from dii.crypto.signature import chosen
+from dii.crypto import signature
 
 Item: TypeAlias = tuple[bytes, bytes, bytes]
 """Public key, message, signature."""
 
 _FEW: Final = 64
-"""Signatures that are judged here: starting processes for them would take longer."""
-_OWED: Final = 1 << 14
-"""Bytes that a process may owe: they fit into its pipe, so it never waits to be rid of them."""
+"""Signatures that are verified here: starting processes for them would take longer."""
 _PIPE: Final = 1 << 20
-"""Bytes of a pipe: a block of transfers, so that handing it over takes no waiting either."""
+"""Bytes of a pipe: a block of transfers, so that handing it over does not wait either."""
 _HEAD: Final = struct.Struct(">QI")
-"""A number of its own, and how many signatures follow."""
+"""A number of a part, and the number of its signatures."""
 _NUMBERS: Final = count()
 _CHILD: Final = """
 import os, sys
@@ -52,114 +48,105 @@ serve(sys.stdin.buffer, sys.stdout.buffer)
 
 
 def start_verifying(items: Sequence[Item]) -> Callable[[], list[bool]]:
-    """Begin to judge many signatures on all cores; return what waits for the verdicts, in order.
+    """Begin to verify signatures on all cores; return a function that waits for the results.
 
     Raises
     ------
     AcceleratorRefused
         The library that would verify does not follow the rule.
     """
-    _, check = chosen()
+    _, check = signature.chosen()
     if len(items) <= _FEW:
         return functools.cache(lambda: [check(*item) for item in items])
     verifiers = _verifiers()
     size = -(-len(items) // len(verifiers))
     parts = [
-        verifier.begin(items[at : at + size])
+        (verifier, verifier.begin(items[at : at + size]))
         for verifier, at in zip(verifiers, range(0, len(items), size))
     ]
-    return functools.cache(lambda: [bool(verdict) for part in parts for verdict in part.wait()])
+    return functools.cache(
+        lambda: [bool(one) for verifier, part in parts for one in verifier.finish(part)]
+    )
 
 
 class _Part:
-    """Signatures that a process judges."""
+    """Signatures that a process verifies; ``results`` has a byte for each, 1 where it is valid."""
 
-    def __init__(self, verifier: _Verifier, items: Sequence[Item]) -> None:
-        self.verifier, self.items = verifier, items
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
         self.head = _HEAD.pack(next(_NUMBERS), len(items))
-        self.owes = len(self.head) + len(items)
-        self.verdicts: bytes | None = None
-
-    def wait(self) -> bytes:
-        """Return a byte for each: 1 where it is valid."""
-        if self.verdicts is None:
-            self.verifier.finish(self)
-        assert self.verdicts is not None
-        return self.verdicts
+        self.results: bytes | None = None
 
 
 class _Verifier:
-    """A process that judges, in the order in which it is asked.
+    """A process that verifies one part after another.
 
     It is *sound* while all that was written to it and read from it was whole: after an interrupt in
-    the middle nobody could tell whose verdict a byte is. Then another one is started.
+    the middle, results could be taken for those of another part. Then a new process is started.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._owed: deque[_Part] = deque()
+        self._owed: _Part | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._sound = False
         atexit.register(self.close)
+        os.register_at_fork(after_in_child=self.forget)
 
     def begin(self, items: Sequence[Item]) -> _Part:
-        """Hand signatures over."""
-        part = _Part(self, items)
+        """Hand signatures over, once the results of those before them are here."""
+        part = _Part(items)
         with self._lock:
-            while self._owed and not self._has_room(part):
-                self._take()
+            self._take()
             if not self._sound:
                 self._start()
             sound, self._sound = self._sound, False
-            self._owed.append(part)
+            self._owed = part
             if sound:
                 with contextlib.suppress(OSError):
                     write(self._pipes()[0], part.head, items)
                     self._sound = True
         return part
 
-    def finish(self, part: _Part) -> None:
-        """Wait for the verdicts on a part, and on those before it."""
+    def finish(self, part: _Part) -> bytes:
+        """Wait for the results of a part."""
         with self._lock:
-            while part.verdicts is None:
+            if part.results is None:
                 self._take()
-
-    def _has_room(self, part: _Part) -> bool:
-        if not self._sound:
-            return False
-        room = _OWED
-        if hasattr(fcntl, "F_GETPIPE_SZ"):  # Linux: who has many gets small ones, of whole pages
-            room = min(room, fcntl.fcntl(self._pipes()[1], fcntl.F_GETPIPE_SZ) // 2)
-        return sum(one.owes for one in self._owed) + part.owes <= room
+        assert part.results is not None
+        return part.results
 
     def _take(self) -> None:
-        """Have the verdicts on the first part that is owed."""
-        part = self._owed[0]
-        if part.verdicts is None and self._sound:
+        """Read the results that are owed, or compute them."""
+        part = self._owed
+        if part is None or part.results is not None:
+            return
+        if self._sound:
             self._sound = False
-            answer = self._pipes()[1].read(part.owes)
-            if len(answer) == part.owes and answer.startswith(part.head):
-                part.verdicts = answer[len(part.head) :]
+            size = len(part.head) + len(part.items)
+            answer = self._pipes()[1].read(size)
+            if len(answer) == size and answer.startswith(part.head):
+                part.results = answer.removeprefix(part.head)
                 self._sound = True
-        if part.verdicts is None:
-            _, check = chosen()
-            part.verdicts = bytes(check(*item) for item in part.items)
-        self._owed.popleft()
+        if part.results is None:
+            _, check = signature.chosen()
+            part.results = bytes(check(*item) for item in part.items)
 
     def _start(self) -> None:
         self.close()
-        with contextlib.suppress(OSError):  # as many are running as there may be
-            # In a group of its own, so that an interrupt on a terminal is not for it.
-            self._process = subprocess.Popen(  # noqa: S603 - our own lines, by our own Python
-                [sys.executable, "-c", _CHILD, *sys.path],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                process_group=0,
-            )
-            self._sound = True
-            if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
-                fcntl.fcntl(self._pipes()[0], fcntl.F_SETPIPE_SZ, _PIPE)
+        for size in (_PIPE, -1):  # a user who has many pipes gets small ones only
+            with contextlib.suppress(OSError):  # as many processes are running as there may be
+                # In a group of its own, so that an interrupt on a terminal does not reach it.
+                self._process = subprocess.Popen(  # noqa: S603 - our own lines, by our own Python
+                    [sys.executable, "-c", _CHILD, *sys.path],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    pipesize=size,
+                    process_group=0,
+                )
+                self._sound = True
+                return
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         assert self._process is not None
@@ -168,18 +155,18 @@ class _Verifier:
         return self._process.stdin, self._process.stdout
 
     def forget(self) -> None:
-        """Let go, in a forked process, of what is its parent's: the process, and a lock held then."""
+        """Release the parent's process and a lock held at the fork, in a forked process."""
         self._lock = threading.Lock()
         self.close()  # kills nothing: to a process that is not its child, Popen sends no signal
 
     def close(self) -> None:
-        """End the process; what it owes is judged here."""
+        """End the process; the results that it owes are computed here."""
         self._sound = False
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             for pipe in self._pipes():
-                with contextlib.suppress(OSError):  # what was not written yet has no reader
+                with contextlib.suppress(OSError):  # unwritten bytes have no reader
                     pipe.close()
             self._process = None
 
@@ -187,14 +174,6 @@ class _Verifier:
 @functools.cache
 def _verifiers() -> list[_Verifier]:
     return [_Verifier() for _ in range(os.cpu_count() or 1)]
-
-
-def _forget() -> None:
-    for verifier in _verifiers():
-        verifier.forget()
-
-
-os.register_at_fork(after_in_child=_forget)
 
 
 def write(to: IO[bytes], head: bytes, items: Sequence[Item]) -> None:
@@ -206,8 +185,8 @@ def write(to: IO[bytes], head: bytes, items: Sequence[Item]) -> None:
 
 
 def serve(source: IO[bytes], to: IO[bytes]) -> None:
-    """Judge what is written until the end of it."""
-    _, check = chosen()
+    """Verify the signatures that are written to ``source``, until its end."""
+    _, check = signature.chosen()
     while head := source.read(_HEAD.size):
         _, items = _HEAD.unpack(head)
         lengths = struct.unpack(f">{3 * items}I", source.read(12 * items))

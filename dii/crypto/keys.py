@@ -1,15 +1,15 @@
 """Keys that sign, and the encrypted files that keep them.
 
-A key is a seed of 32 bytes (RFC 8032). Its file is a record in the codec's form: the public key
-in clear, so that a wallet can be listed without a password, and the seed sealed with AES-256-GCM
-under a key that scrypt (RFC 7914) makes of the password; what stands in clear is sealed with it.
+A key is a seed of 32 bytes (RFC 8032). Its file is a record in the codec's CBOR: the public key in
+clear, so that keys can be listed without a password, and the seed encrypted with AES-256-GCM under
+a key that scrypt (RFC 7914) derives from the password; the part in clear is authenticated with it.
 A checksum at the end tells a damaged file from a wrong password, which GCM alone cannot.
 
-Only the cost of scrypt is in the file, and bounded before it is used: a crafted file must not
-make its reader allocate gigabytes. PKCS#8 was rejected: its parameters are open-ended, and its
-usual ciphers leave the public key unauthenticated.
+The file holds the cost of scrypt, which is bounded before it is used: a crafted file must not make
+its reader allocate gigabytes. PKCS#8 was rejected: its parameters are open-ended, and its usual
+ciphers leave the public key unauthenticated.
 
-A file appears whole or not at all, and never in place of another: a lost key is lost money.
+A file is written whole or not at all, and never replaces another: a lost key is lost money.
 """
 
 from __future__ import annotations
@@ -20,17 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-from dii import codec, files
+from dii import codec, errors, files
 from dii.codec import Bounds, PublicKey
 from dii.crypto.address import address_of, format_address, sha256
-from dii.errors import (
-    CodecError,
-    KeyFileExists,
-    KeyFileInvalid,
-    KeyInvalid,
-    ShapeMismatch,
-    WrongPassword,
-)
 
 if TYPE_CHECKING:
     from Crypto.Cipher._mode_gcm import GcmMode
@@ -68,7 +60,7 @@ class SigningKey:
         from Crypto.Signature import eddsa  # noqa: PLC0415
 
         if len(seed) != 32:
-            raise KeyInvalid(what="seed", length=len(seed))
+            raise errors.KeyInvalid(what="seed", length=len(seed))
         self._seed = seed
         key = eddsa.import_private_key(seed)
         self._scheme = eddsa.new(key, "rfc8032")
@@ -84,8 +76,8 @@ class SigningKey:
     def derive(cls, seed: int, name: str) -> SigningKey:
         """Return the key of an account of a *laboratory* network.
 
-        Anybody who knows or guesses the network's seed can derive it again: it must never hold
-        anything of value.
+        Knowing or guessing the network's seed is enough to derive it: such a key must never
+        hold anything of value.
         """
         return cls(sha256(b"dii/laboratory/1\0" + codec.encode((seed, name))))
 
@@ -99,7 +91,7 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class _Clear:
-    """What a key file says to everyone."""
+    """The part of a key file that can be read without a password."""
 
     version: Annotated[int, Bounds(1, 1)]
     public_key: PublicKey
@@ -121,18 +113,18 @@ def save_key(path: Path, key: SigningKey, password: str, *, cost: int = COST) ->
     Parameters
     ----------
     path
-        Where; its folder exists, the file does not.
+        A new file in an existing folder.
     key, password
-        What is kept, and what opens it again.
+        The key, and the password that opens the file again.
     cost
         Binary logarithm of scrypt's N, at most ``MAX_COST``.
 
     Raises
     ------
     KeyFileExists
-        There is a file already; it is left as it was.
+        There is a file already; it is unchanged.
     KeyFileInvalid
-        It cannot be written there.
+        The file cannot be written.
     """
     clear = _Clear(1, key.public_key, cost, secrets.token_bytes(16))
     nonce = secrets.token_bytes(12)
@@ -141,9 +133,9 @@ def save_key(path: Path, key: SigningKey, password: str, *, cost: int = COST) ->
     try:
         files.write(path, data + sha256(data), secret=True, new=True)
     except FileExistsError:
-        raise KeyFileExists(path=path) from None
+        raise errors.KeyFileExists(path=path) from None
     except OSError as error:
-        raise KeyFileInvalid(path=path, message=error.strerror) from error
+        raise errors.KeyFileInvalid(path=path, message=error.strerror) from error
 
 
 def load_key(path: Path, password: str) -> SigningKey:
@@ -152,22 +144,23 @@ def load_key(path: Path, password: str) -> SigningKey:
     Raises
     ------
     WrongPassword
-        The file is sound, and another password opens it.
+        The file is sound, and the password is not its own.
     KeyFileInvalid
-        Missing, damaged, no key file, or open to other users.
+        The file is missing, damaged, not a key file, or readable by other users.
     """
     file = _read(path)
     if not files.is_private(path):
-        raise KeyFileInvalid(path=path, message="other users may read it; run chmod 600 on it")
+        message = "other users may read it; run chmod 600 on it"
+        raise errors.KeyFileInvalid(path=path, message=message)
     try:
         seed = _cipher(file.clear, file.nonce, password).decrypt_and_verify(file.sealed, file.tag)
     except ValueError:
-        raise WrongPassword(path=path) from None
+        raise errors.WrongPassword(path=path) from None
     return SigningKey(seed)
 
 
 def public_key_of(path: Path) -> bytes:
-    """Return the public key in a key file, which takes no password.
+    """Return the public key in a key file, without a password.
 
     Raises
     ------
@@ -194,13 +187,13 @@ def _read(path: Path) -> _KeyFile:
     try:
         raw = files.read(path, _MAX_FILE)
     except FileNotFoundError:
-        raise KeyFileInvalid(path=path, message="there is no such file") from None
+        raise errors.KeyFileInvalid(path=path, message="there is no such file") from None
     except OSError as error:
-        raise KeyFileInvalid(path=path, message=error.strerror) from error
+        raise errors.KeyFileInvalid(path=path, message=error.strerror) from error
     data, checksum = raw[:-32], raw[-32:]
     if sha256(data) != checksum:
-        raise KeyFileInvalid(path=path, message="it is damaged, or no key file")
+        raise errors.KeyFileInvalid(path=path, message="it is damaged, or no key file")
     try:
         return codec.loads(_KeyFile, data)
-    except (CodecError, ShapeMismatch) as error:
-        raise KeyFileInvalid(path=path, message=error) from None
+    except (errors.CodecError, errors.ShapeMismatch) as error:
+        raise errors.KeyFileInvalid(path=path, message=error) from None

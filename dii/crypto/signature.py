@@ -1,18 +1,18 @@
-"""One rule by which every node judges a signature.
+"""The rule by which every node verifies signatures.
 
-Ed25519 libraries agree on signatures that honest signers make and differ on crafted ones: points
-of small order, encodings that are not canonical, an equation with or without the cofactor ("Taming
-the many EdDSAs", ePrint 2020/1244). On a chain a difference is a split, so the rule is written
-down. A signature R ‖ S of a message M under a public key A is valid if and only if
+Ed25519 libraries agree on signatures of honest signers and differ on crafted ones: points of small
+order, encodings that are not canonical, an equation with or without the cofactor ("Taming the many
+EdDSAs", ePrint 2020/1244). On a chain a difference is a split, so the rule is stated here. A
+signature R ‖ S of a message M under a public key A is valid if and only if
 
 1. A and R are canonical encodings of points (RFC 8032, section 5.1.3), neither of small order;
 2. S < L, the order of the base point B;
 3. S·B = R + SHA-512(R ‖ A ‖ M)·A exactly, without multiplying by the cofactor.
 
-libsodium, through PyNaCl, judges by this rule, quickly. Without PyNaCl a short reference over
-pycryptodome's points gives the same verdicts. pycryptodome's own ``verify`` multiplies by the
-cofactor, and OpenSSL (``cryptography``) admits small orders; neither may judge here. Whichever
-verifies must first give the right verdict on ``EDGE_CASES``.
+libsodium, through PyNaCl, follows this rule, quickly. Without PyNaCl a short reference over
+pycryptodome's points gives the same results. pycryptodome's own ``verify`` multiplies by the
+cofactor, and OpenSSL (``cryptography``) admits small orders, so neither is used here. The chosen
+implementation must first give the right results on ``EDGE_CASES``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
-from dii.errors import AcceleratorRefused
+from dii import errors
 
 Verify = Callable[[bytes, bytes, bytes], bool]
-"""(public key, message, signature) to verdict."""
+"""Takes public key, message and signature; tells whether the signature is valid."""
 
 _P: Final = 2**255 - 19
 _L: Final = 2**252 + 27742317777372353535851937790883648493
@@ -78,10 +78,10 @@ EDGE_CASES: Final = (
      "5aa5bf2775357ea9c6794cb1236d0a391474fa9e6427260bc8b07db56e1caf0e"),
 )
 # fmt: on
-"""(name, verdict, message, A, R, S): one case for each way in which libraries differ.
+"""(name, valid, message, A, R, S): one case for each difference among libraries.
 
-A relaxation that no case can show, such as a canonical check left out where small orders are
-refused, cannot be shown by any signature: nobody can sign for such a point.
+A relaxation without a case, such as a missing canonical check where small orders are refused,
+cannot be shown by any signature: no signature for such a point can be made.
 """
 
 
@@ -98,7 +98,7 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def accelerator() -> str:
-    """Return what verifies besides the reference: ``"PyNaCl 1.6.2"``, or ``"none"``.
+    """Return the library that verifies instead of the reference: ``"PyNaCl 1.6.2"``, or ``"none"``.
 
     Raises
     ------
@@ -111,16 +111,16 @@ def accelerator() -> str:
 
 @functools.cache
 def chosen() -> tuple[str, Verify]:
-    """Choose the verifier of this process, and refuse it if it fails an edge case."""
+    """Return the name and verifier of this process; it must pass all edge cases."""
     library, check = load_accelerator() or ("pycryptodome", reference)
     for case, verdict, message, a, r, s in EDGE_CASES:
         if check(bytes.fromhex(a), message, bytes.fromhex(r + s)) != verdict:
-            raise AcceleratorRefused(library=library, case=case)
+            raise errors.AcceleratorRefused(library=library, case=case)
     return library, check
 
 
 def load_accelerator() -> tuple[str, Verify] | None:
-    """Return PyNaCl's name and verdict, or None without it or with ``DII_NO_ACCELERATOR=1``."""
+    """Return PyNaCl's name and verifier, or None without it or with ``DII_NO_ACCELERATOR=1``."""
     if os.environ.get("DII_NO_ACCELERATOR", "0") not in ("", "0"):
         return None
     try:
@@ -131,7 +131,7 @@ def load_accelerator() -> tuple[str, Verify] | None:
         return None
 
     def check(public_key: bytes, message: bytes, signature: bytes) -> bool:
-        # The lengths are ours to check: the C function reads 32 bytes wherever it is pointed.
+        # Lengths are checked here: the C function reads 32 bytes wherever it is pointed.
         if len(public_key) != 32 or len(signature) != 64:
             return False
         try:
@@ -144,7 +144,7 @@ def load_accelerator() -> tuple[str, Verify] | None:
 
 
 def reference(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Judge by the rule with pycryptodome's points; about 3,000 a second."""
+    """Verify by the rule with pycryptodome's points; about 3,000 a second."""
     from Crypto.Signature import eddsa  # noqa: PLC0415
 
     r, s = signature[:32], int.from_bytes(signature[32:], "little")
@@ -157,14 +157,14 @@ def reference(public_key: bytes, message: bytes, signature: bytes) -> bool:
     except ValueError:
         return False
     k = int.from_bytes(hashlib.sha512(r + public_key + message).digest(), "little") % _L
-    # Comparing encodings, R needs no decoding: what we encode is canonical. (-A)·k is not
-    # A·(L - k), as A may have a part of small order.
+    # Encodings are compared, so R need not be decoded: the computed one is canonical. (-A)·k is
+    # not A·(L - k), as A may have a part of small order.
     point = _base() * s + -a * k
     return (int(point.y) | (int(point.x) & 1) << 255).to_bytes(32, "little") == r
 
 
 def _admissible(encoding: bytes) -> bool:
-    """Tell whether y is reduced and not that of a point of small order (with either sign)."""
+    """Tell whether y is reduced and not of a point of small order (with either sign)."""
     y = int.from_bytes(encoding, "little") & (1 << 255) - 1
     return y < _P and y not in _SMALL_ORDER_Y
 
