@@ -1,10 +1,10 @@
-"""The one byte form of every value, and the typed shapes of messages and records.
+"""Canonical bytes of every value, and typed shapes of messages and records.
 
 Bytes are a profile of CBOR (RFC 8949 section 4.2.1, core deterministic encoding): integers of at
 most 64 bits, byte strings, UTF-8 text, arrays, true, false and null, each in its shortest form;
 no maps, tags, floats or indefinite lengths. Two different byte strings never mean the same value,
 so hashing the bytes is hashing the value. The decoder checks as it reads; decoding and encoding
-again to compare would accept what it must not (tags, for one) and cost twice.
+again to compare would accept wrong input (tags, for one) and cost twice.
 
 Shapes tie values to frozen dataclasses. The fields' annotations are the wire format: ``int`` is
 an unsigned integer below 2**64, :data:`Amount` money as minimal big-endian bytes, :data:`Address`
@@ -23,14 +23,15 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Annotated, Any, Final, TypeVar
+from itertools import repeat
+from operator import attrgetter, index
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
-from dii.errors import CodecError, ShapeMismatch
+from dii import errors
 from dii.units import MAX_AMOUNT
 
 Value = Any
-"""What the codec carries: int, bytes, str, bool, None, or a tuple of these."""
+"""A value of the codec: int, bytes, str, bool, None, or a tuple of these."""
 
 MAX_SIZE: Final = 1 << 22
 """Bytes of one encoded value; the largest is a block of 4 MiB."""
@@ -61,7 +62,7 @@ def _head(major: int, argument: int) -> bytes:
         return _LONG[1].pack(major | 26, argument)
     if argument < 1 << 64:
         return _LONG[2].pack(major | 27, argument)
-    raise CodecError(offset=0, message="an integer has at most 64 bits")
+    raise errors.CodecError(offset=0, message="an integer has at most 64 bits")
 
 
 _HEADS = {major: tuple(_head(major, n) for n in range(256)) for major in range(0, 0xA0, 0x20)}
@@ -101,7 +102,7 @@ def _write(items: Iterable[Value], put: Callable[[bytes], None], depth: int) -> 
                 put(_head(_UINT, value) if value >= 0 else _head(_NINT, -1 - value))
         elif kind is tuple or kind is list:
             if not depth:
-                raise CodecError(offset=0, message=f"arrays more than {MAX_DEPTH} deep")
+                raise errors.CodecError(offset=0, message=f"arrays more than {MAX_DEPTH} deep")
             size = len(value)
             put(_HEADS[_ARRAY][size] if size < 256 else _head(_ARRAY, size))
             _write(value, put, depth - 1)
@@ -109,7 +110,7 @@ def _write(items: Iterable[Value], put: Callable[[bytes], None], depth: int) -> 
             try:
                 text = value.encode()
             except UnicodeEncodeError as error:
-                raise CodecError(offset=0, message="text is not UTF-8") from error
+                raise errors.CodecError(offset=0, message="text is not UTF-8") from error
             put(_head(_TEXT, len(text)))
             put(text)
         elif value is None:
@@ -117,7 +118,7 @@ def _write(items: Iterable[Value], put: Callable[[bytes], None], depth: int) -> 
         elif kind is bool:
             put(b"\xf5" if value else b"\xf4")
         else:
-            raise CodecError(offset=0, message=f"{kind.__name__} has no encoding")
+            raise errors.CodecError(offset=0, message=f"{kind.__name__} has no encoding")
 
 
 _MORE: Final = object()
@@ -125,7 +126,7 @@ _ATOMS: Final = tuple(
     first if first < 24 else {0x40: b"", _FALSE: False, _TRUE: True, _NULL: None}.get(first, _MORE)
     for first in range(256)
 )
-"""What a first byte stands for when it stands alone; ``_MORE`` where more is to be read."""
+"""Value of each first byte that stands alone; ``_MORE`` if more bytes follow."""
 
 
 def decode(data: bytes, max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH) -> Value:
@@ -137,13 +138,13 @@ def decode(data: bytes, max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH) ->
         Anything but the canonical encoding of one value within the bounds.
     """
     if len(data) > max_size:
-        raise CodecError(offset=0, message=f"{len(data)} bytes where {max_size} are allowed")
+        raise errors.CodecError(offset=0, message=f"{len(data)} bytes where {max_size} are allowed")
     try:
         (value,), end = _read(data, 0, 1, max_depth)
     except (IndexError, struct.error):
-        raise CodecError(offset=len(data), message="ends too early") from None
+        raise errors.CodecError(offset=len(data), message="ends too early") from None
     if end != len(data):
-        raise CodecError(offset=end, message=f"{len(data) - end} bytes follow the value")
+        raise errors.CodecError(offset=end, message=f"{len(data) - end} bytes follow the value")
     return value
 
 
@@ -159,39 +160,40 @@ def _read(data: bytes, at: int, count: int, depth: int) -> tuple[list[Value], in
             continue
         major, argument = first & 0xE0, first & 0x1F
         if major > _ARRAY:
-            raise CodecError(offset=start, message="maps, tags and floats are not part of it")
+            message = "maps, tags and floats are not part of it"
+            raise errors.CodecError(offset=start, message=message)
         if argument == 24:
             argument = data[at]
             at += 1
             if argument < 24:
-                raise CodecError(offset=start, message="not the shortest form")
+                raise errors.CodecError(offset=start, message="not the shortest form")
         elif argument > 27:
-            raise CodecError(offset=start, message="indefinite or reserved length")
+            raise errors.CodecError(offset=start, message="indefinite or reserved length")
         elif argument > 24:
             form = _LONG[argument - 25]
             _, argument = form.unpack_from(data, start)
             at = start + form.size
             if not argument >> (4 * form.size - 4):
-                raise CodecError(offset=start, message="not the shortest form")
+                raise errors.CodecError(offset=start, message="not the shortest form")
         if major == _UINT:
             items.append(argument)
         elif major == _BYTES or major == _TEXT:
             end = at + argument
             if end > len(data):
-                raise CodecError(offset=at, message="ends too early")
+                raise errors.CodecError(offset=at, message="ends too early")
             if major == _BYTES:
                 items.append(data[at:end])
             else:
                 try:
                     items.append(data[at:end].decode())
                 except UnicodeDecodeError:
-                    raise CodecError(offset=at, message="text is not UTF-8") from None
+                    raise errors.CodecError(offset=at, message="text is not UTF-8") from None
             at = end
         elif major == _NINT:
             items.append(-1 - argument)
         else:
             if not depth:
-                raise CodecError(offset=start, message="too deep")
+                raise errors.CodecError(offset=start, message="too deep")
             inner, at = _read(data, at, argument, depth - 1)
             items.append(tuple(inner))
     return items, at
@@ -243,9 +245,8 @@ _Convert = Callable[[Any], Any]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """How values of a type become wire values and back; both refuse what is out of bounds."""
+class _Shape(NamedTuple):
+    """Converters of a type's values to wire values and back; both check the bounds."""
 
     pack: _Convert
     unpack: _Convert
@@ -257,7 +258,7 @@ def pack(record: Any) -> Value:
     Raises
     ------
     ShapeMismatch
-        A field is not what its annotation says, so nobody could read it back.
+        A field is not what its annotation says, and could not be read back.
     """
     return _shape(type(record)).pack(record)
 
@@ -320,12 +321,12 @@ def _compile(kind: Any, where: str) -> _Shape:
 
     def pack_record(record: Any) -> Value:
         if type(record) is not kind:
-            raise ShapeMismatch(shape=where, message=f"{kind.__name__} is expected")
+            raise errors.ShapeMismatch(shape=where, message=f"{kind.__name__} is expected")
         return tuple([packer(item) for packer, item in zip(packers, fields(record))])
 
     def unpack_record(value: Value) -> Any:
         if type(value) is not tuple or len(value) != count:
-            raise ShapeMismatch(shape=where, message=f"an array of {count} is expected")
+            raise errors.ShapeMismatch(shape=where, message=f"an array of {count} is expected")
         return kind(*[unpacker(item) for unpacker, item in zip(unpackers, value)])
 
     return _Shape(pack_record, unpack_record)
@@ -350,67 +351,56 @@ def _convert(hint: Any, where: str) -> _Shape:
         )
     if origin is tuple and arguments[1:] != (...,):
         parts = [_convert(item, where) for item in arguments]
-        return _Shape(
-            _fixed_tuple([part.pack for part in parts], where),
-            _fixed_tuple([part.unpack for part in parts], where),
-        )
+        packs, unpacks = [part.pack for part in parts], [part.unpack for part in parts]
+        return _array(packs, unpacks, Bounds(len(parts), len(parts)), f"{len(parts)}", where)
     if dataclasses.is_dataclass(hint):
         return _shape(typing.cast(type, hint))
-    if hint is int:
-        return _bounded(int, Bounds(0, 2**64 - 1), where)
-    if hint is bool:
-        return _bounded(bool, Bounds(0, 1), where)
-    if hint is bytes or hint is str or origin is tuple:
-        return _bounded(hint, Bounds(0, MAX_LENGTH), where)
+    if hint in _SIZES or origin is tuple:
+        return _bounded(hint, _INTEGERS.get(hint, Bounds(0, MAX_LENGTH)), where)
     raise TypeError(f"{where}: {hint} has no wire format")
+
+
+_INTEGERS: Final[dict[Any, Bounds]] = {int: Bounds(0, 2**64 - 1), bool: Bounds(0, 1)}
+_SIZES: Final[dict[Any, tuple[Callable[[Any], int], str]]] = {
+    int: (index, "an integer {} is expected"),
+    bool: (index, "true or false is expected"),
+    bytes: (len, "bytes of a length {} are expected"),
+    str: (lambda text: len(text.encode(errors="replace")), "text of {} bytes is expected"),
+}
+"""Plain types: the size that bounds hold for, and the message where they do not."""
 
 
 def _bounded(hint: Any, bounds: Bounds, where: str) -> _Shape:
     least, most = bounds.least, bounds.most
-    wrong = f"from {least} to {most}" if least != most else f"exactly {least}"
-
-    def check_int(value: Value) -> Value:
-        if type(value) is not int or not least <= value <= most:
-            raise ShapeMismatch(shape=where, message=f"an integer {wrong} is expected")
-        return value
-
-    def check_bool(value: Value) -> Value:
-        if type(value) is not bool:
-            raise ShapeMismatch(shape=where, message="true or false is expected")
-        return value
-
-    def check_bytes(value: Value) -> Value:
-        if type(value) is not bytes or not least <= len(value) <= most:
-            raise ShapeMismatch(shape=where, message=f"bytes of a length {wrong} are expected")
-        return value
-
-    def check_text(value: Value) -> Value:
-        if type(value) is not str or not least <= len(value.encode(errors="replace")) <= most:
-            raise ShapeMismatch(shape=where, message=f"text of {wrong} bytes is expected")
-        return value
-
-    def each(convert: _Convert) -> _Convert:
-        def convert_items(value: Value) -> Value:
-            if type(value) is not tuple or not least <= len(value) <= most:
-                raise ShapeMismatch(shape=where, message=f"an array of {wrong} is expected")
-            return tuple([convert(item) for item in value])
-
-        return convert_items
-
+    span = f"from {least} to {most}" if least != most else f"exactly {least}"
     if typing.get_origin(hint) is tuple:
         inner = _convert(typing.get_args(hint)[0], where)
-        return _Shape(each(inner.pack), each(inner.unpack))
-    check = {int: check_int, bool: check_bool, bytes: check_bytes, str: check_text}[hint]
+        return _array(repeat(inner.pack), repeat(inner.unpack), bounds, span, where)
+    size, expected = _SIZES[hint]
+    message = expected.format(span)
+
+    def check(value: Value) -> Value:
+        if type(value) is not hint or not least <= size(value) <= most:
+            raise errors.ShapeMismatch(shape=where, message=message)
+        return value
+
     return _Shape(check, check)
 
 
-def _fixed_tuple(converts: list[_Convert], where: str) -> _Convert:
-    def convert_items(value: Value) -> Value:
-        if type(value) is not tuple or len(value) != len(converts):
-            raise ShapeMismatch(shape=where, message=f"an array of {len(converts)} is expected")
-        return tuple([convert(item) for convert, item in zip(converts, value)])
+def _array(
+    packs: Iterable[_Convert], unpacks: Iterable[_Convert], bounds: Bounds, span: str, where: str
+) -> _Shape:
+    message = f"an array of {span} is expected"
 
-    return convert_items
+    def each(converts: Iterable[_Convert]) -> _Convert:
+        def convert_items(value: Value) -> Value:
+            if type(value) is not tuple or not bounds.least <= len(value) <= bounds.most:
+                raise errors.ShapeMismatch(shape=where, message=message)
+            return tuple([convert(item) for convert, item in zip(converts, value)])
+
+        return convert_items
+
+    return _Shape(each(packs), each(unpacks))
 
 
 def _union(numbered: Sequence[tuple[int, type]], where: str) -> _Shape:
@@ -420,30 +410,35 @@ def _union(numbered: Sequence[tuple[int, type]], where: str) -> _Shape:
     def pack_kind(record: Any) -> Value:
         number = numbers.get(type(record))
         if number is None:
-            raise ShapeMismatch(shape=where, message=f"{type(record).__name__} is no kind of it")
+            message = f"{type(record).__name__} is no kind of it"
+            raise errors.ShapeMismatch(shape=where, message=message)
         return (number, *pack(record))
 
     def unpack_kind(value: Value) -> Any:
         number = value[0] if type(value) is tuple and value else None
         if type(number) is not int or number not in kinds:
-            raise ShapeMismatch(shape=where, message="an array that begins with a known number")
+            message = "an array that begins with a known number"
+            raise errors.ShapeMismatch(shape=where, message=message)
         return unpack(kinds[number], value[1:])
 
     return _Shape(pack_kind, unpack_kind)
 
 
 def _amount(where: str) -> _Shape:
+    def wrong(form: str) -> errors.ShapeMismatch:
+        return errors.ShapeMismatch(shape=where, message=f"an amount {form} is expected")
+
     def pack_amount(amount: int) -> bytes:
         if type(amount) is not int or not 0 <= amount <= MAX_AMOUNT:
-            raise ShapeMismatch(shape=where, message="an amount below 2**63 is expected")
+            raise wrong("below 2**63")
         return amount.to_bytes((amount.bit_length() + 7) // 8, "big")
 
     def unpack_amount(value: Value) -> int:
         if type(value) is not bytes or (value and not value[0]):
-            raise ShapeMismatch(shape=where, message="an amount in minimal bytes is expected")
+            raise wrong("in minimal bytes")
         amount = int.from_bytes(value)
         if amount > MAX_AMOUNT:
-            raise ShapeMismatch(shape=where, message="an amount below 2**63 is expected")
+            raise wrong("below 2**63")
         return amount
 
     return _Shape(pack_amount, unpack_amount)

@@ -1,9 +1,9 @@
-"""Files that are there whole or not at all, and still there after a power cut.
+"""Files that are written whole or not at all, and survive a power cut.
 
-A file is written under another name, waited for until the disk has it, and then takes its own name
-in one step; last, the folder is waited for, since a name can be lost like any other bytes.
-Writing in place was rejected: a cut in the middle would leave neither the old file nor the new.
-SQLite does the same for itself, so databases are not written with this.
+A file is written under another name, synced to the disk, and then renamed in one step; last, the
+folder is synced, since a name can be lost like any other bytes. Writing in place was rejected: a
+cut in the middle would leave neither the old file nor the new. SQLite does the same for itself, so
+databases are not written with this.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from pathlib import Path
 
 
 def write(path: Path, data: bytes, *, secret: bool = False, new: bool = False) -> None:
-    """Write a file at once: whoever looks finds the old one, or the new one.
+    """Write a file at once: readers find the old one or the new one.
 
     Parameters
     ----------
     path, data
-        Where, and the whole content; the folder exists.
+        The file, in an existing folder, and its whole content.
     secret
-        Only its owner may read it (mode 0600).
+        Let only the owner read it (mode 0600).
     new
-        Refuse where there is a file already, instead of replacing it.
+        Refuse to replace an existing file.
 
     Raises
     ------
     FileExistsError
-        There is one, and ``new`` is set; it is left as it was.
+        There is a file, and ``new`` is set; it is unchanged.
     OSError
-        It cannot be written; nothing is left behind.
+        The file cannot be written; nothing is left behind.
     """
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
@@ -42,7 +42,7 @@ def write(path: Path, data: bytes, *, secret: bool = False, new: bool = False) -
             file.flush()
             os.fsync(handle)
         if new:
-            os.link(fresh, path)  # what replacing does, but it refuses where a file is
+            os.link(fresh, path)  # like replacing, but it fails if there is a file
         else:
             fresh.replace(path)
     finally:
@@ -51,12 +51,12 @@ def write(path: Path, data: bytes, *, secret: bool = False, new: bool = False) -
 
 
 def read(path: Path, most: int) -> bytes:
-    """Read a file that a stranger may have made, at most one byte more than ``most``.
+    """Read an untrusted file, at most one byte more than ``most``.
 
     Raises
     ------
     OSError
-        It cannot be read, or is no regular file: reading a pipe could block forever.
+        The file cannot be read, or is not a regular file: reading a pipe could block forever.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:  # ``fdopen`` would leave a folder open
@@ -69,12 +69,12 @@ def read(path: Path, most: int) -> bytes:
 
 
 def is_private(path: Path) -> bool:
-    """Tell whether nobody but its owner may read or write a file, as far as the system knows."""
+    """Tell whether only its owner may read or write a file, as far as the system knows."""
     return os.name != "posix" or not path.stat().st_mode & 0o077
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's bytes, or the names in a folder, are on the disk."""
+    """Sync a file's bytes, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,8 +1,8 @@
 """Money and time as integers.
 
-Money is an integer of the currency's smallest unit, below 2**63. People write ``"12.5 TTC"``;
-tables carry integers with the unit in the column name (``amount_uttc``). Time is an integer of
-microseconds since 1970 in UTC; block times, telemetry and epochs all use it.
+Money is an integer of the currency's smallest unit, below 2**63. Input is ``"12.5 TTC"``; tables
+have integers with the unit in the column name (``amount_uttc``). Time is an integer of microseconds
+since 1970 in UTC, in block times, telemetry and epochs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from dii.errors import BadAmount
+from dii import errors
 
 MAX_AMOUNT: Final = 2**63 - 1
 SECOND: Final = 1_000_000
@@ -36,7 +36,7 @@ class Currency:
     Attributes
     ----------
     name, symbol
-        As shown to people: ``"The Things Coin"``, ``"TTC"``.
+        Names on screen: ``"The Things Coin"``, ``"TTC"``.
     decimals
         Digits after the point; one of ``UNIT_PREFIX``.
     """
@@ -59,25 +59,24 @@ class Currency:
             Foreign symbol, too many decimals, negative or not below 2**63.
         """
         if isinstance(text, bool) or not isinstance(text, int | str):
-            raise BadAmount(text=text, message='write "12.5 ' + self.symbol + '" or an integer')
-        if isinstance(text, int):
-            amount = text
-        else:
-            amount = self._parse(text)
+            message = f'write "12.5 {self.symbol}" or an integer'
+            raise errors.BadAmount(text=text, message=message)
+        amount = text if isinstance(text, int) else self._parse(text)
         if not 0 <= amount <= MAX_AMOUNT:
             shown = text if isinstance(text, str) else hex(text)  # Python limits decimal digits
-            raise BadAmount(text=shown, message=f"must lie between 0 and {self.format(MAX_AMOUNT)}")
+            message = f"must lie between 0 and {self.format(MAX_AMOUNT)}"
+            raise errors.BadAmount(text=shown, message=message)
         return amount
 
     def _parse(self, text: str) -> int:
         match = _AMOUNT.fullmatch(text.strip()) if len(text) <= 64 else None
         if match is None:
-            raise BadAmount(text=text[:64], message=f'write it like "12.5 {self.symbol}"')
+            raise errors.BadAmount(text=text[:64], message=f'write it like "12.5 {self.symbol}"')
         whole, fraction, symbol = match[1], match[2] or "", match[3]
         if symbol is not None and symbol != self.symbol:
-            raise BadAmount(text=text, message=f"the currency here is {self.symbol}")
+            raise errors.BadAmount(text=text, message=f"the currency here is {self.symbol}")
         if len(fraction.rstrip("0")) > self.decimals:
-            raise BadAmount(text=text, message=f"{self.symbol} has {self.decimals} decimals")
+            raise errors.BadAmount(text=text, message=f"{self.symbol} has {self.decimals} decimals")
         digits = fraction.rstrip("0").ljust(self.decimals, "0")
         return int(whole.replace(",", "").replace("_", "") + digits)
 
@@ -90,7 +89,7 @@ class Currency:
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Microseconds since 1970, exactly (floats would round); a naive datetime is in UTC.
+    """Return microseconds since 1970, exactly (floats would round); a naive datetime is in UTC.
 
     Python takes naive ones for local time, which would depend on the machine.
     """
@@ -100,21 +99,21 @@ def to_microseconds(moment: datetime) -> int:
 
 
 def from_microseconds(time: int) -> datetime:
-    """The UTC datetime of microseconds since 1970."""
+    """Return the UTC datetime of microseconds since 1970."""
     seconds, micros = divmod(time, SECOND)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
 
 
 def format_time(time: int) -> str:
-    """``2018-04-21T00:00:00Z``: to the second, for people."""
+    """Return a time for people, to the second: ``2018-04-21T00:00:00Z``."""
     return from_microseconds(time).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def clean(text: str) -> str:
     """Return a text without line breaks and control characters.
 
-    Names come from files of strangers; on a terminal they must not move the cursor, change
-    colours or hide what follows.
+    Names come from untrusted files; on a terminal they must not move the cursor, change colours or
+    hide later text.
     """
     if text.isprintable():
         return text

@@ -27,16 +27,18 @@ from dii.errors import (
     BlockDamaged,
     BlockInvalid,
     DiiError,
+    IndexFull,
     IndexMissing,
     StoreBroken,
     StoreLocked,
     WrongChain,
 )
-from dii.ledger.block import SIGN_DOMAIN, Block, Commit, Header, transactions_root
+from dii.ledger.block import SIGN_DOMAIN, Block, Commit, Header
 from dii.ledger.index import TABLES, Index
+from dii.ledger.log import root_of
 from dii.ledger.reader import Reader
 from dii.ledger.state import decode_diff, encode_diff
-from dii.ledger.store import Store
+from dii.ledger.store import Store, connect
 from tests.chains import (
     ALICE,
     BOB,
@@ -349,7 +351,7 @@ def test_rows_that_could_not_be_written_are_written_later(tmp_path, whole):
         node.index.db.execute(f"PRAGMA max_page_count = {pages}")
         extend(node, 3)
         node.index.put(node.height, {"transfers": [(0, "x" * 100_000, b"", b"", 0)]})
-        with pytest.raises(IndexMissing, match="make room on its disk"):
+        with pytest.raises(IndexFull, match="make room on its disk"):
             node.index.flush()
         node.index.db.execute("PRAGMA max_page_count = 1000000")
         (transfers, expected) = (tables(one.index)["transfers"] for one in (node, whole))
@@ -486,14 +488,14 @@ FORGERIES: dict[str, tuple[str, Callable[[Block], Block]]] = {
     "a transaction less, and signed": (
         "another state",
         lambda b: signed(
-            replace(b.header, transactions=transactions_root(b.transactions[:-1])),
+            replace(b.header, transactions=root_of(b.transactions[:-1])),
             b.transactions[:-1],
         ),
     ),
     "what nobody may propose": (
         "may not stand in a block",
         lambda b: signed(
-            replace(b.header, transactions=transactions_root((*b.transactions, b"junk"))),
+            replace(b.header, transactions=root_of((*b.transactions, b"junk"))),
             (*b.transactions, b"junk"),
         ),
     ),
@@ -778,6 +780,30 @@ def test_a_block_that_cannot_be_written_stops_the_node_and_the_last_whole_block_
         assert (node.height, node.header, node.state.committed_root) == before
         extend(node, 4)
     check(tmp_path)
+
+
+def test_an_index_without_room_is_not_made_again(home, whole, monkeypatch):
+    with tampering(home, INDEX_FILE) as db:
+        for name in TABLES:
+            db.execute(f"DELETE FROM {name}")
+        db.execute("UPDATE progress SET height = 0")
+    with closing(sqlite3.connect(home / INDEX_FILE)) as db:
+        for statement in ("PRAGMA journal_mode = DELETE", "PRAGMA page_size = 512", "VACUUM"):
+            db.execute(statement)
+
+    def full(path: Path, **options: bool) -> sqlite3.Connection:
+        db = connect(path, **options)
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages}")
+        return db
+
+    with monkeypatch.context() as patched:
+        patched.setattr("dii.ledger.index.connect", full)
+        patched.setattr(Node, "rebuild", lambda _: pytest.fail("a full disk has room for no index"))
+        with pytest.raises(IndexFull, match="make room on its disk"):
+            Node(GENESIS, home)
+    with opened(home) as node:
+        assert contents(node) == contents(whole)
 
 
 def test_a_height_is_written_once(tmp_path):

@@ -1,11 +1,11 @@
 """A node: the application, the store and the index, kept in step.
 
 Engines decide blocks; a node executes them, makes them durable and indexes them, in this order.
-The index may lag behind after a crash; opening executes the blocks it lacks once more, which
-costs little and checks that execution still gives the stored diffs.
+The index may lag behind after a crash; opening executes the missing blocks again, which costs
+little and checks that execution still gives the stored diffs.
 
-From time to time a node takes a snapshot, a piece with each block, and counts the money in it as
-it goes: each block checks what it changes, a snapshot that the whole is what was ever minted.
+From time to time a node takes a snapshot, a piece with each block, and counts its money: a block
+checks conservation in its own changes, a snapshot in the whole state.
 """
 
 from __future__ import annotations
@@ -19,21 +19,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from dii import codec, crypto
+from dii import codec, crypto, errors
 from dii.application import Application, BlockResult, total_money
 from dii.application.bank import supply
 from dii.application.governance import validators
-from dii.errors import (
-    BlockInvalid,
-    CodecError,
-    IndexMissing,
-    InvariantBroken,
-    LedgerError,
-    ShapeMismatch,
-    SnapshotInvalid,
-)
 from dii.genesis import Genesis
 from dii.ledger import block as blocks
+from dii.ledger import log
 from dii.ledger.block import Block, Header
 from dii.ledger.index import Index
 from dii.ledger.snapshot import LEAST, ROW, WEIGHT, Assembly, cut, state_at
@@ -46,7 +38,7 @@ INDEX_FILE = "index.sqlite"
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What re-execution found to hold, from the genesis or the snapshot of height ``base`` on."""
+    """Result of verifying a chain from the genesis, or from the snapshot of height ``base``."""
 
     base: int
     height: int
@@ -107,7 +99,7 @@ class Node:
             self.app = self._application(self.index.height)
             try:
                 self._catch_up(self.app)
-            except IndexMissing:  # a power cut may leave rows that contradict each other
+            except errors.IndexMissing:  # a power cut may leave contradictory rows
                 self.rebuild()
         else:
             self.rebuild()
@@ -126,7 +118,7 @@ class Node:
         for height, diff, _, block in decoded(app, self.store.blocks(app.height + 1)):
             result = _execute(app, block)
             if encode_diff(app.commit()) != diff:
-                raise BlockInvalid(height=height, message="executing it gives another state")
+                raise errors.BlockInvalid(height=height, message="executing it gives another state")
             self._index(block, result)
         self.index.flush()
 
@@ -141,14 +133,14 @@ class Node:
                     height = block.header.height
                     self.store.append(height, codec.dumps(block), diff, result.app_hash, *pieces)
                 except BaseException:
-                    self.store.close()  # the application is ahead of it: nothing may follow
+                    self.store.close()  # the application is ahead of it: no block may follow
                     raise
                 self.header = block.header
                 self._index(block, result)
         return result
 
     def _snapshot(self, size: int, root: bytes) -> Iterator[Piece]:
-        """Yield the next piece of a snapshot where one is due or under way."""
+        """Yield the next piece of a snapshot, if one is due or under way."""
         self._debt += size + ROW
         if self._pieces is None and self._debt >= max(WEIGHT * self._size, LEAST):
             self._pieces = cut(self.height, root, self.state.pairs())
@@ -161,7 +153,7 @@ class Node:
                 yield self._audited(piece)
 
     def _audited(self, piece: Piece) -> Piece:
-        """Count a piece's money: in a whole snapshot as much is held as was minted."""
+        """Count a piece's money: a whole snapshot holds as much as was minted."""
         part = State()
         part.apply(decode_diff(piece.chunk))
         self._surplus += surplus(part)
@@ -170,7 +162,7 @@ class Node:
             self._pieces = None
             if self._surplus:
                 message = f"{self._surplus} more held than minted after block {piece.height}"
-                raise InvariantBroken(height=self.height, message=message)
+                raise errors.InvariantBroken(height=self.height, message=message)
         return piece
 
     def _index(self, block: Block, result: BlockResult) -> None:
@@ -183,7 +175,7 @@ class Node:
     def rebuild(self) -> None:
         """Make the index again by executing every block; others read the old one meanwhile.
 
-        What fails or is interrupted leaves the node and the old index as they were.
+        A failure or interrupt leaves the node and the old index unchanged.
         """
         base = self.store.base
         app = self._application(base)
@@ -192,27 +184,27 @@ class Node:
         self.app = app
 
     def close(self) -> None:
-        """Write what is buffered, end a snapshot that is under way, and release the files."""
+        """Write buffered rows, complete a snapshot that is under way, and release the files."""
         try:
-            # Else sessions of few blocks each would never end one.
+            # Otherwise sessions of few blocks each would never complete a snapshot.
             if self._pieces is not None and not self.store.closed:
                 self.store.keep(map(self._audited, self._pieces))
         finally:
             self.index.close()
             self.store.close()
-            gc.unfreeze()  # what great blocks have set apart; see ``uncollected``
+            gc.unfreeze()  # objects of large blocks; see ``uncollected``
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put off Ctrl-C until the end, where an interrupt in the middle would leave a torn state.
+    """Defer Ctrl-C to the end of a section in which an interrupt would leave a torn state.
 
-    In a notebook work goes on after an interrupt: an application one block ahead of its store
-    would leave a gap in the chain for good.
+    A notebook goes on after an interrupt: an application one block ahead of its store would leave
+    a permanent gap in the chain.
     """
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
-        yield  # nothing of Python's runs when the signal comes, or not in this thread
+        yield  # the signal has no Python handler, or does not reach this thread
         return
     caught: list[tuple[int, FrameType | None]] = []
     signal.signal(signal.SIGINT, lambda number, frame: caught.append((number, frame)))
@@ -227,25 +219,25 @@ def uninterrupted() -> Iterator[None]:
 def decoded(
     app: Application, rows: Iterable[tuple[int, bytes, bytes, bytes]]
 ) -> Iterator[tuple[int, bytes, bytes, Block]]:
-    """Decode a store's blocks, and while one is executed have the signatures of the next checked.
+    """Decode a store's blocks, and begin to verify the signatures of the next one meanwhile.
 
     Raises
     ------
     BlockInvalid, StoreBroken
-        Where one cannot be read, once all before it are handed out.
+        A block cannot be read; raised once all before it are handed out.
     """
     held = []
     try:
         for height, diff, root, raw in rows:
             try:
                 block = codec.loads(Block, raw)
-            except (CodecError, ShapeMismatch) as error:
-                raise BlockInvalid(height=height, message=error) from None
+            except (errors.CodecError, errors.ShapeMismatch) as error:
+                raise errors.BlockInvalid(height=height, message=error) from None
             app.anticipate(block.transactions)
             held.append((height, diff, root, block))
             if len(held) > 1:
                 yield held.pop(0)
-    except LedgerError:
+    except errors.LedgerError:
         yield from held
         raise
     yield from held
@@ -257,9 +249,9 @@ def _execute(app: Application, block: Block) -> BlockResult:
 
 
 def surplus(state: State) -> int:
-    """Return how much more is held than was minted and not burned: 0 in every whole state.
+    """Return the money held beyond the money minted and not burned: 0 in every whole state.
 
-    It adds up: the surplus of a state is the sum of those of its parts.
+    The surplus of a state is the sum of the surpluses of its parts.
     """
     money = supply(state)
     return total_money(state) - money.minted + money.burned
@@ -274,39 +266,37 @@ def join(
     manifest: bytes,
     chunks: Iterable[bytes],
 ) -> None:
-    """Begin a chain in a home with the snapshot of somebody who need not be trusted.
+    """Begin a chain in a home from an untrusted snapshot.
 
-    A node then opens it as any other chain; what was before is not there to be verified or shown.
+    A node then opens it as any other chain; earlier blocks can be neither verified nor shown.
 
     Parameters
     ----------
     genesis, home
-        The network's, and a folder without a chain.
+        The network's genesis, and a folder without a chain.
     header_hash
-        The only thing to trust: the hash of the header after the snapshot's height.
+        The only trusted input: the hash of the header after the snapshot's height.
     last, following
-        The block at the snapshot's height, and the next, whose header that is; it is executed.
+        The block at the snapshot's height, and the next one, which has that header and is
+        executed.
     manifest, chunks
-        As another node's store has them.
+        The snapshot, as in another node's store.
 
     Raises
     ------
     SnapshotInvalid
-        Anything of it does not follow from the trusted hash, or the home has a chain. Nothing was
-        written.
+        A part does not follow from the trusted hash, or the home has a chain. Nothing was written.
     """
     assembly, header = Assembly(manifest), following.header
     height = assembly.manifest.height
 
-    def invalid(message: object) -> SnapshotInvalid:
-        return SnapshotInvalid(height=height, message=message)
+    def invalid(message: object) -> errors.SnapshotInvalid:
+        return errors.SnapshotInvalid(height=height, message=message)
 
     if header.hash != header_hash or header.chain != genesis.hash or header.height != height + 1:
         raise invalid("the header is not the trusted one after it")
-    if (
-        last.header.hash != header.previous
-        or blocks.transactions_root(last.transactions) != last.header.transactions
-    ):
+    whole = log.root_of(last.transactions) == last.header.transactions
+    if last.header.hash != header.previous or not whole:
         raise invalid("its block is not the one before the header")
     pieces = []
     for number, chunk in enumerate(chunks):
@@ -318,7 +308,7 @@ def join(
     _execute(app, following)
     diff = encode_diff(app.commit())
     pieces[-1] = pieces[-1]._replace(manifest=manifest)
-    last = replace(last, commits=())  # of validators who may no longer be those of the state
+    last = replace(last, commits=())  # its validators may differ from those of the state
     with contextlib.closing(Store(home / CHAIN_FILE, genesis.hash)) as store:
         if store.height >= 0:
             raise invalid(f"{home} has a chain already")
@@ -329,20 +319,20 @@ def join(
 def verify(
     genesis: Genesis, store: Store, progress: Callable[[int], None] | None = None
 ) -> Verified:
-    """Execute every block again in a fresh application, comparing all that can be compared.
+    """Execute every block again in a new application and compare all results.
 
     Parameters
     ----------
     genesis, store
-        The chain; a store opened read-only will do. One that began with a snapshot is executed
-        from there.
+        The chain; a read-only store will do. A chain that began with a snapshot is executed from
+        there.
     progress
-        Called with each height that holds.
+        Called with each verified height.
 
     Raises
     ------
     BlockInvalid, InvariantBroken, StoreBroken
-        Naming the first height that does not hold.
+        Names the first height that fails.
     """
     store.check()
     base = store.base
@@ -352,29 +342,30 @@ def verify(
     if not base:
         first = next(store.blocks(0), None)
         if first is None or first[1] != encode_diff(app.genesis_diff):
-            raise BlockInvalid(height=0, message="its state is not that of the genesis")
+            raise errors.BlockInvalid(height=0, message="its state is not that of the genesis")
     for height, diff, root, block in decoded(app, store.blocks(max(base, 1))):
         if height > base:
             for fault in faults(genesis, app.state, previous, block):
-                raise BlockInvalid(height=height, message=fault)
+                raise errors.BlockInvalid(height=height, message=fault)
             if not app.process_proposal(block.transactions, block.header.time):
-                raise BlockInvalid(height=height, message="a transaction may not stand in a block")
+                message = "a transaction may not stand in a block"
+                raise errors.BlockInvalid(height=height, message=message)
             _execute(app, block)
             if (encode_diff(app.commit()), app.state.committed_root) != (diff, root):
-                raise BlockInvalid(height=height, message="executing it gives another state")
+                raise errors.BlockInvalid(height=height, message="executing it gives another state")
             transactions += len(block.transactions)
         previous = block.header
         if progress:
             progress(height)
     more, money = surplus(app.state), supply(app.state)
     if more:
-        raise InvariantBroken(height=app.height, message=f"{more} more held than minted")
+        raise errors.InvariantBroken(height=app.height, message=f"{more} more held than minted")
     root = app.state.committed_root
     return Verified(base, app.height, transactions, root, money.minted, money.burned)
 
 
 def faults(genesis: Genesis, state: State, previous: Header | None, block: Block) -> Iterator[str]:
-    """Yield what is wrong with a block that should follow ``previous`` on a committed state."""
+    """Yield the faults of a block that should follow ``previous`` on a committed state."""
     header = block.header
     powers = validators(state)
     if header.version != blocks.VERSION:
@@ -389,7 +380,7 @@ def faults(genesis: Genesis, state: State, previous: Header | None, block: Block
         yield "its time is not later than the block's before"
     if header.app_hash != state.committed_root:
         yield "its app_hash is not the state before it"
-    if header.transactions != blocks.transactions_root(block.transactions):
+    if header.transactions != log.root_of(block.transactions):
         yield "its transactions are not those of its header"
     if header.validators != validators_hash(state):
         yield "its validators are not those of the state"

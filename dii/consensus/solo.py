@@ -1,22 +1,22 @@
 """Solo: one process orders and signs every block; the engine of a notebook.
 
-There is nobody to agree with, so a block is decided when it is signed. Where governance has added
-validators, it signs with every one of their keys that it can find, and says so where these have no
-more than two thirds of the voting power. Time is the caller's (the telemetry's, in a notebook),
-never the wall clock's: the same calls make the same chain, byte for byte. It runs through the same
-verbs as every other engine.
+There is nobody to agree with, so a block is decided when it is signed. If governance has added
+validators, this engine signs with every one of their keys that it can find, and fails with an error
+if these have no more than two thirds of the voting power. Time is the caller's (the telemetry's, in
+a notebook), never the wall clock's: the same calls make the same chain, byte for byte. The engine
+uses the same verbs of the application as every other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dii import crypto
+from dii import crypto, errors
 from dii.application import BlockResult
 from dii.application.governance import validators
 from dii.consensus.node import Node, validators_hash
-from dii.errors import NoQuorum
-from dii.ledger.block import SIGN_DOMAIN, VERSION, Block, Commit, Header, transactions_root
+from dii.ledger import log
+from dii.ledger.block import SIGN_DOMAIN, VERSION, Block, Commit, Header
 from dii.ledger.state import uncollected
 from dii.units import SECOND
 
@@ -32,9 +32,9 @@ class Solo:
     node
         The node to drive.
     *keys
-        Keys of validators, or of who may become one.
+        Keys of validators, present or future.
     find
-        Looks for a validator's key, by its public key, where it is not among ``keys``.
+        Looks for a validator's key, by its public key, if it is not among ``keys``.
     """
 
     def __init__(self, node: Node, *keys: crypto.SigningKey, find: Find | None = None) -> None:
@@ -56,14 +56,14 @@ class Solo:
         Parameters
         ----------
         wires
-            Transactions; what may not stand in a block is left out.
+            Transactions; those that no block may hold are left out.
         time
-            Of the block; one second after the last block by default, and never before that.
+            Time of the block; by default, and at least, one second after the last block.
 
         Returns
         -------
         placed, result
-            The transactions that the block holds, and what became of them.
+            The transactions that the block holds, and their results.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class Solo:
             time=time,
             previous=last.hash if last else bytes(32),
             app_hash=app.info()[1],
-            transactions=transactions_root(chosen),
+            transactions=log.root_of(chosen),
             validators=validators_hash(app.state),
             proposer=signers[0].address,
         )
@@ -103,14 +103,14 @@ class Solo:
                 found[key] = power
         held, total = sum(found.values()), sum(powers.values())
         if 3 * held <= 2 * total:
-            raise NoQuorum(held=held, total=total)
+            raise errors.NoQuorum(held=held, total=total)
         return list(found)
 
     def settle(self) -> None:
-        """Add empty blocks, a second apart, until one changes nothing.
+        """Add empty blocks, a second apart, until a block changes nothing.
 
-        After that the last header carries the state's root, so proofs are at hand, and no
-        settling is left to do at this time.
+        After that the last header carries the state's root, so proofs are at hand, and all
+        settling that is due is done.
         """
         while self.produce()[1].changed:
             pass

@@ -1,10 +1,10 @@
-"""Blocks and headers of the engines that are ours.
+"""Blocks and headers of this package's own engines.
 
 Header *h* carries the application's state root after block *h - 1* as ``app_hash``: the block is
-agreed upon before it is executed. A header is known by its hash, and whoever trusts that hash can
-check everything below it: transactions, state, receipts.
+agreed upon before it is executed. A header is identified by its hash; trusting that hash suffices
+to check everything below it: transactions, state, receipts.
 
-CometBFT has headers of its own; what it decided is kept in the same :class:`Block`, without our
+CometBFT has headers of its own; its decisions are kept in the same :class:`Block`, without our
 header and signatures, so that re-execution needs no engine.
 """
 
@@ -15,7 +15,6 @@ from typing import Annotated, Final
 
 from dii import codec, crypto
 from dii.codec import Address, Bounds, Hash, PublicKey
-from dii.ledger import log
 
 VERSION: Final = 1
 DOMAIN: Final = b"dii/header/1\0"
@@ -25,7 +24,7 @@ MAX_BYTES: Final = codec.MAX_SIZE
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What validators sign.
+    """The part of a block that validators sign.
 
     Attributes
     ----------
@@ -80,8 +79,3 @@ class Block:
     header: Header
     commits: tuple[Commit, ...]
     transactions: tuple[bytes, ...]
-
-
-def transactions_root(wires: list[bytes] | tuple[bytes, ...]) -> bytes:
-    """Return the root that a header carries for its transactions."""
-    return log.root_of(wires)

@@ -1,8 +1,8 @@
-"""The tables that people query, beside the chain and never trusted.
+"""Tables to query, beside the chain and never trusted.
 
 The application reports *rows* while it executes; the index keeps them in a second SQLite file
 without waiting for the disk. It can always be made again by executing the blocks again, so it is
-neither hashed nor proven; what matters is proven from the state.
+neither hashed nor proven: proofs are made from the state.
 Rows are buffered and written together once a block is durable: the commit path never waits for
 them. Other processes read while the node writes, up to a height of their choice (``show``).
 """
@@ -17,7 +17,7 @@ from operator import index
 from pathlib import Path
 from typing import Any, Final
 
-from dii.errors import IndexFull, IndexMissing
+from dii import errors
 from dii.ledger.store import connect, no_room
 
 Rows = Mapping[str, Sequence[tuple[object, ...]]]
@@ -32,24 +32,23 @@ _LONG: Final = 1_000
 """Characters at the end of a row that count as another one: a contract may tell long stories."""
 
 TABLES: Final = {
-    "blocks": "height INTEGER PRIMARY KEY, time INTEGER, hash BLOB, app_hash BLOB, proposer BLOB,"
-    " transactions INTEGER, gas INTEGER",
-    "transactions": "height INTEGER, position INTEGER, id BLOB, sender BLOB, nonce INTEGER,"
-    " kind TEXT, code INTEGER, gas INTEGER, fee INTEGER, detail TEXT",
-    "transfers": "height INTEGER, position INTEGER, kind TEXT, sender BLOB, recipient BLOB,"
-    " amount INTEGER",
-    "receipts": "height INTEGER, stream TEXT, epoch INTEGER, position INTEGER, gateway BLOB,"
-    " payee BLOB, weight INTEGER, amount INTEGER, reason INTEGER, leaf BLOB",
-    "epochs": "height INTEGER, scope TEXT, epoch INTEGER, stream TEXT, time INTEGER,"
-    " gateways INTEGER, total_weight INTEGER, pool INTEGER, paid INTEGER, unminted INTEGER,"
-    " dust INTEGER, rest INTEGER",
-    "events": "height INTEGER, position INTEGER, contract BLOB, told INTEGER, event TEXT,"
-    " details TEXT",
-    "gateways": "height INTEGER, gateway BLOB, scope TEXT, owner BLOB, epoch INTEGER",
-    "governance": "height INTEGER, proposal INTEGER, event TEXT, validator BLOB, time INTEGER,"
-    " detail TEXT",
+    "blocks": "time INTEGER, hash BLOB, app_hash BLOB, proposer BLOB, transactions INTEGER,"
+    " gas INTEGER",
+    "transactions": "position INTEGER, id BLOB, sender BLOB, nonce INTEGER, kind TEXT,"
+    " code INTEGER, gas INTEGER, fee INTEGER, detail TEXT",
+    "transfers": "position INTEGER, kind TEXT, sender BLOB, recipient BLOB, amount INTEGER",
+    "receipts": "stream TEXT, epoch INTEGER, position INTEGER, gateway BLOB, payee BLOB,"
+    " weight INTEGER, amount INTEGER, reason INTEGER, leaf BLOB",
+    "epochs": "scope TEXT, epoch INTEGER, stream TEXT, time INTEGER, gateways INTEGER,"
+    " total_weight INTEGER, pool INTEGER, paid INTEGER, unminted INTEGER, dust INTEGER,"
+    " rest INTEGER",
+    "events": "position INTEGER, contract BLOB, told INTEGER, event TEXT, details TEXT",
+    "gateways": "gateway BLOB, scope TEXT, owner BLOB, epoch INTEGER",
+    "governance": "proposal INTEGER, event TEXT, validator BLOB, time INTEGER, detail TEXT",
 }
-"""Every table and its columns. Amounts are of the smallest unit; times microseconds since 1970."""
+"""Every table and its columns after ``height``.
+
+Amounts are in the smallest unit; times in microseconds since 1970."""
 
 _KEYS: Final = (
     "CREATE UNIQUE INDEX receipt_key ON receipts (stream, epoch, gateway)",
@@ -72,7 +71,9 @@ class Index:
     Raises
     ------
     IndexMissing
-        There is none to read, or it cannot be written; ``dii rebuild`` makes it.
+        There is no index to read, or it cannot be written; ``dii rebuild`` makes it.
+    IndexFull
+        The disk has no room for it.
     """
 
     def __init__(self, path: Path | None, *, readonly: bool = False) -> None:
@@ -99,11 +100,11 @@ class Index:
 
     @contextlib.contextmanager
     def remaking(self, height: int = 0) -> Iterator[None]:
-        """Drop everything and start from a height, all in one transaction: until it ends, others
-        read what was there before.
+        """Drop everything and start from a height, in one transaction: others read the old rows
+        until it ends.
 
-        A new file in the old one's place was rejected: who has the old one open would not see it,
-        and could take the old file's log for the new one's.
+        A new file in the old one's place was rejected: a process that has the old one open would
+        not see it, and could take the old file's log for the new one's.
         """
         self._forget()
         with self._using():
@@ -130,7 +131,8 @@ class Index:
         for name in (*TABLES, "progress"):
             self.db.execute(f"DROP TABLE IF EXISTS {name}")
         for name, sql in TABLES.items():
-            self.db.execute(f"CREATE TABLE {name} ({sql})")
+            key = " PRIMARY KEY" if name == "blocks" else ""
+            self.db.execute(f"CREATE TABLE {name} (height INTEGER{key}, {sql})")
         for sql in _KEYS:
             self.db.execute(sql)
         self.db.execute("INSERT INTO progress VALUES (?, ?)", (FORMAT, height))
@@ -171,7 +173,7 @@ class Index:
         try:
             yield
         except sqlite3.Error as error:
-            kind = IndexFull if no_room(error) else IndexMissing
+            kind = errors.IndexFull if no_room(error) else errors.IndexMissing
             raise kind(file=self.path, message=str(error)) from error
 
     def _progress(self) -> int:
@@ -189,7 +191,7 @@ class Index:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is buffered, and the height that is reached with it; all of it or nothing."""
+        """Write the buffered rows and the height that they reach; all or nothing."""
         if self.height == self._reached:
             return
         with self._using(), contextlib.nullcontext() if self.db.in_transaction else self.db:
@@ -210,11 +212,11 @@ class Index:
             return self.db.execute(sql, plain).fetchall()
 
     def close(self) -> None:
-        """Write what is buffered and close the file."""
+        """Write the buffered rows and close the file."""
         self.flush()
         self.db.close()
 
 
 def _damaged(error: sqlite3.DatabaseError) -> bool:
-    """Tell a file that is no database (any more) from one that is locked, full or forbidden."""
+    """Tell a file that is no database from one that is locked, full or forbidden."""
     return type(error) is sqlite3.DatabaseError

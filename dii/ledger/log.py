@@ -2,8 +2,8 @@
 
 The problem: an epoch has up to a million receipts, too many for the state, yet each must be
 provable against a header. So the state keeps one root per epoch and stream, and a receipt carries
-its way up to it. Settling is spread over many blocks, hence the root must be computable piece by
-piece from a cursor that is itself small.
+its path to that root. Settling is spread over many blocks, hence the root must be computable piece
+by piece from a small cursor.
 
 The design: the hashes of RFC 9162 section 2.1.1 (those of RFC 6962). Hash of a leaf
 SHA-256(00 | data), of a branch SHA-256(01 | left | right), of no leaves SHA-256(""); of n > 1
@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Final
 
-from dii.errors import LedgerError, ProofInvalid
+from dii import errors
 
 EMPTY_ROOT: Final = sha256(b"").digest()
 
@@ -31,12 +31,12 @@ _start_branch = sha256(b"\1").copy
 
 
 class LogBuilder:
-    """The root of a list that grows, from its right edge alone.
+    """Root of a growing list, computed from its right edge alone.
 
     Parameters
     ----------
     count, edge
-        Where another builder stopped; leave out to begin.
+        State of another builder, to continue from; none to begin.
 
     Attributes
     ----------
@@ -56,7 +56,8 @@ class LogBuilder:
 
     def __init__(self, count: int = 0, edge: tuple[bytes, ...] = ()) -> None:
         if len(edge) != count.bit_count():
-            raise LedgerError(message=f"an edge of {len(edge)} hashes is none of {count} leaves")
+            message = f"an edge of {len(edge)} hashes is none of {count} leaves"
+            raise errors.LedgerError(message=message)
         self.count = count
         self.edge = edge
 
@@ -117,9 +118,9 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
 
 
 def prove(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """Return the hashes beside the way from one leaf up to the root (RFC 9162 section 2.1.3.1)."""
+    """Return the siblings on the path from a leaf to the root (RFC 9162 section 2.1.3.1)."""
     if not 0 <= index < len(leaves):
-        raise LedgerError(message=f"there is no leaf {index} among {len(leaves)}")
+        raise errors.LedgerError(message=f"there is no leaf {index} among {len(leaves)}")
     level, proof = _hash_leaves(leaves), []
     while len(level) > 1:
         if index ^ 1 < len(level):
@@ -141,12 +142,12 @@ def verify(root: bytes, count: int, index: int, data: bytes, proof: tuple[bytes,
         It does not follow from the proof.
     """
     if not 0 <= index < count:
-        raise ProofInvalid(message=f"there is no leaf {index} among {count}")
+        raise errors.ProofInvalid(message=f"there is no leaf {index} among {count}")
     digest = sha256(b"\0" + data).digest()
     last = count - 1
     for sibling in proof:
         if last == 0:
-            raise ProofInvalid(message="it has too many hashes")
+            raise errors.ProofInvalid(message="it has too many hashes")
         if index & 1 or index == last:
             digest = sha256(b"\1" + sibling + digest).digest()
             while not index & 1 and index:
@@ -157,6 +158,6 @@ def verify(root: bytes, count: int, index: int, data: bytes, proof: tuple[bytes,
         index >>= 1
         last >>= 1
     if last:
-        raise ProofInvalid(message="it has too few hashes")
+        raise errors.ProofInvalid(message="it has too few hashes")
     if digest != root:
-        raise ProofInvalid(message=f"it leads to {digest.hex()}, not to {root.hex()}")
+        raise errors.ProofInvalid(message=f"it leads to {digest.hex()}, not to {root.hex()}")

@@ -1,11 +1,11 @@
 """Proofs that travel: a state value, or its absence, against a trusted header hash.
 
-A proof carries its header. Whoever trusts the header's hash, from a friend, a newspaper or a
+A proof carries its header. A reader who trusts the header's hash, from a friend, a newspaper or a
 light client, needs nothing else: hash the header, read the state root in it, walk the tree.
 
 The file is JSON that a page of code in any language can check (``docs/proofs.md``). It is read
-strictly: no other fields, only lower-case hex, so that nobody can write into a proof what its
-checker passes over and its reader believes.
+strictly: a file must be exactly the one that would be written for its content, so that it cannot
+hold statements that its checker ignores and its reader believes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dii import codec
-from dii.errors import DiiError, ProofInvalid
+from dii import codec, errors
 from dii.ledger.block import Header
 from dii.ledger.state import State
 from dii.ledger.tree import TreeProof, verify_absence, verify_inclusion
@@ -24,17 +23,13 @@ FORMAT: Final = "dii/proof/1"
 MAX_BYTES: Final = 1 << 20
 """Bytes of a proof file; one of a million receipts has about 10 KB."""
 RECORD: Final = "record"
-FIELDS: Final = {
-    *("format", "kind", "header", "header_hash", "genesis", "key", "value", "siblings", "other"),
-}  # fmt: skip
-"""Of every kind; those that go beyond a record have more."""
 GENESIS_KEY: Final = codec.encode(("genesis",))
 """Key of the genesis record: the network, its currency, and whether its traffic is generated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """That a state key has a value, or none, after the block before a header.
+    """Proof that a state key has a value, or none, after the block before a header.
 
     Attributes
     ----------
@@ -45,8 +40,8 @@ class Proof:
     tree
         Siblings on the way to the root.
     genesis, genesis_tree
-        Value of the genesis record, and the siblings on its way to the root: every proof says
-        from what kind of network it comes.
+        Value of the genesis record, and its path to the root: every proof states the kind of
+        network that it comes from.
     """
 
     header: Header
@@ -65,12 +60,12 @@ class Proof:
         return cls(header, key, value, tree, genesis, state.prove_key(GENESIS_KEY))
 
     def verify(self, header_hash: bytes) -> None:
-        """Check the proof against the hash of a header that one trusts.
+        """Check the proof against the hash of a trusted header.
 
         Raises
         ------
         ProofInvalid
-            It is another header, or the walk does not end at its root.
+            The proof has another header, or does not lead to its root.
         """
         if self.header.hash != header_hash:
             message = (
@@ -78,7 +73,7 @@ class Proof:
                 f" {self.header.height}), not {header_hash.hex()}; ask for a new proof, or trust"
                 " that header"
             )
-            raise ProofInvalid(message=message)
+            raise errors.ProofInvalid(message=message)
         root = self.header.app_hash
         verify_inclusion(root, GENESIS_KEY, self.genesis, self.genesis_tree)
         if self.value is None:
@@ -110,47 +105,40 @@ class Proof:
         Parameters
         ----------
         content
-            What was JSON.
+            The parsed JSON.
         kind, *more
-            Of a proof that begins with this one, and the fields that it has beside.
+            Kind of a proof that begins with this one, and its further fields.
 
         Raises
         ------
         ProofInvalid
-            Not a proof file of this format, or it says of its header what is not so.
+            Not a proof file of this format and kind, or its fields contradict one another.
         """
         try:
-            if (content["format"], content["kind"]) != (FORMAT, kind):
-                raise ProofInvalid(message=f"{FORMAT}, {kind} is expected")
-            if content.keys() != FIELDS | set(more):
-                raise ProofInvalid(message="its fields are not those of its kind")
             value, other, genesis = content["value"], content["other"], content["genesis"]
-            if genesis.keys() != {"value", "siblings"}:
-                raise ProofInvalid(message="its genesis record has other fields")
-            siblings = unhex_all(content["siblings"])
             found = None
             if other is not None:
                 path, value_hash = unhex_all(other)
                 found = path, value_hash
-            header = codec.loads(Header, unhex(content["header"]))
-            if content["header_hash"] != header.hash.hex():
-                raise ProofInvalid(message="its header is not the one whose hash it names")
-            return cls(
-                header,
+            proof = cls(
+                codec.loads(Header, unhex(content["header"])),
                 unhex(content["key"]),
                 None if value is None else unhex(value),
-                TreeProof(siblings, found),
+                TreeProof(unhex_all(content["siblings"]), found),
                 unhex(genesis["value"]),
                 TreeProof(unhex_all(genesis["siblings"]), None),
             )
-        except ProofInvalid:
-            raise
-        except (AttributeError, KeyError, TypeError, ValueError, DiiError) as error:
-            raise ProofInvalid(message=f"not a proof file ({error!r})") from None
+            same = proof.to_json() | {"kind": kind} | {name: content[name] for name in more}
+        except (AttributeError, KeyError, TypeError, ValueError, errors.DiiError) as error:
+            raise errors.ProofInvalid(message=f"not a proof file ({error!r})") from None
+        if content != same:
+            message = f"its fields are not those of {FORMAT}, {kind}, or contradict one another"
+            raise errors.ProofInvalid(message=message)
+        return proof
 
 
 def unhex(text: str) -> bytes:
-    """Read bytes from the one way to write them in hex; ValueError for any other."""
+    """Read bytes from lower-case hex; ValueError for any other text."""
     data = bytes.fromhex(text)
     if data.hex() != text:
         raise ValueError(f"{text[:64]!r} is not lower-case hex")
@@ -158,7 +146,7 @@ def unhex(text: str) -> bytes:
 
 
 def unhex_all(texts: list[str]) -> tuple[bytes, ...]:
-    """Read a list of bytes in hex; TypeError for what is none."""
+    """Read a list of bytes in hex; TypeError for any other value."""
     if type(texts) is not list:
         raise TypeError("a list is expected")
     return tuple(map(unhex, texts))
@@ -173,15 +161,15 @@ def read_json(data: bytes) -> Any:
         Too large, not JSON, or an object names a field twice.
     """
     if len(data) > MAX_BYTES:
-        raise ProofInvalid(message=f"{len(data)} bytes, where {MAX_BYTES} are allowed")
+        raise errors.ProofInvalid(message=f"{len(data)} bytes, where {MAX_BYTES} are allowed")
     try:
         return json.loads(data, object_pairs_hook=_fields)
     except (ValueError, RecursionError) as error:
-        raise ProofInvalid(message=f"not JSON: {error}") from None
+        raise errors.ProofInvalid(message=f"not JSON: {error}") from None
 
 
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object's fields; ValueError for duplicates, of which readers choose differently."""
+    """Return an object's fields; ValueError for duplicates, which parsers treat differently."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise ValueError("a field is named twice")

@@ -1,21 +1,20 @@
-"""Looking at a chain that another process may be writing.
+"""Read-only view of a chain that another process may be writing.
 
 A reader begins with a snapshot and replays the state diffs after it, so it knows every value and
-can prove it, and queries the index. It takes no lock and never writes. ``refresh`` moves on to
-what has been written since.
+can prove it, and queries the index. It takes no lock and never writes. ``refresh`` goes on to the
+newest blocks.
 
-Everything that it shows is of one height: the state after a block, the rows up to it, and the
-header of the next block, which proves that state. The index lags behind the blocks while another
-process writes, so the height is the lesser of the index's and of the last header's; ``lag`` says
-how many blocks are durable and not shown.
+All that a reader shows is of one height: the state after a block, the rows up to it, and the header
+of the next block, which proves that state. The index lags behind the blocks while another process
+writes, so the height is the lower of the index's and the last header's; ``lag`` is the number of
+durable blocks that are not shown.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from dii import codec
-from dii.errors import IndexMissing
+from dii import codec, errors
 from dii.ledger.block import Block, Header
 from dii.ledger.index import Index
 from dii.ledger.snapshot import state_at
@@ -36,8 +35,8 @@ class Reader:
     Attributes
     ----------
     state, header, height
-        As of the last refresh. The header proves the state: it is the next block's, or that of
-        the block itself where this changed nothing.
+        As of the last refresh. The header proves the state: it is the next block's, or the
+        block's own if that block changed nothing.
     lag
         Number of blocks after that header.
     """
@@ -52,13 +51,13 @@ class Reader:
         self.refresh()
 
     def refresh(self) -> None:
-        """Apply what has been written since the last call."""
+        """Apply the blocks written since the last call."""
         self.index.follow()  # first: the store goes on meanwhile, and must not be behind
         indexed, last = self.index.height, self.store.height
         height = min(indexed, last - 1 if last > 0 else last)
         if self.store.base > max(height, 0):
             message = f"it ends with block {indexed}, before the first one here"
-            raise IndexMissing(file=self.index.path, message=message)
+            raise errors.IndexMissing(file=self.index.path, message=message)
         if not 0 <= self._replayed <= height:  # at first, or as the index is made again
             self.state = State() if last < 0 else state_at(self.store, height)
         else:

@@ -1,21 +1,21 @@
-"""Snapshots: the whole state at a height, in chunks that a stranger may hand over.
+"""Snapshots: the whole state at a height, in chunks that may come from an untrusted source.
 
-The problem: a chain's diffs grow without end, the state does not. Whoever opens a chain, or joins
-it, wants the state without its history; whoever joins has it from somebody they do not trust.
+The problem: a chain's diffs grow without end, the state does not. Opening a chain, or joining it,
+takes the state without its history; a node that joins has it from a source that it does not trust.
 
 The design: a snapshot is a diff from nothing. All pairs in ascending order are cut into chunks of
-at most 1 MiB, each a diff of its own, and a manifest says height, root, totals and the chunks'
-SHA-256. Nobody has to vouch for a manifest: chunks are bounded and compared before they are
-parsed, and the state is handed out once the tree that was built from it has the root that the
-reader trusts, from a header. What a liar can do is waste the bytes that the manifest admits.
+at most 1 MiB, each a diff of its own, and a manifest lists height, root, totals and the chunks'
+SHA-256. The manifest needs no signature: chunks are bounded and compared before they are parsed,
+and the state is returned only if the tree that is built from it has the root that the reader
+trusts, from a header. A false manifest can waste no more than the bytes that it admits.
 
-A node takes them by itself, when the diffs since the last one far outweigh it: so snapshots cost
-a few percent of what the blocks cost, and opening reads a bounded multiple of the state. A
-state of a million accounts takes seconds to sort and encode, and no block may wait so long, so
-the pairs are held fast at one height, which is a copy of references, and each block writes one
-chunk; the last one brings the manifest. Sorting is done as far as the next chunk needs it.
-Forking a process for this was rejected (a notebook has threads), and so was a thread (it would
-take the interpreter from the blocks, and make a crash's place in the file a matter of chance).
+A node takes snapshots by itself, when the diffs since the last one far outweigh it: so snapshots
+cost a few percent of the blocks' cost, and opening reads a bounded multiple of the state. A state
+of a million accounts takes seconds to sort and encode, too long for one block, so the pairs are
+kept as of one height, which is a copy of references, and each block writes one chunk; the last
+chunk brings the manifest. Keys are sorted as far as the next chunk needs them. Forking a process
+for this was rejected (a notebook has threads), and so was a thread (it would take the interpreter
+from the blocks, and a crash could leave the file at any point).
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from dii import codec, crypto
+from dii import codec, crypto, errors
 from dii.codec import Bounds, Hash
-from dii.errors import BlockDamaged, DiiError, SnapshotInvalid, StoreBroken
 from dii.ledger.state import State, decode_diff, encode_diff, uncollected
 from dii.ledger.store import Piece, Store
 
@@ -43,7 +42,7 @@ ROW: Final = 200
 LEAST: Final = 1 << 22
 """Bytes of diffs, with their rows, below which no snapshot pays: a quarter of a second to open."""
 WEIGHT: Final = 4
-"""How many times its size the diffs since a snapshot must have before the next one."""
+"""Size of the diffs since a snapshot, in sizes of that snapshot, before the next one is taken."""
 
 _RUN: Final = 4_096
 _PASSED_OVER: Final = "%s: passed over its snapshot of height %d (%s)"
@@ -53,12 +52,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a snapshot's chunks are.
+    """Description of a snapshot and its chunks.
 
     Attributes
     ----------
     height
-        The state is that after this block.
+        The snapshot has the state after this block.
     root
         The state's root, which the next block's header carries as ``app_hash``.
     pairs, size
@@ -84,7 +83,7 @@ def cut(height: int, root: bytes, pairs: Mapping[bytes, bytes]) -> Iterator[Piec
     height, root
         Of the state.
     pairs
-        All of it; it must not change until the last piece is out.
+        The whole state; it must not change until the last piece is out.
     """
     hashes: list[bytes] = []
     run: list[tuple[bytes, bytes]] = []
@@ -126,24 +125,24 @@ def _ascending(keys: list[bytes]) -> Iterator[bytes]:
 
 
 class Assembly:
-    """A state that is put together from chunks of somebody who is not trusted.
+    """A state that is assembled from untrusted chunks.
 
     Parameters
     ----------
     manifest
-        Its bytes.
+        The manifest's bytes.
 
     Raises
     ------
     SnapshotInvalid
-        They are no manifest.
+        The bytes are not a manifest.
     """
 
     def __init__(self, manifest: bytes) -> None:
         try:
             self.manifest = codec.loads(Manifest, manifest, MAX_MANIFEST)
-        except DiiError as error:
-            raise SnapshotInvalid(height="?", message=f"no manifest ({error})") from None
+        except errors.DiiError as error:
+            raise errors.SnapshotInvalid(height="?", message=f"no manifest ({error})") from None
         self._state = State()
         self._added = self._pairs = self._size = 0
         self._last = b""
@@ -154,7 +153,7 @@ class Assembly:
         Raises
         ------
         SnapshotInvalid
-            It is not the one that the manifest announces, or holds anything but further pairs.
+            The chunk is not the next of the manifest, or holds anything but further pairs.
         """
         number, manifest = self._added, self.manifest
         if number == len(manifest.chunks):
@@ -165,7 +164,7 @@ class Assembly:
             raise self._invalid(f"chunk {number} is not the one of the manifest")
         try:
             pairs = decode_diff(chunk)
-        except DiiError as error:
+        except errors.DiiError as error:
             raise self._invalid(f"chunk {number}: {error}") from None
         if not pairs or pairs[0][0] <= self._last or any(value is None for _, value in pairs):
             raise self._invalid(f"chunk {number} does not go on with further pairs")
@@ -179,7 +178,7 @@ class Assembly:
         Parameters
         ----------
         root
-            The root to trust; None where later diffs will lead to one.
+            The root to trust; None if later diffs lead to one.
 
         Raises
         ------
@@ -187,18 +186,15 @@ class Assembly:
             Chunks or pairs are missing, or the state has another root.
         """
         manifest = self.manifest
-        if (self._added, self._pairs, self._size) != (
-            len(manifest.chunks),
-            manifest.pairs,
-            manifest.size,
-        ):
+        expected = len(manifest.chunks), manifest.pairs, manifest.size
+        if (self._added, self._pairs, self._size) != expected:
             raise self._invalid(f"{self._pairs} of {manifest.pairs} pairs are there")
         if root is not None and not manifest.root == root == self._state.committed_root:
             raise self._invalid("its state is not the trusted one")
         return self._state
 
-    def _invalid(self, message: str) -> SnapshotInvalid:
-        return SnapshotInvalid(height=self.manifest.height, message=message)
+    def _invalid(self, message: str) -> errors.SnapshotInvalid:
+        return errors.SnapshotInvalid(height=self.manifest.height, message=message)
 
 
 def assemble(manifest: bytes, chunks: Iterable[bytes], root: bytes | None = None) -> State:
@@ -217,21 +213,21 @@ def read(store: Store, height: int) -> State:
 
 
 def state_at(store: Store, height: int) -> State:
-    """Return the state after a stored block: the newest snapshot before it that is sound, and diffs.
+    """Return the state after a stored block, from the newest sound snapshot and later diffs.
 
-    It is built once, and compared with the root that was written with the block.
+    The state is built once, and compared with the root that was written with the block.
 
     Raises
     ------
     BlockDamaged
-        A diff is, or no way leads to the state.
+        A diff is damaged, or no snapshot leads to the state.
     """
     starts = [one for one in store.snapshots() if one <= height]
     for start in [*starts, -1] if store.base == 0 else starts:
         with uncollected():
             try:
                 state = State() if start < 0 else read(store, start)
-            except (StoreBroken, SnapshotInvalid) as error:
+            except (errors.StoreBroken, errors.SnapshotInvalid) as error:
                 _log.warning(_PASSED_OVER, store.path, start, error.numbers["message"])
                 continue
             for _, diff, _ in store.diffs(start + 1, height):
@@ -240,4 +236,4 @@ def state_at(store: Store, height: int) -> State:
             if state.committed_root == root:
                 return state
         _log.warning(_PASSED_OVER, store.path, start, "it leads to another state")
-    raise BlockDamaged(file=store.path, height=height, message="no way leads to its state")
+    raise errors.BlockDamaged(file=store.path, height=height, message="no way leads to its state")

@@ -1,20 +1,20 @@
-"""The state: typed tables over key-value pairs, with a journal.
+"""State of a chain: typed tables over key-value pairs, with a journal.
 
-The problem: handlers want to read and write records (`Account`, `Binding`), the tree and the
-store want bytes, and a transaction that fails half-way must leave nothing but its fee. A block
-touches the same few accounts again and again, so encoding at each write would be most of its cost.
+The problem: handlers read and write records (`Account`, `Binding`), the tree and the store take
+bytes, and a transaction that fails half-way must leave nothing but its fee. A block touches the
+same few accounts again and again, so encoding at each write would be most of its cost.
 
 The design: three layers per table. *committed* holds bytes by key, the truth. *pending* holds the
-records that the current block has written, by the parts of their keys; a journal notes what each
-write replaced, so that :meth:`State.revert` goes back to any mark, and nested attempts are just
-marks further on. *cache* keeps decoded records of committed bytes from block to block. Keys and
-records are encoded once, when the block's :class:`Diff` is asked for, and what has come back to
-its committed bytes is left out: the diff, like the root, depends on the two states only, not on
-the way between them.
+records that the current block has written, by the parts of their keys; a journal keeps the value
+that each write replaced, so that :meth:`State.revert` goes back to any mark, and nested attempts
+are further marks. *cache* keeps decoded records of committed bytes from block to block. Keys and
+records are encoded once, when the block's :class:`Diff` is asked for, and values that are equal to
+their committed bytes again are left out: the diff, like the root, depends on the two states only,
+not on the path between them.
 
-Records are frozen dataclasses, so handing out the object itself is safe. A layered dictionary per
-nested attempt (``ChainMap``) was rejected: reads slow down with depth and merging costs what the
-journal saves.
+Records are frozen dataclasses, so returning the object itself is safe. A layered dictionary per
+nested attempt (``ChainMap``) was rejected: reads slow down with depth and merging costs as much as
+the journal saves.
 
 Keys are canonical arrays ``[table, *parts]``. In their byte order integers ascend, and shorter
 byte strings and texts come before longer ones.
@@ -29,8 +29,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from dii import codec
-from dii.errors import LedgerError, ShapeMismatch
+from dii import codec, errors
 from dii.ledger.tree import Tree, TreeProof
 
 Part: TypeAlias = bytes | int | str
@@ -42,13 +41,13 @@ MAX_DIFF: Final = 1 << 30
 MAX_CACHE: Final = 1 << 17
 """Decoded records that a table keeps in memory, beside those that a block writes."""
 GREAT: Final = 20_000
-"""Objects that a block makes and leaves before they are set apart from garbage collection."""
+"""Objects that a block must leave before they are exempt from garbage collection."""
 
 R = TypeVar("R")
 
 
 _UNREAD: Final[Any] = object()
-"""Stands for an entry that a dictionary does not have, where None means deleted."""
+"""Value of a missing entry in a dictionary whose None means deleted."""
 
 
 class Table(Generic[R]):
@@ -90,7 +89,7 @@ def _key(prefix: bytes, parts: tuple[Part, ...]) -> bytes:
 
 
 class _Rows:
-    """One table's content; the layers are described at the top of the module."""
+    """Content of one table, in the layers described at the top of the module."""
 
     __slots__ = ("cache", "committed", "order", "pending", "prefix", "shape")
 
@@ -101,6 +100,11 @@ class _Rows:
         self.order: list[bytes] | None = None
         self.cache: dict[tuple[Part, ...], Any] = {}
         self.pending: dict[tuple[Part, ...], Any] = {}
+
+    def load(self, shape: type[R], key: bytes) -> R | None:
+        """Return the committed record of a key, decoded."""
+        value = self.committed.get(key)
+        return None if value is None else codec.loads(shape, value)
 
     def keys(self, prefix: tuple[Part, ...]) -> list[bytes]:
         """Return the keys that begin with these parts, committed and pending, in order."""
@@ -121,7 +125,7 @@ class _Rows:
 
 
 class State:
-    """All that the chain agrees on, in memory."""
+    """The replicated state, in memory."""
 
     def __init__(self) -> None:
         self._tables: dict[bytes, _Rows] = {}
@@ -133,15 +137,14 @@ class State:
     # --- records ---------------------------------------------------------------------------
 
     def get(self, table: Table[R], *parts: Part) -> R | None:
-        """Return a record, or None where there is none."""
+        """Return a record, or None if there is none."""
         rows = self._tables.get(table.prefix) or self._open(table.prefix)
         record: R | None = rows.pending.get(parts, _UNREAD)
         if record is _UNREAD:
             record = rows.cache.get(parts, _UNREAD)
             if record is _UNREAD:
-                value = rows.committed.get(_key(table.prefix, parts))
-                record = None if value is None else codec.loads(table.shape, value)
-                if len(rows.cache) >= MAX_CACHE:  # also of what is not there: a block may ask a lot
+                record = rows.load(table.shape, _key(table.prefix, parts))
+                if len(rows.cache) >= MAX_CACHE:  # absent records count: a block may ask for many
                     rows.cache.clear()
                 rows.cache[parts] = record
         return record
@@ -166,19 +169,18 @@ class State:
         return rows
 
     def items(self, table: Table[R], *prefix: Part) -> Iterator[tuple[tuple[Part, ...], R]]:
-        """Yield (parts, record) of a table in key order, or of what begins with ``prefix``.
+        """Yield (parts, record) of a table in key order, of all keys that begin with ``prefix``.
 
-        The keys are those of the first step, the records those of each step, so records may be
-        put and deleted on the way. After a block that added keys to the table they are sorted
-        anew: cheap for small tables, a second for a million keys.
+        Keys are read at the first step, records at each step, so records may be put and deleted
+        in between. After a block that added keys to the table they are sorted again: cheap for
+        small tables, a second for a million keys.
         """
         rows = self._tables.get(table.prefix) or self._open(table.prefix)
         for key in rows.keys(prefix):
             parts = codec.decode(key)[1:]
             record = rows.pending.get(parts, _UNREAD)
             if record is _UNREAD:  # not cached: a scan of everything would flush what is hot
-                value = rows.committed.get(key)
-                record = None if value is None else codec.loads(table.shape, value)
+                record = rows.load(table.shape, key)
             if record is not None:
                 yield parts, record
 
@@ -206,11 +208,11 @@ class State:
     # --- the block's end -------------------------------------------------------------------
 
     def changes(self) -> Diff:
-        """Return all that differs from the committed state."""
+        """Return the pending differences from the committed state."""
         return self._seal()[0]
 
     def root(self) -> bytes:
-        """Return the root as it is after the pending changes."""
+        """Return the root after the pending changes."""
         return self._seal()[1].root
 
     def _seal(self) -> tuple[Diff, Tree]:
@@ -245,7 +247,7 @@ class State:
         Hashing waits until a root or proof is asked for, so replaying a chain hashes only once.
         """
         if self._journal:
-            raise LedgerError(message="a stored block cannot be replayed over pending changes")
+            raise errors.LedgerError(message="no block can be replayed over pending changes")
         self._absorb(diff)
         self._replayed.update(diff)
         self._sealed = None
@@ -253,7 +255,7 @@ class State:
             rows.cache.clear()
 
     def pairs(self) -> dict[bytes, bytes]:
-        """Return all committed pairs, held fast: what is committed later does not show."""
+        """Return a copy of all committed pairs, which later commits do not change."""
         return dict(chain.from_iterable(rows.committed.items() for rows in self._tables.values()))
 
     def _absorb(self, diff: Diff) -> None:
@@ -261,7 +263,7 @@ class State:
             prefix = _prefix(key)
             rows = self._tables.get(prefix) or self._open(prefix)
             if value is None:
-                rows.committed.pop(key, None)  # "items" skips what is left of it in "order"
+                rows.committed.pop(key, None)  # "items" skips a key that is left in "order"
             else:
                 if key not in rows.committed:
                     rows.order = None
@@ -295,8 +297,7 @@ class State:
         for parts, after in rows.pending.items():
             before = rows.cache.get(parts, _UNREAD)
             if before is _UNREAD:
-                value = rows.committed.get(_key(table.prefix, parts))
-                before = None if value is None else codec.loads(table.shape, value)
+                before = rows.load(table.shape, _key(table.prefix, parts))
             yield before, after
 
 
@@ -318,25 +319,26 @@ def decode_diff(data: bytes) -> Diff:
     """
     items = codec.decode(data, MAX_DIFF)
     if type(items) is not tuple or len(items) & 1:
-        raise ShapeMismatch(shape="diff", message="an array of keys and values is expected")
+        raise errors.ShapeMismatch(shape="diff", message="an array of keys and values is expected")
     before = b""
     for key, value in zip(items[::2], items[1::2]):
         if type(key) is not bytes or key <= before:
-            raise ShapeMismatch(shape="diff", message="keys in ascending order are expected")
+            raise errors.ShapeMismatch(shape="diff", message="keys in ascending order are expected")
         if value is not None and type(value) is not bytes:
-            raise ShapeMismatch(shape="diff", message="values are bytes, or null where deleted")
+            raise errors.ShapeMismatch(shape="diff", message="bytes, or null, are expected")
         before = key
     return tuple(zip(items[::2], items[1::2]))
 
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Put off garbage collection: a block makes many objects and no cycles among them.
+    """Defer garbage collection: a block makes many objects and no cycles among them.
 
-    A collection in the middle walks through the whole state; that was a sixth of a block's time.
-    One after a great block walks through all that it made: a fifth of settling a million gateways,
-    and two seconds at once. So what such a block leaves is set apart (``gc.freeze``): it goes when
-    nobody refers to it, and cycles of others that were garbage just then once a node is closed.
+    A collection in the middle walks through the whole state; that was a sixth of a block's time. A
+    collection after a large block walks through all its objects: a fifth of settling a million
+    gateways, and two seconds at once. So objects that such a block leaves are exempt
+    (``gc.freeze``): they are freed when their last reference goes, and cycles of others that were
+    garbage at that moment once a node is closed.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -1,35 +1,39 @@
-"""The truth on disk: one block and one state diff a height, and snapshots, in one SQLite file.
+"""Durable store of a chain: a block and a state diff per height, and snapshots, in an SQLite file.
 
 A commit is one transaction (WAL, ``synchronous=FULL``): when ``append`` returns, the block and its
-diff survive a power cut; before, neither is there. One blob each instead of a row a key: 165
+diff survive a power cut; before, neither is there. Each is one blob instead of a row per key: 165
 commits a second against 32, since a commit then touches a few pages. Opening reads the newest
 snapshot and the diffs after it, not transactions (:mod:`dii.ledger.snapshot`).
 
-Disks forget. SQLite notices a page that is no page, not a changed digit in it; and where a frame
-of its write-ahead log is damaged, it takes all that follows for a commit that never ended. So a
-row carries the SHA-256 of its height and bytes, compared whenever they are read, and the height
-that was last acknowledged stands in a second file. That file is not waited for, so after a power
-cut it may lag behind the chain; when it is ahead, blocks were lost, and that is said instead of
-going on without them. A chain is looked at through a connection that cannot write, since closing
-any other would fold a damaged log into the file; the one that writes opens with the first block.
-A hash chain over the rows was rejected: it would show nothing more of a disk's faults, and
-somebody who forges rows can compute it anew. Forgery is what headers, roots and ``verify`` are for.
+Disks lose data. SQLite detects a malformed page, not a changed digit in it; and if a frame of its
+write-ahead log is damaged, it takes all that follows for a commit that never ended. So a row
+carries the SHA-256 of its height and bytes, compared whenever they are read, and a second file
+holds the last acknowledged height. That file is not synced, so after a power cut it may lag behind
+the chain; if it is ahead, blocks were lost, and opening fails. Reading uses a connection that
+cannot write, since closing any other would fold a damaged log into the file; the connection that
+writes is opened with the first block. A hash chain over the rows was rejected: it would detect no
+more of a disk's faults, and forged rows could have a forged chain. Headers, roots and ``verify``
+detect forgery.
 
-One process writes, held by a lock on that second file, which the kernel releases however the
-process ends. Others read while it writes.
+One process writes: it holds a lock on the second file, which the kernel releases however the
+process ends. Others read while it writes. The lock needs a POSIX system.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import sqlite3
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from dii.errors import BlockDamaged, StoreBroken, StoreLocked, WrongChain
+from dii import errors
+
+try:
+    import fcntl
+except ImportError as error:
+    raise ImportError("dii locks files as POSIX systems do: on Windows, run it in WSL") from error
 
 FORMAT: Final = 3
 KEEP: Final = 2
@@ -44,7 +48,7 @@ CREATE TABLE blocks (height INTEGER PRIMARY KEY, sums BLOB NOT NULL, root BLOB N
 CREATE TABLE snapshots (height INTEGER PRIMARY KEY, sum BLOB NOT NULL, manifest BLOB NOT NULL);
 CREATE TABLE chunks (place INTEGER PRIMARY KEY, chunk BLOB NOT NULL);
 """
-# What opening reads stands before the block, so that it need not walk through the block's pages.
+# The columns that opening reads come before the block, so that it skips the block's pages.
 _PLACES: Final = 16
 """Bits of a chunk's place that are its number; those above are its snapshot's height."""
 
@@ -71,12 +75,12 @@ class Store:
     genesis_hash
         Written at creation, compared at every opening.
     readonly
-        Look only: needs no lock and takes none.
+        Open for reading only, without a lock.
 
     Attributes
     ----------
     closed
-        By the owner, or because something could not be written.
+        Whether the owner closed the store, or a write failed.
 
     Raises
     ------
@@ -106,7 +110,7 @@ class Store:
                     if not readonly:
                         path.touch()
                     elif not path.exists():
-                        raise StoreBroken(file=path, message=GONE)
+                        raise errors.StoreBroken(file=path, message=GONE)
                     self._db = connect(path, readonly=True)
                 self._check(create=not readonly)
         except BaseException:
@@ -122,34 +126,35 @@ class Store:
         elif create and self.path and self.path.stat().st_size <= QUICK:
             self.check()
         if self._is_empty():
-            raise StoreBroken(file=self.path, message=GONE)
+            raise errors.StoreBroken(file=self.path, message=GONE)
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
         if meta.get("format") != bytes([FORMAT]):
-            raise StoreBroken(file=self.path, message=f"format {meta.get('format')!r} is not ours")
+            message = f"its format {meta.get('format')!r} is not {FORMAT}"
+            raise errors.StoreBroken(file=self.path, message=message)
         if meta.get("genesis") != self._genesis:
-            raise WrongChain(file=self.path, expected=self._genesis.hex()[:8])
+            raise errors.WrongChain(file=self.path, expected=self._genesis.hex()[:8])
         if acknowledged > self.height:
             message = (
                 f"missing, and so is what followed up to {acknowledged}. If an older copy was put"
                 f" back on purpose, delete chain.lock to go on from there"
             )
-            raise BlockDamaged(file=self.path, height=self.height + 1, message=message)
+            raise errors.BlockDamaged(file=self.path, height=self.height + 1, message=message)
 
     def _is_empty(self) -> bool:
-        """Tell a file that was never written from one whose list of tables is damaged."""
+        """Tell whether the file was never written (its list of tables could also be damaged)."""
         (pages,) = self._db.execute("PRAGMA page_count").fetchone()
         (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         return bool(pages <= 1 and not tables)
 
     def check(self) -> None:
-        """Check how the file's pages hang together: damage that no row that is read shows yet.
+        """Check the structure of the file's pages, for damage outside the rows read so far.
 
         Raises
         ------
         BlockDamaged
             Naming the first height that the damage touches.
         StoreBroken
-            It touches none.
+            The damage touches no block.
         """
         try:
             found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
@@ -158,7 +163,8 @@ class Store:
         if found != "ok":
             for _ in self.blocks(self.base):
                 pass
-            raise StoreBroken(file=self.path, message=f"damaged outside its blocks ({found})")
+            message = f"damaged outside its blocks ({found})"
+            raise errors.StoreBroken(file=self.path, message=message)
 
     @property
     def height(self) -> int:
@@ -187,7 +193,7 @@ class Store:
     # --- writing ---------------------------------------------------------------------------
 
     def append(self, height: int, block: bytes, diff: bytes, root: bytes, *pieces: Piece) -> None:
-        """Make a block and its diff durable; they are when this returns.
+        """Make a block and its diff durable before returning.
 
         Parameters
         ----------
@@ -196,14 +202,14 @@ class Store:
         root
             The state's root after the block.
         pieces
-            Of snapshots, written with it. A snapshot is there once its last piece is; older ones
-            than the last two go then.
+            Pieces of snapshots, written with the block. The last piece completes a snapshot, and
+            deletes all but the last two.
 
         Raises
         ------
         StoreBroken
-            The disk is full or failing; nothing of the block is there. The store is closed: what
-            was executed is lost, and nothing may follow it.
+            The disk is full or failing; nothing of the block was written. The store is closed,
+            since no other block may follow the lost one.
         """
         row = (height, self._sum(height, root, diff) + self._sum(height, block), root, diff, block)
         with self._transaction(f"block {height}") as db:
@@ -228,10 +234,8 @@ class Store:
                 yield db
         except sqlite3.Error as error:
             self.close()
-            message = (
-                f"{what} was not written ({error}); make room or mend the disk and start again"
-            )
-            raise StoreBroken(file=self.path, message=message) from error
+            message = f"{what} was not written ({error}); make room on the disk and start again"
+            raise errors.StoreBroken(file=self.path, message=message) from error
 
     def _put(self, db: sqlite3.Connection, piece: Piece) -> None:
         place = piece.height << _PLACES | piece.number
@@ -263,15 +267,10 @@ class Store:
         BlockDamaged
             They are missing, or not those that were written.
         """
-        with self._reading(height):
-            query = "SELECT sums, block FROM blocks WHERE height = ?"
-            row = self._db.execute(query, (height,)).fetchone()
-        if row is None and not self.base <= height <= self.height:
+        if not self.base <= height <= self.height:
             return None
-        if row is None:
-            raise BlockDamaged(file=self.path, height=height, message="missing")
-        self._compare(height, row[0], 32, row[1])
-        return bytes(row[1])
+        ((_, _, _, block),) = self._rows(", block", height, height)
+        return bytes(block)
 
     def blocks(self, first: int = 1) -> Iterator[tuple[int, bytes, bytes, bytes]]:
         """Yield (height, diff, root, block) in order of height, to the last.
@@ -296,7 +295,7 @@ class Store:
             with self._reading(expected):
                 height, sums, root, diff, *block = rows.fetchone() or [None] * 4
             if height != expected:
-                raise BlockDamaged(file=self.path, height=expected, message="missing")
+                raise errors.BlockDamaged(file=self.path, height=expected, message="missing")
             self._compare(height, sums, 0, root, diff)
             if block:
                 self._compare(height, sums, 32, *block)
@@ -335,7 +334,7 @@ class Store:
     def _compare(self, height: int, sums: object, at: int, *parts: object) -> None:
         known = [part for part in (sums, *parts) if isinstance(part, bytes)]
         if len(known) <= len(parts) or known[0][at : at + 32] != self._sum(height, *known[1:]):
-            raise BlockDamaged(file=self.path, height=height, message="not what was written")
+            raise errors.BlockDamaged(file=self.path, height=height, message="not what was written")
 
     @contextlib.contextmanager
     def _reading(self, height: int | None = None) -> Iterator[None]:
@@ -343,8 +342,8 @@ class Store:
             yield
         except (sqlite3.Error, OSError) as error:
             if height is not None:
-                raise BlockDamaged(file=self.path, height=height, message=error) from error
-            raise StoreBroken(file=self.path, message=why(error)) from error
+                raise errors.BlockDamaged(file=self.path, height=height, message=error) from error
+            raise errors.StoreBroken(file=self.path, message=why(error)) from error
 
     def close(self) -> None:
         """Close the file and release the lock."""
@@ -382,7 +381,7 @@ def connect(
         log = path.with_name(f"{path.name}-wal")
         if not readonly or not path.exists() or (log.exists() and log.stat().st_size):
             raise
-        # Where nothing can be written, SQLite cannot share the file; nobody else writes it, either.
+        # SQLite cannot share a file in a read-only folder; no other process writes it, either.
         db.close()
         db = sqlite3.connect(f"{uri}&immutable=1", uri=True, check_same_thread=False)
     db.execute("PRAGMA temp_store=MEMORY")
@@ -393,18 +392,18 @@ def connect(
 
 
 def no_room(error: Exception) -> bool:
-    """Tell whether an error may come from a disk that is full."""
+    """Tell whether an error may come from a full disk."""
     name = str(getattr(error, "sqlite_errorname", ""))
     return name.startswith(("SQLITE_FULL", "SQLITE_IOERR"))
 
 
 def why(error: Exception) -> str:
-    """Return an error's text, with what to look at where the disk may be full."""
+    """Return an error's text, with a question if the disk may be full."""
     return f"{error}: is there room on its disk?" if no_room(error) else str(error)
 
 
 def _acknowledged(path: Path | None) -> int:
-    """Return the height that the lock's file names, or -1: nobody waited for it to be written."""
+    """Return the height in the lock's file, or -1, since the file is not synced."""
     try:
         return int(path.with_suffix(".lock").read_bytes()) if path else -1
     except (OSError, ValueError):
@@ -417,10 +416,10 @@ def _lock(path: Path) -> IO[bytes]:
         lock.touch()
         file = lock.open("r+b", buffering=0)
     except OSError as error:
-        raise StoreBroken(file=path, message=str(error)) from error
+        raise errors.StoreBroken(file=path, message=str(error)) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise StoreLocked(file=path) from None
+        raise errors.StoreLocked(file=path) from None
     return file

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from dii import codec, crypto
+from dii import codec, crypto, errors
 from dii.codec import Value
-from dii.errors import BadTransaction, CodecError
 
 VERSION: Final = 1
 DOMAIN: Final = b"dii/tx/1\0"
@@ -34,8 +33,8 @@ class Transaction(NamedTuple):
         The bytes as they travel and are stored.
     id
         SHA-256 of ``wire``.
-    public_key, sender
-        Who signed; the address of that key.
+    sender, public_key
+        The signer's address and key.
     nonce
         Number of the sender's earlier transactions.
     gas_limit
@@ -43,15 +42,15 @@ class Transaction(NamedTuple):
     valid_until
         Last height at which it may stand in a block.
     message
-        What to do, as a value.
+        The instruction, as a value.
     body, signature
-        What was signed (without its domain), and the signature.
+        The signed bytes (without their domain), and the signature.
     """
 
     wire: bytes
     id: bytes
-    public_key: bytes
     sender: bytes
+    public_key: bytes
     nonce: int
     gas_limit: int
     valid_until: int
@@ -94,34 +93,25 @@ def decode(wire: bytes) -> Transaction:
     """
     # [body, signature]: a signature's 64 bytes end the wire, so the body is all in between.
     if len(wire) > MAX_BYTES or wire[:1] != b"\x82" or wire[-66:-64] != b"\x58\x40":
-        raise BadTransaction(message=f"[body, signature] of at most {MAX_BYTES} bytes expected")
+        message = f"[body, signature] of at most {MAX_BYTES} bytes expected"
+        raise errors.BadTransaction(message=message)
     try:
         body = codec.decode(wire[1:-66])
         fields = codec.decode(body) if type(body) is bytes else None
-    except CodecError as error:
-        raise BadTransaction(message=error) from None
+    except errors.CodecError as error:
+        raise errors.BadTransaction(message=error) from None
     if type(fields) is not tuple or len(fields) != 6:
-        raise BadTransaction(message="a body of six fields expected")
-    version, public_key, nonce, gas_limit, valid_until, message = fields
+        raise errors.BadTransaction(message="a body of six fields expected")
+    version, public_key, *numbers, _ = fields
     if type(version) is not int or version != VERSION:
-        raise BadTransaction(message=f"version {version!r} where {VERSION} is known")
+        raise errors.BadTransaction(message=f"version {version!r} where {VERSION} is known")
     if type(public_key) is not bytes or len(public_key) != 32:
-        raise BadTransaction(message="a public key of 32 bytes expected")
-    for number in (nonce, gas_limit, valid_until):
+        raise errors.BadTransaction(message="a public key of 32 bytes expected")
+    for number in numbers:
         if type(number) is not int or not 0 <= number < _U63:
-            raise BadTransaction(message="nonce, gas limit and height lie in 0 to 2**63 - 1")
-    return Transaction(
-        wire,
-        crypto.sha256(wire),
-        public_key,
-        crypto.address_of(public_key),
-        nonce,
-        gas_limit,
-        valid_until,
-        message,
-        body,
-        wire[-64:],
-    )
+            raise errors.BadTransaction(message="nonce, gas limit and height lie in 0 to 2**63 - 1")
+    sender = crypto.address_of(public_key)
+    return Transaction(wire, crypto.sha256(wire), sender, *fields[1:], body, wire[-64:])
 
 
 def signed_item(chain: bytes, tx: Transaction) -> tuple[bytes, bytes, bytes]:

@@ -1,9 +1,9 @@
 """A compact sparse Merkle tree: one hash for the whole state, and proofs of single entries.
 
-The problem: after each block all nodes must agree on the state by comparing 32 bytes, and anyone
-who trusts those bytes must be able to check that a key has a value, or has none. The hash must
-follow from the set of pairs alone. A tree that remembers in which order keys came would make a
-node that joined from a snapshot disagree with one that replayed the chain.
+The problem: after each block all nodes must agree on the state by comparing 32 bytes, and those
+bytes must suffice to check that a key has a value, or has none. The hash must follow from the set
+of pairs alone: a tree that depended on the order of insertion would make a node that joined from a
+snapshot disagree with a node that replayed the chain.
 
 The design: a key's place is given by the bits of ``path = SHA-256(key)``, from the highest down.
 
@@ -19,7 +19,7 @@ been without the deleted one. The path inside the leaf says which key it stands 
 lies; different first bytes keep leaves and branches apart.
 
 Trees are values. :meth:`Tree.update` returns a new tree that shares all it can with the old one:
-a proposal's root is had without touching the committed tree, a failed update leaves nothing
+a proposal's root is computed without touching the committed tree, a failed update leaves nothing
 behind, and there is no undo log. Rewriting nodes in place was measured and is only 4 % faster at
 10,000 keys, and not at all at 1,000,000, since nearly all the time goes into SHA-256. Nodes are
 plain tuples and bytes: quicker to make than objects, and the garbage collector stops tracking
@@ -27,7 +27,7 @@ them. Wider nodes in memory save no hash, and lose the simple rule for lone leav
 
 A batch is sorted once and handed down in slices, so that each branch is hashed once however many
 of its leaves change. Recursion is as deep as the longest prefix that two paths share: about
-2 log2(n) by chance, and 2k for someone who spends 2**k hashes on it.
+2 log2(n) by chance, and 2k for an attacker who spends 2**k hashes on it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Final, TypeAlias
 
+from dii import errors
 from dii.codec import Bounds, Hash
-from dii.errors import ProofInvalid
 
 EMPTY_ROOT: Final = bytes(32)
 
@@ -63,7 +63,7 @@ _MIDDLE: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class TreeProof:
-    """What leads from a key to a root.
+    """Hashes that lead from a key to a root.
 
     Attributes
     ----------
@@ -197,7 +197,7 @@ class Tree:
 
 
 def _split(leaves: list[bytes], low: int, high: int, depth: int) -> int:
-    """Where the paths with a one at ``depth`` begin; the bits before are equal in all."""
+    """Return the first place of a path with a one at ``depth``; earlier bits are equal in all."""
     first, at = leaves[low], depth >> 3
     return bisect_left(leaves, first[:at] + _MIDDLE[depth & 7][first[at]], low, high)
 
@@ -229,7 +229,7 @@ def verify_inclusion(root: bytes, key: bytes, value: bytes, proof: TreeProof) ->
         It does not follow from the proof.
     """
     if proof.other is not None:
-        raise ProofInvalid(message="it shows another key in this key's place")
+        raise errors.ProofInvalid(message="it shows another key in this key's place")
     path = sha256(key).digest()
     _climb(root, path, sha256(b"\0" + path + sha256(value).digest()).digest(), proof)
 
@@ -250,16 +250,17 @@ def verify_absence(root: bytes, key: bytes, proof: TreeProof) -> None:
     # the key's place needs no check: the climb follows the key's bits, not the leaf's.
     other, value_hash = proof.other
     if len(other) != 32 or len(value_hash) != 32 or other == path:
-        raise ProofInvalid(message="the leaf found is not another key's")
+        raise errors.ProofInvalid(message="the leaf found is not another key's")
     _climb(root, path, sha256(b"\0" + other + value_hash).digest(), proof)
 
 
 def _climb(root: bytes, path: bytes, digest: bytes, proof: TreeProof) -> None:
     if len(proof.siblings) > 256:
-        raise ProofInvalid(message=f"a way of {len(proof.siblings)} branches is not possible")
+        message = f"a way of {len(proof.siblings)} branches is not possible"
+        raise errors.ProofInvalid(message=message)
     for depth in reversed(range(len(proof.siblings))):
         sibling = proof.siblings[depth]
         right = path[depth >> 3] & _BIT[depth & 7]
         digest = sha256(b"\1" + (sibling + digest if right else digest + sibling)).digest()
     if digest != root:
-        raise ProofInvalid(message=f"it leads to {digest.hex()}, not to {root.hex()}")
+        raise errors.ProofInvalid(message=f"it leads to {digest.hex()}, not to {root.hex()}")
