@@ -238,7 +238,7 @@ def test_swapped_nodes_give_named_errors_only(seed):
             return item
         if random.random() < 0.02 and not isinstance(item, Contract):
             return random.choice(nodes[group(type(item))])
-        fields = {name: swap(getattr(item, name)) for name in type(item).__slots__}
+        fields = {name: swap(getattr(item, name)) for name in type(item).__match_args__}
         return replace(item, **fields)
 
     tree = swap(random.choice(SEEDS))

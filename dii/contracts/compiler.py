@@ -1,14 +1,14 @@
 """From a tree to a program: every check, and Python closures instead of Python code.
 
-A contract comes from strangers. Turning it into Python source and executing that would make every
-slip of a checker an escape; interpreting the tree node by node takes three times as long. So each
-node becomes a closure over the closures of its parts, made for the types at hand, in the same walk
-that proves the types: what was not checked cannot be built.
+Contracts are untrusted. Turning them into Python source and executing that would make every slip of
+a checker an escape; interpreting the tree node by node takes three times as long. So each node
+becomes a closure over the closures of its parts, made for the types at hand, in the same walk that
+checks the types: unchecked code cannot be built.
 
-A statement's closure returns None, or a signal that whoever runs it hands on: ``BREAK``,
-``CONTINUE``, or a tuple with what the function returns. Exceptions would be simpler and cost ten
-times as much. Gas of straight-line code is summed per block (:mod:`dii.contracts.gas`); where an
-``if`` or a loop may have left the block, the rest of it is charged when it is reached.
+A statement's closure returns None, or a signal that its caller returns in turn: ``BREAK``,
+``CONTINUE``, or a tuple with the function's result. Exceptions would be simpler and cost ten times
+as much. Gas of straight-line code is summed per block (:mod:`dii.contracts.gas`); the rest of a
+block after an ``if`` or a loop, which may leave it, is charged when it is reached.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dii.contracts.vm import MAX_FRAMES, Compiled, Frame, Program, Run
 BREAK: Final = "break"
 CONTINUE: Final = "continue"
 MAX_CALLS: Final = MAX_FRAMES // 4
-"""Functions that call one another in a chain; a longer one needs too many frames for sure."""
+"""Functions that call one another in a chain; a longer chain always needs too many frames."""
 NEVER: Final = -(1 << 62)
 """Gas of a path that does not exist."""
 MARKS: Final = (
@@ -45,7 +45,7 @@ def compile(contract: t.Contract) -> Program:  # noqa: A001 - what it does has t
     Raises
     ------
     BadProgram
-        With everything that is wrong with it, as ``numbers["faults"]``.
+        With every fault, as ``numbers["faults"]``.
     """
     return with_room(_Compiler(contract).program)
 
@@ -56,18 +56,11 @@ class _Compiler(Expressions):
     def __init__(self, contract: t.Contract) -> None:
         super().__init__(contract)
         self.statements: dict[type[t.Node], Callable[[Any], Run]] = {
-            t.Declare: self._declare,
-            t.Assign: self._assign,
-            t.Augment: self._augment,
-            t.If: self._if,
-            t.For: self._for,
-            t.Break: self._leave,
-            t.Continue: self._leave,
-            t.Pass: lambda _: _nothing,
-            t.Assert: self._assert,
-            t.Return: self._return,
+            t.Declare: self._declare, t.Assign: self._assign, t.Augment: self._augment,
+            t.If: self._if, t.For: self._for, t.Break: self._leave, t.Continue: self._leave,
+            t.Pass: lambda _: _nothing, t.Assert: self._assert, t.Return: self._return,
             t.Do: self._do,
-        }
+        }  # fmt: skip
 
     # --- the contract --------------------------------------------------------------------------
 
@@ -108,7 +101,7 @@ class _Compiler(Expressions):
             self.fault(node, f"there is another {name!r}", "a name of its own")
 
     def type(self, kind: Type | None, what: str, *, stored: bool = False) -> None:
-        """Check that a type exists and may stand where it does."""
+        """Check that a type exists and is allowed in its place."""
         if kind is None:
             return
         if isinstance(kind, MapOf):
@@ -145,7 +138,7 @@ class _Compiler(Expressions):
             self.fault(function, f"{function.name} has no body", "pass")
 
     def in_order(self) -> list[t.Function]:
-        """Return the functions, those that are called before their callers."""
+        """Return the functions, callees before their callers."""
         order: list[t.Function] = []
         done: set[str] = set()
 
@@ -167,7 +160,7 @@ class _Compiler(Expressions):
         return order
 
     def body(self, function: t.Function) -> Compiled:
-        """Compile a function whose helpers are compiled already."""
+        """Compile a function after its helpers."""
         self.enter(function)
         for slot, parameter in enumerate(function.parameters, 1):
             self.locals[parameter.name] = slot, parameter.type
@@ -196,7 +189,7 @@ class _Compiler(Expressions):
     def block(self, statements: Sequence[t.Statement]) -> tuple[int, Run]:
         """Compile statements; return the gas to charge before they run, and their closure.
 
-        Sets ``way``: the gas of the costliest path to their end, and of the costliest one that
+        Sets ``way``: the gas of the costliest path to their end, and of the costliest path that
         leaves earlier, as far as it is known without values; each loop counts as one turn.
         """
         outer, self.cost, self.inner = (self.cost, self.inner), 0, 0
@@ -372,7 +365,7 @@ class _Compiler(Expressions):
         return run
 
     def items(self, node: t.Expression) -> tuple[Run, Type | None]:
-        """Compile what a loop goes through."""
+        """Compile the items of a loop."""
         if isinstance(node, t.Call) and node.function == "range":
             runs = [self.typed(one, INT) for one in node.arguments]
             if len(runs) == 1:

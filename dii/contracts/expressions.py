@@ -1,8 +1,8 @@
-"""Checking and compiling expressions: one walk finds the type, the gas, the faults, the closure.
+"""Checker and compiler of expressions: one walk finds type, gas, faults and closure.
 
-A fault is collected, not raised, and what it leaves has the type None, which fits everywhere, so
-that one mistake is reported once. Nothing here trusts the tree: it may come from a transaction,
-made by hand, and only its shape has been checked.
+Faults are collected, not raised, and a faulty expression has the type None, which fits everywhere,
+so that one mistake is reported once. The tree is not trusted: it may come from a transaction, made
+by hand, and only its shape has been checked.
 """
 
 from __future__ import annotations
@@ -13,30 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from dii import codec
+from dii import codec, errors
 from dii.contracts import gas, host
 from dii.contracts import operations as do
 from dii.contracts import tree as t
+from dii.contracts import values as v
 from dii.contracts.faults import Fault, render
 from dii.contracts.tree import ListOf, MapOf, Plain, Type
-from dii.contracts.values import (
-    ADDRESS,
-    BASES,
-    BOOL,
-    BYTES,
-    INT,
-    MONEY,
-    SHARE,
-    STR,
-    Weigh,
-    base,
-    closer,
-    fits,
-    form,
-    spell,
-)
 from dii.contracts.vm import Compiled, Frame, Run
-from dii.errors import BadProgram, CodecError
 
 Typed: TypeAlias = tuple[Run, Type | None]
 
@@ -52,12 +36,12 @@ ELSEWHERE: Final = {
     "transfer": "pay(to, amount)",
     "send": "pay(to, amount)",
 }
-"""Names here of functions of Python and of other languages for contracts."""
+"""Equivalents of functions of Python and of other contract languages."""
 
-PLAIN: Final = (INT, BOOL, STR, BYTES, ADDRESS, *BASES)
+PLAIN: Final = (v.INT, v.BOOL, v.STR, v.BYTES, v.ADDRESS, *v.BASES)
 LISTS: Final = tuple(map(ListOf, PLAIN))
 LITERALS: Final[dict[type[t.Node], Plain]] = {
-    t.Int: INT, t.Bool: BOOL, t.Str: STR, t.Bytes: BYTES, t.AddressOf: ADDRESS,
+    t.Int: v.INT, t.Bool: v.BOOL, t.Str: v.STR, t.Bytes: v.BYTES, t.AddressOf: v.ADDRESS,
 }  # fmt: skip
 
 
@@ -67,17 +51,19 @@ class _Builtin:
 
     results: Mapping[Type, Type]
     cost: int
-    make: Callable[[Run, Weigh], Run]
+    make: Callable[[Run, v.Weigh], Run]
 
 
 _BUILTINS: Final = {
-    "len": _Builtin(dict.fromkeys((STR, BYTES, *LISTS), INT), 0, lambda a, _: lambda f: len(a(f))),
-    "abs": _Builtin({INT: INT}, 0, lambda a, _: do.bounded(abs, a)),
-    "sum": _Builtin({ListOf(INT): INT}, gas.SIZED, lambda a, _: do.bounded(sum, a, gas.ADD)),
-    "str": _Builtin({INT: STR}, gas.TEXT, lambda a, _: lambda f: str(a(f))),
-    "sha256": _Builtin({BYTES: BYTES}, gas.SHA256, lambda a, _: do.digest(a)),
+    "len": _Builtin(
+        dict.fromkeys((v.STR, v.BYTES, *LISTS), v.INT), 0, lambda a, _: lambda f: len(a(f))
+    ),
+    "abs": _Builtin({v.INT: v.INT}, 0, lambda a, _: do.bounded(abs, a)),
+    "sum": _Builtin({ListOf(v.INT): v.INT}, gas.SIZED, lambda a, _: do.bounded(sum, a, gas.ADD)),
+    "str": _Builtin({v.INT: v.STR}, gas.TEXT, lambda a, _: lambda f: str(a(f))),
+    "sha256": _Builtin({v.BYTES: v.BYTES}, gas.SHA256, lambda a, _: do.digest(a)),
     "sorted": _Builtin(
-        {one: one for one in map(ListOf, (INT, STR, BYTES))}, 2 * gas.SIZED, do.in_order
+        {one: one for one in map(ListOf, (v.INT, v.STR, v.BYTES))}, 2 * gas.SIZED, do.in_order
     ),
 }
 
@@ -87,7 +73,7 @@ def _never(_: Frame) -> Any:
 
 
 class Expressions:
-    """State of the walk through a contract, and how its expressions are compiled."""
+    """State of the walk through a contract, and compilation of its expressions."""
 
     def __init__(self, contract: t.Contract) -> None:
         self.faults: list[Fault] = []
@@ -99,18 +85,11 @@ class Expressions:
         self.contract = contract
         self.enter(None)
         self.kinds: dict[type[t.Node], Callable[[Any, Type | None], Typed]] = {
-            **dict.fromkeys(LITERALS, self._literal),
-            t.Name: self._name,
-            t.Unary: self._unary,
-            t.Binary: self._binary,
-            t.Logic: self._logic,
-            t.Compare: self._compare,
-            t.Choose: self._choose,
-            t.Index: self._index,
-            t.Field: self._field,
-            t.Call: self._call,
+            **dict.fromkeys(LITERALS, self._literal), t.Name: self._name, t.Unary: self._unary,
+            t.Binary: self._binary, t.Logic: self._logic, t.Compare: self._compare,
+            t.Choose: self._choose, t.Index: self._index, t.Field: self._field, t.Call: self._call,
             t.List: self._list,
-        }
+        }  # fmt: skip
         self.builtins: dict[str, Callable[[t.Call], Typed]] = {
             **dict.fromkeys(_BUILTINS, self._builtin),
             **dict.fromkeys(("min", "max"), self._least),
@@ -120,7 +99,7 @@ class Expressions:
         }
 
     def enter(self, function: t.Function | None) -> None:
-        """Begin a function: nothing is known of its locals."""
+        """Begin a function, without locals."""
         self.function = function
         self.locals: dict[str, tuple[int, Type | None]] = {}
         self.sure: set[str] = set()
@@ -129,7 +108,7 @@ class Expressions:
         self.ended = self.effects = False
 
     def fault(self, node: t.Node, message: str, hint: str = "") -> Typed:
-        """Note a fault, and return what stands for the faulty expression."""
+        """Record a fault, and return a stand-in for the faulty expression."""
         if node.at is None and self.function is not None:
             message = f"in {self.function.name[:64]!r}: {message}"
         self.faults.append(Fault(message[:LONGEST], hint[:LONGEST], node.at))
@@ -140,10 +119,10 @@ class Expressions:
     def finish(self) -> None:
         """Raise if there are faults."""
         if self.faults:
-            raise BadProgram(message=render(self.faults), faults=tuple(self.faults))
+            raise errors.BadProgram(message=render(self.faults), faults=tuple(self.faults))
 
     def effect(self, node: t.Node, what: str) -> None:
-        """Note that something changes, which a view must not do."""
+        """Record an effect, which a view must not have."""
         self.effects = True
         if self.function is not None and "view" in self.function.marks:
             self.fault(node, f"a view only reads, and this {what}", "@external instead of @view")
@@ -154,7 +133,7 @@ class Expressions:
         return self.fault(node, "this gives no value") if kind == NOTHING else (run, kind)
 
     def evaluate(self, node: t.Expression, want: Type | None = None) -> Typed:
-        """Compile an expression, or a call that gives nothing."""
+        """Compile an expression, or a call without a value."""
         frames = 2 if type(node) in (t.Call, t.Compare, t.List) else 1
         self.depth += frames
         self.deepest = max(self.deepest, self.depth)
@@ -168,13 +147,13 @@ class Expressions:
         return self.expected(node, kind, kind)[0]
 
     def expected(self, node: t.Expression, kind: Type | None, want: Type | None = None) -> Typed:
-        """Compile an expression that must be of a type, or of one with the same values."""
+        """Compile an expression that must be of a type, or of its plain type."""
         run, found = self.expression(node, want)
-        if not fits(found, kind):
+        if not v.fits(found, kind):
             assert found is not None
             assert kind is not None
-            hint = "a comparison, such as x != 0" if kind == BOOL else ""
-            self.fault(node, f"{spell(kind)} is expected, and this is {spell(found)}", hint)
+            hint = "a comparison, such as x != 0" if kind == v.BOOL else ""
+            self.fault(node, f"{v.spell(kind)} is expected, and this is {v.spell(found)}", hint)
         return run, found
 
     def arguments(self, call: t.Call, *kinds: Type | None) -> list[Run]:
@@ -190,8 +169,8 @@ class Expressions:
     def _literal(self, node: Any, _: Type | None) -> Typed:
         kind = LITERALS[type(node)]
         try:
-            codec.encode(form(kind).pack(node.value))
-        except (ValueError, CodecError) as error:
+            codec.encode(v.form(kind).pack(node.value))
+        except (ValueError, errors.CodecError) as error:
             return self.fault(node, str(error))
         return _constant(node.value), kind
 
@@ -205,7 +184,7 @@ class Expressions:
         first, kind = self.expression(node.items[0], item)
         runs = [first, *(self.typed(one, kind) for one in node.items[1:])]
         if kind is not None and kind not in PLAIN:
-            return self.fault(node, f"a list has plain items, not {spell(kind)}")
+            return self.fault(node, f"a list has plain items, not {v.spell(kind)}")
         return do.build(runs), ListOf(kind) if isinstance(kind, Plain) else None
 
     def _name(self, node: t.Name, _: Type | None) -> Typed:
@@ -213,9 +192,8 @@ class Expressions:
         if name in self.locals:
             slot, kind = self.locals[name]
             if name not in self.sure:
-                self.fault(
-                    node, f"{name!r} may have no value here", f"{name} = … on every way here"
-                )
+                hint = f"{name} = … on every way here"
+                self.fault(node, f"{name!r} may have no value here", hint)
             return (lambda frame: frame[slot]), kind
         if name in self.variables:
             kind = self.variables[name]
@@ -233,11 +211,11 @@ class Expressions:
 
     def variable(self, name: str, kind: Type) -> Run:
         """Compile reading a state variable."""
-        key, known = codec.encode((name,)), form(kind)
+        key, known = codec.encode((name,)), v.form(kind)
         return do.entry(_constant(key), known, _constant(known.zero))
 
     def map(self, node: t.Expression) -> MapOf | None:
-        """Return the type of a map of the state, if a node names one."""
+        """Return the type of a map of the state, if a node is its name."""
         kind = self.variables.get(node.id) if isinstance(node, t.Name) else None
         return kind if isinstance(kind, MapOf) else None
 
@@ -248,23 +226,23 @@ class Expressions:
         assert isinstance(table, t.Name)
         prefix = b"\x82" + codec.encode(table.id)
         self.cost += gas.SIZED
-        if written:  # what is known of its bytes; the others are charged when they are
-            self.cost += gas.STORED * (len(prefix) + (21 if kind.key == ADDRESS else 0))
+        if written:  # bytes of known number; the others are charged when they are known
+            self.cost += gas.STORED * (len(prefix) + (21 if kind.key == v.ADDRESS else 0))
         self.depth += 1  # of the closure around the key
         run = self.typed(key, kind.key)
         self.depth -= 1
-        return do.place(prefix, run, form(kind.key), written=written)
+        return do.place(prefix, run, v.form(kind.key), written=written)
 
     # --- operators -----------------------------------------------------------------------------
 
     def _unary(self, node: t.Unary, _: Type | None) -> Typed:
         if node.op == "not":
-            run = self.typed(node.operand, BOOL)
-            return (lambda frame: not run(frame)), BOOL
+            run = self.typed(node.operand, v.BOOL)
+            return (lambda frame: not run(frame)), v.BOOL
         if node.op == "-":
             if isinstance(node.operand, t.Int):
                 return self.fault(node, "a negative number is one constant", "-1")
-            run, kind = self.expected(node.operand, INT)
+            run, kind = self.expected(node.operand, v.INT)
             return do.bounded(operator.neg, run), kind
         return self.fault(node, f"there is no operator {node.op!r}")
 
@@ -279,47 +257,47 @@ class Expressions:
             return self.fault(node, f"there is no operator {op!r}", "+, -, *, // or %")
         if kind is None:
             return _never, None
-        other, plain = right[1] or kind, base(kind)
-        scales = plain == base(other) == INT and op in ("*", "//")
-        joins = op == "+" and (plain in (STR, BYTES) or isinstance(kind, ListOf))
-        if not (scales or (fits(kind, other) and (plain == INT or joins))):
-            sides = f"{spell(kind)} {op} {spell(other)}"
+        other, plain = right[1] or kind, v.base(kind)
+        scales = plain == v.base(other) == v.INT and op in ("*", "//")
+        joins = op == "+" and (plain in (v.STR, v.BYTES) or isinstance(kind, ListOf))
+        if not (scales or (v.fits(kind, other) and (plain == v.INT or joins))):
+            sides = f"{v.spell(kind)} {op} {v.spell(other)}"
             return self.fault(node, f"there is no {sides}", "two ints, or + of two of one type")
-        if plain == INT:
+        if plain == v.INT:
             self.cost += gas.DIVIDE if op in ("//", "%") else 0
-            meaning = _product(op, kind, other) if scales else closer(kind, other)
+            meaning = _product(op, kind, other) if scales else v.closer(kind, other)
             return do.ARITHMETIC[op](left[0], right[0]), meaning
         self.cost += gas.SIZED
         run = do.join(left[0], right[0], gas.SLOT if isinstance(kind, ListOf) else 0)
-        return run, closer(kind, other)
+        return run, v.closer(kind, other)
 
     def _logic(self, node: t.Logic, _: Type | None) -> Typed:
-        left, right = self.typed(node.left, BOOL), self.typed(node.right, BOOL)
+        left, right = self.typed(node.left, v.BOOL), self.typed(node.right, v.BOOL)
         if node.op == "and":
-            return (lambda frame: left(frame) and right(frame)), BOOL
+            return (lambda frame: left(frame) and right(frame)), v.BOOL
         if node.op == "or":
-            return (lambda frame: left(frame) or right(frame)), BOOL
+            return (lambda frame: left(frame) or right(frame)), v.BOOL
         return self.fault(node, f"there is no operator {node.op!r}")
 
     def _compare(self, node: t.Compare, _: Type | None) -> Typed:
         if node.op in ("in", "not in"):
             run = self._in(node)
-            return (run if node.op == "in" else lambda frame: not run(frame)), BOOL
+            return (run if node.op == "in" else lambda frame: not run(frame)), v.BOOL
         if node.op not in do.ORDER:
             return self.fault(node, f"there is no comparison {node.op!r}")
         left, kind = self.expression(node.left)
         right = self.typed(node.right, kind)
         if kind is None:
-            return _never, BOOL
-        if base(kind) not in (INT, STR, BYTES) and node.op not in ("==", "!="):
-            return self.fault(node, f"two {spell(kind)} have no order", "== or !=")
+            return _never, v.BOOL
+        if v.base(kind) not in (v.INT, v.STR, v.BYTES) and node.op not in ("==", "!="):
+            return self.fault(node, f"two {v.spell(kind)} have no order", "== or !=")
         if not (kind in PLAIN or isinstance(kind, ListOf)):
-            return self.fault(node, f"records of {spell(kind)} cannot be compared", ".reported")
-        sized = base(kind) in (STR, BYTES)
+            return self.fault(node, f"records of {v.spell(kind)} cannot be compared", ".reported")
+        sized = v.base(kind) in (v.STR, v.BYTES)
         self.cost += gas.SIZED if sized or isinstance(kind, ListOf) else 0
         if isinstance(kind, ListOf):
-            return do.compare_lists(node.op, left, right, form(kind).weigh), BOOL
-        return do.compare(node.op, left, right, sized=sized), BOOL
+            return do.compare_lists(node.op, left, right, v.form(kind).weigh), v.BOOL
+        return do.compare(node.op, left, right, sized=sized), v.BOOL
 
     def _in(self, node: t.Compare) -> Run:
         table = self.map(node.right)
@@ -330,49 +308,46 @@ class Expressions:
         self.cost += gas.SIZED
         item, kind = self.expression(node.left)
         if kind is not None and kind not in PLAIN:
-            return self.fault(node.left, f"no list holds {spell(kind)}")[0]
+            return self.fault(node.left, f"no list holds {v.spell(kind)}")[0]
         wanted = ListOf(kind) if isinstance(kind, Plain) else None
         items = self.typed(node.right, wanted)
-        return do.member(item, items, form(wanted).weigh) if wanted else _never
+        return do.member(item, items, v.form(wanted).weigh) if wanted else _never
 
     def _choose(self, node: t.Choose, want: Type | None) -> Typed:
-        test = self.typed(node.test, BOOL)
+        test = self.typed(node.test, v.BOOL)
         then, kind = self.expression(node.then, want)
         other, otherwise = self.expected(node.other, kind, want or kind)
         run: Run = lambda frame: then(frame) if test(frame) else other(frame)
-        return run, closer(kind, otherwise)
+        return run, v.closer(kind, otherwise)
 
     def _index(self, node: t.Index, _: Type | None) -> Typed:
         table = self.map(node.base)
         if table is not None:
             self.cost += gas.READ
-            return do.entry(
-                self.place(node.base, node.index, table), form(table.value)
-            ), table.value
+            where = self.place(node.base, node.index, table)
+            return do.entry(where, v.form(table.value)), table.value
         items, kind = self.expression(node.base)
-        run = do.element(items, self.typed(node.index, INT))
+        run = do.element(items, self.typed(node.index, v.INT))
         if kind is None:
             return _never, None
         if isinstance(kind, ListOf):
             return run, kind.item
-        if base(kind) == BYTES:
-            return run, INT
-        return self.fault(node, f"{spell(kind)} has no index")
+        if v.base(kind) == v.BYTES:
+            return run, v.INT
+        return self.fault(node, f"{v.spell(kind)} has no index")
 
     def _field(self, node: t.Field, _: Type | None) -> Typed:
         record, kind = self.expression(node.base)
         if kind is None:
             return _never, None
         name = kind.name if isinstance(kind, Plain) else ""
-        if node.name not in host.RECORDS.get(name, ()) and not (
-            node.name == "reported" and name in host.RECORDS
-        ):
-            known = ", ".join(sorted({"reported", *host.RECORDS.get(name, ())}))
-            hint = f"one of {known}" if name in host.RECORDS else ""
-            return self.fault(node, f"{spell(kind)} has no field {node.name!r}", hint)
+        fields = {"reported": v.BOOL, **host.RECORDS[name]} if name in host.RECORDS else {}
+        if node.name not in fields:
+            hint = f"one of {', '.join(sorted(fields))}" if fields else ""
+            return self.fault(node, f"{v.spell(kind)} has no field {node.name!r}", hint)
         if node.name != "reported":
             self.read[name].add(node.name)
-        return do.field(record, node.name), host.RECORDS[name].get(node.name, BOOL)
+        return do.field(record, node.name), fields[node.name]
 
     # --- calls ---------------------------------------------------------------------------------
 
@@ -389,7 +364,7 @@ class Expressions:
             if signature.effect:
                 self.effect(node, "pays")
             pairs = zip(runs, signature.parameters)
-            runs = [host.short(run) if base(kind) == BYTES else run for run, kind in pairs]
+            runs = [host.short(run) if v.base(kind) == v.BYTES else run for run, kind in pairs]
             return signature.make(*runs), signature.returns or NOTHING
         if name == "range":
             return self.fault(node, "range stands in a for only", "for i in range(n):")
@@ -400,11 +375,10 @@ class Expressions:
         runs = self.arguments(node, *kinds)
         result = function.returns or NOTHING
         if function.name == "init" or not {"on_epoch", "payable"}.isdisjoint(function.marks):
-            return self.fault(
-                node, f"{function.name} is called from outside only", "a helper of both"
-            )
+            message = f"{function.name} is called from outside only"
+            return self.fault(node, message, "a helper of both")
         compiled = self.compiled.get(function.name)
-        if compiled is None:  # it has a fault of its own
+        if compiled is None:  # the helper has a fault of its own
             return _never, result
         if compiled.effects:
             self.effect(node, f"calls {function.name}, which does not")
@@ -421,23 +395,23 @@ class Expressions:
         run, kind = self.expression(call.arguments[0])
         if kind is None:
             return _never, None
-        result = builtin.results.get(base(kind) or kind)
+        result = builtin.results.get(v.base(kind) or kind)
         if result is None:
-            known = ", ".join(map(spell, builtin.results))
-            return self.fault(call, f"{call.function} takes no {spell(kind)}", f"one of {known}")
+            known = ", ".join(map(v.spell, builtin.results))
+            return self.fault(call, f"{call.function} takes no {v.spell(kind)}", f"one of {known}")
         if call.function in ("abs", "sorted", "sum"):  # these keep what a number means
             result = kind.item if call.function == "sum" and isinstance(kind, ListOf) else kind
-        return builtin.make(run, form(kind).weigh), result
+        return builtin.make(run, v.form(kind).weigh), result
 
     def _least(self, call: t.Call) -> Typed:
         self.cost += gas.DIVIDE
         if len(call.arguments) != 2:
             return self.fault(call, f"{call.function} takes 2 ints")
-        (left, one), (right, other) = (self.expected(item, INT) for item in call.arguments)
-        if not fits(one, other):
+        (left, one), (right, other) = (self.expected(item, v.INT) for item in call.arguments)
+        if not v.fits(one, other):
             return self.fault(call, f"{call.function} takes two of one type")
         function = min if call.function == "min" else max
-        return (lambda frame: function(left(frame), right(frame))), closer(one, other)
+        return (lambda frame: function(left(frame), right(frame))), v.closer(one, other)
 
     def _get(self, call: t.Call) -> Typed:
         name, key, default = call.arguments if len(call.arguments) == 3 else (call,) * 3
@@ -445,7 +419,7 @@ class Expressions:
         if table is None:
             return self.fault(call, "get takes a map, a key and a default", "get(m, k, 0)")
         self.cost += gas.READ
-        where, entry = self.place(name, key, table), form(table.value)
+        where, entry = self.place(name, key, table), v.form(table.value)
         return do.entry(where, entry, self.typed(default, table.value)), table.value
 
     def _remove(self, call: t.Call) -> Typed:
@@ -466,7 +440,7 @@ class Expressions:
         pairs = [self.expression(node) for node in nodes]
         for node, (_, kind) in zip(nodes, pairs):
             if kind is not None and kind not in PLAIN:
-                self.fault(node, f"an event has plain values, not {spell(kind)}")
+                self.fault(node, f"an event has plain values, not {v.spell(kind)}")
         if self.faults:
             return _never, NOTHING
         names = [node.id if isinstance(node, t.Name) else "" for node in nodes]
@@ -479,8 +453,8 @@ class Expressions:
 def _product(op: str, left: Type, right: Type) -> Type:
     """Return the type of a product or quotient of two ints."""
     if left == right:  # a ratio, or a square
-        return INT
-    return left if op == "//" else MONEY if MONEY in (left, right) else SHARE
+        return v.INT
+    return left if op == "//" else v.MONEY if v.MONEY in (left, right) else v.SHARE
 
 
 def _constant(value: object) -> Run:
@@ -493,14 +467,14 @@ RESERVED: Final = (
     | {"min", "max", "range", "get", "remove", "emit", *_BUILTINS}
     | {*host.VARIABLES, *host.FUNCTIONS}
 )
-"""Names that mean something already. ``init`` is a function's alone."""
+"""Names with a meaning of their own. Only a function may be called ``init``."""
 _KEYWORDS: Final = (
     "False None True and as assert async await break class continue def del elif else except "
     "finally for from global if import in is lambda nonlocal not or pass raise return try while "
     "with yield"
 )
 KEYWORDS: Final = frozenset(_KEYWORDS.split())
-"""Python's, written out: another version's list would judge trees differently."""
+"""Python's keywords, written out: lists of other versions would check trees differently."""
 _NAME: Final = re.compile("(?!__)[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 

@@ -1,8 +1,8 @@
-"""Faults of a contract: what is wrong, where, and what to write instead.
+"""Faults of a contract: message, place, and a hint at what to write instead.
 
-Front end and compiler collect faults rather than stop at the first, so that one look at a text
-shows all there is to do. A fault knows no source: trees that come from a chain have none, and
-whoever has the text renders them beside it.
+Front end and compiler collect faults rather than stop at the first, so that one check of a text
+lists all of them. A fault has no source: trees that come from a chain have none, and callers that
+have the text render it beside the fault.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ SHOWN: Final = 50
 WIDTH: Final = 100
 """Columns of a source line that are shown, around the fault."""
 UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode categories of what cannot be seen or reorders what is seen."""
+"""Unicode categories of characters that are invisible or reorder others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that keeps a text or a tree from being a contract.
+    """A reason for which a text or a tree is not a contract.
 
     Attributes
     ----------
     message
-        What is wrong.
+        The fault.
     hint
-        What to write instead; empty where the message says it.
+        What to write instead; empty if the message says it.
     at
-        Where, if the tree came from a text.
+        Its place, if the tree came from a text.
     """
 
     message: str
@@ -42,15 +42,15 @@ class Fault:
 
 
 def unsafe(character: str) -> bool:
-    """Tell whether a character is invisible or changes the order in which others are shown."""
+    """Tell whether a character is invisible or reorders others on screen."""
     return unicodedata.category(character) in UNSAFE
 
 
 def render(faults: Sequence[Fault], source: str = "") -> str:
     """Return faults as text, each with its line of the source, a caret and its hint.
 
-    Columns are counted from 1, as editors do. Without a source only places are named. What a
-    terminal would act upon is shown as the replacement character.
+    Columns are counted from 1, as editors do. Without a source only places are named. Control
+    characters are shown as the replacement character.
     """
     lines = source.split("\n")
     texts = [_one(fault, lines) for fault in faults[:SHOWN]]

@@ -1,13 +1,13 @@
-"""From text to tree, on the client: what is not in the language, and what to write instead.
+"""From text to tree, on the client, with a fault for every construct outside the language.
 
-Contracts are written in a small part of Python, so Python's own parser reads them; nodes of a
-network never do (:mod:`dii.contracts.tree`), so releases of Python that read a text differently
-cannot split a chain. Nothing is executed. A parser of our own was rejected: its users would have
-to learn a grammar, and editors, formatters and highlighters know Python's.
+Contracts are written in a small part of Python, and Python's own parser reads them on the client.
+Nodes read trees only (:mod:`dii.contracts.tree`), so releases of Python that parse differently
+cannot split a chain. Nothing is executed. An own parser was rejected: its users would have to learn
+a grammar, and editors, formatters and highlighters know Python's.
 
-Every construct that is not admitted becomes a :class:`~dii.contracts.faults.Fault`, and what it
-contains is looked at all the same, so that one look shows all there is to do. What an admitted
-program may mean is the compiler's business; :func:`check` asks both.
+Every construct that is not admitted becomes a :class:`~dii.contracts.faults.Fault`, and its parts
+are checked all the same, so that one check lists all faults. The compiler checks the meaning of
+what is admitted; :func:`check` runs both.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, NoReturn, TypeVar
 
-from dii import crypto
+from dii import crypto, errors
 from dii.contracts import compiler
 from dii.contracts import tree as t
 from dii.contracts.faults import Fault, render, unsafe
 from dii.contracts.tree import INT_BYTES, MAX_DEPTH, Position
 from dii.contracts.vm import Program
-from dii.errors import AddressInvalid, BadContract, BadProgram, BadSource, CodecError
 
 A = TypeVar("A", bound=ast.AST)
 N = TypeVar("N", bound=t.Node)
@@ -80,7 +79,7 @@ REFUSED: Final = {
     )
     for kind in kinds.split()
 }
-"""Parts of Python that are not in the language: their common names, and what to write instead."""
+"""Parts of Python outside the language: their common names, and what to write instead."""
 
 
 def parse(source: str) -> t.Contract:
@@ -102,8 +101,8 @@ def check(source: str) -> Program:
     Raises
     ------
     BadSource
-        With every fault of text and program, as ``numbers["faults"]``; in a function whose text is
-        at fault, with those of the text.
+        With every fault of text and program, as ``numbers["faults"]``; a function with faults in
+        its text is not checked further.
     """
     reader = _Reader(source)
     contract = reader.contract()
@@ -115,7 +114,7 @@ def check(source: str) -> Program:
     if all(map(in_bodies, faults)):
         try:
             program = compiler.compile(contract)
-        except BadProgram as error:
+        except errors.BadProgram as error:
             found: Sequence[Fault] = error.numbers["faults"]  # type: ignore[assignment]
             faults += [one for one in found if not in_bodies(one)]
         else:
@@ -129,15 +128,14 @@ def _refuse(faults: Sequence[Fault], source: str) -> NoReturn:
         return (fault.at.line, fault.at.column) if fault.at else (0, 0)
 
     faults = tuple(sorted(dict.fromkeys(faults), key=place))
-    raise BadSource(message=render(faults, source), faults=faults)
+    raise errors.BadSource(message=render(faults, source), faults=faults)
 
 
 class _Reader:
-    """One text, and the faults found in it so far.
+    """Reader of one text, with the faults found so far.
 
-    Where something is refused, a harmless node stands in for it, so that reading goes on. ``level``
-    counts as the chain's decoder does, and what lies deeper is not looked at: whatever comes, the
-    reader needs few frames.
+    A harmless node replaces each refused one, so that reading goes on. ``level`` counts as the
+    chain's decoder does, and deeper nodes are not read, so that the reader needs few frames.
     """
 
     def __init__(self, source: str) -> None:
@@ -176,7 +174,7 @@ class _Reader:
         self.fault(node, f"{what}: not in the language", instead)
 
     def inside(self, node: ast.AST) -> None:
-        """Look at what a node contains, only to find what is wrong with it."""
+        """Read the parts of a refused node, to find their faults."""
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.stmt):
                 self.statement(child)
@@ -197,7 +195,7 @@ class _Reader:
         return SYMBOLS.get(kind, "")
 
     def read(self, node: A, how: Callable[[A], N], instead: N) -> N:
-        """Read a node one level deeper, unless it lies too deep for a tree."""
+        """Read a node one level deeper, unless it is too deep for a tree."""
         at, self.level = self.at(node), self.level + 1
         if self.level <= MAX_DEPTH:
             instead = how(node)
@@ -232,12 +230,12 @@ class _Reader:
         if not self.faults:
             try:
                 t.encode(contract)
-            except (BadContract, CodecError) as error:
+            except (errors.BadContract, errors.CodecError) as error:
                 self.fault(None, str(error), "a shorter contract, or several")
         return contract
 
     def module(self) -> list[ast.stmt]:
-        """Parse with Python's parser; whatever it says becomes a fault."""
+        """Parse with Python's parser; its errors and warnings become faults."""
         try:
             with warnings.catch_warnings(record=True) as doubts:
                 warnings.simplefilter("always")
@@ -298,7 +296,7 @@ class _Reader:
         return t.Function(name, sorted_marks, tuple(parameters), returns, doc, done, at=at)
 
     def type(self, node: ast.expr) -> t.Type:
-        """Read a type; whether there is one of this name the compiler knows."""
+        """Read a type; the compiler checks whether its name exists."""
         at = self.at(node)
         match node:
             case ast.Name(name):
@@ -374,7 +372,7 @@ class _Reader:
         return _NOTHING
 
     def target(self, node: ast.expr) -> t.Name | t.Index:
-        """Read what is assigned to."""
+        """Read the target of an assignment."""
         before, found = len(self.faults), self.expression(node)
         if isinstance(found, t.Name | t.Index):
             return found
@@ -450,7 +448,7 @@ class _Reader:
             case ast.Name("Address"), [ast.Constant(str(text)) as constant]:
                 try:
                     return t.AddressOf(crypto.parse_address(text))
-                except AddressInvalid as error:
+                except errors.AddressInvalid as error:
                     self.fault(constant, str(error))
             case ast.Name("Address"), _:
                 self.fault(node, "an address is written out", 'Address("dii1…"), or a parameter')

@@ -1,14 +1,14 @@
 """Gas schedule of the operations of contracts, version 1.
 
 A gas is about 90 ns of work on the machine that the benchmarks name, as in
-:mod:`dii.application.gas`. Every operation is charged before it works, by the size of what it
-touches; what is written into the state is charged by what it takes there for good. The constants
-follow from ``python -m tests.benchmarks contracts``, which prints nanoseconds per gas for each
+:mod:`dii.application.gas`. Every operation is charged before it works, by the size of its operands;
+writing into the state is charged by the bytes that it occupies permanently. The constants follow
+from ``python -m tests.benchmarks contracts``, which prints nanoseconds per gas for each
 operation at several sizes. They are protocol: a change is a new version.
 
 The fixed part of straight-line code is summed when a contract is compiled and charged where a
 block of statements begins, both sides of ``and``, ``or`` and ``a if t else b`` included. Charging
-node by node was rejected: it doubles the time of cheap operations and tells nobody more.
+node by node was rejected: it doubles the time of cheap operations and tells no more.
 
 Memory is bounded apart from gas, since copying is quick: :data:`ROOM`.
 """
@@ -20,11 +20,11 @@ from typing import Final
 VERSION: Final = 1
 
 NODE: Final = 1
-"""Any expression or statement; what follows comes on top."""
+"""Any expression or statement; the constants below are added to it."""
 CALL: Final = 5
 """Entering a helper."""
 BRANCH: Final = 1
-"""Choosing a way at an ``if``."""
+"""Choosing a branch of an ``if``."""
 LOOP: Final = 3
 """Beginning a loop."""
 TURN: Final = 1
@@ -45,7 +45,7 @@ LOOK: Final = 1
 STORED_ITEM: Final = 8
 """An item of a list that is read from the state or written there."""
 STORED: Final = 2
-"""A byte of the state or of an event, text as JSON writes it: kept for good by every node."""
+"""A byte of the state or of an event, text as JSON writes it: every node keeps it permanently."""
 PAY: Final = 2_000
 """A payment; it may open an account, which is never deleted."""
 EMIT: Final = 100
@@ -59,7 +59,7 @@ LOOKUP: Final = 150
 # TEXT_ITEM and its own size on top.
 ITEM: Final = 32
 SLOT: Final = 16
-"""An item of a list that is made, whatever it is: eight bytes, and counting that it is held."""
+"""An item of a list that is made, of any type: eight bytes, and a reference count."""
 TEXT_ITEM: Final = 128
 COPY: Final = 512
 COMPARE: Final = 256

@@ -1,7 +1,7 @@
 """Names by which a contract reaches the chain, through its :class:`~dii.contracts.vm.Host`.
 
-A contract knows the variables, functions and records of the tables here and nothing else of its
-node. There are no calls from contract to contract, so re-entry cannot exist.
+The tables here list all variables, functions and records that a contract can use of its node.
+There are no calls from contract to contract, so re-entry is impossible.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dii import errors
 from dii.contracts import gas
 from dii.contracts.tree import Plain, Type
 from dii.contracts.values import ADDRESS, APPLICATION, BOOL, GATEWAY, INT, MONEY, SHARE
 from dii.contracts.vm import Frame, Run
-from dii.errors import Reverted
 from dii.schema import METRICS
 
 
 def short(value: Run) -> Run:
-    """Return bytes that the host looks something up by."""
+    """Check the length of bytes that the host looks up."""
 
     def run(frame: Frame) -> Any:
         name = value(frame)
         if len(name) <= gas.MAX_KEY:
             return name
-        raise Reverted(message=f"an id has at most {gas.MAX_KEY} bytes")
+        raise errors.Reverted(message=f"an id has at most {gas.MAX_KEY} bytes")
 
     return run
 
@@ -36,7 +36,7 @@ def _pay(to: Run, amount: Run) -> Run:
         host, payee, money = frame[0].host, to(frame), amount(frame)
         if not 0 < money <= host.balance():
             message = f"cannot pay {money}: it must be above 0 and at most {host.balance()}"
-            raise Reverted(message=message)
+            raise errors.Reverted(message=message)
         host.pay(payee, money)
 
     return run
@@ -46,7 +46,7 @@ def _operator(gateway: Run, epoch: Run) -> Run:
     def run(frame: Frame) -> bytes:
         owner: bytes | None = frame[0].host.operator(gateway(frame), epoch(frame))
         if owner is None:
-            raise Reverted(message="no owner is known: ask bound(gateway, epoch) first")
+            raise errors.Reverted(message="no owner is known: ask bound(gateway, epoch) first")
         return owner
 
     return run
@@ -60,21 +60,21 @@ def emit(event: str, values: list[Run]) -> Run:
         items = tuple([value(frame) for value in values])
         least = [len(item) if type(item) in (str, bytes) else gas.ITEM for item in items]
         machine.take(gas.STORED * sum(least))
-        if sum(least) <= gas.MAX_STORED:  # else it need not be written to know that
+        if sum(least) <= gas.MAX_STORED:  # otherwise it is too large in any case
             more = sum([len(json.dumps(item)) - 2 - len(item)
                         for item in items if type(item) is str])  # fmt: skip
             machine.take(gas.STORED * more)
             if sum(least) + more <= gas.MAX_STORED:
                 machine.host.emit(event, items)
                 return
-        raise Reverted(message=f"an event has at most {gas.MAX_STORED:,} bytes")
+        raise errors.Reverted(message=f"an event has at most {gas.MAX_STORED:,} bytes")
 
     return run
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A function of the host: parameters, result, gas, closure, and whether it changes anything."""
+    """A function of the host: parameters, result, gas, closure, and whether it has effects."""
 
     parameters: tuple[Type, ...]
     returns: Type | None

@@ -1,8 +1,8 @@
 """Operations of compiled expressions: closures over closures, made for the types at hand.
 
-A closure takes a frame and returns a value; its static gas was charged with its block. What
-depends on a value's size is charged here, before the work. Types hold, since the compiler proved
-them; what depends on values (bounds, zero, missing entries) reverts.
+A closure takes a frame and returns a value; its static gas was charged with its block. Gas that
+depends on a value's size is charged here, before the work. The compiler has checked all types;
+faults of values (bounds, zero, missing entries) revert.
 """
 
 from __future__ import annotations
@@ -13,23 +13,19 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
+from dii import errors
 from dii.contracts import gas
 from dii.contracts.values import LEAST, MOST, Form, Weigh
 from dii.contracts.vm import Compiled, Frame, Run
-from dii.errors import Reverted
 
 ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt,
     ">=": operator.ge,
-}
+}  # fmt: skip
 
 
-def _overflow() -> Reverted:
-    return Reverted(message="an int has at most 256 bits")
+def _overflow() -> errors.Reverted:
+    return errors.Reverted(message="an int has at most 256 bits")
 
 
 def _add(left: Run, right: Run) -> Run:
@@ -66,7 +62,7 @@ def _divide(function: Callable[[int, int], int], left: Run, right: Run) -> Run:
     def run(frame: Frame) -> int:
         number, by = left(frame), right(frame)
         if not by:
-            raise Reverted(message="division by zero")
+            raise errors.Reverted(message="division by zero")
         number = function(number, by)
         if number <= MOST:
             return number
@@ -82,11 +78,11 @@ ARITHMETIC: Final[dict[str, Callable[[Run, Run], Run]]] = {
     "//": partial(_divide, operator.floordiv),
     "%": partial(_divide, operator.mod),
 }
-"""Of ints. The three that are everywhere have their operator written out: a third quicker."""
+"""Operators of ints. The three frequent ones are written out, which is a third quicker."""
 
 
 def bounded(function: Callable[[Any], int], operand: Run, per_gas: int = 0) -> Run:
-    """Return an int made of an int, or of a list of which one gas pays for so many bytes."""
+    """Return ``function(operand)`` of an int, or of a list at ``per_gas`` bytes a gas."""
 
     def run(frame: Frame) -> int:
         value = operand(frame)
@@ -101,12 +97,12 @@ def bounded(function: Callable[[Any], int], operand: Run, per_gas: int = 0) -> R
 
 
 def _width(first: Any, second: Any) -> int:
-    """Return the most bytes of a character of two texts; Python knows without a look at them."""
+    """Return the most bytes of a character of two texts, without scanning them."""
     return 1 if type(first) is bytes or (first.isascii() and second.isascii()) else 4
 
 
 def join(left: Run, right: Run, item: int = 0) -> Run:
-    """Return ``left + right`` of two lists with items of so many bytes, or of text or bytes."""
+    """Return ``left + right`` of two lists with items of ``item`` bytes, or of text or bytes."""
 
     def run(frame: Frame) -> Any:
         first, second = left(frame), right(frame)
@@ -127,7 +123,7 @@ QUICK: Final[dict[str, Callable[[Run, Run], Run]]] = {
 
 
 def compare(op: str, left: Run, right: Run, *, sized: bool) -> Run:
-    """Return ``left op right``, of texts or bytes charged by the smaller one."""
+    """Return ``left op right``; texts and bytes are charged by the shorter one."""
     function = ORDER[op]
     if not sized:
         return QUICK[op](left, right)
@@ -142,7 +138,7 @@ def compare(op: str, left: Run, right: Run, *, sized: bool) -> Run:
 
 
 def compare_lists(op: str, left: Run, right: Run, weigh: Weigh) -> Run:
-    """Return ``left == right`` or ``!=`` of two lists: none of their items if lengths differ."""
+    """Return ``left == right`` or ``!=`` of two lists; items are free if the lengths differ."""
     function, unequal = ORDER[op], op == "!="
 
     def run(frame: Frame) -> bool:
@@ -173,13 +169,13 @@ def element(base: Run, index: Run) -> Run:
         items, at = base(frame), index(frame)
         if -len(items) <= at < len(items):
             return items[at]
-        raise Reverted(message=f"there is no index {at}: the length is {len(items)}")
+        raise errors.Reverted(message=f"there is no index {at}: the length is {len(items)}")
 
     return run
 
 
 def field(record: Run, name: str) -> Run:
-    """Return ``record.name``; of what was not reported all counts are 0."""
+    """Return ``record.name``; 0 if the gateway was not reported."""
     if name == "reported":
         return lambda frame: record(frame) is not None
 
@@ -224,7 +220,7 @@ def build(items: list[Run]) -> Run:
 
 
 def helper(arguments: list[Run], compiled: Compiled) -> Run:
-    """Return what a function of the contract gives; its gas was charged with the call."""
+    """Return the result of a function of the contract; its gas was charged with the call."""
     body, blank = compiled.run, compiled.blank
 
     def run(frame: Frame) -> Any:
@@ -244,7 +240,7 @@ def check(test: Run, message: str) -> Run:
 
     def run(frame: Frame) -> None:
         if not test(frame):
-            raise Reverted(message=message)
+            raise errors.Reverted(message=message)
 
     return run
 
@@ -253,7 +249,7 @@ def check(test: Run, message: str) -> Run:
 
 
 def place(prefix: bytes, key: Run, form: Form, *, written: bool) -> Run:
-    """Return the storage key of a map's entry; its bytes are charged where it is written."""
+    """Return the storage key of a map's entry; its bytes are charged if it is written."""
     if form.zero == bytes(20):  # an address, the usual key, has one length and so one head
         prefix += b"\x54"
         return lambda frame: prefix + key(frame)
@@ -270,7 +266,7 @@ def place(prefix: bytes, key: Run, form: Form, *, written: bool) -> Run:
 
 
 def entry(where: Run, form: Form, default: Run | None = None) -> Run:
-    """Return the map's entry there; where it is missing, a default, or the call reverts.
+    """Return a map's entry; if it is missing, return the default or revert.
 
     Keys are evaluated before defaults, and both before the entry is read, as in Python.
     """
@@ -283,14 +279,14 @@ def entry(where: Run, form: Form, default: Run | None = None) -> Run:
         if raw is not None:
             return load(machine, raw)
         if default is None:
-            raise Reverted(message="the map has no such entry")
+            raise errors.Reverted(message="the map has no such entry")
         return other
 
     return run
 
 
 def store(where: Run, value: Run, form: Form) -> Run:
-    """Write a value; it is evaluated before its place, as in Python."""
+    """Write a value; it is evaluated before its key, as in Python."""
     dump = form.dump
 
     def run(frame: Frame) -> None:
@@ -301,7 +297,7 @@ def store(where: Run, value: Run, form: Form) -> Run:
 
 
 def remove(where: Run) -> Run:
-    """Remove the map's entry there, if there is one."""
+    """Remove a map's entry, if there is one."""
 
     def run(frame: Frame) -> None:
         frame[0].write(where(frame), None)

@@ -1,9 +1,9 @@
 """Stack space for calls, whatever the depth of their caller.
 
-Compiled contracts, and trees while they are read, nest in many frames of Python. A caller that is
-too deep itself gets its call run on a thread, whose stack begins empty, so that no verdict depends
-on where the call came from. A thread for each call was rejected (it takes ten times as long as a
-transfer of tokens), a lasting one too (two switches between threads a call).
+Compiled contracts, and trees while they are read, nest in many frames of Python. If the caller is
+too deep itself, the call runs on a thread, whose stack begins empty, so that no result depends on
+the caller. A thread for each call was rejected (it takes ten times as long as a transfer of
+tokens), a permanent one too (two switches between threads per call).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def with_room(call: Callable[[], T]) -> T:
         return call()
     done: list[T] = []
     failed: list[BaseException] = []
-    over = threading.Event()  # an interrupted Thread.start or .join would take it for ended
+    over = threading.Event()  # an interrupted Thread.start or .join would return too early
 
     def work() -> None:
         try:
@@ -46,7 +46,7 @@ def with_room(call: Callable[[], T]) -> T:
         threading.stack_size(before)
     try:
         over.wait()
-    finally:  # interrupted, it would go on writing into a state that its caller has left
+    finally:  # after an interrupt, the call would go on writing into an abandoned state
         over.wait()
     if failed:
         raise failed[0]

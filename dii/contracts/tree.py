@@ -1,23 +1,22 @@
-"""The syntax tree of a contract: what is signed, stored, checked, shown and run.
+"""Syntax tree of a contract: the form that is signed, stored, checked, shown and run.
 
 The client parses text (:mod:`dii.contracts.frontend`); the chain sees trees only, so no version of
-a parser can split it. A tree travels in the shapes of the ledger's codec. Decoding checks shape and
-size; what a program may *mean* is the compiler's business (:mod:`dii.contracts.compiler`).
+a parser can split it. A tree is encoded by the shapes of the codec. Decoding checks shape and size;
+the compiler (:mod:`dii.contracts.compiler`) checks the meaning.
 
-One class per node, fields in wire order. Positions are the client's: they are neither sent nor
-compared, and the compiler's faults carry whatever position a node has.
+One class per node, each a frozen dataclass, fields in wire order. Positions are the client's: they
+are neither sent nor compared, and the compiler's faults carry the position of their node, if any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias, dataclass_transform
 
-from dii import codec
+from dii import codec, errors
 from dii.codec import Converted, Kinds, Value
 from dii.contracts.room import with_room
-from dii.errors import BadContract, CodecError, ShapeMismatch
 
 MAX_BYTES: Final = 1 << 15
 """Of a whole tree."""
@@ -38,31 +37,38 @@ class Position:
     end_column: int
 
 
-@dataclass(frozen=True, slots=True)
+_CLASSES: Final[list[type[Node]]] = []
+"""Every class of nodes, as defined below. A node's number on the wire is its place: classes are
+never reordered, and new ones come last."""
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+@dataclass(frozen=True)
 class Node:
     """Any node; ``at`` is its place in the source, if it came from one."""
 
     at: Position | None = field(default=None, compare=False, repr=False, kw_only=True)
 
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
+        _CLASSES.append(cls)
+
 
 # --- types -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Plain(Node):
     """``int``, ``bool``, ``str``, ``bytes`` or ``Address``."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
 class ListOf(Node):
     """``list[item]``: immutable, of plain items."""
 
     item: Plain
 
 
-@dataclass(frozen=True, slots=True)
 class MapOf(Node):
     """``map[key, value]``: a state variable only; each entry is a key of its own in the state."""
 
@@ -73,49 +79,42 @@ class MapOf(Node):
 # --- expressions -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Int(Node):
     """An integer; on the wire its two's complement, big-endian, in the fewest bytes."""
 
     value: Integer
 
 
-@dataclass(frozen=True, slots=True)
 class Bool(Node):
     """``True`` or ``False``."""
 
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
 class Str(Node):
     """A text."""
 
     value: str
 
 
-@dataclass(frozen=True, slots=True)
 class Bytes(Node):
     """Bytes."""
 
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
 class AddressOf(Node):
     """``Address("dii1…")``: the 20 bytes of an address written in the source."""
 
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
 class Name(Node):
-    """A local, parameter, state variable, or host variable such as ``sender``."""
+    """A name of a local, parameter, state variable, or host variable such as ``sender``."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
 class Unary(Node):
     """``-x`` or ``not x``."""
 
@@ -123,7 +122,6 @@ class Unary(Node):
     operand: Expression
 
 
-@dataclass(frozen=True, slots=True)
 class Binary(Node):
     """``+ - * // %``."""
 
@@ -132,7 +130,6 @@ class Binary(Node):
     right: Expression
 
 
-@dataclass(frozen=True, slots=True)
 class Logic(Node):
     """``and`` or ``or`` of two; the right side is evaluated only if it matters."""
 
@@ -141,7 +138,6 @@ class Logic(Node):
     right: Expression
 
 
-@dataclass(frozen=True, slots=True)
 class Compare(Node):
     """``== != < <= > >= in`` and ``not in``, of two."""
 
@@ -150,7 +146,6 @@ class Compare(Node):
     right: Expression
 
 
-@dataclass(frozen=True, slots=True)
 class Choose(Node):
     """``then if test else other``."""
 
@@ -159,7 +154,6 @@ class Choose(Node):
     other: Expression
 
 
-@dataclass(frozen=True, slots=True)
 class Index(Node):
     """``xs[i]`` of a list or bytes, ``m[k]`` of a map; a missing entry reverts."""
 
@@ -167,7 +161,6 @@ class Index(Node):
     index: Expression
 
 
-@dataclass(frozen=True, slots=True)
 class Field(Node):
     """``record.name`` of a record of the host, such as ``metrics(g, e).uplinks``."""
 
@@ -175,7 +168,6 @@ class Field(Node):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
 class Call(Node):
     """``f(…)``: a helper of the contract, a builtin or a function of the host."""
 
@@ -183,7 +175,6 @@ class Call(Node):
     arguments: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class List(Node):
     """``[a, b]``."""
 
@@ -193,7 +184,6 @@ class List(Node):
 # --- statements --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Declare(Node):
     """``name: type = value``: a local with its type written out."""
 
@@ -202,7 +192,6 @@ class Declare(Node):
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
 class Assign(Node):
     """``target = value``; the target is a name or an entry of a map."""
 
@@ -210,7 +199,6 @@ class Assign(Node):
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
 class Augment(Node):
     """``target op= value``; the target's key is evaluated once."""
 
@@ -219,7 +207,6 @@ class Augment(Node):
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
 class If(Node):
     """``if``, with ``elif`` as an ``if`` within ``other``."""
 
@@ -228,7 +215,6 @@ class If(Node):
     other: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class For(Node):
     """``for name in items``: a list, or a call of ``range``."""
 
@@ -237,37 +223,31 @@ class For(Node):
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Break(Node):
     """``break``."""
 
 
-@dataclass(frozen=True, slots=True)
 class Continue(Node):
     """``continue``."""
 
 
-@dataclass(frozen=True, slots=True)
 class Pass(Node):
     """``pass``."""
 
 
-@dataclass(frozen=True, slots=True)
 class Assert(Node):
-    """``assert test, "why"``: reverts everything but the fee, saying why."""
+    """``assert test, "why"``: reverts everything but the fee, with the reason."""
 
     test: Expression
     message: str
 
 
-@dataclass(frozen=True, slots=True)
 class Return(Node):
     """``return`` with a value or without."""
 
     value: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
 class Do(Node):
     """A call for its effect."""
 
@@ -277,7 +257,6 @@ class Do(Node):
 # --- the contract ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Variable(Node):
     """A state variable ``name: type``; begins as 0, False, empty, or the zero address."""
 
@@ -285,7 +264,6 @@ class Variable(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
 class Parameter(Node):
     """A parameter ``name: type``."""
 
@@ -293,7 +271,6 @@ class Parameter(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
 class Function(Node):
     """A function.
 
@@ -303,7 +280,7 @@ class Function(Node):
         Decorators in alphabetical order: ``external``, ``on_epoch``, ``payable``, ``view``; none
         for a helper and for ``init`` (which may be ``payable``).
     doc
-        Its docstring, or empty: what it promises in plain words.
+        Its docstring, or empty: its promise in plain words.
     """
 
     name: str
@@ -314,7 +291,6 @@ class Function(Node):
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Contract(Node):
     """A whole contract; ``doc`` is its summary in plain words."""
 
@@ -326,29 +302,23 @@ class Contract(Node):
 # --- the wire ----------------------------------------------------------------------------------
 
 
-def _pack_integer(number: int) -> bytes:
+def pack_integer(number: int) -> bytes:
+    """Return an integer's two's complement, big-endian, in the fewest bytes."""
     return number.to_bytes((number + (number < 0)).bit_length() // 8 + 1, signed=True)
 
 
 def _unpack_integer(value: Value) -> int:
     if type(value) is bytes and 1 <= len(value) <= INT_BYTES:
         number = int.from_bytes(value, signed=True)
-        if _pack_integer(number) == value:
+        if pack_integer(number) == value:
             return number
     message = f"an integer of 1 to {INT_BYTES} bytes in its fewest is expected"
-    raise ShapeMismatch(shape="Int", message=message)
+    raise errors.ShapeMismatch(shape="Int", message=message)
 
 
-_CLASSES: Final[tuple[type[Node], ...]] = (
-    Plain, ListOf, MapOf,
-    Int, Bool, Str, Bytes, AddressOf, Name, Unary, Binary, Logic, Compare, Choose, Index, Field,
-    Call, List,
-    Declare, Assign, Augment, If, For, Break, Continue, Pass, Assert, Return, Do,
-)  # fmt: skip
-"""A node's number is its place here: never reordered, only appended to."""
 _KINDS: Final = Kinds(tuple(enumerate(_CLASSES)))
 
-Integer: TypeAlias = Annotated[int, Converted(_pack_integer, _unpack_integer)]
+Integer: TypeAlias = Annotated[int, Converted(pack_integer, _unpack_integer)]
 Entry: TypeAlias = Annotated[Plain | ListOf, _KINDS]
 Type: TypeAlias = Annotated[Plain | ListOf | MapOf, _KINDS]
 Expression: TypeAlias = Annotated[
@@ -364,10 +334,9 @@ Statement: TypeAlias = Annotated[
 
 def children(node: Node) -> Iterator[Node]:
     """Yield the nodes directly within a node, in order."""
-    for name in type(node).__slots__:  # without the inherited place
-        value = getattr(node, name)
-        yield from (item for item in (value if type(value) is tuple else (value,))
-                    if isinstance(item, Node))  # fmt: skip
+    for value in vars(node).values():
+        items = value if type(value) is tuple else (value,)
+        yield from (item for item in items if isinstance(item, Node))
 
 
 def pack(node: Expression) -> Value:
@@ -381,12 +350,12 @@ def encode(contract: Contract) -> bytes:
     Raises
     ------
     BadContract
-        It is beyond the bounds on bytes, nodes or depth.
+        The tree is beyond the bounds on bytes, nodes or depth.
     """
     try:
         data = with_room(lambda: codec.dumps(contract))
-    except (CodecError, ShapeMismatch) as error:
-        raise BadContract(message=f"no tree: {error}") from None
+    except (errors.CodecError, errors.ShapeMismatch) as error:
+        raise errors.BadContract(message=f"no tree: {error}") from None
     decode(data)  # the bounds are the decoder's
     return data
 
@@ -397,14 +366,15 @@ def decode(data: bytes) -> Contract:
     Raises
     ------
     BadContract
-        Not a tree in its one form, or beyond the bounds.
+        The bytes are not canonical, not a tree, or beyond the bounds.
     """
     if len(data) > MAX_BYTES:
-        raise BadContract(message=f"its tree has {len(data):,} bytes, and {MAX_BYTES:,} is most")
+        message = f"its tree has {len(data):,} bytes, and {MAX_BYTES:,} is most"
+        raise errors.BadContract(message=message)
     try:
         contract = with_room(lambda: codec.loads(Contract, data))
-    except (CodecError, ShapeMismatch) as error:
-        raise BadContract(message=f"not a tree: {error}") from None
+    except (errors.CodecError, errors.ShapeMismatch) as error:
+        raise errors.BadContract(message=f"not a tree: {error}") from None
     level: list[Node] = [contract]
     nodes = depth = 0
     while level:
@@ -412,5 +382,5 @@ def decode(data: bytes) -> Contract:
         level = [child for node in level for child in children(node)]
     if nodes > MAX_NODES or depth > MAX_DEPTH:
         message = f"more than {MAX_NODES} nodes, or more than {MAX_DEPTH} within one another"
-        raise BadContract(message=message)
+        raise errors.BadContract(message=message)
     return contract

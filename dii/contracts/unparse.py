@@ -1,8 +1,8 @@
-"""From tree to text: what is shown of a contract is made from what runs.
+"""From tree to text: contracts are shown as they run.
 
-The text of a tree is one and canonical, and the front end reads the same tree from it. Python's own
-``ast.unparse`` was rejected: it differs among releases and prints whatever a text contains. Here
-texts are escaped, so that nothing in them can hide or reorder what stands around them.
+A tree has one canonical text, and the front end reads the same tree from it. Python's own
+``ast.unparse`` was rejected: it differs among releases and prints texts unescaped. Here texts are
+escaped, so that their characters cannot hide or reorder the code around them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _function(node: t.Function) -> Iterator[str]:
 
 
 def _doc(doc: str, indent: str) -> str:
-    """Write a docstring on lines of its own if they read as the same, else on one with escapes."""
+    """Write a docstring on lines of its own if they read back the same, else on one with escapes."""
     first, *more = doc.split("\n")
     lines = [first, *(line and indent + line for line in more), indent]
     if more and inspect.cleandoc("\n".join(lines)) == doc:
@@ -57,7 +57,7 @@ def _doc(doc: str, indent: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape quotes, backslashes, and what cannot be seen or reorders what is seen."""
+    """Escape quotes, backslashes, and characters that are invisible or reorder others."""
     return "".join(
         f"\\{one}" if one in '"\\' else one if one.isprintable() else ascii(one)[1:-1]
         for one in text
@@ -109,7 +109,7 @@ def _if(node: t.If, word: str = "if") -> Iterator[str]:
 
 
 def _show(node: t.Expression, outer: int = _LOOSEST) -> str:
-    """Write an expression, in parentheses if it binds less than where it stands asks for."""
+    """Write an expression, in parentheses if it binds less than its place requires."""
     text, binding = _write(node)
     return f"({text})" if binding < outer else text
 
@@ -119,7 +119,7 @@ def _list(nodes: Sequence[t.Expression]) -> str:
 
 
 def _write(node: t.Expression) -> tuple[str, int]:
-    """Return an expression's text, and how strongly it binds."""
+    """Return an expression's text and its precedence."""
     match node:
         case t.Int(value):
             return str(value), _PART if value >= 0 else _SIGN

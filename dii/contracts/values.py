@@ -1,11 +1,11 @@
 """Types of the language, and their values: in Python, on the wire, in the state.
 
 In Python a value is an int, bool, str, bytes (an address too) or a tuple of one of these. ``Money``
-and ``Share`` are ints, ``Gateway`` and ``Application`` bytes, of which people and checks know the
-meaning; where only one of two sides says its meaning, they fit. On the
-wire (arguments, storage) it is the same in the codec of the ledger, but an int, which may have 256
-bits, is its two's complement in the fewest bytes. A type's :class:`Form` knows all of its values;
-forms that read or write a size unknown to the compiler charge the machine for it.
+and ``Share`` are ints, ``Gateway`` and ``Application`` bytes, with a meaning for people and checks;
+a type with a meaning fits its plain type. On the wire (arguments, storage) values are encoded by
+the codec, except that an int, which may have 256 bits, is its two's complement in the fewest bytes.
+A type's :class:`Form` converts its values; forms that read or write a size unknown to the compiler
+charge the machine for it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from dii import codec
+from dii import codec, errors
 from dii.codec import Value
 from dii.contracts import gas
-from dii.contracts.tree import ListOf, Plain, Type
+from dii.contracts.tree import ListOf, Plain, Type, pack_integer
 from dii.contracts.vm import Machine
-from dii.errors import Reverted
 
 INT, BOOL, STR, BYTES, ADDRESS = map(Plain, ("int", "bool", "str", "bytes", "Address"))
 MONEY, SHARE, GATEWAY, APPLICATION = map(Plain, ("Money", "Share", "Gateway", "Application"))
@@ -37,15 +36,15 @@ class Form:
     Attributes
     ----------
     zero
-        What a state variable begins as.
+        Initial value of a state variable.
     pack, unpack
-        To the wire and, from strangers, back; ValueError says what does not fit.
+        Conversion to the wire and, from untrusted input, back; ValueError says what does not fit.
     dump, load
-        To storage and back, charged.
+        Conversion to storage and back, charged.
     key
         The bytes of a map's key.
     weigh
-        Bytes that a list stands for; a look at each item is charged where they are texts.
+        The bytes that a list counts as; looking at each item is charged if they are texts.
     """
 
     zero: Any
@@ -58,7 +57,7 @@ class Form:
 
 
 def spell(kind: Type) -> str:
-    """Return a type as it is written."""
+    """Return a type's text."""
     if isinstance(kind, Plain):
         return kind.name
     if isinstance(kind, ListOf):
@@ -74,7 +73,7 @@ def base(kind: Type | None) -> Type | None:
 
 
 def fits(one: Type | None, other: Type | None) -> bool:
-    """Tell whether a value of one type may stand where the other is expected, or is unknown."""
+    """Tell whether a value of one type is allowed where the other is expected; None fits all."""
     if None in (one, other) or one == other:
         return True
     return base(one) == base(other) and base(one) in (one, other)
@@ -86,7 +85,7 @@ def closer(one: Type | None, other: Type | None) -> Type | None:
 
 
 def form(kind: Type) -> Form:
-    """Return the form of a type; any will do for one that is a fault already."""
+    """Return the form of a type; an arbitrary one for a type that is a fault already."""
     if isinstance(kind, ListOf):
         return _LISTS.get(kind.item.name, _LISTS["int"])
     return _FORMS.get(kind.name, _FORMS["int"]) if isinstance(kind, Plain) else _FORMS["int"]
@@ -95,7 +94,7 @@ def form(kind: Type) -> Form:
 def _pack_int(value: Any) -> bytes:
     if type(value) is not int or not LEAST <= value <= MOST:
         raise ValueError("an int of at most 256 bits is expected")
-    return value.to_bytes((value + (value < 0)).bit_length() // 8 + 1, signed=True)
+    return pack_integer(value)
 
 
 def _unpack_int(wire: Value) -> int:
@@ -104,7 +103,7 @@ def _unpack_int(wire: Value) -> int:
         if 0 < first < 0x80 or (len(wire) == 1 and not first):
             return int.from_bytes(wire)
         value = int.from_bytes(wire, signed=True)
-        if len(wire) == (value + (value < 0)).bit_length() // 8 + 1:
+        if pack_integer(value) == wire:
             return value
     raise ValueError("an int in its fewest bytes, at most 32, is expected")
 
@@ -141,7 +140,7 @@ def _address(value: Any) -> Any:
 
 
 def _small(pack: Callable[[Any], Value], unpack: Callable[[Value], Any], zero: Any) -> Form:
-    """Return the form of a type whose values all have about one size."""
+    """Return the form of a type whose values all have about the same size."""
 
     def dump(_: Machine, value: Any) -> bytes:
         return codec.encode(value)
@@ -165,7 +164,7 @@ def _large(kind: type, zero: str | bytes) -> Form:
             raw = codec.encode(value)
             if len(raw) <= gas.MAX_KEY + 3:  # its head has three bytes then
                 return raw
-        raise Reverted(message=f"a key has at most {gas.MAX_KEY} bytes")
+        raise errors.Reverted(message=f"a key has at most {gas.MAX_KEY} bytes")
 
     return Form(zero, check, check, dump, load, key)
 
@@ -212,7 +211,7 @@ def _dump(machine: Machine, pack: Callable[[Any], Value], value: Any, weight: in
         if len(raw) <= gas.MAX_STORED + 5:  # its head
             machine.take(gas.STORED * len(raw))
             return raw
-    raise Reverted(message=f"a stored value has at most {gas.MAX_STORED:,} bytes")
+    raise errors.Reverted(message=f"a stored value has at most {gas.MAX_STORED:,} bytes")
 
 
 _FORMS = {

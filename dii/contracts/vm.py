@@ -1,14 +1,14 @@
 """Running a compiled contract: gas and memory of one call, its values, and room on the stack.
 
-A :class:`Machine` is one call's meter and its way to the host; compiled code finds it in the first
-slot of every frame. State variables are read from and written to the host at once: a cache of
-them here would have to know of reverts, and the host's journal does already.
+A :class:`Machine` meters one call and gives access to the host; compiled code finds it in the first
+slot of every frame. State variables are read from and written to the host at once: a cache here
+would have to handle reverts, as the host's journal does already.
 
 The compiler admits only contracts that need at most :data:`MAX_FRAMES` frames of Python, and
-:mod:`dii.contracts.room` finds these for every caller.
+:mod:`dii.contracts.room` provides these for every caller.
 
-Whatever is raised here and is no :class:`~dii.errors.TransactionError` is a defect: it propagates
-and stops the node, since another node might not have met it.
+Any exception that is not a :class:`~dii.errors.TransactionError` is a defect: it propagates and
+stops the node, since another node might not raise it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
+from dii import errors
 from dii.codec import Value
 from dii.contracts import gas
 from dii.contracts.room import with_room
 from dii.contracts.tree import Contract, Function, Type
-from dii.errors import BadCall, OutOfGas, Reverted, TransactionError
 
 MAX_FRAMES: Final = 360
 """Frames of Python in which compiled code may nest; its leaves and the host have 40 more."""
 LIGHT: Final = 60
-"""Frames that are there for whoever calls at all; looking would take longer than a transfer."""
+"""Frames that every caller has; checking them would take longer than a transfer."""
 
 Frame: TypeAlias = list[Any]
 """A function's variables: its machine, its arguments, its locals."""
@@ -35,12 +35,12 @@ Run: TypeAlias = Callable[[Frame], Any]
 
 
 class Host(Protocol):
-    """A contract's world during one call.
+    """Environment of a contract during one call.
 
     Attributes
     ----------
     sender, value
-        Who calls (20 bytes), and the money that came along.
+        The caller (20 bytes), and the money sent with the call.
     self_address
         The contract's own account, 20 bytes.
     height, time, epoch
@@ -68,10 +68,10 @@ class Host(Protocol):
         """Pay from the contract's balance; a TransactionError ends the call."""
 
     def emit(self, event: str, values: tuple[int | bool | str | bytes, ...]) -> None:
-        """Note an event for the index, should the call succeed."""
+        """Record an event for the index, in case the call succeeds."""
 
     def operator(self, gateway: bytes, epoch: int) -> bytes | None:
-        """Return the account that owns a gateway in an epoch, if that is known."""
+        """Return the account that owns a gateway in an epoch, if it is known."""
 
     def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:
         """Return a gateway's metrics in one of the last two settled epochs, if it was reported."""
@@ -91,7 +91,7 @@ class Machine:
 
     @property
     def used(self) -> int:
-        """Gas used so far; all of it once it did not suffice."""
+        """Gas used so far; all of it after it was exhausted."""
         return self.limit - max(0, self.gas)
 
     def take(self, amount: int) -> None:
@@ -101,14 +101,14 @@ class Machine:
             self.exhausted()
 
     def exhausted(self) -> NoReturn:
-        """Stop for want of gas."""
-        raise OutOfGas(needed=self.limit - self.gas, limit=self.limit)
+        """Raise OutOfGas."""
+        raise errors.OutOfGas(needed=self.limit - self.gas, limit=self.limit)
 
     def make(self, size: int) -> None:
-        """Charge for bytes that are about to be made."""
+        """Charge for bytes before they are made."""
         self.room -= size
         if self.room < 0:
-            raise Reverted(message=f"a call may make {gas.ROOM:,} bytes")
+            raise errors.Reverted(message=f"a call may make {gas.ROOM:,} bytes")
         self.take(size // gas.COPY)
 
 
@@ -127,14 +127,14 @@ class Compiled:
     Attributes
     ----------
     door
-        Who may call it: ``external``, ``init``, ``on_epoch``, or nobody outside.
+        The only caller: ``external``, ``init``, ``on_epoch``, or empty for a helper.
     payable
         Whether it takes money.
     cost, most, run, blank, readers
-        What entering costs, what its costliest way costs at least, its body, its empty locals,
-        what reads its arguments.
+        Gas of entering; least gas of its costliest path; its body; its empty locals; readers of its
+        arguments.
     effects, frames
-        Whether it changes anything; how many frames of Python it nests.
+        Whether it changes the state; number of Python frames that it nests.
     """
 
     door: str
@@ -161,8 +161,8 @@ class Program:
     metrics_read, usage_read
         Names of the fields that it reads of records of metrics and of usage.
     events
-        By name and number of values of each event that it emits: what it calls the values, empty
-        where they are no variables, and their types.
+        The names of the values of each event, empty if they are not variables, and their types, by
+        the event's name and number of values.
     """
 
     contract: Contract
@@ -184,19 +184,19 @@ class Program:
         Raises
         ------
         BadCall
-            There is no such function, or they do not fit its parameters.
+            There is no such function, or the arguments do not fit its parameters.
         """
         compiled = self.compiled.get(function)
         if compiled is None:
-            raise BadCall(function=function, message="the contract has no such function")
+            raise errors.BadCall(function=function, message="the contract has no such function")
         readers = compiled.readers
         if len(arguments) != len(readers):
             message = f"it takes {len(readers)} arguments, not {len(arguments)}"
-            raise BadCall(function=function, message=message)
+            raise errors.BadCall(function=function, message=message)
         try:
             return [read(item) for read, item in zip(readers, arguments)]
         except ValueError as error:
-            raise BadCall(function=function, message=str(error)) from None
+            raise errors.BadCall(function=function, message=str(error)) from None
 
     def run(
         self,
@@ -212,29 +212,29 @@ class Program:
         Parameters
         ----------
         function, arguments
-            What to call, with its arguments as they come on the wire.
+            The function, and its arguments in their wire form.
         host
-            The contract's world; its journal takes back the writes of a call that fails.
+            The contract's environment; its journal reverts the writes of a call that fails.
         gas_limit
-            Gas that it may use.
+            Gas that the call may use.
         by
-            The door that the caller has: ``external``, ``init`` or ``on_epoch``.
+            The kind of caller: ``external``, ``init`` or ``on_epoch``.
 
         Raises
         ------
         BadCall
-            It may not be called so; no gas was used.
+            The function cannot be called like this; no gas was used.
         Reverted, OutOfGas
-            It failed, or the host refused with an error of its own; ``gas`` is the gas used.
+            The call failed, or the host raised an error of its own; ``gas`` is the gas used.
         """
         values = self.check_arguments(function, arguments)
         compiled = self.compiled[function]
         if compiled.door != by:
             outside = "it is not callable from outside; mark it @external"
             message = outside if by == "external" else f"it is not called as {by}"
-            raise BadCall(function=function, message=message)
+            raise errors.BadCall(function=function, message=message)
         if host.value and not compiled.payable:
-            raise BadCall(function=function, message="it takes no money")
+            raise errors.BadCall(function=function, message="it takes no money")
         machine = Machine(host, gas_limit)
         frame = [machine, *values, *compiled.blank]
         try:
@@ -243,7 +243,7 @@ class Program:
                 done = compiled.run(frame)
             else:
                 done = with_room(lambda: compiled.run(frame))
-        except TransactionError as error:
+        except errors.TransactionError as error:
             error.gas = machine.used
             raise
         return Result(done and done[0], gas_limit - machine.gas)

@@ -1,13 +1,13 @@
-"""Agreements that come with the package, written in the language that anybody can write in.
+"""Agreements that come with the package, written in the language of contracts.
 
-Each is a text beside this file (``*.dii``), whose docstring says in plain language what is
-promised. They are deployed by name::
+Each is a text beside this file (``*.dii``), whose docstring states its promise in plain language.
+They are deployed by name::
 
     net.deploy(agreements.UptimeAgreement, by="bob", value="100 TTC",
                gateway=receipt.gateway, online_ppm="95 %", epochs=4)
 
-All of them keep disputed money rather than destroy it, let each payee withdraw (so that one who
-refuses money cannot hold up the others), and leave no money behind for good.
+All of them keep disputed money rather than destroy it, let each payee withdraw (so that a payee
+that refuses money does not hold up the others), and leave no money behind permanently.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from dii.contracts import frontend
-from dii.contracts.tree import Contract, Parameter
+from dii.contracts.tree import Contract
 from dii.contracts.values import spell
 
 
@@ -28,7 +28,7 @@ class Agreement:
     Attributes
     ----------
     name
-        As on the command line, and of its file.
+        Name on the command line, and of its file.
     """
 
     name: str
@@ -50,18 +50,14 @@ class Agreement:
 
     @property
     def summary(self) -> str:
-        """Its docstring: what it promises, in plain words."""
+        """Its docstring: its promise, in plain words."""
         return self.tree.doc
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Parameters that it is deployed with."""
-        return next(one.parameters for one in self.tree.functions if one.name == "init")
 
     @property
     def takes(self) -> str:
         """Parameters that it is deployed with, as text."""
-        return ", ".join(f"{one.name}: {spell(one.type)}" for one in self.parameters)
+        init = next(one for one in self.tree.functions if one.name == "init")
+        return ", ".join(f"{one.name}: {spell(one.type)}" for one in init.parameters)
 
 
 UptimeAgreement: Final = Agreement("uptime")
