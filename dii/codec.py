@@ -339,7 +339,7 @@ def _convert(hint: Any, where: str) -> _Shape:
             return _amount(where)
         if isinstance(arguments[1], Kinds):
             members = typing.get_args(arguments[0])
-            return _union([one for one in arguments[1].numbered if one[1] in members], where)
+            return _union([item for item in arguments[1].numbered if item[1] in members], where)
         if isinstance(arguments[1], Converted):
             return _Shape(arguments[1].pack, arguments[1].unpack)
         return _bounded(arguments[0], arguments[1], where)

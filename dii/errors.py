@@ -259,7 +259,7 @@ class LaboratoryKeys(NetworkError):
 class NotSealed(NetworkError):
     """A network without a genesis: it waits for its first telemetry."""
 
-    says = "there is no genesis yet: load receptions or statuses, or make the network with a start"
+    says = "no genesis yet: load receptions or statuses, whose first day it takes, or give a start"
 
 
 class NoTelemetry(NetworkError):

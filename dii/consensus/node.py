@@ -167,7 +167,7 @@ class Node:
 
     def _index(self, block: Block, result: BlockResult) -> None:
         header = block.header
-        used = sum(one.gas for one in result.results)
+        used = sum(outcome.gas for outcome in result.results)
         count = len(block.transactions)
         row = (header.time, header.hash, result.app_hash, header.proposer, count, used)
         self.index.put(header.height, {**result.rows, "blocks": [row]})
@@ -226,7 +226,7 @@ def decoded(
     BlockInvalid, StoreBroken
         A block cannot be read; raised once all before it are handed out.
     """
-    held = []
+    waiting = []
     try:
         for height, diff, root, raw in rows:
             try:
@@ -234,13 +234,13 @@ def decoded(
             except (errors.CodecError, errors.ShapeMismatch) as error:
                 raise errors.BlockInvalid(height=height, message=error) from None
             app.anticipate(block.transactions)
-            held.append((height, diff, root, block))
-            if len(held) > 1:
-                yield held.pop(0)
+            waiting.append((height, diff, root, block))
+            if len(waiting) > 1:
+                yield waiting.pop(0)
     except errors.LedgerError:
-        yield from held
+        yield from waiting
         raise
-    yield from held
+    yield from waiting
 
 
 def _execute(app: Application, block: Block) -> BlockResult:
@@ -387,7 +387,7 @@ def faults(genesis: Genesis, state: State, previous: Header | None, block: Block
     if header.proposer not in map(crypto.address_of, powers):
         yield "its proposer is no validator"
     message = blocks.SIGN_DOMAIN + header.hash
-    signers = {one.public_key: one.signature for one in block.commits}
+    signers = {commit.public_key: commit.signature for commit in block.commits}
     good = sum(
         powers.get(key, 0)
         for key, signature in signers.items()

@@ -94,17 +94,17 @@ class Solo:
     def _signers(self) -> list[crypto.SigningKey]:
         """Return the keys of those validators of the next block that sign here."""
         powers = validators(self.node.app.state)
-        found = {}
+        signers = {}
         for public_key, power in powers.items():
             if public_key not in self._keys:
                 self._keys[public_key] = self._find(public_key) if self._find else None
             key = self._keys[public_key]
             if key is not None:
-                found[key] = power
-        held, total = sum(found.values()), sum(powers.values())
+                signers[key] = power
+        held, total = sum(signers.values()), sum(powers.values())
         if 3 * held <= 2 * total:
             raise errors.NoQuorum(held=held, total=total)
-        return list(found)
+        return list(signers)
 
     def settle(self) -> None:
         """Add empty blocks, a second apart, until a block changes nothing.

@@ -77,7 +77,7 @@ class _Compiler(Expressions):
             self.functions[function.name] = function
         for function in functions:
             self.signature(function)
-        hooks = tuple(one.name for one in functions if "on_epoch" in one.marks)
+        hooks = tuple(function.name for function in functions if "on_epoch" in function.marks)
         if hooks and self.variables.get("until") != INT:
             message = "a contract with an @on_epoch function says until which epoch it runs"
             self.fault(self.contract, message, "until: int")
@@ -112,14 +112,14 @@ class _Compiler(Expressions):
         plain = plain.item if isinstance(plain, ListOf) else plain
         if plain not in PLAIN:
             names = f"{', '.join(map(spell, PLAIN))}, list[…] or map[…, …]"
-            capital = {one.name.lower(): one.name for one in PLAIN}
+            capital = {known.name.lower(): known.name for known in PLAIN}
             hint = (capital | {"float": "int, in the smallest unit"}).get(plain.name, names)
             self.fault(plain, f"there is no type {plain.name!r}", hint)
 
     def signature(self, function: t.Function) -> None:
         """Check a function without its body."""
         self.enter(function)
-        marks, kinds = function.marks, [one.type for one in function.parameters]
+        marks, kinds = function.marks, [parameter.type for parameter in function.parameters]
         for parameter in function.parameters:
             self.name(parameter, parameter.name, self.variables, self.functions, self.locals)
             self.type(parameter.type, "a parameter")
@@ -172,6 +172,8 @@ class _Compiler(Expressions):
         if self.deepest > MAX_FRAMES:
             self.fault(function, f"{function.name} nests too deep, with all that it calls")
         hook = "on_epoch" if "on_epoch" in function.marks else ""
+        kinds = [parameter.type for parameter in function.parameters]
+        readers = () if self.faults else tuple(form(kind).unpack for kind in kinds)
         return Compiled(
             "init" if function.name == "init" else hook or ("external" if function.marks else ""),
             "payable" in function.marks,
@@ -179,7 +181,7 @@ class _Compiler(Expressions):
             max(self.way) + len(self.locals) // 8,
             run,
             (None,) * (len(self.locals) - len(function.parameters)),
-            tuple(form(one.type).unpack for one in function.parameters) if not self.faults else (),
+            readers,
             self.effects,
             self.deepest,
         )
@@ -293,10 +295,10 @@ class _Compiler(Expressions):
         where = self.place(target.base, target.index, table, written=True)
         slot = len(self.locals) + 1
         self.locals[f"{slot} key"] = slot, None  # no name that a contract could write
-        held: Run = lambda frame: frame[slot]
-        left = do.entry(held, form(table.value)), table.value
+        key: Run = lambda frame: frame[slot]
+        left = do.entry(key, form(table.value)), table.value
         right = self.expression(node.value, table.value)
-        write = do.store(held, self.binary(node, node.op, left, right)[0], form(table.value))
+        write = do.store(key, self.binary(node, node.op, left, right)[0], form(table.value))
 
         def run(frame: Frame) -> None:
             frame[slot] = where(frame)
@@ -367,7 +369,7 @@ class _Compiler(Expressions):
     def items(self, node: t.Expression) -> tuple[Run, Type | None]:
         """Compile the items of a loop."""
         if isinstance(node, t.Call) and node.function == "range":
-            runs = [self.typed(one, INT) for one in node.arguments]
+            runs = [self.typed(argument, INT) for argument in node.arguments]
             if len(runs) == 1:
                 (stop,) = runs
                 return (lambda frame: range(stop(frame))), INT

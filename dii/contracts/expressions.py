@@ -63,7 +63,7 @@ _BUILTINS: Final = {
     "str": _Builtin({v.INT: v.STR}, gas.TEXT, lambda a, _: lambda f: str(a(f))),
     "sha256": _Builtin({v.BYTES: v.BYTES}, gas.SHA256, lambda a, _: do.digest(a)),
     "sorted": _Builtin(
-        {one: one for one in map(ListOf, (v.INT, v.STR, v.BYTES))}, 2 * gas.SIZED, do.in_order
+        {kind: kind for kind in map(ListOf, (v.INT, v.STR, v.BYTES))}, 2 * gas.SIZED, do.in_order
     ),
 }
 
@@ -182,7 +182,7 @@ class Expressions:
         self.cost += gas.SIZED + len(node.items) // 4
         item = want.item if isinstance(want, ListOf) else None
         first, kind = self.expression(node.items[0], item)
-        runs = [first, *(self.typed(one, kind) for one in node.items[1:])]
+        runs = [first, *(self.typed(item_node, kind) for item_node in node.items[1:])]
         if kind is not None and kind not in PLAIN:
             return self.fault(node, f"a list has plain items, not {v.spell(kind)}")
         return do.build(runs), ListOf(kind) if isinstance(kind, Plain) else None
@@ -371,7 +371,7 @@ class Expressions:
         return self.fault(node, f"there is no function {name!r}", ELSEWHERE.get(name, ""))
 
     def _helper(self, node: t.Call, function: t.Function) -> Typed:
-        kinds = [one.type for one in function.parameters]
+        kinds = [parameter.type for parameter in function.parameters]
         runs = self.arguments(node, *kinds)
         result = function.returns or NOTHING
         if function.name == "init" or not {"on_epoch", "payable"}.isdisjoint(function.marks):
@@ -407,11 +407,13 @@ class Expressions:
         self.cost += gas.DIVIDE
         if len(call.arguments) != 2:
             return self.fault(call, f"{call.function} takes 2 ints")
-        (left, one), (right, other) = (self.expected(item, v.INT) for item in call.arguments)
-        if not v.fits(one, other):
+        first, second = call.arguments
+        left, left_kind = self.expected(first, v.INT)
+        right, right_kind = self.expected(second, v.INT)
+        if not v.fits(left_kind, right_kind):
             return self.fault(call, f"{call.function} takes two of one type")
         function = min if call.function == "min" else max
-        return (lambda frame: function(left(frame), right(frame))), v.closer(one, other)
+        return (lambda frame: function(left(frame), right(frame))), v.closer(left_kind, right_kind)
 
     def _get(self, call: t.Call) -> Typed:
         name, key, default = call.arguments if len(call.arguments) == 3 else (call,) * 3

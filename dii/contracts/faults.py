@@ -68,7 +68,7 @@ def _one(fault: Fault, lines: list[str]) -> str:
     if line.strip():
         end = at.end_column if at.end_line == at.line else len(line)
         start = max(0, at.column - WIDTH // 2)
-        shown = "".join("\ufffd" if unsafe(one) and one != "\t" else one for one in line)
+        shown = "".join("\ufffd" if unsafe(c) and c != "\t" else c for c in line)
         shown = shown.replace("\t", " ")[start : start + WIDTH]
         length = max(1, min(end, len(line), start + WIDTH) - at.column)
         text += f"\n{at.line:>5} | {shown}\n      | {' ' * (at.column - start)}{'^' * length}"

@@ -116,7 +116,7 @@ def check(source: str) -> Program:
             program = compiler.compile(contract)
         except errors.BadProgram as error:
             found: Sequence[Fault] = error.numbers["faults"]  # type: ignore[assignment]
-            faults += [one for one in found if not in_bodies(one)]
+            faults += [fault for fault in found if not in_bodies(fault)]
         else:
             if not faults:
                 return program
@@ -146,12 +146,13 @@ class _Reader:
             self.fault(None, f"more than {MAX_SOURCE:,} characters", "a shorter contract")
             source = ""
         source = source.removeprefix("\ufeff").replace("\r\n", "\n")
-        strange = {one for one in set(source) - {"\n", "\t"} if unsafe(one)}
+        strange = {character for character in set(source) - {"\n", "\t"} if unsafe(character)}
         for number, line in enumerate(source.split("\n") if strange else (), 1):
-            for column, one in enumerate(line):
-                if one in strange:
-                    where, hint = Position(number, column, number, column + 1), ascii(one)[1:-1]
-                    self.fault(where, f"invisible character U+{ord(one):04X}", f"{hint} in a text")
+            for column, character in enumerate(line):
+                if character in strange:
+                    where = Position(number, column, number, column + 1)
+                    message = f"invisible character U+{ord(character):04X}"
+                    self.fault(where, message, f"{ascii(character)[1:-1]} in a text")
         self.source = source.translate(dict.fromkeys(map(ord, strange), " "))
         self.lines = [line.encode() for line in self.source.split("\n")]
 
@@ -267,19 +268,20 @@ class _Reader:
             if isinstance(mark, ast.Name) and mark.id in MARKS and mark.id not in marks:
                 marks.append(mark.id)
             else:
-                self.fault(mark, "no mark, or twice", " or ".join(f"@{one}" for one in MARKS))
+                self.fault(mark, "no mark, or twice", " or ".join(f"@{name}" for name in MARKS))
                 self.expression(mark)
         given, parameters = node.args, []
         strange = (given.vararg, given.kwarg, *given.posonlyargs, *given.kwonlyargs)
-        for one in filter(None, strange):
-            self.fault(one, "parameters with *, ** or / beside them", f"{one.arg}: int")
+        for parameter in filter(None, strange):
+            self.fault(parameter, "parameters with *, ** or / beside them", f"{parameter.arg}: int")
         for default in filter(None, (*given.defaults, *given.kw_defaults)):
             self.fault(default, "a parameter has no default", "a value in every call")
-        for one in given.args:
-            if not one.annotation:
-                self.fault(one, f"{one.arg} has no type", f"{one.arg}: int")
-            kind = self.type(one.annotation) if one.annotation else t.Plain("int")
-            parameters.append(t.Parameter(self.name(one, one.arg), kind, at=self.at(one)))
+        for parameter in given.args:
+            if not parameter.annotation:
+                self.fault(parameter, f"{parameter.arg} has no type", f"{parameter.arg}: int")
+            kind = self.type(parameter.annotation) if parameter.annotation else t.Plain("int")
+            name = self.name(parameter, parameter.arg)
+            parameters.append(t.Parameter(name, kind, at=self.at(parameter)))
         for generic in getattr(node, "type_params", ()):
             self.fault(generic, "generic functions", "a function for each type")
         none = isinstance(node.returns, ast.Constant) and node.returns.value is None
@@ -333,7 +335,7 @@ class _Reader:
             case ast.Assign(targets, value):
                 if len(targets) > 1:
                     self.fault(node, "several targets of one assignment", "a line for each")
-                places = [self.target(one) for one in targets]
+                places = [self.target(item) for item in targets]
                 return t.Assign(places[0], self.expression(value))
             case ast.AugAssign(target, operator, value):
                 place, op = self.target(target), self.symbol(node, operator)

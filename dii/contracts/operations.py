@@ -155,9 +155,9 @@ def member(item: Run, items: Run, weigh: Weigh) -> Run:
     """Return ``item in items`` of a list."""
 
     def run(frame: Frame) -> bool:
-        one, many = item(frame), items(frame)
-        frame[0].take(weigh(frame[0], many) // gas.COMPARE)
-        return one in many
+        wanted, known = item(frame), items(frame)
+        frame[0].take(weigh(frame[0], known) // gas.COMPARE)
+        return wanted in known
 
     return run
 

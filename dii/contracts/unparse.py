@@ -30,12 +30,12 @@ def unparse(contract: t.Contract) -> str:
     """
     variables = "\n".join(_typed(contract.variables))
     head = "\n\n".join(part for part in (_doc(contract.doc, ""), variables) if part)
-    parts = [head, *("\n".join(_function(one)) for one in contract.functions)]
+    parts = [head, *("\n".join(_function(function)) for function in contract.functions)]
     return "\n\n\n".join(part for part in parts if part) + "\n"
 
 
 def _typed(nodes: Sequence[t.Variable | t.Parameter]) -> Iterator[str]:
-    return (f"{one.name}: {spell(one.type)}" for one in nodes)
+    return (f"{node.name}: {spell(node.type)}" for node in nodes)
 
 
 def _function(node: t.Function) -> Iterator[str]:
@@ -59,8 +59,7 @@ def _doc(doc: str, indent: str) -> str:
 def _escape(text: str) -> str:
     """Escape quotes, backslashes, and characters that are invisible or reorder others."""
     return "".join(
-        f"\\{one}" if one in '"\\' else one if one.isprintable() else ascii(one)[1:-1]
-        for one in text
+        f"\\{c}" if c in '"\\' else c if c.isprintable() else ascii(c)[1:-1] for c in text
     )
 
 

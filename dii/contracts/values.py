@@ -72,16 +72,16 @@ def base(kind: Type | None) -> Type | None:
     return BASES.get(kind, kind) if isinstance(kind, Plain) else kind
 
 
-def fits(one: Type | None, other: Type | None) -> bool:
+def fits(left: Type | None, right: Type | None) -> bool:
     """Tell whether a value of one type is allowed where the other is expected; None fits all."""
-    if None in (one, other) or one == other:
+    if None in (left, right) or left == right:
         return True
-    return base(one) == base(other) and base(one) in (one, other)
+    return base(left) == base(right) and base(left) in (left, right)
 
 
-def closer(one: Type | None, other: Type | None) -> Type | None:
+def closer(left: Type | None, right: Type | None) -> Type | None:
     """Return the more specific one of two types that fit."""
-    return other if one in (None, base(one)) else one
+    return right if left in (None, base(left)) else left
 
 
 def form(kind: Type) -> Form:

@@ -65,7 +65,7 @@ def start_verifying(items: Sequence[Item]) -> Callable[[], list[bool]]:
         for verifier, at in zip(verifiers, range(0, len(items), size))
     ]
     return functools.cache(
-        lambda: [bool(one) for verifier, part in parts for one in verifier.finish(part)]
+        lambda: [bool(result) for verifier, part in parts for result in verifier.finish(part)]
     )
 
 

@@ -184,7 +184,7 @@ class Index:
         """Take a block's rows; they are written now or with a later block's."""
         for table, items in rows.items():
             self._buffer[table] += [(height, *item) for item in items]
-            texts = sum(len(one[-1]) for one in items if isinstance(one[-1], str))
+            texts = sum(len(item[-1]) for item in items if isinstance(item[-1], str))
             self._buffered += len(items) + texts // _LONG
         self.height = height
         if self._buffered >= _BUFFER or time.monotonic() >= self._flushed + _SECONDS:
@@ -207,7 +207,7 @@ class Index:
         """Run a query over everything that was put."""
         self.flush()
         # Numbers out of tables are numpy's, which SQLite would take for bytes and find nothing.
-        plain = [index(one) if hasattr(one, "__index__") else one for one in parameters]
+        plain = [index(value) if hasattr(value, "__index__") else value for value in parameters]
         with self._using():
             return self.db.execute(sql, plain).fetchall()
 

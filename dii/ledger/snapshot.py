@@ -222,7 +222,7 @@ def state_at(store: Store, height: int) -> State:
     BlockDamaged
         A diff is damaged, or no snapshot leads to the state.
     """
-    starts = [one for one in store.snapshots() if one <= height]
+    starts = [start for start in store.snapshots() if start <= height]
     for start in [*starts, -1] if store.base == 0 else starts:
         with uncollected():
             try:

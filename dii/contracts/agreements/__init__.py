@@ -56,8 +56,8 @@ class Agreement:
     @property
     def takes(self) -> str:
         """Parameters that it is deployed with, as text."""
-        init = next(one for one in self.tree.functions if one.name == "init")
-        return ", ".join(f"{one.name}: {spell(one.type)}" for one in init.parameters)
+        init = next(item for item in self.tree.functions if item.name == "init")
+        return ", ".join(f"{item.name}: {spell(item.type)}" for item in init.parameters)
 
 
 UptimeAgreement: Final = Agreement("uptime")
@@ -67,7 +67,7 @@ Assurance: Final = Agreement("assurance")
 SharedOwnership: Final = Agreement("shared_ownership")
 
 AGREEMENTS: Final = {
-    one.name: one
-    for one in (UptimeAgreement, PayPerUplink, CoverageBounty, Assurance, SharedOwnership)
+    agreement.name: agreement
+    for agreement in (UptimeAgreement, PayPerUplink, CoverageBounty, Assurance, SharedOwnership)
 }
 """Every agreement, by name."""
