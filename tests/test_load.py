@@ -296,7 +296,7 @@ def test_a_summary_says_how_much_there_is_and_what_it_gives() -> None:
             assert part in text
         assert "2020-02-16T14:10:59Z to 2022-10-11T13:43:14Z" in text
         assert "online_ppm" not in text
-    assert "no metrics" in repr(Telemetry())
+    assert "metrics    none" in repr(Telemetry())
     assert load(real_data(REGISTRY)).span is None
 
 

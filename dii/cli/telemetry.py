@@ -387,7 +387,7 @@ def show_telemetry(data: Telemetry, traffic: Traffic | None = None) -> None:
             "records": "{receptions:,} receptions, {statuses:,} statuses".format(**facts),
             "period": period,
             "metrics": ", ".join(facts["gives"]) or "none",
-            "read as": "; ".join(data.read_as()),
+            "read as": data.facts()["read as"],
             "set aside": f"{rejects['count'].sum():,} records or fields",
         }
     )

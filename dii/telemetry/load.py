@@ -1,14 +1,15 @@
 """Loading: from files to one ``Telemetry``.
 
-Files that speak of one period are merged as receptions before anything is counted, because counts
-do not add up: an uplink heard by six gateways stands in six gateways' files. Merging is a union in
-which a row counts as often as in the file that has it most often. So loading a file twice changes
-nothing, and the order of files does not matter; dropping repeated rows instead would lose what a
-gateway with two antennas heard twice, and adding rows up would count twice what two exports share.
+Files of one period are merged as receptions before anything is counted, because counts do not add
+up: an uplink heard by six gateways stands in six gateways' files. Merging is a union in which a row
+counts as often as in the file that has it most often. So loading a file twice changes nothing, and
+the order of files does not matter; dropping repeated rows instead would lose what a gateway with
+two antennas heard twice, and adding rows up would count twice what two exports share.
 
-What is said of a gateway in several places is merged field by field: who saw it last wins, then who
-says more. All that was said is kept (``entries``), so that merging in steps is merging at once. No
-record is renamed: which names are one gateway is decided for each epoch (see ``names``).
+Entries of several sources on one gateway are merged field by field: the latest ``last_seen`` wins,
+then the entry with more fields. All entries are kept (``entries``), so that merging in steps is
+merging at once. No record is renamed: which names are one gateway is decided for each epoch (see
+``names``).
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from __future__ import annotations
 import glob
 import hashlib
 import html
+import itertools
 import json
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,13 +32,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dii.errors import BadColumns, SourceMissing, SourceUnreadable
+from dii import errors
 from dii.files import sync, write
 from dii.schema import GAP, METRICS, TABLES, USAGE_GIVEN, Gateway, Reject
+from dii.telemetry import names, outliers
 from dii.telemetry.fetch import fetch, is_url, shown
 from dii.telemetry.formats import find_reader, judged
-from dii.telemetry.names import ambiguous
-from dii.telemetry.outliers import set_aside
 from dii.telemetry.readers.base import RECEPTION_METRICS, STATUS_METRICS, Reader
 from dii.telemetry.source import Source, first_line
 from dii.telemetry.tables import SCHEMAS, Rows, to_table
@@ -105,16 +106,16 @@ class Telemetry:
     @property
     def span(self) -> tuple[int, int] | None:
         """First and last time of receptions and statuses; None without any."""
-        times = [table["time"] for table in (self.receptions, self.statuses) if len(table)]
-        if not times:
+        ends = [pc.min_max(table["time"]).as_py() for table in (self.receptions, self.statuses)]
+        known = [end for end in ends if end["min"] is not None]
+        if not known:
             return None
-        ends = [pc.min_max(column).as_py() for column in times]
-        return min(end["min"] for end in ends), max(end["max"] for end in ends)
+        return min(end["min"] for end in known), max(end["max"] for end in known)
 
     def operators(self) -> dict[str, str]:
         """Return each gateway's operator, where it has one; all are their own if none is named."""
-        names, operators = (self.gateways[name].to_pylist() for name in ("gateway", "operator"))
-        pairs = zip(names, operators if any(operators) else names)
+        gateways, operators = (self.gateways[name].to_pylist() for name in ("gateway", "operator"))
+        pairs = zip(gateways, operators if any(operators) else gateways)
         return {gateway: operator for gateway, operator in pairs if operator}
 
     def known_since(self) -> dict[str, int]:
@@ -127,15 +128,13 @@ class Telemetry:
             seen = 0 if row["operator"] else row["last_seen"] or 0
             since[row["gateway"]] = min(since.get(row["gateway"], seen), seen)
         for table in (self.receptions, self.statuses):
-            first = table.group_by("gateway").aggregate([("time", "min")]).to_pylist()
-            for name, seen in ((row["gateway"], row["time_min"]) for row in first):
+            for name, seen in _times(table, "min"):
                 since[name] = min(since.get(name, seen), seen)
-        since.pop(None, None)  # type: ignore[call-overload]
         return since
 
     def ambiguous(self) -> list[str]:
         """Return a sentence on each id with several EUIs or operators, and each EUI of several ids."""
-        return ambiguous([self.receptions, self.statuses], self.entries)
+        return names.ambiguous([self.receptions, self.statuses], self.entries)
 
     def __add__(self, other: Telemetry) -> Telemetry:
         """Return the union of two loads (see the module)."""
@@ -154,7 +153,10 @@ class Telemetry:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        files = {name: _save(table, folder, name) for name, table in self._tables().items()}
+        files = {
+            name: _save(getattr(self, "rejected" if name == "rejects" else name), folder, name)
+            for name in TABLES
+        }
         manifest = {
             "version": 1,
             "gives": sorted(self.gives),
@@ -180,7 +182,7 @@ class Telemetry:
         """
         path = Path(folder) / _MANIFEST
         if not path.is_file():
-            raise SourceMissing(file=str(path))
+            raise errors.SourceMissing(file=str(path))
         try:
             if path.stat().st_size > _MAX_MANIFEST:
                 raise ValueError("too large")
@@ -194,49 +196,74 @@ class Telemetry:
             )
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
             message = f"not a saved telemetry: {first_line(error)}"
-            raise SourceUnreadable(file=str(path), message=message) from None
+            raise errors.SourceUnreadable(file=str(path), message=message) from None
 
-    def _tables(self) -> dict[str, pa.Table]:
+    def rejected_by_reason(self) -> pd.DataFrame:
+        """Return reason and count of the rejects, and place and text of the first of each reason.
+
+        Rejects of a network are no lines of a file; those that came together are one row, whose
+        line is their number.
+        """
+        rejects = self.rejects
+        own = rejects["file"].isin(["receptions", "statuses", "records"])
+        together = own & rejects["reason"].isin(["late", "far_in_time"])
+        rejects["count"] = rejects["line"].where(together, 1)
+        rejects["first"] = (rejects["file"] + ", line " + rejects["line"].astype(str)).mask(own, "")
+        groups = rejects.groupby("reason", sort=False)
+        found = groups.agg(
+            count=("count", "sum"), first=("first", "first"), detail=("detail", "first")
+        )
+        return found.reset_index().sort_values(["count", "reason"], ascending=[False, True])
+
+    def counts(self) -> dict[str, object]:
+        """Return the summary as data."""
+        operators = self.gateways["operator"]
+        first, last = map(format_time, self.span) if self.span else (None, None)
         return {
-            "gateways": self.gateways,
-            "entries": self.entries,
-            "receptions": self.receptions,
-            "statuses": self.statuses,
-            "rejects": self.rejected,
+            "gateways": len(self.gateways),
+            "operators": len(operators.unique().drop_null()),
+            "without_operator": operators.null_count,
+            "receptions": len(self.receptions),
+            "statuses": len(self.statuses),
+            "gives": [name for name in (*METRICS, *USAGE_GIVEN) if name in self.gives],
+            "read_as": dict(sorted(self.formats)),
+            "first": first,
+            "last": last,
+            "rejects": self.rejected_by_reason(),
         }
 
-    def read_as(self) -> list[str]:
-        """Return what files were taken for, a text for each reader."""
-        files: dict[str, list[str]] = {}
+    def facts(self) -> dict[str, str]:
+        """Return the summary as texts by their titles."""
+        counts, files = self.counts(), defaultdict[str, list[str]](list)
         for file, reader in sorted(self.formats):
-            files.setdefault(reader, []).append(file)
-        return [
-            f"{reader} ({', '.join(names) if len(names) <= NAMED else f'{len(names)} files'})"
-            for reader, names in sorted(files.items())
+            files[reader].append(file)
+        read = [
+            f"{reader} ({', '.join(found) if len(found) <= NAMED else f'{len(found)} files'})"
+            for reader, found in sorted(files.items())
         ]
+        owned = "{gateways:,}, without operators"
+        if counts["operators"]:
+            owned = (
+                "{gateways:,} of {operators:,} operators, {without_operator:,} without an operator"
+            )
+        return {
+            "gateways": owned.format(**counts),
+            "records": "{receptions:,} receptions, {statuses:,} statuses".format(**counts),
+            "period": " to ".join(map(format_time, self.span or ())) or "none: nothing has a time",
+            "metrics": ", ".join(name for name in (*METRICS, *USAGE_GIVEN) if name in self.gives)
+            or "none",
+            "read as": "; ".join(read),
+            "set aside": f"{self.rejected_by_reason()['count'].sum():,} records or fields",
+        }
 
     def _facts(self) -> list[tuple[str, str]]:
-        operators = pc.count_distinct(self.gateways["operator"]).as_py()
-        reasons = Counter(self.rejected["reason"].to_pylist()).most_common()
-        given = ", ".join(name for name in (*METRICS, *USAGE_GIVEN) if name in self.gives)
-        facts = [
-            (
-                "gateways",
-                f"{len(self.gateways):,}" + f" of {operators:,} operators" * (operators > 0),
-            ),
-            ("receptions", f"{len(self.receptions):,}"),
-            ("statuses", f"{len(self.statuses):,}"),
-            ("rejects", ", ".join(f"{count:,} {reason}" for reason, count in reasons) or "none"),
-            ("gives", given or "no metrics"),
-            *(("read as", text) for text in self.read_as()),
-            *(("ambiguous", text) for text in self.ambiguous()),
-        ]
-        if self.span is not None:
-            facts.append(("period", " to ".join(map(format_time, self.span))))
-        return facts
+        reasons = self.rejected_by_reason().itertuples()
+        aside = ", ".join(f"{row.count:,} {row.reason}" for row in reasons)
+        facts = self.facts() | {"set aside": aside or "none"}
+        return [*facts.items(), *(("ambiguous", text) for text in self.ambiguous())]
 
     def __repr__(self) -> str:
-        return "Telemetry\n" + "\n".join(f"  {name:<10}  {fact}" for name, fact in self._facts())
+        return "Telemetry\n" + "\n".join(f"  {name:<9}  {fact}" for name, fact in self._facts())
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -298,9 +325,9 @@ def load(
             found.append((rows, reader))
             unseen.difference_update(source.names)
     if unseen:
-        raise BadColumns(file="columns", message=f"no table has a column {min(unseen)!r}")
+        raise errors.BadColumns(file="columns", message=f"no table has a column {min(unseen)!r}")
     latest = None if until is None else to_microseconds(until)
-    set_aside([rows for rows, _ in found], gap, latest)
+    outliers.set_aside([rows for rows, _ in found], gap, latest)
     return _assemble(found)
 
 
@@ -322,17 +349,12 @@ def explain(
     rows: list[tuple[str, str, bool, str]] = []
     with TemporaryDirectory(prefix="dii-") as folder:
         for origin, name in _origins(sources, Path(folder)):
-            taker = None
-            source = Source(origin, name, columns)
-            for reader, reason in judged(source):
-                first = reason is None and taker is None
-                taker = taker or (reader.name if first else None)
-                why = (
-                    reader.explain(source)
-                    if first
-                    else reason or f"it would do, but {taker} comes first"
-                )
-                rows.append((name, reader.name, first, why))
+            source, taken = Source(origin, name, columns), None
+            for reader, declines in judged(source):
+                why = declines or f"it would do, but {taken} comes first"
+                if declines is None and taken is None:
+                    taken, why = reader.name, reader.explain(source)
+                rows.append((name, reader.name, reader.name == taken, why))
     return pd.DataFrame(rows, columns=["file", "reader", "taken", "why"])
 
 
@@ -343,7 +365,7 @@ def _check_columns(columns: Mapping[str, str]) -> None:
             message = f"no column of ours is called {name!r}"
             if foreign in known:
                 message += f"; write it the other way round: FOREIGN=NAME, here {name}={foreign}"
-            raise BadColumns(file="columns", message=message)
+            raise errors.BadColumns(file="columns", message=message)
 
 
 def _origins(sources: Iterable[object], folder: Path) -> Iterator[tuple[Path | pa.Table, str]]:
@@ -378,11 +400,11 @@ def _table(source: object, name: str) -> pa.Table:
         return source
     if not hasattr(source, "columns"):
         message = f"a {type(source).__name__}, not a path, an address or a data frame"
-        raise SourceUnreadable(file=name, message=message)
+        raise errors.SourceUnreadable(file=name, message=message)
     try:
         return pa.Table.from_pandas(source, preserve_index=False)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        raise SourceUnreadable(file=name, message=first_line(error)) from None
+        raise errors.SourceUnreadable(file=name, message=first_line(error)) from None
 
 
 def _paths(path: Path) -> list[Path]:
@@ -390,10 +412,10 @@ def _paths(path: Path) -> list[Path]:
         if path.exists():
             return [path]
     except OSError as error:
-        raise SourceUnreadable(file=str(path), message=error.strerror) from None
+        raise errors.SourceUnreadable(file=str(path), message=error.strerror) from None
     found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
     if not found:
-        raise SourceMissing(file=str(path))
+        raise errors.SourceMissing(file=str(path))
     return found
 
 
@@ -428,13 +450,13 @@ def _assemble(found: Sequence[tuple[Rows, Reader]]) -> Telemetry:
 def _merge(parts: Sequence[Telemetry]) -> Telemetry:
     receptions = _union([part.receptions for part in parts])
     statuses = _union([part.statuses for part in parts])
-    seen = []
-    for table in (receptions, statuses):
-        last = table.group_by("gateway").aggregate([("time", "max")]).to_pylist()
-        seen += [
-            Gateway(row["gateway"], last_seen=row["time_max"]) for row in last if row["gateway"]
-        ]
+    seen = [
+        Gateway(name, last_seen=last)
+        for table in (receptions, statuses)
+        for name, last in _times(table, "max")
+    ]
     stated = {Gateway(**row) for part in parts for row in part.entries.to_pylist()}
+    ends = {end for part in parts for end in part.ends}
     return Telemetry(
         gateways=_merge_gateways([*stated, *seen]),
         receptions=receptions,
@@ -442,14 +464,17 @@ def _merge(parts: Sequence[Telemetry]) -> Telemetry:
         gives=_given([part.gives for part in parts]),
         rejected=_union([part.rejected for part in parts]),
         entries=to_table("entries", sorted(stated, key=repr)),
-        ends=_latest(part.ends for part in parts),
+        # Of each file the latest end: one that has grown is loaded again.
+        ends=frozenset({end[0]: end for end in sorted(ends)}.values()),
         formats=frozenset().union(*(part.formats for part in parts)),
     )
 
 
-def _latest(ends: Iterable[frozenset[tuple[str, int, int]]]) -> frozenset[tuple[str, int, int]]:
-    """Return the latest end of each file: one that has grown is loaded again."""
-    return frozenset({one[0]: one for one in sorted(set().union(*ends))}.values())
+def _times(table: pa.Table, which: str) -> Iterator[tuple[str, int]]:
+    """Return the first (``min``) or last (``max``) time of each gateway that rows name."""
+    found = table.group_by("gateway").aggregate([("time", which)])
+    pairs = zip(found["gateway"].to_pylist(), found[f"time_{which}"].to_pylist())
+    return ((name, time) for name, time in pairs if name)
 
 
 def _given(gives: Sequence[frozenset[str]]) -> frozenset[str]:
@@ -488,21 +513,19 @@ def _place(row: Gateway) -> tuple[float | None, float | None]:
 
 def _placeholders(rows: Iterable[Gateway]) -> dict[tuple[float | None, float | None], str]:
     """Return the stated places that are none, with the reason of each."""
-    at: dict[tuple[float | None, float | None], set[str]] = {}
+    at = defaultdict[tuple[float | None, float | None], set[str]](set)
     for row in rows:
-        at.setdefault(_place(row), set()).add(row.gateway)
+        at[_place(row)].add(row.gateway)
+    at.pop((None, None), None)
     details = {
         place: f"shared by {len(found)} gateways"
         for place, found in at.items()
         if len(found) >= SHARED_BY
     }
-    details.pop((None, None), None)
-    for latitude, longitude in at:
-        for fixed in PLACEHOLDERS:
-            if latitude is None or longitude is None:
-                continue
-            if max(abs(latitude - fixed[0]), abs(longitude - fixed[1])) <= PLACEHOLDER_RADIUS:
-                details[latitude, longitude] = f"a form's default, ({fixed[0]:g}, {fixed[1]:g})"
+    for place, default in itertools.product(at, PLACEHOLDERS):
+        off = [abs(stated - usual) for stated, usual in zip(place, default) if stated is not None]
+        if len(off) == len(default) and max(off) <= PLACEHOLDER_RADIUS:
+            details[place] = "a form's default, ({:g}, {:g})".format(*default)
     return details
 
 
