@@ -72,7 +72,7 @@ def test_a_joined_home_says_and_proves_what_the_whole_one_does(exported, joined,
     table = json.loads(output("list", "accounts", "--home", joined, "--json"))
     assert {one["kind"] for one in table} == {"treasury", "unknown", "key"}  # claims look as any
     begins = f"begins after the snapshot of height {found['base']}: tables and sums hold nothing"
-    shown = [("list", name) for name in look.Table]
+    shown = [("list", name) for name in look.PEOPLE]
     for words in (*shown, ("show", "account", address), ("show", "epoch", "0")):
         for one, said in ((joined, True), (home, False)):
             result = CliRunner().invoke(app, [*words, "--home", str(one)])

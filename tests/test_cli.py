@@ -63,7 +63,7 @@ def test_every_command_explains_itself_and_speaks_json(words: tuple[str, ...]) -
         ("init --policy FixedEmission", "amount"),
         ("init --policy FixedEmission:amount", "amount="),
         ("init --allocate bob", "bob=500"),
-        ("init --allocate bob=1 --allocate bob=2", "bob stands twice"),
+        ("init --allocate bob=1 --allocate bob=2", "bob is given twice"),
         ("init --reporters 0", "greater than or equal to 1"),
         ("load x.csv --columns a", "lat=latitude"),
         ("proof make receipt x", "--epoch"),

@@ -127,7 +127,7 @@ def test_a_present_record_cannot_be_shown_absent_by_a_key_that_looks_like_its_ow
     home = network.home
     real = home.gateway(top) if table == "gateway" else home.address("bob")
     kind: Any = {"account": ACCOUNTS, "gateway": GATEWAYS, "validator": VALIDATORS}[table]
-    Path("a.proof").write_text(json.dumps(network.prove(kind, *disguise(real)).to_json()))
+    Path("a.proof").write_text(json.dumps(network.proof_of(kind, *disguise(real)).to_json()))
     header = network.header().hash.hex()
     assert "no key" in refused("proof", "check", "a.proof", "--header", header)
     checker = [sys.executable, CHECKER, "a.proof", header]
@@ -175,8 +175,8 @@ def test_verify_executes_the_chain_again(home: Path, network: Network) -> None:
 
 
 def test_a_lost_index_is_made_again(copy: Path) -> None:
-    before = [read("list", table, "--home", copy) for table in look.Table]
+    before = [read("list", table, "--home", copy) for table in look.PEOPLE]
     (copy / "index.sqlite").unlink()
     assert "dii rebuild" in refused("list", "epochs", "--home", copy)
     assert read("rebuild", "--home", copy) == {"height": read("status", "--home", copy)["height"]}
-    assert [read("list", table, "--home", copy) for table in look.Table] == before
+    assert [read("list", table, "--home", copy) for table in look.PEOPLE] == before

@@ -66,15 +66,15 @@ def test_a_home_that_waits_for_data_says_so(tmp_path: Path) -> None:
     assert "first day" in refused("list", "epochs", "--home", tmp_path)
 
 
-EMPTY = {look.Table.TRANSFERS, look.Table.PROPOSALS, look.Table.CONTRACTS}
+EMPTY = {"transfers", "proposals", "contracts"}
 """Of these the settled sample has none."""
 
 
-@pytest.mark.parametrize("table", look.Table)
+@pytest.mark.parametrize("table", look.PEOPLE)
 def test_lists_give_programs_every_row_and_column(
-    table: look.Table, home: Path, network: Network, tmp_path: Path
+    table: str, home: Path, network: Network, tmp_path: Path
 ) -> None:
-    expected: pd.DataFrame = getattr(network, table.value)()
+    expected: pd.DataFrame = getattr(network, table)()
     assert len(expected) > 0 or table in EMPTY
     assert read("list", table, "--home", home) == plain(expected)
     parquet = tmp_path / "table.parquet"

@@ -12,13 +12,12 @@ import pytest
 
 from dii import Network, agreements, codec, load
 from dii.application.records import RESERVED, STORAGE
-from dii.cli import demo
 from dii.crypto import format_address
 from dii.errors import BadCall, BadSource, Refused, UnknownContract
 from tests.cli import output
 from tests.require import SAMPLE
 
-ONLINE, DEAF, OWNER = "ttn:gateway-14", demo.DEAF, "linden-lab"
+ONLINE, DEAF, OWNER = "ttn:gateway-14", "B827EBFFFE0F7730", "linden-lab"
 UNIT = 10**6
 
 COUNTER = '''

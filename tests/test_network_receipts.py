@@ -166,10 +166,10 @@ def test_a_huge_proof_file_is_refused_before_it_is_parsed():
 
 def test_a_balance_and_the_absence_of_an_account_can_be_proven(whole):
     header = whole.header().hash
-    proof = whole.prove(ACCOUNTS, TREASURY)
+    proof = whole.proof_of(ACCOUNTS, TREASURY)
     Proof.from_json(json.loads(json.dumps(proof.to_json()))).verify(header)
     assert proof.value == dumps(whole.state.get(ACCOUNTS, TREASURY))
-    absent = whole.prove(ACCOUNTS, bytes(20))
+    absent = whole.proof_of(ACCOUNTS, bytes(20))
     absent = Proof.from_json(json.loads(json.dumps(absent.to_json())))
     absent.verify(header)
     assert absent.value is None

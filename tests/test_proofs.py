@@ -28,7 +28,6 @@ from dii.application.records import (
     Origin,
 )
 from dii.cli import app
-from dii.cli import proofs as check
 from dii.cli.screen import plain
 from dii.crypto import format_address
 from dii.errors import ProofInvalid
@@ -37,6 +36,7 @@ from dii.ledger.block import Header
 from dii.ledger.proof import Proof
 from dii.ledger.state import State
 from dii.minting import Issuance, ReceiptLeaf, Spec
+from dii.network import proofs
 from dii.network.receipt import NoReceiptProof, ReceiptProof, no_receipt
 from tests.proofs import CHECKER, PAGE
 from tests.require import ROOT
@@ -71,14 +71,14 @@ def receipt_at(network: Network, place: int) -> Any:
 
 
 MADE: dict[str, Callable[[Network], Any]] = {
-    "account": lambda net: net.prove(ACCOUNTS, net.home.address("bob")),
-    "no account": lambda net: net.prove(ACCOUNTS, bytes(range(20))),
-    "forward": lambda net: net.prove(FORWARDS, net.home.claim_account("linden-lab")),
-    "no forward": lambda net: net.prove(FORWARDS, net.home.address("bob")),
-    "gateway": lambda net: net.prove(GATEWAYS, "main", leaves(net, 1)[7].gateway),
-    "no gateway": lambda net: net.prove(GATEWAYS, "other", bytes(range(20))),
-    "issuance": lambda net: net.prove(ISSUANCES, "main", 1),
-    "supply": lambda net: net.prove(SUPPLY),
+    "account": lambda net: net.proof_of(ACCOUNTS, net.home.address("bob")),
+    "no account": lambda net: net.proof_of(ACCOUNTS, bytes(range(20))),
+    "forward": lambda net: net.proof_of(FORWARDS, net.home.claim_account("linden-lab")),
+    "no forward": lambda net: net.proof_of(FORWARDS, net.home.address("bob")),
+    "gateway": lambda net: net.proof_of(GATEWAYS, "main", leaves(net, 1)[7].gateway),
+    "no gateway": lambda net: net.proof_of(GATEWAYS, "other", bytes(range(20))),
+    "issuance": lambda net: net.proof_of(ISSUANCES, "main", 1),
+    "supply": lambda net: net.proof_of(SUPPLY),
     "receipt": lambda net: receipt_at(net, 20),
     "first receipt": lambda net: receipt_at(net, 0),
     "last receipt": lambda net: receipt_at(net, -1),
@@ -100,7 +100,7 @@ def files(network: Network) -> dict[str, str]:
 def ours(data: bytes, header: bytes) -> dict[str, Any] | None:
     """Return what ``dii proof check`` says is proven, or None."""
     try:
-        return dict(plain(check.proven(data, header)[0]))
+        return dict(plain(proofs.check(data, header)[0]))
     except ProofInvalid:
         return None
 

@@ -22,12 +22,11 @@ from hypothesis import strategies as st
 
 from dii import Network, agreements, load, minting
 from dii.cli import screen
-from dii.cli.options import clean
-from dii.cli.statement import page
 from dii.errors import AlreadyClaimed, BadMonth, Refused, UnknownName
+from dii.network.page import page
 from dii.network.statement import Statement
 from dii.schema import SHAPLEY_UNIT
-from dii.units import PPM
+from dii.units import PPM, clean
 from tests.cli import output
 from tests.require import SAMPLE, program
 

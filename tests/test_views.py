@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 
 from dii import Network, load, minting
 from dii.application.actions import DenyGateway, SetGas, SetValidator
-from dii.cli.statement import page
 from dii.errors import (
     GenesisError,
     HomeBroken,
@@ -39,6 +38,7 @@ from dii.ledger import index
 from dii.ledger.block import Block
 from dii.ledger.proof import read_json
 from dii.minting.spec import from_spec
+from dii.network.page import page
 from dii.network.receipt import no_receipt
 from dii.network.tables import earnings
 from dii.network.telemetry import Traffic

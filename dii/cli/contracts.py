@@ -2,177 +2,156 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-import dii
 from dii.cli import screen
-from dii.cli.accounts import Amount, Sender, done
-from dii.cli.options import DEFAULT_HOME, Home, Json, command
-from dii.errors import BadSource
-from dii.units import clean
+from dii.cli.accounts import done
+from dii.cli.options import Amount, MaybePositive, Sender, bad, command, pairs
+from dii.cli.screen import Answer
+from dii.cli.verbs import looking, verb, writing
 
 if TYPE_CHECKING:
+    from dii import Network
     from dii.contracts.agreements import Agreement
 
+app = typer.Typer()
 contract = typer.Typer(help="Agreements that carry themselves out.")
+app.add_typer(contract, name="contract")
 
 MAX_FILE: Final = 1 << 19
 """Bytes of a contract's text."""
-
 TAKEN: Final = {"by", "value", "hook_gas", "purse", "gas_limit"}
 """Names of options; an argument cannot go by such a name on the command line."""
 
-Address = Annotated[str, typer.Argument(metavar="CONTRACT", help="Its address, dii1….")]
-Function = Annotated[str, typer.Argument(help="Name of the function.")]
+Address = Annotated[str, {"metavar": "CONTRACT", "help": "Its address, dii1…."}]
+Function = Annotated[str, {"help": "Name of the function."}]
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[NAME=VALUE]…", help="Arguments: gateway=eui-…, price=2.5TTC, online_ppm=95%."
     ),
 ]
-What = Annotated[str, typer.Argument(metavar="WHAT", help="A file, or the name of an agreement.")]
-Value = Annotated[str, typer.Option("--value", help="Money that comes along.")]
-Gas = Annotated[int | None, typer.Option("--gas", min=1, help="The most gas it may use.")]
+What = Annotated[str, {"metavar": "WHAT", "help": "A file, or the name of an agreement."}]
+Value = Annotated[str, {"help": "Money that comes along."}]
+Gas = Annotated[int | None, {"min": 1, "help": "The most gas it may use."}]
 
 
-@contract.command("check")
-def check(what: What, as_json: Json = False) -> None:
-    """Look a contract's text over: every fault, where, and what to write instead."""
-    from dii.network import contracts as deals  # noqa: PLC0415
+@verb(contract)
+def check(what: What) -> Iterator[Answer]:
+    """Check a contract's text: every fault, where, and what to write instead."""
+    from dii.network import contracts  # noqa: PLC0415
 
-    found = deals.check(None, _source(what))
-    if as_json:
-        screen.json_out({"ok": bool(found), "faults": list(found.faults)})
-    else:
-        for line in repr(found).splitlines():
-            typer.echo(clean(line))
+    found = contracts.check(None, _source(what))
+    yield Answer({"ok": bool(found), "faults": list(found.faults)}, repr(found).splitlines())
     if not found:
         raise typer.Exit(1)
 
 
-@contract.command("deploy")
+@verb(contract, writing)
 def deploy(
+    network: Network,
     what: What,
     sender: Sender,
     arguments: Arguments = None,
     value: Value = "0",
-    hook_gas: Annotated[
-        int | None, typer.Option(min=1, help="Gas reserved each epoch for what runs by itself.")
-    ] = None,
-    purse: Annotated[str | None, typer.Option(help="Money that pays for that gas.")] = None,
+    hook_gas: MaybePositive = None,
+    purse: str | None = None,
     gas: Gas = None,
-    home: Home = DEFAULT_HOME,
-    as_json: Json = False,
-) -> None:
-    """Put a contract on the chain; by default its purse lasts until its last epoch."""
-    source = _source(what)
-    with dii.Network.open(home) as network:
-        try:
-            deal = network.deploy(
-                source, by=sender, value=value, hook_gas=hook_gas, purse=purse, gas_limit=gas,
-                **_pairs(arguments),
-            )  # fmt: skip
-        except BadSource as error:  # many lines, with carets
-            for line in str(error).splitlines():
-                typer.echo(clean(line), err=True)
-            raise typer.Exit(1) from None
-        screen.answer(as_json, {"contract": deal.address} | deal.lines(), deal.lines())
-        if not as_json:
-            screen.say("look at it again with: " + command(home, "contract", "show", deal.address))
+) -> Answer:
+    """Put a contract on the chain; by default its purse lasts until its last epoch.
+
+    Parameters
+    ----------
+    hook_gas
+        Gas reserved each epoch for what runs by itself.
+    purse
+        Money that pays for that gas.
+    """
+    deal = network.deploy(
+        _source(what), by=sender, value=value, hook_gas=hook_gas, purse=purse, gas_limit=gas,
+        **_arguments(arguments),
+    )  # fmt: skip
+    again = command(network.home.folder, "contract", "show", deal.address)
+    lines = deal.lines()
+    return Answer({"contract": deal.address} | lines, [lines, f"look at it again with: {again}"])
 
 
-@contract.command("call")
+@verb(contract, writing)
 def call(
+    network: Network,
     address: Address,
     function: Function,
     sender: Sender,
     arguments: Arguments = None,
     value: Value = "0",
     gas: Gas = None,
-    home: Home = DEFAULT_HOME,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Call a function of a contract."""
-    with dii.Network.open(home) as network:
-        deal = network.contract(address)
-        sent = deal.call(function, by=sender, value=value, gas_limit=gas, **_pairs(arguments))
-        done(network, sent, f"{sender} called {function}", as_json)
+    deal = network.contract(address)
+    sent = deal.call(function, by=sender, value=value, gas_limit=gas, **_arguments(arguments))
+    return done(network, sent, f"{sender} called {function}")
 
 
-@contract.command("top-up")
-def top_up(
-    address: Address,
-    amount: Amount,
-    sender: Sender,
-    home: Home = DEFAULT_HOME,
-    as_json: Json = False,
-) -> None:
+@verb(contract, writing)
+def top_up(network: Network, address: Address, amount: Amount, sender: Sender) -> Answer:
     """Put money into a contract's purse; one that sleeps wakes."""
-    with dii.Network.open(home) as network:
-        sent = network.contract(address).top_up(amount, by=sender)
-        done(network, sent, f"{sender} put {amount} into the purse", as_json)
+    sent = network.contract(address).top_up(amount, by=sender)
+    return done(network, sent, f"{sender} put {amount} into the purse")
 
 
-@contract.command("view")
+@verb(contract, looking)
 def view(
-    address: Address,
-    function: Function,
-    arguments: Arguments = None,
-    home: Home = DEFAULT_HOME,
-    as_json: Json = False,
-) -> None:
+    network: Network, address: Address, function: Function, arguments: Arguments = None
+) -> Answer:
     """Ask a contract something; costs nothing and changes nothing."""
-    with screen.looking(home) as network:
-        deal = network.contract(address)
-        value = deal.view(function, **_pairs(arguments))
-        screen.answer(as_json, value, deal.answer(function, value))
+    deal = network.contract(address)
+    value = deal.view(function, **_arguments(arguments))
+    return Answer(value, deal.answer(function, value))
 
 
-@contract.command("show")
-def show(
-    address: Address,
-    source: Annotated[bool, typer.Option("--source", help="Its text, as it runs.")] = False,
-    home: Home = DEFAULT_HOME,
-    as_json: Json = False,
-) -> None:
-    """Say what a contract promises, where it stands, and what has happened."""
-    with screen.looking(home) as network:
-        deal = network.contract(address)
-        if source:
-            for line in deal.source.splitlines():
-                typer.echo(clean(line))
-            return
-        events = deal.events()
-        if as_json:
-            screen.json_out(deal.lines() | {"events": events})
-            return
-        screen.facts(deal.lines())
-        screen.say()
-        # Who says it matters: a contract may tell that it pays, and not pay.
-        events["by"] = events["told"].map({True: "contract", False: "chain"})
-        screen.rows(events, "time by event details")
+@verb(contract, looking)
+def show(network: Network, address: Address, source: bool = False) -> Iterator[Answer]:
+    """Show a contract: its promises, its state, and its events.
+
+    Parameters
+    ----------
+    source
+        Its text, as it runs.
+    """
+    deal = network.contract(address)
+    if source:
+        screen.show_parts(deal.source.splitlines())
+        return
+    lines, events = deal.lines(), deal.events()
+    # Who says it matters: a contract may tell that it pays, and not pay.
+    told = events.assign(by=events["told"].map({True: "contract", False: "chain"}))
+    table = partial(screen.rows, told, "time by event details")
+    yield Answer(lines | {"events": events}, [lines, "", table])
 
 
-@contract.command("agreements")
-def agreements(
-    name: Annotated[str | None, typer.Argument(help="Print this one's text.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List the agreements that come with dii, or print one to start from."""
+@verb(contract)
+def agreements(name: Annotated[str | None, typer.Argument()] = None) -> Iterator[Answer]:
+    """List the agreements that come with dii, or print one to start from.
+
+    Parameters
+    ----------
+    name
+        Print the text of this one.
+    """
     from dii.contracts.agreements import AGREEMENTS  # noqa: PLC0415
 
     if name is not None:
         typer.echo(_agreement(name).source, nl=False)
         return
-    if as_json:
-        screen.json_out([{"name": one.name, "summary": one.summary} for one in AGREEMENTS.values()])
-        return
-    for one in AGREEMENTS.values():
-        screen.facts({one.name: " ".join(one.summary.split()), "takes": one.takes})
-        screen.say()
+    known = AGREEMENTS.values()
+    document = [{"name": one.name, "summary": one.summary} for one in known]
+    lines = [{one.name: " ".join(one.summary.split()), "takes": one.takes} for one in known]
+    yield Answer(document, (part for facts in lines for part in (facts, "")))
 
 
 def _agreement(name: str) -> Agreement:
@@ -200,12 +179,10 @@ def _source(what: str) -> str | Agreement:
         raise typer.BadParameter(f"{what} is not UTF-8: {error}") from None
 
 
-def _pairs(arguments: list[str] | None) -> dict[str, str]:
-    """Read ``name=value`` words."""
-    pairs: dict[str, str] = {}
-    for word in arguments or ():
-        name, separator, value = word.partition("=")
-        if not separator or not name.isidentifier() or name in pairs or name in TAKEN:
-            raise typer.BadParameter(f"{word!r}: write each argument once, as name=value")
-        pairs[name] = value
-    return pairs
+def _arguments(words: list[str] | None) -> dict[str, str]:
+    """Read the arguments of a function."""
+    found = pairs("NAME=VALUE", words, "price=2.5TTC")
+    for name in found:
+        if not name.isidentifier() or name in TAKEN:
+            raise bad("NAME=VALUE", f"no argument can be called {name!r}")
+    return found

@@ -1,163 +1,153 @@
 """The main job from beginning to end, on the sample in ``data/``: ``make demo``.
 
-Eleven steps, each with the Python that does it; whoever pastes these lines into a notebook gets the
-same numbers, to the last digit, since a laboratory network's keys follow from its seed. The home
-lies in a temporary folder and goes when the story ends.
+The code of :func:`story` is shown step by step while it runs. In each step the first line, a
+comment, is the title, and the last one yields the output. Whoever pastes the code into a notebook
+gets the same numbers, to the last digit: a laboratory network's keys follow from its seed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import inspect
 import json
-import tempfile
+import re
+import textwrap
 import time
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import dii
-from dii.cli import screen
-from dii.cli import tables as look
+from dii.cli import screen, tables
 from dii.cli.options import program
-from dii.cli.telemetry import show_telemetry
+from dii.cli.telemetry import loaded
 from dii.errors import ProofInvalid
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dii import Network
+    from dii.consensus.node import Verified
     from dii.network import Receipt
     from dii.network.contracts import Deal
 
-SAMPLE: Final = Path(__file__).parents[2] / "data"
+ROOT: Final = Path(__file__).parents[2]
 FILES: Final = ("registry.json", "uplinks.jsonl", "statuses.csv")
-SEED: Final = 7
-DEAF: Final = "B827EBFFFE0F7730"
-"""A gateway of the sample that stops hearing anything on the way."""
+METRICS: Final = "gateway online_ppm receptions uplinks sole_uplinks shapley_uplinks"
+CONTRACTS: Final = "contract agreement balance status"
+
+
+def story() -> Iterator[screen.Shown]:
+    """Tell the story: load, measure, promise, settle, explain, pay, verify."""
+    # What gateways reported, and what was set aside and why
+    data = dii.load("data/registry.json", "data/uplinks.jsonl", "data/statuses.csv")
+    yield loaded(data)
+
+    # What each gateway did in epoch 0, 2025-03-03: the first five
+    network = dii.Network.create("ttn", symbol="TTC", seed=7, allocations={"bob": "500 TTC"})
+    network.ingest(data)
+    metrics = network.metrics(0).to_pandas().query("gateway != ''")
+    best = metrics.nlargest(5, "shapley_uplinks")
+    yield partial(screen.rows, best, METRICS)
+
+    # Agreements, deployed by bob: 10 TTC a day that a gateway is online; 0.05 TTC an uplink
+    uptime, uplinks = dii.agreements.UptimeAgreement, dii.agreements.PayPerUplink
+    terms = {"online_ppm": 950_000, "epochs": 5}
+    deals = [
+        network.deploy(uptime, by="bob", value="50 TTC", gateway="ttn:gateway-14", **terms),
+        network.deploy(uptime, by="bob", value="50 TTC", gateway="B827EBFFFE0F7730", **terms),
+        network.deploy(
+            uplinks,
+            by="bob",
+            value="10 TTC",
+            application="doors-1",
+            operators=["linden-lab"],
+            price="0.05 TTC",
+            epochs=5,
+        ),
+    ]
+    yield partial(screen.rows, network.contracts(), CONTRACTS, network)
+
+    # Reported, minted and settled, epoch after epoch: 10,000 TTC a day by share in uplinks
+    network.run()
+    yield _settled(network)
+
+    # What the agreements did by themselves, epoch after epoch
+    events = [deal.events() for deal in deals]
+    yield _kept(deals, events)
+
+    # One receipt, explained and checked against a header hash, and against nothing else
+    receipt = network.receipt(network.issuance(epoch=0)["gateway"][0], epoch=0)
+    receipt.verify(network.header().hash)
+    yield _checked(receipt)
+
+    # A payment
+    network.transfer("bob", "north-iot", "12.5 TTC")
+    yield _paid(network)
+
+    # The whole chain, executed again from its genesis
+    verified = network.verify()
+    yield _verified(network, verified)
+
+    # What to try next
+    yield _recommended(receipt.gateway)
 
 
 def main() -> None:
-    """Tell the story."""
+    """Tell the story, step by step."""
     began = time.monotonic()
     screen.say("dii: a micro-economy for a community that builds infrastructure together", "bold")
     screen.say("Eight days of a small synthetic LoRaWAN network, from files to money and proofs.")
-    with tempfile.TemporaryDirectory(prefix="dii-demo-") as folder, _made(folder) as network:
-        deals = _agree(network)
-        _settle(network)
-        _kept(deals)
-        _explain(network)
-        _spend(network)
-        _repeat(network)
-        gateway = network.issuance(0)["gateway"].iloc[0]
-    _next(gateway)
+    screen.say("In a notebook, the lines below do the same after `import dii`.")
+    code = textwrap.dedent(inspect.getsource(story).partition('"""\n')[2])
+    *steps, _ = re.split(r"yield .*\n+", code)
+    with contextlib.chdir(ROOT):
+        for step, output in zip(steps, story()):
+            title, *lines = step.splitlines()
+            screen.say()
+            screen.say(title.removeprefix("# "), "bold green")
+            for line in lines:
+                screen.say(f"  {line}", "dim")
+            screen.say()
+            screen.show_parts(output)
     screen.say()
     screen.say(f"All of this took {time.monotonic() - began:.1f} s.", "dim")
 
 
-def _step(title: str, *code: str) -> None:
-    screen.say()
-    screen.say(title, "bold green")
-    for line in code:
-        screen.say(f"  {line}", "dim")
-    screen.say()
+def _settled(network: Network) -> Iterator[screen.Shown]:
+    yield from tables.overview(network, None, most=8)
+    yield ""
+    yield "unminted: the share of receptions that name no gateway; treasury: of gateways"
+    yield "that name no operator."
 
 
-def _made(folder: str) -> Network:
-    """Load the sample and make a network for it."""
-    names = ", ".join(f'"data/{name}"' for name in FILES)
-    _step("What gateways reported, and what was set aside and why", f"data = load({names})")
-    data = dii.load(*(SAMPLE / name for name in FILES))
-    show_telemetry(data)
-    network = dii.Network.create(
-        "ttn", symbol="TTC", seed=SEED, home=Path(folder) / "home", allocations={"bob": "500 TTC"}
-    )
-    network.ingest(data)
-    start = f"{network.genesis.start:%Y-%m-%d}"
-    _step(
-        f"What each gateway did in epoch 0, {start}: the first five",
-        f'network = Network.create("ttn", symbol="TTC", seed={SEED}, allocations={{"bob": "500 TTC"}})',
-        "network.ingest(data)",
-        "network.metrics(0)",
-    )
-    measured = network.metrics(0).to_pandas().query("gateway != ''")
-    columns = "gateway online_ppm receptions uplinks sole_uplinks shapley_uplinks"
-    screen.rows(measured.nlargest(5, "shapley_uplinks"), columns)
-    return network
-
-
-def _agree(network: Network) -> list[Deal]:
-    """Let bob promise money for services: three agreements that carry themselves out."""
-    best = network.metrics(0).to_pandas().query("gateway != ''").nlargest(1, "shapley_uplinks")
-    heard = str(best["gateway"].iloc[0])
-    _step(
-        "Agreements, deployed by bob: 10 TTC a day that a gateway is online; 0.05 TTC an uplink",
-        "from dii import agreements",
-        f'network.deploy(agreements.UptimeAgreement, by="bob", value="50 TTC", gateway="{heard}",',
-        "               online_ppm=950_000, epochs=5)  # and the same for another gateway",
-        'network.deploy(agreements.PayPerUplink, by="bob", value="10 TTC", application="doors-1",',
-        '               operators=["linden-lab"], price="0.05 TTC", epochs=5)',
-    )
-    deals = [
-        network.deploy(
-            dii.agreements.UptimeAgreement, by="bob", value="50 TTC", gateway=gateway,
-            online_ppm=950_000, epochs=5,
+def _kept(deals: Sequence[Deal], events: Sequence[pd.DataFrame]) -> Iterator[screen.Shown]:
+    """Yield the events of agreements, and the reason of each."""
+    for deal, happened in zip(deals, events):
+        told = happened[happened["told"]]
+        counts = ", ".join(
+            f"{word} {count}" for word, count in told["event"].value_counts().items()
         )
-        for gateway in (heard, DEAF)
-    ]  # fmt: skip
-    deals.append(
-        network.deploy(
-            dii.agreements.PayPerUplink, by="bob", value="10 TTC", application="doors-1",
-            operators=["linden-lab"], price="0.05 TTC", epochs=5,
-        )
-    )  # fmt: skip
-    screen.rows(network.contracts(), "contract agreement balance status", network)
-    return deals
-
-
-def _kept(deals: list[Deal]) -> None:
-    """Tell what the agreements did by themselves, and why."""
-    _step("What the agreements did by themselves, epoch after epoch", "deal.events()")
-    for deal in deals:
-        events = deal.events()
-        counts = events.loc[events["told"], "event"].value_counts()
-        kept = ", ".join(f"{word} {count}" for word, count in counts.items())
         holds = deal.network.currency.format(deal.balance)
-        screen.say(f"{deal.title} {deal.view('status').capitalize()}: {kept}; now holds {holds}.")
+        yield f"{deal.title} {deal.view('status').capitalize()}: {counts}; now holds {holds}."
         terms = deal.lines()
         if "required" in terms:
-            screen.say(f"An epoch is paid if online for {terms['required']}, else refunded.")
+            yield f"An epoch is paid if online for {terms['required']}, else refunded."
         else:
-            screen.say(f"An uplink is {terms['price_each']}; what is credited can be withdrawn.")
-        screen.rows(events[events["told"]], "event details")
-        screen.say()
+            yield f"An uplink is {terms['price_each']}; what is credited can be withdrawn."
+        yield partial(screen.rows, told, "event details")
+        yield ""
 
 
-def _settle(network: Network) -> None:
-    """Report, mint and settle every epoch."""
-    _step(
-        "Reported, minted and settled, epoch after epoch: 10,000 TTC a day by share in uplinks",
-        "network.run()",
-        "network.epochs(); network.operators()",
-    )
-    with screen.progress("settling epochs") as tick:
-        network.run(progress=tick)
-    look.show_overview(network, None, most=8)
-    screen.say()
-    screen.say("unminted: the share of receptions that name no gateway; treasury: of gateways")
-    screen.say("that name no operator.")
-
-
-def _explain(network: Network) -> None:
-    """Explain one receipt, check its proof, and show that a forged one fails."""
-    _step(
-        "One receipt, explained and checked against a header hash, and against nothing else",
-        'receipt = network.receipt(network.issuance(epoch=0)["gateway"][0], epoch=0)',
-        "receipt.verify(network.header().hash)",
-    )
-    receipt = network.receipt(network.issuance(0)["gateway"].iloc[0], epoch=0)
-    trusted = network.header().hash
-    receipt.verify(trusted)
-    size = len(json.dumps(receipt.proof.to_json()))
-    checked = f"its proof of {size:,} bytes holds under header {trusted.hex()}"
-    forged = f"with one unit more in it {_forged(receipt, trusted)}"
-    screen.facts({**receipt.lines(), "checked": checked, "forged": forged})
+def _checked(receipt: Receipt) -> dict[str, object]:
+    size, trusted = len(json.dumps(receipt.proof.to_json())), receipt.header.hash
+    return {
+        **receipt.lines(),
+        "checked": f"its proof of {size:,} bytes holds under header {trusted.hex()}",
+        "forged": f"with one unit more in it {_forged(receipt, trusted)}",
+    }
 
 
 def _forged(receipt: Receipt, trusted: bytes) -> str:
@@ -173,48 +163,36 @@ def _forged(receipt: Receipt, trusted: bytes) -> str:
     raise AssertionError("a forged receipt was believed")
 
 
-def _spend(network: Network) -> None:
-    """Move money."""
-    earner = network.operators().query("operator != 'treasury'")["operator"].iloc[0]
-    _step("A payment", f'network.transfer("bob", "{earner}", "12.5 TTC")')
-    network.transfer("bob", earner, "12.5 TTC")
+def _paid(network: Network) -> Iterator[screen.Shown]:
     accounts = network.accounts()
-    paid = accounts[accounts["account"].isin(["bob", earner])]
-    screen.rows(network.transfers(), look.PEOPLE[look.Table.TRANSFERS], network)
-    screen.say()
-    screen.rows(paid, look.PEOPLE[look.Table.ACCOUNTS], network)
+    paid = accounts[accounts["account"].isin(["bob", "north-iot"])]
+    yield partial(screen.rows, network.transfers(), tables.PEOPLE["transfers"], network)
+    yield ""
+    yield partial(screen.rows, paid, tables.PEOPLE["accounts"], network)
 
 
-def _repeat(network: Network) -> None:
-    """Execute the chain again."""
-    _step("The whole chain, executed again from its genesis", "network.verify()")
-    found = network.verify()
+def _verified(network: Network, found: Verified) -> dict[str, object]:
     money = network.currency.format
-    screen.facts(
-        {
-            "holds": f"{found.height} blocks, {found.transactions} transactions",
-            "app hash": found.app_hash.hex(),
-            "minted": f"{money(found.minted)}, opening balances included",
-            "burned": money(found.burned),
-        }
-    )
+    return {
+        "holds": f"{found.height} blocks, {found.transactions} transactions",
+        "app hash": found.app_hash.hex(),
+        "minted": f"{money(found.minted)}, opening balances included",
+        "burned": money(found.burned),
+    }
 
 
-def _next(gateway: str) -> None:
-    """Print what to try; the lines work in this order."""
-    _step("What to try next")
-    dii_ = program()
-    files = " ".join(f"data/{name}" for name in FILES)
+def _recommended(gateway: str) -> Iterator[str]:
+    """Yield commands to try; they work in this order."""
     for line in (
-        f"{dii_} init --seed {SEED} --allocate bob=500",
-        f"{dii_} load {files}",
-        f"{dii_} run",
-        f"{dii_} receipt {gateway} 0 --verify",
-        f"{dii_} transfer treasury 12.5 --from bob",
-        f"{dii_} verify",
-        f"{dii_} --help",
+        "init --seed 7 --allocate bob=500",
+        "load data/registry.json data/uplinks.jsonl data/statuses.csv",
+        "run",
+        f"receipt {gateway} 0 --verify",
+        "transfer treasury 12.5 --from bob",
+        "verify",
+        "--help",
     ):
-        screen.say(f"  {line}")
+        yield f"  {program()} {line}"
 
 
 if __name__ == "__main__":

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import typer
 
-import dii
 from dii.cli import screen
-from dii.cli.options import DEFAULT_HOME, Epoch, Home, Json
-from dii.cli.telemetry import chosen
+from dii.cli.draft import rule_of
+from dii.cli.options import Epoch
+from dii.cli.screen import Answer
+from dii.cli.verbs import looking, verb
 
 if TYPE_CHECKING:
     from dii import Network
     from dii.economy import Comparison
 
+app = typer.Typer()
 lab = typer.Typer(help="Compare rules over an epoch's records.", no_args_is_help=True)
+app.add_typer(lab, name="lab")
 
 MEASURES: Final = {
     "paid": ("paid", None),
@@ -27,7 +32,7 @@ MEASURES: Final = {
     "clone_gain": ("a clone gains", "{:.1%}"),
     "self_traffic_earned": ("1,000 frames to oneself earn", None),
 }
-"""What measures are called, and how they are written; None for amounts."""
+"""Labels of measures and how they are written; None for amounts."""
 
 
 @lab.callback()
@@ -35,54 +40,55 @@ def _lab() -> None:
     """Compare rules over an epoch's records."""
 
 
-@lab.command("compare")
+@verb(lab, looking)
 def compare(
+    network: Network,
     epoch: Epoch,
-    rule: Annotated[
-        list[str] | None, typer.Option(help="NAME or NAME:parameter=value,...; repeat it.")
-    ] = None,
-    pool: Annotated[str | None, typer.Option(help="What each rule may pay.")] = None,
-    price: Annotated[
-        str, typer.Option(help="What a data unit costs who sends traffic to oneself.")
-    ] = "0",
-    home: Home = DEFAULT_HOME,
-    as_json: Json = False,
-) -> None:
+    rule: list[str] | None = None,
+    pool: str | None = None,
+    price: str = "0",
+) -> Answer:
     """Pay an epoch under several rules, honest and cheated, and say how they differ.
 
     Distances are the share of the money that would have to change hands.
+
+    Parameters
+    ----------
+    rule
+        NAME or NAME:parameter=value,...; repeat it.
+    pool
+        Amount that each rule may pay.
+    price
+        Cost of a data unit for operators who send to themselves.
     """
-    rules = [chosen("rule", text, dii.minting.RULES.values()) for text in rule or []]
-    with screen.looking(home) as network:
-        found = network.compare(epoch, *rules, pool=pool, price=price)
-        if as_json:
-            measures = found.measures.reset_index().to_dict("records")
-            amounts = found.amounts.reset_index().to_dict("records")
-            screen.json_out({"epoch": epoch, "measures": measures, "amounts": amounts})
-            return
-        _show(found, network)
+    found = network.compare(epoch, *map(rule_of, rule or []), pool=pool, price=price)
+    document = {
+        "epoch": epoch,
+        "measures": found.measures.reset_index(),
+        "amounts": found.amounts.reset_index(),
+    }
+    return Answer(document, _compared(found, network))
 
 
-def _show(found: Comparison, network: Network) -> None:
+def _compared(found: Comparison, network: Network) -> Iterator[screen.Shown]:
     import pandas as pd  # noqa: PLC0415
 
     rules = {name: f"rule_{number}" for number, name in enumerate(found.measures.index, 1)}
-    screen.facts({heading.replace("_", " "): name for name, heading in rules.items()})
-    screen.say()
-    money = screen.decimal(network.currency.decimals)
-    forms = [form.format if form else money for _, form in MEASURES.values()]
-    symbol = f", {network.currency.symbol}"
-    headings = [name if form else name + symbol for name, form in MEASURES.values()]
-    shown = pd.DataFrame({"measure": headings})
+    yield {heading.replace("_", " "): name for name, heading in rules.items()}
+    yield ""
+    money, currency = screen.decimal(network.currency.decimals), network.currency
+    labels = [label if form else f"{label}, {currency.symbol}" for label, form in MEASURES.values()]
+    shown = pd.DataFrame({"measure": labels})
     for name, heading in rules.items():
-        values = found.measures.loc[name, [*MEASURES]].tolist()
         texts = [
-            "-" if screen.plain(value) is None else write(value)
-            for write, value in zip(forms, values)
+            "-" if screen.plain(value) is None else form.format(value) if form else money(value)
+            for (_, form), value in zip(
+                MEASURES.values(), found.measures.loc[name, [*MEASURES]].tolist()
+            )
         ]
         shown[heading] = [text.rjust(max(map(len, texts))) for text in texts]
-    screen.rows(shown, " ".join(shown))
-    screen.say()
-    unit = network.currency.unit
-    amounts = found.amounts.set_axis([f"{name}_{unit}" for name in rules.values()], axis=1)
-    screen.rows(amounts.reset_index(), " ".join(["operator", *rules.values()]), network)
+    yield partial(screen.rows, shown, " ".join(shown))
+    yield ""
+    amounts = found.amounts.set_axis([f"{name}_{currency.unit}" for name in rules.values()], axis=1)
+    columns = " ".join(["operator", *rules.values()])
+    yield partial(screen.rows, amounts.reset_index(), columns, network)

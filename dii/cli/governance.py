@@ -1,184 +1,219 @@
-"""Verbs of validators: ``propose`` what the network should do, ``vote`` on it.
+"""Verbs of validators: ``propose`` changes of the network, and ``vote`` on them.
 
-What is pending, and what it would change, is shown by ``dii list proposals``. Each command below
-says only what its action is; what all have in common (who signs, where, how it is shown) is added
-to their options by ``_proposes``.
+``dii list proposals`` shows the pending ones, and what each would change.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 import dii
-from dii.cli import screen
-from dii.cli.accounts import Amount, Key
-from dii.cli.options import DEFAULT_HOME, Gateway, Home, Json, Scope, command
-from dii.cli.tables import proposal
-from dii.cli.telemetry import chosen
+from dii.cli import screen, tables
+from dii.cli.draft import policy_of, rule_of
+from dii.cli.options import Amount, Gateway, Key, Natural, Scope, command
+from dii.cli.screen import Answer
+from dii.cli.verbs import verb, writing
 
 if TYPE_CHECKING:
     from dii.application.actions import Action
 
-By = Annotated[str, typer.Option("--by", metavar="NAME", help="The validator who signs.")]
+By = Annotated[str, {"metavar": "NAME", "help": "Validator who signs."}]
 
+Repeated = Annotated[list[str], typer.Option()]
+
+app = typer.Typer()
 propose = typer.Typer(help="Propose what validators then vote on.", no_args_is_help=True)
+app.add_typer(propose, name="propose")
 
 
-def _proposes(name: str) -> Callable[[Callable[..., Action]], None]:
-    """Make a command of a function from a network and options to an action."""
-
-    def add(make: Callable[..., Action]) -> None:
-        def run(
-            by: By = "validator",
-            home: Home = DEFAULT_HOME,
-            as_json: Json = False,
-            **options: object,
-        ) -> None:
-            with dii.Network.open(home) as network:
-                action = make(network, **options)
-                concern = network.concerns(action)
-                number = network.propose(action, by=by)
-                _show(network, number, home, concern, as_json)
-
-        _, *own = inspect.signature(make).parameters.values()
-        *common, _ = inspect.signature(run).parameters.values()
-        run.__annotations__ = {one.name: one.annotation for one in (*own, *common)}
-        hints = get_type_hints(run, include_extras=True)
-        parameters = [
-            one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name])
-            for one in (*own, *common)
-        ]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__doc__ = make.__doc__
-        propose.command(name)(run)
-
-    return add
-
-
-@_proposes("stream")
-def _stream(
+@verb(propose, writing)
+def stream(
     network: dii.Network,
     name: str,
-    rule: Annotated[str | None, typer.Option(help="NAME or NAME:parameter=value,...")] = None,
-    policy: Annotated[str | None, typer.Option(help="NAME:parameter=value,...")] = None,
-    rest: Annotated[
-        str | None, typer.Option(help="A later stream, treasury, or nobody: not minted.")
-    ] = None,
-    scope: Annotated[str | None, typer.Option(help="Of a new stream.")] = None,
-) -> Action:
-    """Add a stream, or change how one pays; what is not given stays as it is."""
-    made = rule and chosen("rule", rule, dii.minting.RULES.values())
-    paid = policy and chosen("policy", policy, dii.minting.POLICIES.values())
-    return network.stream_change(
-        name, scope=scope, rule=made or None, policy=paid or None, rest=rest
+    rule: str | None = None,
+    policy: str | None = None,
+    rest: str | None = None,
+    scope: str | None = None,
+    by: By = "validator",
+) -> Answer:
+    """Add a stream, or change how one pays; what is not given stays as it is.
+
+    Parameters
+    ----------
+    rule
+        NAME or NAME:parameter=value,...
+    policy
+        NAME:parameter=value,...
+    rest
+        A later stream, treasury, or nobody: not minted.
+    scope
+        Of a new stream.
+    """
+    change = network.stream_change(
+        name,
+        scope=scope,
+        rule=rule_of(rule) if rule else None,
+        policy=policy_of(policy) if policy else None,
+        rest=rest,
     )
+    return _proposed(network, by, change)
 
 
-@_proposes("remove-stream")
-def _remove_stream(network: dii.Network, name: str, scope: Scope = "main") -> Action:  # noqa: ARG001
-    """End a stream; what rounding left in it goes to the treasury."""
-    from dii.application.actions import RemoveStream  # noqa: PLC0415
+@verb(propose, writing)
+def remove_stream(
+    network: dii.Network, name: str, scope: Scope = "main", by: By = "validator"
+) -> Answer:
+    """End a stream; the remainder of its rounding goes to the treasury."""
+    return _proposed(network, by, dii.actions.RemoveStream(scope, name))
 
-    return RemoveStream(scope, name)
 
-
-@_proposes("scope")
-def _scope(
+@verb(propose, writing)
+def scope(
     network: dii.Network,
     name: str,
-    reporter: Annotated[list[str], typer.Option(help="Name or address; repeat it.")],
-    metric: Annotated[list[str], typer.Option(help="What they report; repeat it.")],
-    usage: Annotated[list[str] | None, typer.Option(help="Of applications; repeat it.")] = None,
-) -> Action:
-    """Add a scope, or change who reports on it and what."""
-    from dii.application.actions import SetScope  # noqa: PLC0415
+    reporter: Repeated,
+    metric: Repeated,
+    usage: list[str] | None = None,
+    by: By = "validator",
+) -> Answer:
+    """Add a scope, or change who reports on it and what.
 
-    who = tuple(network.home.address(one) for one in reporter)
-    return SetScope(name, who, tuple(metric), tuple(usage or ()))
+    Parameters
+    ----------
+    reporter
+        Name or address; repeat it.
+    metric
+        A reported metric; repeat it.
+    usage
+        Of applications; repeat it.
+    """
+    who = tuple(map(network.home.address, reporter))
+    action = dii.actions.SetScope(name, who, tuple(metric), tuple(usage or ()))
+    return _proposed(network, by, action)
 
 
-@_proposes("validator")
-def _validator(
+@verb(propose, writing)
+def validator(
     network: dii.Network,
     key: Key,
-    power: Annotated[int, typer.Argument(min=0, help="Voting power; 0 removes it.")],
-) -> Action:
-    """Give a validator voting power, or take it away."""
-    from dii.application.actions import SetValidator  # noqa: PLC0415
+    power: Natural,
+    by: By = "validator",
+) -> Answer:
+    """Give a validator voting power, or take it away.
 
-    return SetValidator(network.home.public_key(key), power)
+    Parameters
+    ----------
+    power
+        Voting power; 0 removes it.
+    """
+    return _proposed(network, by, dii.actions.SetValidator(network.home.public_key(key), power))
 
 
-@_proposes("gas-price")
-def _gas_price(
+@verb(propose, writing)
+def gas_price(
     network: dii.Network,
-    price: Annotated[int, typer.Argument(min=0, help="Smallest units a gas.")],
-    schedule: Annotated[int, typer.Option(min=0, help="Version that counts it; 0: as it is.")] = 0,
-) -> Action:
-    """Set what a gas costs."""
-    from dii.application.actions import SetGas  # noqa: PLC0415
+    price: Natural,
+    schedule: Natural = 0,
+    by: By = "validator",
+) -> Answer:
+    """Set the price of gas.
 
-    return SetGas(price, schedule or network.parameters.gas_schedule)
+    Parameters
+    ----------
+    price
+        Price of a unit of gas, in smallest units.
+    schedule
+        Version that counts it; 0: as it is.
+    """
+    version = schedule or network.parameters.gas_schedule
+    return _proposed(network, by, dii.actions.SetGas(price, version))
 
 
-@_proposes("spend")
-def _spend(
+@verb(propose, writing)
+def spend(
     network: dii.Network,
-    to: Annotated[str, typer.Argument(help="Name or address.")],
+    to: str,
     amount: Amount,
-) -> Action:
-    """Pay from the treasury."""
-    from dii.application.actions import SpendTreasury  # noqa: PLC0415
+    by: By = "validator",
+) -> Answer:
+    """Pay from the treasury.
 
-    return SpendTreasury(network.home.address(to), network.currency.parse(amount))
+    Parameters
+    ----------
+    to
+        Name or address.
+    """
+    receiver, smallest = network.home.address(to), network.currency.parse(amount)
+    return _proposed(network, by, dii.actions.SpendTreasury(receiver, smallest))
 
 
-@_proposes("deny")
-def _deny(
+@verb(propose, writing)
+def deny(
     network: dii.Network,
     gateway: Gateway,
-    until: Annotated[int, typer.Argument(min=0, help="First epoch in which it earns again.")],
-    evidence: Annotated[Path, typer.Option(help="File that shows why; its hash goes along.")],
+    until: Natural,
+    evidence: Annotated[Path, typer.Option()],
     scope: Scope = "main",
-) -> Action:
-    """Exclude a gateway from earning until an epoch."""
-    from dii.application.actions import DenyGateway  # noqa: PLC0415
-
-    with evidence.open("rb") as file:  # a film may be larger than the memory
-        shown = hashlib.file_digest(file, "sha256").digest()
-    network.bind()  # the name that is bound is the one to deny
-    return DenyGateway(scope, network.gateway(gateway), shown, until)
-
-
-def vote(
-    number: Annotated[int, typer.Argument(min=0, help="Of the proposal.")],
-    what: Annotated[str, typer.Argument(metavar="yes|no")],
     by: By = "validator",
-    home: Home = DEFAULT_HOME,
-    as_json: Json = False,
-) -> None:
-    """Approve a proposal, or do not; the last vote counts."""
-    if what not in {"yes", "no"}:
-        raise typer.BadParameter("say yes or no", param_hint="'yes|no'")
-    with dii.Network.open(home) as network:
-        network.vote(number, by=by, approve=what == "yes")
-        _show(network, number, home, "", as_json)
+) -> Answer:
+    """Exclude a gateway from earning until an epoch.
+
+    Parameters
+    ----------
+    until
+        First epoch in which it earns again.
+    evidence : FILE
+        File that shows why; its hash goes along.
+    """
+    with evidence.open("rb") as file:  # a film may be larger than the memory
+        digest = hashlib.file_digest(file, "sha256").digest()
+    network.bind()  # the name that is bound is the one to deny
+    action = dii.actions.DenyGateway(scope, network.gateway(gateway), digest, until)
+    return _proposed(network, by, action)
 
 
-def _show(network: dii.Network, number: int, home: Path, concern: str, as_json: bool) -> None:
-    """Print how a proposal stands."""
+@verb(app, writing)
+def vote(
+    network: dii.Network,
+    number: Natural,
+    what: Literal["yes", "no"],
+    by: By = "validator",
+) -> Answer:
+    """Approve a proposal, or do not; the last vote counts.
+
+    Parameters
+    ----------
+    number
+        Of the proposal.
+    what
+        Whether to approve it.
+    """
+    network.vote(number, by=by, approve=what == "yes")
+    return _standing(network, number)
+
+
+def _proposed(network: dii.Network, by: str, action: Action) -> Answer:
+    """Propose an action, and return how the proposal stands."""
+    concern = network.concerns(action)
+    return _standing(network, network.propose(action, by=by), concern)
+
+
+def _standing(network: dii.Network, number: int, concern: str = "") -> Answer:
+    """Return how a proposal stands."""
     found = network.proposals().set_index("number", drop=False).loc[number].to_dict()
-    if as_json:
-        screen.json_out(found | {"concern": concern})
-        return
-    if concern:
-        typer.echo(f"dii: note: {concern}", err=True)
-    screen.facts(proposal(found))
-    if found["status"] == "open" and not found["no"]:
-        screen.say(f"# {command(home, 'vote', str(number), 'yes')}", "dim")
+
+    def shown() -> Iterator[screen.Shown]:
+        if concern:
+            screen.note(concern)
+        yield tables.proposal(found)
+        if found["status"] == "open" and not found["no"]:
+            how = command(network.home.folder, "vote", str(number), "yes")
+            yield partial(screen.say, f"# {how}", "dim")
+
+    return Answer(found | {"concern": concern}, shown())

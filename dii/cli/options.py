@@ -1,10 +1,4 @@
-"""What all verbs share: their options, and how they end.
-
-Every verb ends in one of four ways: 0 when it did what was asked, 1 with one line when it could
-not (an error of ours, or of the machine: no such file, disk full), 2 with the usage when it was
-called wrongly, 130 when it was interrupted. Anything else is a defect and shows its traceback;
-catching that too would only hide where it is.
-"""
+"""Options and arguments that several verbs take, and how their values are read."""
 
 from __future__ import annotations
 
@@ -12,61 +6,66 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
-from typer.core import TyperGroup
-
-from dii.errors import DiiError
-from dii.units import clean
 
 HOME_VARIABLE: Final = "DII_HOME"
 DEFAULT_HOME: Final = Path("dii-home")
+Natural = Annotated[int, {"min": 0}]
+MaybeNatural = Annotated[int | None, {"min": 0}]
+MaybePositive = Annotated[int | None, {"min": 1}]
 
 Home = Annotated[
     Path,
     typer.Option("--home", metavar="DIR", envvar=HOME_VARIABLE, help="Home of the network."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Gateway = Annotated[str, typer.Argument(help="Id, EUI in any spelling, or hash.")]
-Epoch = Annotated[int, typer.Argument(min=0, help="Number, from 0.")]
-Scope = Annotated[str, typer.Option("--scope", help="Of whose gateways.")]
-Stream = Annotated[str, typer.Option("--stream", help="Which of the network's streams.")]
+Gateway = Annotated[str, {"help": "Id, EUI in any spelling, or hash."}]
+Epoch = Annotated[int, {"min": 0, "help": "Number, from 0."}]
+Scope = Annotated[str, {"help": "Scope of the gateways."}]
+Stream = Annotated[str, {"help": "One of the network's streams."}]
+Amount = Annotated[str, {"help": 'Whole units: 12.5, or "12.5 TTC".'}]
+Key = Annotated[str, {"help": "Name of a key in this home, or a public key in hex."}]
+Header = Annotated[
+    str, typer.Option("--header", metavar="HASH", help="Hash of a header that you trust.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else standard output.")
+]
+Sender = Annotated[
+    str, typer.Option("--from", metavar="NAME", help="Account that signs; its key is in the home.")
+]
 
 
-class Verbs(TyperGroup):
-    """The root of all commands: turns errors into one line and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:  # typer's context class is not public
-        """Run a command."""
-        with _one_line():
-            result = super().invoke(ctx)
-            sys.stdout.flush()  # so that a closed pipe shows here, not when Python ends
-        return result
+def bad(option: str, message: str) -> typer.BadParameter:
+    """Return the error that the value of an option or argument cannot be used."""
+    return typer.BadParameter(message, param_hint=f"'{option}'")
 
 
-@contextmanager
-def _one_line() -> Iterator[None]:
+def pairs(option: str, texts: list[str] | None, like: str) -> dict[str, str]:
+    """Read an option that may be repeated, ``NAME=VALUE`` each time."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise bad(option, f"cannot read {text!r}; write it like {like}")
+        if name in found:
+            raise bad(option, f"{name} stands twice")
+        found[name] = value
+    return found
+
+
+def header_hash(text: str) -> bytes:
+    """Read the option ``--header``."""
     try:
-        yield
-        return
-    except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
-    except DiiError as error:
-        code, fault = 1, str(error)
-    except OSError as error:
-        code, fault = 1, f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    except (KeyboardInterrupt, RuntimeError) as error:
-        # DuckDB has its own words for an interrupt.
-        if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
-            raise
-        code, fault = 130, "interrupted; what was committed is kept"
-    typer.echo(f"dii: {clean(fault)}", err=True)
-    raise typer.Exit(code)
+        trusted = bytes.fromhex(text)
+    except ValueError:
+        trusted = b""
+    if len(trusted) != 32:
+        raise bad("--header", "a header hash is 64 hex digits")
+    return trusted
 
 
 def command(home: Path | None, *words: str) -> str:

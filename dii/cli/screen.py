@@ -1,4 +1,4 @@
-"""What verbs print: tables and facts for people, JSON and CSV for programs.
+"""Output of verbs: tables and facts for people, JSON and CSV for programs.
 
 People see amounts in whole units and contributions in the rule's unit, only the columns that
 matter, and on a terminal no more rows than one reads. Programs get every row and column, and
@@ -13,20 +13,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import typer
 
-import dii
-from dii.schema import SHAPLEY_UNIT
-from dii.units import PPM, clean
+from dii.units import clean
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
     from rich.console import Console
     from rich.table import Table
@@ -41,35 +37,52 @@ GAP: Final = 3
 """Blanks between two columns of a table."""
 
 FORMULA: Final = frozenset(
-    "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
+    "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
+    "\N{FULLWIDTH COMMERCIAL AT}"
 )
 """How a text may begin that a spreadsheet takes for a formula."""
 
+Shown = str | Mapping[str, object] | Callable[[], None] | Iterable["Shown"]
+"""A line, facts, a function that prints, or several of these; see :func:`show_parts`."""
 Tick = Callable[[int, int], None]
 """Called with (done, to do)."""
 
 
-@contextmanager
-def looking(home: Path) -> Iterator[Network]:
-    """Open a network to look at it; tell where its tables lag behind its chain or begin late."""
-    with dii.Network.open(home, readonly=True) as network:
-        if base := network.sealed and network.view.store.base:
-            begins = f"the history here begins after the snapshot of height {base}"
-            typer.echo(f"dii: note: {begins}: tables and sums hold nothing from before", err=True)
-        if network.lag:
-            many = f"{network.lag:,} later blocks are not in the tables yet"
-            note = (
-                f"this is as of block {network.header().height}: {many}, as another process writes"
-            )
-            typer.echo(
-                f"dii: note: {note} or was stopped; the next run goes on from there", err=True
-            )
-        yield network
+class Answer(NamedTuple):
+    """Result of a verb.
+
+    Attributes
+    ----------
+    document
+        For programs, or a function that returns it; see :func:`plain`.
+    shown
+        For people.
+    """
+
+    document: object
+    shown: Shown
 
 
-def json_out(value: object) -> None:
-    """Print one JSON document; bytes become hex, dataclasses objects, data frames lists."""
-    typer.echo(json.dumps(plain(value), indent=2))
+def show(answer: Answer, as_json: bool) -> None:
+    """Print a result, for programs or for people."""
+    if as_json:
+        document = answer.document() if callable(answer.document) else answer.document
+        typer.echo(json.dumps(plain(document), indent=2))
+    else:
+        show_parts(answer.shown)
+
+
+def show_parts(shown: Shown) -> None:
+    """Print lines, facts, and whatever prints itself."""
+    if isinstance(shown, str):
+        say(shown)
+    elif isinstance(shown, Mapping):
+        facts(shown)
+    elif callable(shown):
+        shown()
+    else:
+        for part in shown:
+            show_parts(part)
 
 
 def plain(value: Any) -> Any:
@@ -132,9 +145,17 @@ def _print(table: Table) -> None:
         typer.echo(line if sys.stdout.isatty() else line.rstrip())
 
 
+def note(text: str) -> None:
+    """Print a note beside the output."""
+    typer.echo(f"dii: note: {text}", err=True)
+
+
 def say(text: str = "", style: str | None = None) -> None:
     """Print a line."""
-    console().print(clean(text), style=style, soft_wrap=True)
+    if style is None:
+        typer.echo(clean(text))
+    else:
+        console().print(clean(text), style=style, soft_wrap=True)
 
 
 def facts(lines: Mapping[str, object], network: Network | None = None) -> None:
@@ -153,16 +174,6 @@ def facts(lines: Mapping[str, object], network: Network | None = None) -> None:
             shown = f"{value:,.2f}" if isinstance(value, float) else plain(value)
             grid.add_row(name, Text("-" if shown is None else clean(str(shown))))
     _print(grid)
-
-
-def answer(as_json: bool, document: object, shown: str | Mapping[str, object]) -> None:
-    """Print a result: a document for programs, or a line or facts for people."""
-    if as_json:
-        json_out(document)
-    elif isinstance(shown, str):
-        say(shown)
-    else:
-        facts(shown)
 
 
 def rows(
@@ -222,11 +233,13 @@ def _column(
     name: str, frame: pd.DataFrame, network: Network | None
 ) -> tuple[str, str, Callable[[Any], str]]:
     """Return a column's header, its name in the frame, and how its values are written."""
+    from dii.network.page import METRICS  # noqa: PLC0415
+
     header = name.removesuffix("_ppm").replace("_", " ")
     if network and (amount := f"{name}_{network.currency.unit}") in frame:
         money = network.currency
         return f"{header} {money.symbol}", amount, decimal(money.decimals)
-    return header, name, WRITERS.get(name, _write)
+    return header, name, METRICS.get(name) or WRITERS.get(name, _write)
 
 
 def _write(value: object) -> str:
@@ -249,8 +262,6 @@ WRITERS: Final[Mapping[str, Callable[[Any], str]]] = {
     **dict.fromkeys(("id", "hash", "app_hash"), _short),
     "share": "{:.1%}".format,
     "contribution": "{:,.2f}".format,
-    "online_ppm": lambda ppm: f"{ppm / PPM:.1%}",
-    "shapley_uplinks": lambda parts: f"{parts / SHAPLEY_UNIT:,.2f}",
     "start": lambda time: f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%F %H:%M}",
     **dict.fromkeys(("time", "acts", "expires"), "{:%Y-%m-%d %H:%M:%S}".format),
 }

@@ -29,6 +29,7 @@ from dii.minting.spec import from_spec
 from dii.network import contracts as deals
 from dii.network import draft as founding
 from dii.network import governance as governing
+from dii.network import proofs
 from dii.network import receipt as receipts
 from dii.network import statement as statements
 from dii.network import tables as views
@@ -633,6 +634,8 @@ class Network(Sending):
     vote = governing.vote
     proposals = governing.proposals
     concerns = governing.concerns
+
+    prove = proofs.prove
 
     check = deals.check
     deploy = deals.deploy

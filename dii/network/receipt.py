@@ -322,7 +322,7 @@ def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> 
     if not there:
         raise NoReceipt(gateway=gateway, epoch=epoch, stream=stream)
     leaf = codec.loads(ReceiptLeaf, leaves[place])
-    issued = network.prove(ISSUANCES, stream, epoch)
+    issued = network.proof_of(ISSUANCES, stream, epoch)
     proof = ReceiptProof(leaves[place], place, log.prove(leaves, place), issued)
     name = network.home.names("gateway").get(hashed, hashed.hex())
     operator = network.home.label(leaf.payee)
@@ -342,7 +342,7 @@ def no_receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) 
     NotYetSettled, UnknownName
         Nothing was issued yet, or no gateway goes by this name.
     """
-    issued = network.prove(ISSUANCES, stream, epoch)
+    issued = network.proof_of(ISSUANCES, stream, epoch)
     hashed, leaves, place, _ = _found(network, gateway, epoch, stream)
     around = range(max(place - 1, 0), min(place + 1, len(leaves)))
     neighbours = [ReceiptProof(leaves[at], at, log.prove(leaves, at), issued) for at in around]

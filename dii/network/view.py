@@ -325,7 +325,7 @@ class Opened:
             return 0
         return max(0, (self.reaches - self.genesis.start_time) // self.genesis.epoch_length)
 
-    def prove(self, table: Table[Any], *parts: bytes | int | str) -> Proof:
+    def proof_of(self, table: Table[Any], *parts: bytes | int | str) -> Proof:
         """Return the proof of a state record, or of its absence, against the last header."""
         key = table.key(*parts)
         return Proof.of(self.header(), self.state, key)

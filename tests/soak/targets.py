@@ -41,7 +41,6 @@ from dii.application.messages import (
 )
 from dii.application.pages import HASH, check
 from dii.application.records import ACCOUNTS, ISSUANCES, TABLES
-from dii.cli.proofs import proven
 from dii.consensus.node import Node, faults
 from dii.consensus.solo import Solo
 from dii.contracts import agreements, compiler, frontend, tree
@@ -56,6 +55,7 @@ from dii.ledger.block import Block, Header
 from dii.ledger.proof import Proof
 from dii.ledger.state import State, decode_diff, encode_diff
 from dii.minting import FixedEmission, PerContribution, ReceiptLeaf, ShapleyTraffic, Uptime
+from dii.network import proofs as kinds
 from dii.network.receipt import NoReceiptProof, ReceiptProof
 from dii.schema import METRICS
 from dii.units import SECOND
@@ -343,7 +343,7 @@ def _proofs() -> Target:
     ]
 
     def read(data: bytes) -> None:
-        found, under = proven(data, header.hash)
+        found, under = kinds.check(data, header.hash)
         assert under == header
         content = json.loads(data)
         proof = Proof.from_json(

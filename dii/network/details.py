@@ -1,0 +1,148 @@
+"""Details of a network and of one block, transaction, account, gateway or epoch.
+
+Each function returns one document: names and values, and tables (data frames) that belong to them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pandas as pd
+
+from dii import codec, crypto, errors
+from dii.application import bank, messages, records
+from dii.ledger import transaction as wires
+from dii.ledger.block import Block
+from dii.minting import Spec
+from dii.network import tables
+from dii.network.draft import STREAM
+from dii.network.home import SCOPE
+from dii.network.view import Opened
+from dii.units import format_time
+
+LEAST: Final = 4
+"""Digits of a hash from which on it is looked for by its beginning."""
+
+
+def status(network: Opened) -> dict[str, Any]:
+    """Return the state of a network, or the draft of one that is not sealed yet."""
+    if not network.sealed:
+        return {"sealed": False, **(network.home.draft or {})}
+    genesis, header, unit = network.genesis, network.header(), network.currency.unit
+    money, damaged = bank.supply(network.state), bool(network.damage)
+    return {
+        "sealed": True,
+        "chain": genesis.chain_id,
+        "laboratory": genesis.laboratory,
+        "generated": genesis.generated,
+        "currency": network.currency,
+        "height": header.height,
+        "time": format_time(header.time),
+        "header": header.hash,
+        "app_hash": header.app_hash,
+        "epochs_settled": network.settled,
+        "epochs_with_data": None if damaged else network.last_epoch + 1,
+        "lag": network.lag,
+        "epochs_complete": None if damaged else network.complete_epochs,
+        "records_reach": None if network.reaches is None else format_time(network.reaches),
+        f"minted_{unit}": money.minted,
+        f"burned_{unit}": money.burned,
+        "streams": [
+            {"name": name, "scope": stream.scope, "rest": stream.rest}
+            | {"rule": _spec(stream.rule), "policy": _spec(stream.policy)}
+            for (name,), stream in network.state.items(records.STREAMS)
+        ],
+    }
+
+
+def _spec(spec: Spec) -> dict[str, Any]:
+    """Return a rule or policy as a genesis writes it."""
+    return {"name": spec.name, "version": spec.version, "parameters": dict(spec.parameters)}
+
+
+def block(network: Opened, which: str) -> dict[str, Any]:
+    """Return a block, given by its height, its hash or the beginning of it."""
+    if which.isdecimal() and len(which) < 16:
+        known = tables.blocks(network, int(which))
+    else:
+        known = tables.blocks(network, begins=_beginning(which))
+    height = _only(known, "block", which)["height"]
+    found = _stored(network, height)
+    return {
+        "height": height,
+        "time": format_time(found.header.time),
+        "hash": found.header.hash,
+        "previous": found.header.previous,
+        "app_hash": found.header.app_hash,
+        "transactions_root": found.header.transactions,
+        "proposer": network.home.label(found.header.proposer),
+        "signatures": len(found.commits),
+        "bytes": sum(map(len, found.transactions)),
+        "transactions": tables.transactions(network, height),
+    }
+
+
+def transaction(network: Opened, which: str) -> dict[str, Any]:
+    """Return a transaction, given by its id or the beginning of it, with its message."""
+    known = tables.transactions(network, begins=_beginning(which))
+    row = _only(known, "transaction", which)
+    wire = _stored(network, row["height"]).transactions[row["position"]]
+    message = messages.from_value(wires.decode(wire).message)
+    return row | {"bytes": len(wire), "message": message}
+
+
+def account(network: Opened, who: str) -> dict[str, Any]:
+    """Return an account, its gateways and its transfers."""
+    address = network.home.address(who)
+    text = crypto.format_address(address)
+    unused = {
+        "account": network.home.label(address),
+        "address": text,
+        "kind": "unused",
+        "transactions": 0,
+        f"balance_{network.currency.unit}": 0,
+    }
+    known = tables.accounts(network, text)
+    return (_only(known, "account", who) if len(known) else unused) | {
+        "gateways": tables.gateways(network, text),
+        "transfers": tables.transfers(network, text),
+    }
+
+
+def gateway(network: Opened, which: str) -> dict[str, Any]:
+    """Return a gateway, its owner, and what it earned in each epoch."""
+    hashed = network.gateway(which)
+    since, owner = tables.owners(network).get((SCOPE, hashed), (None, None))
+    return {
+        "gateway": network.home.names("gateway").get(hashed, hashed.hex()),
+        "operator": network.home.label(owner) if owner else None,
+        "since_epoch": since,
+        "hash": hashed,
+        "epochs": tables.earnings(network, hashed),
+    }
+
+
+def epoch(network: Opened, number: int, stream: str = STREAM) -> dict[str, Any]:
+    """Return an epoch of a stream, and its payments."""
+    issued, epochs = tables.issuance(network, number, stream), tables.epochs(network)
+    which = issued.assign(epoch=number, stream=stream)
+    issued["contribution"] = tables.contributions(network, which)
+    epochs = epochs[(epochs["epoch"] == number) & (epochs["stream"] == stream)]
+    return _only(epochs, "epoch", str(number)) | {"issuance": issued}
+
+
+def _stored(network: Opened, height: int) -> Block:
+    raw = network.view.store.block(height)
+    assert raw is not None, "what the index lists is stored"
+    return codec.loads(Block, raw)
+
+
+def _beginning(text: str) -> str:
+    """Return the beginning of a hash; too short a one begins none."""
+    return text if len(text) >= LEAST else "none"
+
+
+def _only(found: pd.DataFrame, kind: str, name: str) -> dict[str, Any]:
+    if len(found) != 1:
+        raise errors.UnknownName(kind=kind, name=name)
+    return {str(column): value for column, value in found.to_dict("records")[0].items()}

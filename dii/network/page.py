@@ -1,0 +1,209 @@
+"""The page of an operator's statement, to read, print and keep.
+
+It is one HTML file (``page.html`` is its template) without scripts and without anything from
+elsewhere, so that it looks the same in ten years and tells nobody that it is read. Strangers write
+the names in registries, so all text but our own is escaped, and a policy in the page forbids
+scripts besides.
+"""
+
+from __future__ import annotations
+
+import html
+import shlex
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+import pandas as pd
+
+from dii.network.statement import Statement
+from dii.schema import SHAPLEY_UNIT
+from dii.units import PPM, clean
+
+SHOWN: Final = ("online_ppm", "uplinks", "sole_uplinks")
+"""Metrics that people want to see beside those that the rules look at."""
+METRICS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "online_ppm": lambda ppm: f"{ppm / PPM:.1%}",
+    "shapley_uplinks": lambda parts: f"{parts / SHAPLEY_UNIT:,.2f}",
+}
+"""Formats of metrics that people do not see as they are reported."""
+FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
+    **METRICS,
+    "epoch": str,
+    **dict.fromkeys(("contribution", "of_all"), "{:,.2f}".format),
+    **dict.fromkeys(("start", "time"), "{:%Y-%m-%d %H:%M}".format),
+}
+"""Formats of columns; others are whole numbers or texts."""
+
+
+def page(found: Statement) -> str:
+    """Return a statement as one HTML page that needs nothing beside itself."""
+    money, moved = _money(found.currency.decimals), found.movements["amount"]
+    figures = {
+        "opening balance": found.opening,
+        "credited": found.credited,
+        "received": int(moved.clip(lower=0).sum()),
+        "sent and fees": int(moved.clip(upper=0).sum()),
+        "other": found.other,
+        "closing balance": found.closing,
+    }
+    origin = f"traffic is generated ({found.generated})" if found.generated else ""
+    reason = f"its {origin or 'keys follow from a seed'}, and its money is play money."
+    differs = (
+        "<p class=soft>Earned is told of the month's epochs, credited of its days: an epoch is paid"
+        " when it has ended.</p>"
+    )
+    findings = "".join(f"<li>{_escape(text)}</li>" for text in found.findings)
+    receipts = found.receipts.assign(
+        gateway=found.receipts["gateway"] + "\n" + found.receipts["note"]
+    )
+    columns = ["epoch", *_streams(found), "gateway", *_metrics(found), "contribution", "amount"]
+    parties = found.movements["counterparty"] + "\n" + found.movements["note"]
+    movements = found.movements.assign(counterparty=parties.str.strip()).drop(columns="note")
+    tables = [
+        _table(found, "By gateway", _gateways(found)),
+        _table(found, "Records set aside", found.rejected, "What telemetry could not use."),
+        _table(found, "Money in and out", movements),
+        _table(found, "How each epoch was shared", *_epochs(found.receipts)),
+        _table(found, "Every receipt", receipts[columns]),
+    ]
+    heading = "<h2>What stood between this and more</h2>"
+    return Template(Path(__file__).with_suffix(".html").read_text()).substitute(
+        operator=_escape(found.operator),
+        month=f"{pd.Timestamp(found.month):%B %Y}",
+        chain=_escape(found.chain),
+        earned=money(found.earned),
+        symbol=_escape(found.currency.symbol),
+        laboratory=f"<p class=notice>A laboratory network: {_escape(reason)}</p>"
+        if found.laboratory
+        else "",
+        figures="".join(
+            f"<div><dt>{name}</dt><dd>{money(amount)}</dd></div>"
+            for name, amount in figures.items()
+            if amount or "balance" in name
+        ),
+        differs=differs if found.earned != found.credited else "",
+        chart=_chart(found, money),
+        findings=f"{heading}<ul>{findings}</ul>" if findings else "",
+        tables="\n".join(filter(None, tables)),
+        accounts=", ".join(f"<code>{account}</code>" for account in found.accounts),
+        proof=_proof(found),
+    )
+
+
+def _metrics(found: Statement) -> list[str]:
+    """Return the metrics to show: what people look for, and what is not the contribution itself."""
+    looked_at = found.metrics if found.metrics != ("shapley_uplinks",) else ()
+    return [name for name in dict.fromkeys((*SHOWN, *looked_at)) if name in found.receipts]
+
+
+def _streams(found: Statement) -> list[str]:
+    """Return the column that tells streams apart, where there are several."""
+    return ["stream"] if len(set(found.receipts["stream"])) > 1 else []
+
+
+def _gateways(found: Statement) -> pd.DataFrame:
+    rows = found.receipts.assign(paid=found.receipts["amount"] > 0)
+    keys = ["gateway", *_streams(found)]  # contributions to two streams are of two units
+    sums = rows.groupby(keys).agg(
+        receipts=("epoch", "size"),
+        paid=("paid", "sum"),
+        contribution=("contribution", "sum"),
+        amount=("amount", "sum"),
+    )
+    once = rows.groupby(keys)
+    for at, name in enumerate(_metrics(found), 2):
+        sums.insert(at, name, once[name].mean() if name.endswith("_ppm") else once[name].sum())
+    return sums.sort_values("amount", ascending=False).reset_index()
+
+
+def _epochs(receipts: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the shares of the pools, and the rules that made them."""
+    table = receipts.groupby(["epoch", "start", "stream"], as_index=False).agg(
+        pool=("pool", "first"),
+        contribution=("contribution", "sum"),
+        of_all=("total_contribution", "first"),
+        amount=("amount", "sum"),
+    )
+    rules = receipts[["stream", "rule", "policy"]].drop_duplicates().itertuples(index=False)
+    return table, "; ".join(f"stream {one.stream}: {one.rule}, {one.policy}" for one in rules)
+
+
+def _chart(found: Statement, money: Callable[[int], str]) -> str:
+    """Return a chart of the earnings of each day."""
+    if found.receipts.empty:
+        return ""
+    days = pd.Timestamp(found.month).days_in_month
+    earned = found.receipts.groupby(found.receipts["start"].dt.day)["amount"].sum()
+    most, slot = int(earned.max()), 930 / days
+    bars = []
+    for day in range(1, days + 1):
+        amount = int(earned.get(day, 0))
+        height = max(120 * amount / max(most, 1), 2)
+        bars.append(
+            f'<rect x="{(day - 1) * slot:.1f}" y="{130 - height:.1f}" width="{slot * 0.72:.1f}"'
+            f' height="{height:.1f}" rx="2"{"" if amount else " class=none"} />'
+        )
+        if day % 7 == 1:
+            bars.append(f'<text x="{(day - 0.64) * slot:.1f}" y="148">{day}</text>')
+    title = f"<h2>Earned a day</h2><p class=soft>at most {money(most)}</p>"
+    return f'{title}<svg viewBox="0 0 930 152" role="img">{"".join(bars)}</svg>'
+
+
+def _proof(found: Statement) -> str:
+    """Return how to prove the first receipt."""
+    for row in found.receipts.head(1).itertuples():
+        make = ["dii", "proof", "make", "receipt", row.gateway, "--epoch", str(row.epoch)]
+        make += ["--stream", row.stream, "-o", "receipt.proof"]
+        check = ["dii", "proof", "check", "receipt.proof", "--header", found.header.hash.hex()]
+        code = "\n".join(_escape(shlex.join(line)) for line in (make, check))
+        return (
+            f"<p>Whoever trusts the hash of header {found.header.height} can check every receipt on"
+            " this page, with dii or with a page of Python (docs/proofs.md):</p>"
+            f"<pre><code>{code}</code></pre>"
+        )
+    return ""
+
+
+def _table(found: Statement, title: str, frame: pd.DataFrame, about: str = "") -> str:
+    """Return a table; how a column is written follows from its name."""
+    amount = _money(found.currency.decimals)
+    known = {**FORMATS, "amount": amount, "pool": amount}
+    head, columns = [], []
+    for name in frame:
+        number = frame[name].dtype.kind in "iuf" and name != "epoch"
+        write = known.get(name, "{:,.0f}".format if number else _text)
+        words = f"{name} {found.currency.symbol}" if name == "amount" else name
+        kind = "n" if number else "gateway" if name == "gateway" else "t"
+        head.append(f"<th class={kind}>{_escape(words.removesuffix('_ppm').replace('_', ' '))}")
+        cells = ["unknown" if pd.isna(value) else write(value) for value in frame[name]]
+        columns.append([f"<td class={kind}>{cell}" for cell in cells])
+    rows = "".join(f"<tr>{''.join(row)}" for row in zip(*columns))
+    caption = f"<caption>{_escape(about)}</caption>" if about else ""
+    body = f"{caption}<thead><tr>{''.join(head)}</thead><tbody>{rows}</tbody>"
+    return f"<h2>{title}</h2><table>{body}</table>" if rows else ""
+
+
+def _money(decimals: int) -> Callable[[int], str]:
+    """Return a function that writes amounts in whole units, digits behind the cents in grey."""
+
+    def write(amount: int) -> str:
+        text = f"{Decimal(int(amount)).scaleb(-decimals):,.{decimals}f}".replace(
+            "-", "\N{MINUS SIGN}"
+        )
+        cut = len(text) - max(decimals - 2, 0)
+        return f"{text[:cut]}<small>{text[cut:]}</small>" if cut < len(text) else text
+
+    return write
+
+
+def _text(value: object) -> str:
+    """Return a text, of several lines the later ones in grey."""
+    first, *more = str(value).split("\n")
+    return _escape(first) + "".join(f"<p class=soft>{_escape(line)}</p>" for line in more if line)
+
+
+def _escape(text: str) -> str:
+    return html.escape(clean(text))
