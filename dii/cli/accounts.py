@@ -55,7 +55,7 @@ def burn(network: dii.Network, amount: Amount, sender: Sender) -> Answer:
 def assign(
     network: dii.Network, gateway: Gateway, to: str, sender: Sender, scope: Scope = "main"
 ) -> Answer:
-    """Hand a gateway on, from the next epoch.
+    """Transfer a gateway to another owner, from the next epoch.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def assign(
 
 @verb(app, writing)
 def claim(network: dii.Network, operator: str, key: Key) -> Answer:
-    """As the reporter, open an operator's claim account to a key.
+    """As the reporter, give a key access to an operator's claim account.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def claim(network: dii.Network, operator: str, key: Key) -> Answer:
 
 
 def done(network: dii.Network, transaction: str, text: str) -> Answer:
-    """Return what a message did; nothing is shown as done that is not in a block."""
+    """Return the result of a message; it is shown as done only once a block holds it."""
     height = int(network.transactions(begins=transaction)["height"].iloc[-1])
     document = {"transaction": transaction, "height": height}
     return Answer(document, f"{text}: transaction {transaction} in block {height}")
@@ -116,22 +116,22 @@ def list_(home: Home) -> Answer:
 @verb(keys, _holding)
 def show(home: Home, name: Name) -> Answer:
     """Show a key's address and public key; secrets stay in their file."""
-    found = home.public_keys().get(name)
-    if found is None:
+    public_key = home.public_keys().get(name)
+    if public_key is None:
         raise errors.KeyMissing(name=name, folder=home.folder)
-    return _described(name, found)
+    return _described(name, public_key)
 
 
 @verb(keys, _holding)
 def import_(home: Home, name: Name, file: Path, password_file: Path | None = None) -> Answer:
-    """Take over a key from a key file, encrypted anew for this home.
+    """Import a key from a key file, encrypted anew for this home.
 
     Parameters
     ----------
     file
         A key file.
     password_file : FILE
-        Holds its password; else it is asked for.
+        File with its password; by default dii asks for it.
     """
     if home.seed is not None:
         raise errors.LaboratoryKeys(folder=home.folder)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dii.contracts.agreements import Agreement
 
 app = typer.Typer()
-contract = typer.Typer(help="Agreements that carry themselves out.")
+contract = typer.Typer(help="Agreements that execute themselves.")
 app.add_typer(contract, name="contract")
 
 MAX_FILE: Final = 1 << 19
@@ -37,8 +37,8 @@ Arguments = Annotated[
     ),
 ]
 What = Annotated[str, {"metavar": "WHAT", "help": "A file, or the name of an agreement."}]
-Value = Annotated[str, {"help": "Money that comes along."}]
-Gas = Annotated[int | None, {"min": 1, "help": "The most gas it may use."}]
+Value = Annotated[str, {"help": "Money to send along."}]
+Gas = Annotated[int | None, {"min": 1, "help": "Most gas that may be used."}]
 
 
 @verb(contract)
@@ -46,9 +46,9 @@ def check(what: What) -> Iterator[Answer]:
     """Check a contract's text: every fault, where, and what to write instead."""
     from dii.network import contracts  # noqa: PLC0415
 
-    found = contracts.check(None, _source(what))
-    yield Answer({"ok": bool(found), "faults": list(found.faults)}, repr(found).splitlines())
-    if not found:
+    result = contracts.check(None, _source(what))
+    yield Answer({"ok": bool(result), "faults": list(result.faults)}, repr(result).splitlines())
+    if not result:
         raise typer.Exit(1)
 
 
@@ -63,14 +63,14 @@ def deploy(
     purse: str | None = None,
     gas: Gas = None,
 ) -> Answer:
-    """Put a contract on the chain; by default its purse lasts until its last epoch.
+    """Deploy a contract; by default its gas deposit lasts until its last epoch.
 
     Parameters
     ----------
     hook_gas
-        Gas reserved each epoch for what runs by itself.
+        Gas reserved each epoch for its @on_epoch functions.
     purse
-        Money that pays for that gas.
+        Gas deposit that pays for them.
     """
     deal = network.deploy(
         _source(what), by=sender, value=value, hook_gas=hook_gas, purse=purse, gas_limit=gas,
@@ -99,7 +99,7 @@ def call(
 
 @verb(contract, writing)
 def top_up(network: Network, address: Address, amount: Amount, sender: Sender) -> Answer:
-    """Put money into a contract's purse; one that sleeps wakes."""
+    """Add money to a contract's gas deposit; a sleeping contract wakes."""
     sent = network.contract(address).top_up(amount, by=sender)
     return done(network, sent, f"{sender} put {amount} into the purse")
 
@@ -108,7 +108,7 @@ def top_up(network: Network, address: Address, amount: Amount, sender: Sender) -
 def view(
     network: Network, address: Address, function: Function, arguments: Arguments = None
 ) -> Answer:
-    """Ask a contract something; costs nothing and changes nothing."""
+    """Call a view of a contract; costs nothing and changes nothing."""
     deal = network.contract(address)
     value = deal.view(function, **_arguments(arguments))
     return Answer(value, deal.answer(function, value))
@@ -121,14 +121,14 @@ def show(network: Network, address: Address, source: bool = False) -> Iterator[A
     Parameters
     ----------
     source
-        Its text, as it runs.
+        Print its text, as it runs.
     """
     deal = network.contract(address)
     if source:
         screen.show_parts(deal.source.splitlines())
         return
     lines, events = deal.lines(), deal.events()
-    # Who says it matters: a contract may tell that it pays, and not pay.
+    # The source matters: a contract may say that it pays, and not pay.
     told = events.assign(by=events["told"].map({True: "contract", False: "chain"}))
     table = partial(screen.rows, told, "time by event details")
     yield Answer(lines | {"events": events}, [lines, "", table])
@@ -136,12 +136,12 @@ def show(network: Network, address: Address, source: bool = False) -> Iterator[A
 
 @verb(contract)
 def agreements(name: Annotated[str | None, typer.Argument()] = None) -> Iterator[Answer]:
-    """List the agreements that come with dii, or print one to start from.
+    """List the agreements that come with dii, or print agreement to start from.
 
     Parameters
     ----------
     name
-        Print the text of this one.
+        Print the text of this agreement.
     """
     from dii.contracts.agreements import AGREEMENTS  # noqa: PLC0415
 
@@ -149,19 +149,22 @@ def agreements(name: Annotated[str | None, typer.Argument()] = None) -> Iterator
         typer.echo(_agreement(name).source, nl=False)
         return
     known = AGREEMENTS.values()
-    document = [{"name": one.name, "summary": one.summary} for one in known]
-    lines = [{one.name: " ".join(one.summary.split()), "takes": one.takes} for one in known]
+    document = [{"name": agreement.name, "summary": agreement.summary} for agreement in known]
+    lines = [
+        {agreement.name: " ".join(agreement.summary.split()), "takes": agreement.takes}
+        for agreement in known
+    ]
     yield Answer(document, (part for facts in lines for part in (facts, "")))
 
 
 def _agreement(name: str) -> Agreement:
     from dii.contracts.agreements import AGREEMENTS  # noqa: PLC0415
 
-    found = AGREEMENTS.get(name)
-    if found is None:
+    agreement = AGREEMENTS.get(name)
+    if agreement is None:
         known = ", ".join(AGREEMENTS)
         raise typer.BadParameter(f"no agreement {name!r}, and no such file; there is {known}")
-    return found
+    return agreement
 
 
 def _source(what: str) -> str | Agreement:
@@ -181,8 +184,8 @@ def _source(what: str) -> str | Agreement:
 
 def _arguments(words: list[str] | None) -> dict[str, str]:
     """Read the arguments of a function."""
-    found = pairs("NAME=VALUE", words, "price=2.5TTC")
-    for name in found:
+    arguments = pairs("NAME=VALUE", words, "price=2.5TTC")
+    for name in arguments:
         if not name.isidentifier() or name in TAKEN:
             raise bad("NAME=VALUE", f"no argument can be called {name!r}")
-    return found
+    return arguments

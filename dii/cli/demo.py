@@ -171,13 +171,13 @@ def _paid(network: Network) -> Iterator[screen.Shown]:
     yield partial(screen.rows, paid, tables.PEOPLE["accounts"], network)
 
 
-def _verified(network: Network, found: Verified) -> dict[str, object]:
+def _verified(network: Network, verified: Verified) -> dict[str, object]:
     money = network.currency.format
     return {
-        "holds": f"{found.height} blocks, {found.transactions} transactions",
-        "app hash": found.app_hash.hex(),
-        "minted": f"{money(found.minted)}, opening balances included",
-        "burned": money(found.burned),
+        "holds": f"{verified.height} blocks, {verified.transactions} transactions",
+        "app hash": verified.app_hash.hex(),
+        "minted": f"{money(verified.minted)}, opening balances included",
+        "burned": money(verified.burned),
     }
 
 

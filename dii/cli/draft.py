@@ -1,4 +1,4 @@
-"""The verb that drafts a network, ``init``, and how rules and policies are written."""
+"""The verb that drafts a network, ``init``, and the notation of rules and policies."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def init(
     decimals
         Digits after the point.
     rule : NAME[:P=V,...]
-        How contribution is measured.
+        Rule that measures contribution.
     policy : NAME[:P=V,...]
-        How much an epoch may mint.
+        Policy that sets the amount an epoch may mint.
     allocate : NAME=AMOUNT
         Opening balance of an account; repeatable.
     start : TIME
@@ -80,7 +80,7 @@ def init(
     reporters
         Number of reporters; of n, (n - 1) / 3 may lie.
     site_radius : METRES
-        Gateways so close count as one site; 0: none.
+        Gateways within this distance count as one site; 0: none.
     """
     with dii.Network.create(
         name,
@@ -108,12 +108,12 @@ def init(
 
 
 def rule_of(text: str) -> Rule:
-    """Return the rule that ``NAME:parameter=value,...`` says."""
+    """Read a rule written as ``NAME:parameter=value,...``."""
     return _chosen("--rule", text, dii.minting.RULES.values())
 
 
 def policy_of(text: str) -> Policy:
-    """Return the policy that ``NAME:parameter=value,...`` says."""
+    """Read a policy written as ``NAME:parameter=value,...``."""
     return _chosen("--policy", text, dii.minting.POLICIES.values())
 
 

@@ -32,7 +32,7 @@ MEASURES: Final = {
     "clone_gain": ("a clone gains", "{:.1%}"),
     "self_traffic_earned": ("1,000 frames to oneself earn", None),
 }
-"""Labels of measures and how they are written; None for amounts."""
+"""Labels and formats of measures; None for amounts."""
 
 
 @lab.callback()
@@ -48,7 +48,7 @@ def compare(
     pool: str | None = None,
     price: str = "0",
 ) -> Answer:
-    """Pay an epoch under several rules, honest and cheated, and say how they differ.
+    """Pay an epoch under several rules, honest and cheated, and show the differences.
 
     Distances are the share of the money that would have to change hands.
 
@@ -61,19 +61,19 @@ def compare(
     price
         Cost of a data unit for operators who send to themselves.
     """
-    found = network.compare(epoch, *map(rule_of, rule or []), pool=pool, price=price)
+    comparison = network.compare(epoch, *map(rule_of, rule or []), pool=pool, price=price)
     document = {
         "epoch": epoch,
-        "measures": found.measures.reset_index(),
-        "amounts": found.amounts.reset_index(),
+        "measures": comparison.measures.reset_index(),
+        "amounts": comparison.amounts.reset_index(),
     }
-    return Answer(document, _compared(found, network))
+    return Answer(document, _compared(comparison, network))
 
 
-def _compared(found: Comparison, network: Network) -> Iterator[screen.Shown]:
+def _compared(comparison: Comparison, network: Network) -> Iterator[screen.Shown]:
     import pandas as pd  # noqa: PLC0415
 
-    rules = {name: f"rule_{number}" for number, name in enumerate(found.measures.index, 1)}
+    rules = {name: f"rule_{number}" for number, name in enumerate(comparison.measures.index, 1)}
     yield {heading.replace("_", " "): name for name, heading in rules.items()}
     yield ""
     money, currency = screen.decimal(network.currency.decimals), network.currency
@@ -83,12 +83,14 @@ def _compared(found: Comparison, network: Network) -> Iterator[screen.Shown]:
         texts = [
             "-" if screen.plain(value) is None else form.format(value) if form else money(value)
             for (_, form), value in zip(
-                MEASURES.values(), found.measures.loc[name, [*MEASURES]].tolist()
+                MEASURES.values(), comparison.measures.loc[name, [*MEASURES]].tolist()
             )
         ]
         shown[heading] = [text.rjust(max(map(len, texts))) for text in texts]
     yield partial(screen.rows, shown, " ".join(shown))
     yield ""
-    amounts = found.amounts.set_axis([f"{name}_{currency.unit}" for name in rules.values()], axis=1)
+    amounts = comparison.amounts.set_axis(
+        [f"{name}_{currency.unit}" for name in rules.values()], axis=1
+    )
     columns = " ".join(["operator", *rules.values()])
     yield partial(screen.rows, amounts.reset_index(), columns, network)

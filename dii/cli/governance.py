@@ -28,7 +28,7 @@ By = Annotated[str, {"metavar": "NAME", "help": "Validator who signs."}]
 Repeated = Annotated[list[str], typer.Option()]
 
 app = typer.Typer()
-propose = typer.Typer(help="Propose what validators then vote on.", no_args_is_help=True)
+propose = typer.Typer(help="Propose changes for validators to vote on.", no_args_is_help=True)
 app.add_typer(propose, name="propose")
 
 
@@ -42,7 +42,7 @@ def stream(
     scope: str | None = None,
     by: By = "validator",
 ) -> Answer:
-    """Add a stream, or change how one pays; what is not given stays as it is.
+    """Add a stream, or change one; options that are not given stay as they are.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def stream(
     rest
         A later stream, treasury, or nobody: not minted.
     scope
-        Of a new stream.
+        Scope of a new stream.
     """
     change = network.stream_change(
         name,
@@ -82,7 +82,7 @@ def scope(
     usage: list[str] | None = None,
     by: By = "validator",
 ) -> Answer:
-    """Add a scope, or change who reports on it and what.
+    """Add a scope, or change its reporters and what they report.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def scope(
     metric
         A reported metric; repeat it.
     usage
-        Of applications; repeat it.
+        A reported usage of applications; repeat it.
     """
     who = tuple(map(network.home.address, reporter))
     action = dii.actions.SetScope(name, who, tuple(metric), tuple(usage or ()))
@@ -129,7 +129,7 @@ def gas_price(
     price
         Price of a unit of gas, in smallest units.
     schedule
-        Version that counts it; 0: as it is.
+        Version of the gas schedule; 0: as it is.
     """
     version = schedule or network.parameters.gas_schedule
     return _proposed(network, by, dii.actions.SetGas(price, version))
@@ -169,11 +169,11 @@ def deny(
     until
         First epoch in which it earns again.
     evidence : FILE
-        File that shows why; its hash goes along.
+        File with the evidence; its hash goes along.
     """
-    with evidence.open("rb") as file:  # a film may be larger than the memory
+    with evidence.open("rb") as file:  # evidence may be larger than the memory
         digest = hashlib.file_digest(file, "sha256").digest()
-    network.bind()  # the name that is bound is the one to deny
+    network.bind()  # a name stands for the gateway once it is bound
     action = dii.actions.DenyGateway(scope, network.gateway(gateway), digest, until)
     return _proposed(network, by, action)
 
@@ -185,35 +185,35 @@ def vote(
     what: Literal["yes", "no"],
     by: By = "validator",
 ) -> Answer:
-    """Approve a proposal, or do not; the last vote counts.
+    """Vote on a proposal; the last vote counts.
 
     Parameters
     ----------
     number
-        Of the proposal.
+        Number of the proposal.
     what
-        Whether to approve it.
+        Approve it or not.
     """
     network.vote(number, by=by, approve=what == "yes")
     return _standing(network, number)
 
 
 def _proposed(network: dii.Network, by: str, action: Action) -> Answer:
-    """Propose an action, and return how the proposal stands."""
+    """Propose an action, and return the state of the proposal."""
     concern = network.concerns(action)
     return _standing(network, network.propose(action, by=by), concern)
 
 
 def _standing(network: dii.Network, number: int, concern: str = "") -> Answer:
-    """Return how a proposal stands."""
-    found = network.proposals().set_index("number", drop=False).loc[number].to_dict()
+    """Return the state of a proposal."""
+    row = network.proposals().set_index("number", drop=False).loc[number].to_dict()
 
     def shown() -> Iterator[screen.Shown]:
         if concern:
             screen.note(concern)
-        yield tables.proposal(found)
-        if found["status"] == "open" and not found["no"]:
+        yield tables.proposal(row)
+        if row["status"] == "open" and not row["no"]:
             how = command(network.home.folder, "vote", str(number), "yes")
             yield partial(screen.say, f"# {how}", "dim")
 
-    return Answer(found | {"concern": concern}, shown())
+    return Answer(row | {"concern": concern}, shown())

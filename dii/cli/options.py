@@ -1,4 +1,4 @@
-"""Options and arguments that several verbs take, and how their values are read."""
+"""Options and arguments that several verbs take."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ MaybePositive = Annotated[int | None, {"min": 1}]
 
 Home = Annotated[
     Path,
-    typer.Option("--home", metavar="DIR", envvar=HOME_VARIABLE, help="Home of the network."),
+    typer.Option(
+        "--home", metavar="DIR", envvar=HOME_VARIABLE, help="Home directory of the network."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Gateway = Annotated[str, {"help": "Id, EUI in any spelling, or hash."}]
@@ -52,7 +54,7 @@ def pairs(option: str, texts: list[str] | None, like: str) -> dict[str, str]:
         if not (name and equals):
             raise bad(option, f"cannot read {text!r}; write it like {like}")
         if name in found:
-            raise bad(option, f"{name} stands twice")
+            raise bad(option, f"{name} is given twice")
         found[name] = value
     return found
 
@@ -69,14 +71,14 @@ def header_hash(text: str) -> bytes:
 
 
 def command(home: Path | None, *words: str) -> str:
-    """Return a command line to copy, as it works from here; None for one that needs no home."""
+    """Return a command line to copy; ``home`` is None for verbs without a home."""
     default = Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)
     where = [] if home in {None, default} else ["--home", str(home)]
     return shlex.join([program(), *words, *where])
 
 
 def program() -> str:
-    """Return how ``dii`` is called from here: by its name, or by its path where it has no name."""
+    """Return the name of ``dii`` here, or its path where it is not on the search path."""
     beside = Path(sys.executable).with_name("dii")
     if shutil.which("dii") or not beside.exists():
         return "dii"

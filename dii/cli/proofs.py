@@ -80,12 +80,12 @@ def make(
         Of a receipt.
     """
     if (kind == "receipt") != (epoch is not None):
-        raise options.bad("--epoch", "name one for a receipt, and only for it")
+        raise options.bad("--epoch", "a receipt needs an epoch, other proofs take none")
     with looking(home) as network:
         header = network.header()
-        found = network.prove(kind, name, epoch=epoch, stream=stream, scope=scope)
-        found.verify(header.hash)  # or the tables, or the disk, are damaged
-    content = found.to_json()
+        proof = network.prove(kind, name, epoch=epoch, stream=stream, scope=scope)
+        proof.verify(header.hash)  # or the tables, or the disk, are damaged
+    content = proof.to_json()
     text = json.dumps(content, indent=1) + "\n"
     if output is None:
         typer.echo(text, nl=False)
@@ -130,7 +130,7 @@ def check(file: Path, header: Header) -> Answer:
 
 
 def _flat(content: dict[str, Any]) -> dict[str, Any]:
-    """Return nested content a line an entry."""
+    """Return nested content as lines."""
     lines: dict[str, Any] = {}
     for name, value in content.items():
         if name == "owners":
@@ -149,7 +149,7 @@ def _flat(content: dict[str, Any]) -> dict[str, Any]:
 def _network(
     name: str, symbol: str, decimals: int, laboratory: bool, generated: str | None
 ) -> dict[str, str]:
-    """Return the kind of network that a proof is of, a line an entry."""
+    """Return lines on the network that a proof comes from."""
     lines = {"network": name, "currency": f"{symbol}, of {decimals} decimals"}
     if laboratory:
         how = f": traffic is generated, {generated}" if generated else ""
@@ -159,32 +159,34 @@ def _network(
 
 @verb(app, looking)
 def verify(network: Network) -> Answer:
-    """Execute every block again, from the genesis, and compare everything."""
+    """Execute every block again, from the genesis, and compare all results."""
     height, money = network.height, network.currency
     with screen.progress("executing blocks") as tick:
-        found = network.verify(lambda done: tick(done, height))
+        verified = network.verify(lambda done: tick(done, height))
     document = {
-        "base": found.base,
-        "height": found.height,
-        "transactions": found.transactions,
-        "app_hash": found.app_hash,
-        f"minted_{money.unit}": found.minted,
-        f"burned_{money.unit}": found.burned,
+        "base": verified.base,
+        "height": verified.height,
+        "transactions": verified.transactions,
+        "app_hash": verified.app_hash,
+        f"minted_{money.unit}": verified.minted,
+        f"burned_{money.unit}": verified.burned,
     }
-    which = f"{found.height:,} blocks"
-    if found.base:
-        which = f"the blocks after the snapshot of height {found.base:,}, to {found.height:,},"
+    which = f"{verified.height:,} blocks"
+    if verified.base:
+        which = (
+            f"the blocks after the snapshot of height {verified.base:,}, to {verified.height:,},"
+        )
     line = (
-        f"{which} with {found.transactions:,} transactions hold, to app hash"
-        f" {found.app_hash.hex()}: {money.format(found.minted)} minted,"
-        f" {money.format(found.burned)} burned"
+        f"{which} with {verified.transactions:,} transactions hold, to app hash"
+        f" {verified.app_hash.hex()}: {money.format(verified.minted)} minted,"
+        f" {money.format(verified.burned)} burned"
     )
     return Answer(document, line)
 
 
 @verb(app, writing)
 def rebuild(network: Network) -> Answer:
-    """Make the index again from the chain; nothing is lost by deleting it."""
+    """Rebuild the index from the chain; deleting it loses nothing."""
     with screen.progress("executing blocks"):
         network.rebuild()
     height, base = network.height, network.view.store.base

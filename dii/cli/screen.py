@@ -1,11 +1,11 @@
 """Output of verbs: tables and facts for people, JSON and CSV for programs.
 
 People see amounts in whole units and contributions in the rule's unit, only the columns that
-matter, and on a terminal no more rows than one reads. Programs get every row and column, and
-amounts as integers of the smallest unit, since a JSON number with a point would be rounded by
-whoever reads it. Output into a pipe is never cut to a width.
+matter, and on a terminal at most a screenful of rows. Programs get every row and column, and
+amounts as integers of the smallest unit, since programs round JSON numbers with a point. Output
+into a pipe is never cut to a width.
 
-Data is wrapped in ``Text`` and rid of control characters: a gateway called ``[red]`` is called so.
+Data is wrapped in ``Text``, without control characters: a gateway called ``[red]`` is shown so.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FORMULA: Final = frozenset(
     "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
     "\N{FULLWIDTH COMMERCIAL AT}"
 )
-"""How a text may begin that a spreadsheet takes for a formula."""
+"""Characters that begin a formula in a spreadsheet."""
 
 Shown = str | Mapping[str, object] | Callable[[], None] | Iterable["Shown"]
 """A line, facts, a function that prints, or several of these; see :func:`show_parts`."""
@@ -86,7 +86,7 @@ def show_parts(shown: Shown) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return a value made of what JSON has."""
+    """Return a value as JSON has it: bytes in hex, dataclasses as objects, tables as lists."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, bytes):
@@ -108,8 +108,8 @@ def plain(value: Any) -> Any:
 def csv(frame: pd.DataFrame) -> str:
     """Return a table as CSV in which a spreadsheet finds no formulas.
 
-    A text that begins as a formula does is led by an apostrophe (OWASP, "CSV Injection"): names
-    come from strangers, and a spreadsheet would run them.
+    A text that begins like a formula gets an apostrophe in front (OWASP, "CSV Injection"): names
+    come from strangers, and a spreadsheet would execute them.
     """
     safe = frame.copy()
     for name in safe.select_dtypes(["object", "string"]):
@@ -125,11 +125,11 @@ def _no_formula(text: str) -> str:
 
 
 def console(*, error: bool = False) -> Console:
-    """Return where to print; colours, widths and ``NO_COLOR`` are rich's business."""
+    """Return the console to print on; rich decides on colours, widths and ``NO_COLOR``."""
     from rich.console import Console  # noqa: PLC0415
 
     stream = sys.stderr if error else sys.stdout
-    # Where FORCE_COLOR meets TERM=dumb, rich takes no width that comes without a height.
+    # With FORCE_COLOR and TERM=dumb, rich ignores a width without a height.
     width, height = (None, None) if stream.isatty() else (PIPE_WIDTH, SCREENFUL)
     return Console(
         file=stream, width=width, height=height, highlight=False, markup=False, emoji=False
@@ -184,9 +184,9 @@ def rows(
     Parameters
     ----------
     frame, columns
-        What to print. Columns by name, amounts without their unit.
+        Table, and names of the columns to print, amounts without their unit.
     network
-        Whose currency and rule the numbers are in; None where there are none.
+        Network of the amounts; None where there are none.
     limit
         Rows to print; by default all, or a screenful on a terminal.
     """
@@ -232,7 +232,7 @@ def rows(
 def _column(
     name: str, frame: pd.DataFrame, network: Network | None
 ) -> tuple[str, str, Callable[[Any], str]]:
-    """Return a column's header, its name in the frame, and how its values are written."""
+    """Return a column's header, its name in the frame, and the format of its values."""
     from dii.network.page import METRICS  # noqa: PLC0415
 
     header = name.removesuffix("_ppm").replace("_", " ")
@@ -247,7 +247,7 @@ def _write(value: object) -> str:
 
 
 def decimal(digits: int) -> Callable[[int], str]:
-    """Return what writes amounts of the smallest unit in whole ones, with all their digits."""
+    """Return a function that writes amounts in whole units, with all their digits."""
     return lambda amount: f"{Decimal(amount).scaleb(-digits):,.{digits}f}"
 
 
@@ -265,12 +265,12 @@ WRITERS: Final[Mapping[str, Callable[[Any], str]]] = {
     "start": lambda time: f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%F %H:%M}",
     **dict.fromkeys(("time", "acts", "expires"), "{:%Y-%m-%d %H:%M:%S}".format),
 }
-"""How columns are written. What names something, such as a height, can be copied as it is."""
+"""Formats of columns. Numbers that identify something, such as a height, can be copied."""
 
 
 @contextmanager
 def progress(label: str) -> Iterator[Tick]:
-    """Show a bar on a terminal, and nothing in a pipe; yields what to call with (done, to do)."""
+    """Show a bar on a terminal, nothing in a pipe; yield a function of (done, to do)."""
     if not sys.stderr.isatty():
         yield lambda done, total: None  # noqa: ARG005
         return

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dii import Network
 
 app = typer.Typer()
-verbs = typer.Typer(help="Hand a chain's state on, and join a chain with it.")
+verbs = typer.Typer(help="Export the state of a chain, and join a chain with it.")
 app.add_typer(verbs, name="snapshot")
 
 
@@ -26,7 +26,7 @@ app.add_typer(verbs, name="snapshot")
 def export(
     network: Network, output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR")]
 ) -> Answer:
-    """Write the state before the last block into a folder, with all that proves it.
+    """Write the state before the last block into a folder, with its proof.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def export(
 
 @verb(verbs, here)
 def join(home: Path, folder: Path, header: Header) -> Answer:
-    """Make a home from a snapshot, to look at, verify and prove from; trusts the hash alone.
+    """Make a home from a snapshot, to look at, verify and prove from; trusts only the hash.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ def statement(
     output: Output = None,
     csv: bool = False,
 ) -> Answer:
-    """Write what an operator earned in a month, and why, as a page to print or a table.
+    """Write an operator's earnings of a month, explained, as a page to print or a table.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def statement(
     month : YYYY-MM
         A calendar month, UTC.
     csv
-        A row a receipt or movement.
+        Write a table: one row for each receipt or movement.
     """
     from dii.network.page import page  # noqa: PLC0415
 

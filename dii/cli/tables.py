@@ -43,12 +43,12 @@ PEOPLE: Final = {
     "proposals": "number what proposer yes status",
     "contracts": "contract title agreement deployed_by balance purse status",
 }
-"""The columns that people see; ``--csv``, ``--parquet`` and ``--json`` have all."""
+"""Columns for people; ``--csv``, ``--parquet`` and ``--json`` have all."""
 DETAILS: Final = PEOPLE | {
     "epochs": "epoch stream contribution amount paid_to note",
     "issuance": "gateway operator contribution amount",
 }
-"""The same of tables that ``show`` shows."""
+"""The same for the tables of ``show``."""
 MOST: Final = 100
 """Characters of a message's field that people see."""
 
@@ -104,7 +104,7 @@ def list_(
 
 
 def proposal(row: dict[str, Any]) -> dict[str, object]:
-    """Return the lines of a proposal: what it would change, its votes, and what comes next."""
+    """Return the lines of a proposal: its change, its votes, and its next step."""
     when = {"open": "expires", "passed": "acts", "enacted": "acts", "failed": "acts"}
     kept = ("number", "what", "proposer", "yes", "no", "status", when.get(row["status"]), "note")
     power = f"of {row['total']} voting power"
@@ -164,20 +164,20 @@ def epoch(network: Network, epoch: Epoch, stream: Stream = "main") -> Answer:
 
 
 def _detailed(network: Network, kind: str, *which: object) -> Answer:
-    """Return the facts of one thing, and the tables that belong to it."""
+    """Return the facts of one object, and its tables."""
     from dii.network import details  # noqa: PLC0415
 
-    found: dict[str, Any] = getattr(details, kind)(network, *which)
+    document: dict[str, Any] = getattr(details, kind)(network, *which)
     lines: dict[str, object] = {}
     tables: list[Callable[[], None]] = []
-    for name, value in found.items():
+    for name, value in document.items():
         if name == "message":
             lines |= {field: _clip(part) for field, part in screen.plain(value).items()}
         elif not hasattr(value, "columns"):
             lines[name] = value
         elif len(value):
             tables += [screen.say, partial(screen.rows, value, DETAILS[name], network)]
-    return Answer(found, [partial(screen.facts, lines, network), *tables])
+    return Answer(document, [partial(screen.facts, lines, network), *tables])
 
 
 def _clip(value: object) -> str:
@@ -205,7 +205,7 @@ def overview(network: Network, home: Path | None, most: int = 10) -> Iterator[sc
 
 
 def next_commands(network: Network, home: Path) -> Iterator[screen.Shown]:
-    """Yield commands that go on from here, each after its reason; each works as it stands."""
+    """Yield commands that continue from here, each after its reason; each works as it stands."""
     left = network.complete_epochs - network.settled
     paid = network.epochs().query(f"paid_{network.currency.unit} > 0")
     lines: list[tuple[str, Path | None, list[str]]] = []
@@ -231,7 +231,7 @@ def next_commands(network: Network, home: Path) -> Iterator[screen.Shown]:
 
 
 def open_epoch(network: Network) -> str:
-    """Return which epoch stays open, and the time that the records reach."""
+    """Return the open epoch, and the time that the records reach."""
     if not network.sealed or network.reaches is None:
         return "no records have been loaded: there is no epoch to settle"
     epoch = max(network.settled, network.complete_epochs)

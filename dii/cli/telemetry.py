@@ -1,4 +1,4 @@
-"""Verbs that take telemetry in, settle it, and generate it: ``load``, ``run``, ``synth``."""
+"""Verbs of telemetry: ``load``, ``run``, ``synth``."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 NAMED: Final = 3
-"""Gateways that a line names; of more it says how many."""
+"""Gateways that a line names; of more it gives the number."""
 CLOCKS_FROM: Final = 2020
 """Year before which a clock is not set: small machines begin in 1970."""
 TRAFFIC_DAYS: Final = 30
 """Days of traffic that are generated for a registry alone, unless ``--epochs`` says otherwise."""
 
 Gap = Annotated[
-    int, {"min": 0, "metavar": "DAYS", "help": "Days without a record that dates may lie apart."}
+    int, {"min": 0, "metavar": "DAYS", "help": "Most days without a record between two records."}
 ]
 Until = Annotated[
     str | None, {"metavar": "DATE", "help": "Latest date of a record; by default tomorrow."}
@@ -56,21 +56,21 @@ def load(
     gap: Gap = GAP,
     until: Until = None,
 ) -> Iterator[Answer]:
-    """Load telemetry into a network, and say what was set aside.
+    """Load telemetry into a network, and show what was set aside.
 
     Parameters
     ----------
     sources : SOURCE...
         Files of any known format, or their addresses.
     explain
-        Load nothing; say what each source is taken for and why not for anything else, or without
-        any which metrics each format can give.
+        Load nothing; show the format of each source and why no other fits, or without a source
+        the metrics that each format can give.
     strict
         Stop at the first bad record.
     columns : FOREIGN=NAME
         Name of a plain table's column; repeatable.
     check_radio
-        Set aside what was received stronger than its stated places allow.
+        Set aside records received stronger than their stated places allow.
     rebind
         Rebind gateways whose owner in the registry differs from the chain.
     """
@@ -108,7 +108,7 @@ def load(
 
 
 def _explained(sources: list[str], columns: dict[str, str]) -> Answer:
-    """Return what each format gives; of sources, what each is taken for and why."""
+    """Return the metrics of each format, or the format of each source and the reason."""
     from dii.telemetry.formats import matrix  # noqa: PLC0415
     from dii.telemetry.load import explain  # noqa: PLC0415
 
@@ -126,8 +126,8 @@ def _explained(sources: list[str], columns: dict[str, str]) -> Answer:
             yield partial(screen.say, str(file), "bold")
             others = rows[~rows["taken"]].groupby("why", sort=False)["reader"].agg(", ".join)
             taken = [f"{row.reader} ({row.why})" for row in rows[rows["taken"]].itertuples()]
-            found = {"taken for": taken[0] if taken else "nothing that is known"}
-            yield found | {f"not {readers}": why for why, readers in others.items()}
+            lines = {"taken for": taken[0] if taken else "nothing that is known"}
+            yield lines | {f"not {readers}": why for why, readers in others.items()}
 
     return Answer(judged, shown())
 
@@ -148,21 +148,22 @@ def _latest(until: str | None) -> datetime | None:
 
 
 def _check_any(data: Telemetry, *, of_records: bool = False) -> None:
-    """Refuse a load of which nothing is left, or no record: scripts see exit codes only."""
+    """Refuse a load without any usable record: scripts see exit codes only."""
     import pyarrow.compute as pc  # noqa: PLC0415
 
     from dii.telemetry.tables import FIELD_REASONS  # noqa: PLC0415
 
-    kept = pc.field("reason").isin(["duplicate_gateway", *FIELD_REASONS])  # the record, in part
+    # Of these the rest of the record is used.
+    kept = pc.field("reason").isin(["duplicate_gateway", *FIELD_REASONS])
     rejected = data.rejected.filter(~kept)
     reasons, lines = rejected["reason"], rejected["line"]
-    late = pc.sum(lines.filter(pc.equal(reasons, "late"))).as_py() or 0  # how many came together
+    # The line of a row of late records is their number.
+    late = pc.sum(lines.filter(pc.equal(reasons, "late"))).as_py() or 0
     records = len(data.receptions) + len(data.statuses)
     named = len(data.gateways) - (data.gateways["operator"].null_count if records else 0)
     if len(rejected) and records <= late and (of_records or not named):
-        first = rejected.slice(0, 1).to_pylist()[0]
-        told = {key: first[key] for key in ("file", "line", "detail")}
-        raise errors.NothingLoaded(count=max(len(rejected), late), **told)
+        (first,) = rejected.select(["file", "line", "detail"]).slice(0, 1).to_pylist()
+        raise errors.NothingLoaded(count=max(len(rejected), late), **first)
 
 
 def _names(network: Network, contested: list[str]) -> dict[str, list[str]]:
@@ -204,7 +205,7 @@ def _ingested(
 
 
 def loaded(data: Telemetry, traffic: Traffic | None = None) -> Iterator[screen.Shown]:
-    """Yield what was loaded, what is generated beside it, and what was set aside."""
+    """Yield the summary of a load, with generated traffic, and the rejects by reason."""
     facts = data.facts()
     if traffic is not None:
         start = format_time(traffic.start)[:10]
@@ -231,7 +232,7 @@ def run(
     until: Until = None,
     seed: Seed = None,
 ) -> Iterator[Answer]:
-    """Settle complete epochs; makes and loads what is not there yet.
+    """Settle complete epochs; make the network and load files where needed.
 
     An epoch is complete when records reach its end. With a registry alone, traffic is generated
     for its gateways, 30 days unless --epochs says otherwise. Run again, it goes on where it
@@ -244,9 +245,9 @@ def run(
     receptions : SOURCE
         Uplinks or statuses, in any known format; repeatable.
     epochs
-        Settle at most so many more; with a registry alone, days of it.
+        Most epochs to settle; with a registry alone, days of traffic to generate.
     complete
-        Settle the epoch of the latest record, too; its later records are then late.
+        Settle the epoch of the latest record, too; later records of it are then late.
     """
     from dii.network import details  # noqa: PLC0415
     from dii.network.draft import check_fed  # noqa: PLC0415
@@ -256,14 +257,14 @@ def run(
     latest = _latest(until) if sources else None
     with screen.progress("loading"):
         data = dii.load(*sources, gap=gap, until=latest)
-    found = _found(home, seed, needed=not sources)
-    traffic = None if receptions else _traffic(found, data, epochs)
-    if not (found or data.span or traffic):
+    known = _found(home, seed, needed=not sources)
+    traffic = None if receptions else _traffic(known, data, epochs)
+    if not (known or data.span or traffic):
         _check_any(data, of_records=True)
         raise errors.NotSealed
-    if not found:  # or a home would be left that no file of these can start
+    if not known:  # or a home would be left that these files cannot start
         check_fed(dii.minting.ShapleyTraffic(), Feed(data, traffic).gives)
-    with found or dii.Network.create(home=home, seed=seed) as network:
+    with known or dii.Network.create(home=home, seed=seed) as network:
         contested: list[str] = []
         if sources or traffic:
             with screen.progress("keeping records"):
@@ -296,7 +297,7 @@ def run(
 
 
 def _found(home: Path, seed: int | None, *, needed: bool) -> Network | None:
-    """Open the network of a home; None where there is none and none is needed."""
+    """Open the network of a home; None where none exists and none is needed."""
     try:
         network = writing(home)
     except errors.HomeMissing:
@@ -342,7 +343,7 @@ def synth(
     seed
         The same seed gives the same bytes.
     days
-        How many; else 8 of the sample, 1 of ttn2018.
+        Days of traffic; by default 8 of the sample, 1 of ttn2018.
     """
     from dii.telemetry.synthetic import SIZES, write  # noqa: PLC0415
 

@@ -32,7 +32,7 @@ from dii.errors import BadSource, DiiError
 from dii.units import clean
 
 TYPES: Final = {"str": "TEXT", "int": "NUMBER", "int range": "NUMBER", "path": "PATH"}
-"""Names in help of the types of options; a choice shows what there is to choose from."""
+"""Names of the types of options in help; a choice shows its values."""
 SECTION: Final = "\n\nParameters\n----------\n"
 DESCRIBED: Final = re.compile(r"^(\w+)(?: : (.+))?\n((?:    .*\n?)+)", re.MULTILINE)
 """Name, metavar and help of a parameter in that section of a docstring."""
@@ -58,7 +58,7 @@ class Verbs(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command whose help names types as people do."""
+    """A command whose help has readable names of types."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -83,10 +83,10 @@ def verb(group: typer.Typer, opens: Opener | None = None) -> Callable[[Verb], Ve
     Parameters
     ----------
     group
-        Where the command stands.
+        Group of the command.
     opens
-        Opens the home; what it gives is the function's first parameter. None for a verb that needs
-        no home. The other parameters are the command's own, before ``--home`` and ``--json``.
+        Opens the home for the function's first parameter; None for a verb without a home. The
+        other parameters are the command's own, before ``--home`` and ``--json``.
     """
 
     def add(function: Verb) -> Verb:
@@ -99,13 +99,16 @@ def verb(group: typer.Typer, opens: Opener | None = None) -> Callable[[Verb], Ve
         about, _, section = inspect.cleandoc(function.__doc__ or "").partition(SECTION)
         described = {name: words for name, *words in DESCRIBED.findall(section)}
         own = [*inspect.signature(function).parameters.values()][opens is not None :]
-        run.__annotations__ = {one.name: one.annotation for one in own}
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
         # Only names of options and arguments are looked up: that of a network would load it.
         hints = get_type_hints(run, function.__globals__, include_extras=True)
-        parameters = [_parameter(one, hints[one.name], *described.get(one.name, ())) for one in own]
+        parameters = [
+            _parameter(parameter, hints[parameter.name], *described.get(parameter.name, ()))
+            for parameter in own
+        ]
         parameters += [_HOME, _JSON] if opens else [_JSON]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         group.command(function.__name__.strip("_").replace("_", "-"), cls=Command, help=about)(run)
         return function
 
@@ -116,16 +119,16 @@ def _parameter(
     parameter: inspect.Parameter, hint: Any, metavar: str = "", words: str = ""
 ) -> inspect.Parameter:
     """Return a function's parameter as an option or an argument."""
-    kind, said = get_args(hint) if get_origin(hint) is Annotated else (hint, {})
-    if isinstance(said, dict):
-        option = typer.Argument if parameter.default is parameter.empty else typer.Option
-        name = f"--{parameter.name.replace('_', '-')}"
-        said = option(*([name] if kind is bool else []), **said)
-    said = copy(said)  # several verbs have the option
-    said.metavar = metavar or said.metavar
-    said.help = " ".join(words.split()) or said.help
+    kind, option = get_args(hint) if get_origin(hint) is Annotated else (hint, {})
+    if isinstance(option, dict):
+        make = typer.Argument if parameter.default is parameter.empty else typer.Option
+        flag = [f"--{parameter.name.replace('_', '-')}"] if kind is bool else []
+        option = make(*flag, **option)
+    option = copy(option)  # several verbs have the option
+    option.metavar = metavar or option.metavar
+    option.help = " ".join(words.split()) or option.help
     annotated: Any = Annotated
-    return parameter.replace(kind=_HOME.kind, annotation=annotated[kind, said])
+    return parameter.replace(kind=_HOME.kind, annotation=annotated[kind, option])
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from dii.network.view import Opened
 from dii.units import format_time
 
 LEAST: Final = 4
-"""Digits of a hash from which on it is looked for by its beginning."""
+"""Digits that a hash prefix needs."""
 
 
 def status(network: Opened) -> dict[str, Any]:
@@ -61,29 +61,29 @@ def _spec(spec: Spec) -> dict[str, Any]:
 
 
 def block(network: Opened, which: str) -> dict[str, Any]:
-    """Return a block, given by its height, its hash or the beginning of it."""
+    """Return a block, given by its height, hash or hash prefix."""
     if which.isdecimal() and len(which) < 16:
         known = tables.blocks(network, int(which))
     else:
         known = tables.blocks(network, begins=_beginning(which))
     height = _only(known, "block", which)["height"]
-    found = _stored(network, height)
+    stored = _stored(network, height)
     return {
         "height": height,
-        "time": format_time(found.header.time),
-        "hash": found.header.hash,
-        "previous": found.header.previous,
-        "app_hash": found.header.app_hash,
-        "transactions_root": found.header.transactions,
-        "proposer": network.home.label(found.header.proposer),
-        "signatures": len(found.commits),
-        "bytes": sum(map(len, found.transactions)),
+        "time": format_time(stored.header.time),
+        "hash": stored.header.hash,
+        "previous": stored.header.previous,
+        "app_hash": stored.header.app_hash,
+        "transactions_root": stored.header.transactions,
+        "proposer": network.home.label(stored.header.proposer),
+        "signatures": len(stored.commits),
+        "bytes": sum(map(len, stored.transactions)),
         "transactions": tables.transactions(network, height),
     }
 
 
 def transaction(network: Opened, which: str) -> dict[str, Any]:
-    """Return a transaction, given by its id or the beginning of it, with its message."""
+    """Return a transaction with its message, given by its id or a prefix of it."""
     known = tables.transactions(network, begins=_beginning(which))
     row = _only(known, "transaction", which)
     wire = _stored(network, row["height"]).transactions[row["position"]]
@@ -110,7 +110,7 @@ def account(network: Opened, who: str) -> dict[str, Any]:
 
 
 def gateway(network: Opened, which: str) -> dict[str, Any]:
-    """Return a gateway, its owner, and what it earned in each epoch."""
+    """Return a gateway, its owner, and its earnings by epoch."""
     hashed = network.gateway(which)
     since, owner = tables.owners(network).get((SCOPE, hashed), (None, None))
     return {
@@ -138,11 +138,11 @@ def _stored(network: Opened, height: int) -> Block:
 
 
 def _beginning(text: str) -> str:
-    """Return the beginning of a hash; too short a one begins none."""
+    """Return a hash prefix; one that is too short fits no hash."""
     return text if len(text) >= LEAST else "none"
 
 
-def _only(found: pd.DataFrame, kind: str, name: str) -> dict[str, Any]:
-    if len(found) != 1:
+def _only(rows: pd.DataFrame, kind: str, name: str) -> dict[str, Any]:
+    if len(rows) != 1:
         raise errors.UnknownName(kind=kind, name=name)
-    return {str(column): value for column, value in found.to_dict("records")[0].items()}
+    return {str(column): value for column, value in rows.to_dict("records")[0].items()}

@@ -1,7 +1,7 @@
 """The page of an operator's statement, to read, print and keep.
 
-It is one HTML file (``page.html`` is its template) without scripts and without anything from
-elsewhere, so that it looks the same in ten years and tells nobody that it is read. Strangers write
+It is one HTML file (``page.html`` is its template) without scripts and references, so that it
+looks the same in ten years and tells nobody that it is read. Strangers write
 the names in registries, so all text but our own is escaped, and a policy in the page forbids
 scripts besides.
 """
@@ -23,12 +23,12 @@ from dii.schema import SHAPLEY_UNIT
 from dii.units import PPM, clean
 
 SHOWN: Final = ("online_ppm", "uplinks", "sole_uplinks")
-"""Metrics that people want to see beside those that the rules look at."""
+"""Metrics to show beside those that the rules use."""
 METRICS: Final[Mapping[str, Callable[[Any], str]]] = {
     "online_ppm": lambda ppm: f"{ppm / PPM:.1%}",
     "shapley_uplinks": lambda parts: f"{parts / SHAPLEY_UNIT:,.2f}",
 }
-"""Formats of metrics that people do not see as they are reported."""
+"""Formats of metrics that are not shown as reported."""
 FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
     **METRICS,
     "epoch": str,
@@ -38,75 +38,82 @@ FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
 """Formats of columns; others are whole numbers or texts."""
 
 
-def page(found: Statement) -> str:
+def page(statement: Statement) -> str:
     """Return a statement as one HTML page that needs nothing beside itself."""
-    money, moved = _money(found.currency.decimals), found.movements["amount"]
+    money, moved = _money(statement.currency.decimals), statement.movements["amount"]
     figures = {
-        "opening balance": found.opening,
-        "credited": found.credited,
+        "opening balance": statement.opening,
+        "credited": statement.credited,
         "received": int(moved.clip(lower=0).sum()),
         "sent and fees": int(moved.clip(upper=0).sum()),
-        "other": found.other,
-        "closing balance": found.closing,
+        "other": statement.other,
+        "closing balance": statement.closing,
     }
-    origin = f"traffic is generated ({found.generated})" if found.generated else ""
+    origin = f"traffic is generated ({statement.generated})" if statement.generated else ""
     reason = f"its {origin or 'keys follow from a seed'}, and its money is play money."
     differs = (
         "<p class=soft>Earned is told of the month's epochs, credited of its days: an epoch is paid"
         " when it has ended.</p>"
     )
-    findings = "".join(f"<li>{_escape(text)}</li>" for text in found.findings)
-    receipts = found.receipts.assign(
-        gateway=found.receipts["gateway"] + "\n" + found.receipts["note"]
+    findings = "".join(f"<li>{_escape(text)}</li>" for text in statement.findings)
+    receipts = statement.receipts.assign(
+        gateway=statement.receipts["gateway"] + "\n" + statement.receipts["note"]
     )
-    columns = ["epoch", *_streams(found), "gateway", *_metrics(found), "contribution", "amount"]
-    parties = found.movements["counterparty"] + "\n" + found.movements["note"]
-    movements = found.movements.assign(counterparty=parties.str.strip()).drop(columns="note")
+    columns = [
+        "epoch",
+        *_streams(statement),
+        "gateway",
+        *_metrics(statement),
+        "contribution",
+        "amount",
+    ]
+    parties = statement.movements["counterparty"] + "\n" + statement.movements["note"]
+    movements = statement.movements.assign(counterparty=parties.str.strip()).drop(columns="note")
     tables = [
-        _table(found, "By gateway", _gateways(found)),
-        _table(found, "Records set aside", found.rejected, "What telemetry could not use."),
-        _table(found, "Money in and out", movements),
-        _table(found, "How each epoch was shared", *_epochs(found.receipts)),
-        _table(found, "Every receipt", receipts[columns]),
+        _table(statement, "By gateway", _gateways(statement)),
+        _table(statement, "Records set aside", statement.rejected, "What telemetry could not use."),
+        _table(statement, "Money in and out", movements),
+        _table(statement, "How each epoch was shared", *_epochs(statement.receipts)),
+        _table(statement, "Every receipt", receipts[columns]),
     ]
     heading = "<h2>What stood between this and more</h2>"
     return Template(Path(__file__).with_suffix(".html").read_text()).substitute(
-        operator=_escape(found.operator),
-        month=f"{pd.Timestamp(found.month):%B %Y}",
-        chain=_escape(found.chain),
-        earned=money(found.earned),
-        symbol=_escape(found.currency.symbol),
+        operator=_escape(statement.operator),
+        month=f"{pd.Timestamp(statement.month):%B %Y}",
+        chain=_escape(statement.chain),
+        earned=money(statement.earned),
+        symbol=_escape(statement.currency.symbol),
         laboratory=f"<p class=notice>A laboratory network: {_escape(reason)}</p>"
-        if found.laboratory
+        if statement.laboratory
         else "",
         figures="".join(
             f"<div><dt>{name}</dt><dd>{money(amount)}</dd></div>"
             for name, amount in figures.items()
             if amount or "balance" in name
         ),
-        differs=differs if found.earned != found.credited else "",
-        chart=_chart(found, money),
+        differs=differs if statement.earned != statement.credited else "",
+        chart=_chart(statement, money),
         findings=f"{heading}<ul>{findings}</ul>" if findings else "",
         tables="\n".join(filter(None, tables)),
-        accounts=", ".join(f"<code>{account}</code>" for account in found.accounts),
-        proof=_proof(found),
+        accounts=", ".join(f"<code>{account}</code>" for account in statement.accounts),
+        proof=_proof(statement),
     )
 
 
-def _metrics(found: Statement) -> list[str]:
-    """Return the metrics to show: what people look for, and what is not the contribution itself."""
-    looked_at = found.metrics if found.metrics != ("shapley_uplinks",) else ()
-    return [name for name in dict.fromkeys((*SHOWN, *looked_at)) if name in found.receipts]
+def _metrics(statement: Statement) -> list[str]:
+    """Return the metrics to show; the contribution itself has a column of its own."""
+    looked_at = statement.metrics if statement.metrics != ("shapley_uplinks",) else ()
+    return [name for name in dict.fromkeys((*SHOWN, *looked_at)) if name in statement.receipts]
 
 
-def _streams(found: Statement) -> list[str]:
-    """Return the column that tells streams apart, where there are several."""
-    return ["stream"] if len(set(found.receipts["stream"])) > 1 else []
+def _streams(statement: Statement) -> list[str]:
+    """Return the column of streams, where there are several."""
+    return ["stream"] if len(set(statement.receipts["stream"])) > 1 else []
 
 
-def _gateways(found: Statement) -> pd.DataFrame:
-    rows = found.receipts.assign(paid=found.receipts["amount"] > 0)
-    keys = ["gateway", *_streams(found)]  # contributions to two streams are of two units
+def _gateways(statement: Statement) -> pd.DataFrame:
+    rows = statement.receipts.assign(paid=statement.receipts["amount"] > 0)
+    keys = ["gateway", *_streams(statement)]  # contributions to two streams are of two units
     sums = rows.groupby(keys).agg(
         receipts=("epoch", "size"),
         paid=("paid", "sum"),
@@ -114,7 +121,7 @@ def _gateways(found: Statement) -> pd.DataFrame:
         amount=("amount", "sum"),
     )
     once = rows.groupby(keys)
-    for at, name in enumerate(_metrics(found), 2):
+    for at, name in enumerate(_metrics(statement), 2):
         sums.insert(at, name, once[name].mean() if name.endswith("_ppm") else once[name].sum())
     return sums.sort_values("amount", ascending=False).reset_index()
 
@@ -128,15 +135,15 @@ def _epochs(receipts: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         amount=("amount", "sum"),
     )
     rules = receipts[["stream", "rule", "policy"]].drop_duplicates().itertuples(index=False)
-    return table, "; ".join(f"stream {one.stream}: {one.rule}, {one.policy}" for one in rules)
+    return table, "; ".join(f"stream {row.stream}: {row.rule}, {row.policy}" for row in rules)
 
 
-def _chart(found: Statement, money: Callable[[int], str]) -> str:
+def _chart(statement: Statement, money: Callable[[int], str]) -> str:
     """Return a chart of the earnings of each day."""
-    if found.receipts.empty:
+    if statement.receipts.empty:
         return ""
-    days = pd.Timestamp(found.month).days_in_month
-    earned = found.receipts.groupby(found.receipts["start"].dt.day)["amount"].sum()
+    days = pd.Timestamp(statement.month).days_in_month
+    earned = statement.receipts.groupby(statement.receipts["start"].dt.day)["amount"].sum()
     most, slot = int(earned.max()), 930 / days
     bars = []
     for day in range(1, days + 1):
@@ -152,30 +159,30 @@ def _chart(found: Statement, money: Callable[[int], str]) -> str:
     return f'{title}<svg viewBox="0 0 930 152" role="img">{"".join(bars)}</svg>'
 
 
-def _proof(found: Statement) -> str:
+def _proof(statement: Statement) -> str:
     """Return how to prove the first receipt."""
-    for row in found.receipts.head(1).itertuples():
+    for row in statement.receipts.head(1).itertuples():
         make = ["dii", "proof", "make", "receipt", row.gateway, "--epoch", str(row.epoch)]
         make += ["--stream", row.stream, "-o", "receipt.proof"]
-        check = ["dii", "proof", "check", "receipt.proof", "--header", found.header.hash.hex()]
+        check = ["dii", "proof", "check", "receipt.proof", "--header", statement.header.hash.hex()]
         code = "\n".join(_escape(shlex.join(line)) for line in (make, check))
         return (
-            f"<p>Whoever trusts the hash of header {found.header.height} can check every receipt on"
+            f"<p>Whoever trusts the hash of header {statement.header.height} can check every receipt on"
             " this page, with dii or with a page of Python (docs/proofs.md):</p>"
             f"<pre><code>{code}</code></pre>"
         )
     return ""
 
 
-def _table(found: Statement, title: str, frame: pd.DataFrame, about: str = "") -> str:
-    """Return a table; how a column is written follows from its name."""
-    amount = _money(found.currency.decimals)
+def _table(statement: Statement, title: str, frame: pd.DataFrame, about: str = "") -> str:
+    """Return a table; the format of a column follows from its name."""
+    amount = _money(statement.currency.decimals)
     known = {**FORMATS, "amount": amount, "pool": amount}
     head, columns = [], []
     for name in frame:
         number = frame[name].dtype.kind in "iuf" and name != "epoch"
         write = known.get(name, "{:,.0f}".format if number else _text)
-        words = f"{name} {found.currency.symbol}" if name == "amount" else name
+        words = f"{name} {statement.currency.symbol}" if name == "amount" else name
         kind = "n" if number else "gateway" if name == "gateway" else "t"
         head.append(f"<th class={kind}>{_escape(words.removesuffix('_ppm').replace('_', ' '))}")
         cells = ["unknown" if pd.isna(value) else write(value) for value in frame[name]]
