@@ -166,3 +166,10 @@ def test_a_second_writer_is_refused_and_readers_are_not(home: Path, top: str) ->
             dii(*line.split(), "--home", home)
         for line in ("run", "rebuild", "burn 1 --from bob"):
             assert "another process" in refused(*line.split(), "--home", home)
+
+
+def test_a_run_over_damaged_telemetry_leaves_no_lock(copy: Path) -> None:
+    (copy / "telemetry" / "telemetry.json").write_text("{")
+    failed = dii("run", "--home", copy, code=1)  # keeps all that its traceback refers to
+    assert "telemetry.json" in failed.stderr
+    Network.open(copy).close()

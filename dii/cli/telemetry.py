@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -257,14 +258,17 @@ def run(
     latest = _latest(until) if sources else None
     with screen.progress("loading"):
         data = dii.load(*sources, gap=gap, until=latest)
-    known = _found(home, seed, needed=not sources)
-    traffic = None if receptions else _traffic(known, data, epochs)
-    if not (known or data.span or traffic):
-        _check_any(data, of_records=True)
-        raise errors.NotSealed
-    if not known:  # or a home would be left that these files cannot start
-        check_fed(dii.minting.ShapleyTraffic(), Feed(data, traffic).gives)
-    with known or dii.Network.create(home=home, seed=seed) as network:
+    with ExitStack() as opened:
+        known = _found(home, seed, needed=not sources)
+        if known:
+            opened.enter_context(known)
+        traffic = None if receptions else _traffic(known, data, epochs)
+        if not (known or data.span or traffic):
+            _check_any(data, of_records=True)
+            raise errors.NotSealed
+        if not known:  # or a home would be left that these files cannot start
+            check_fed(dii.minting.ShapleyTraffic(), Feed(data, traffic).gives)
+        network = known or opened.enter_context(dii.Network.create(home=home, seed=seed))
         contested: list[str] = []
         if sources or traffic:
             with screen.progress("keeping records"):

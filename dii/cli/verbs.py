@@ -15,8 +15,8 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -92,9 +92,10 @@ def verb(group: typer.Typer, opens: Opener | None = None) -> Callable[[Verb], Ve
     def add(function: Verb) -> Verb:
         def run(home: Path = DEFAULT_HOME, *, as_json: bool, **given: object) -> None:
             with opens(home) if opens else nullcontext() as opened:
-                answers = function(*([opened] if opens else []), **given)
-                for answer in [answers] if isinstance(answers, Answer) else answers:
-                    show(answer, as_json)
+                result = function(*([opened] if opens else []), **given)
+                with closing(_answers(result)) as answers:
+                    for answer in answers:
+                        show(answer, as_json)
 
         about, _, section = inspect.cleandoc(function.__doc__ or "").partition(SECTION)
         described = {name: words for name, *words in DESCRIBED.findall(section)}
@@ -113,6 +114,13 @@ def verb(group: typer.Typer, opens: Opener | None = None) -> Callable[[Verb], Ve
         return function
 
     return add
+
+
+def _answers(result: Answer | Iterator[Answer]) -> Generator[Answer, None, None]:
+    if isinstance(result, Answer):
+        yield result
+    else:
+        yield from result
 
 
 def _parameter(
