@@ -149,7 +149,7 @@ def decode(data: bytes, max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH) ->
 
 
 def _read(data: bytes, at: int, count: int, depth: int) -> tuple[list[Value], int]:
-    """Read ``count`` items from ``at``; IndexError or struct.error where the data ends in a head."""
+    """Read ``count`` items from ``at``; IndexError or struct.error if the data ends in a head."""
     items: list[Value] = []
     for _ in range(count):
         first = data[at]

@@ -48,7 +48,7 @@ def _function(node: t.Function) -> Iterator[str]:
 
 
 def _doc(doc: str, indent: str) -> str:
-    """Write a docstring on lines of its own if they read back the same, else on one with escapes."""
+    """Write a docstring on lines of its own if they read back the same, else on one, escaped."""
     first, *more = doc.split("\n")
     lines = [first, *(line and indent + line for line in more), indent]
     if more and inspect.cleandoc("\n".join(lines)) == doc:

@@ -49,7 +49,7 @@ def address_of(public_key: bytes) -> bytes:
 
 
 def contract_address(deployer: bytes, nonce: int) -> bytes:
-    """Return the address of the contract that ``deployer`` creates with its transaction ``nonce``."""
+    """Return the address of the contract that a deployer creates with transaction ``nonce``."""
     return sha256(b"dii/contract/1\0" + deployer + nonce.to_bytes(8))[:20]
 
 

@@ -1,13 +1,14 @@
 """Verification of many signatures at once, in processes beside this one.
 
 A block's signatures take as long as all the rest of its execution, and they can be verified before
-their turn comes. Threads were rejected: between two signatures they need Python's global lock, which
-a thread that computes hands out every 5 ms only. So were the executors of the standard library:
-their processes import the caller's ``__main__`` again, which in a script without a guard starts
-everything anew, and their threads need the same lock. Instead, a bare interpreter reads signatures
-from a pipe and writes a byte for each, with a lower priority than the process that it works for.
-Each answer begins with the head of its question: other output in the pipe, such as the greeting of
-a ``sitecustomize``, is not taken for results.
+their turn comes. Threads were rejected: between two signatures they need Python's global lock,
+which a thread that computes releases every 5 ms only. So were the executors of the standard
+library: their processes import the caller's ``__main__`` again, which in a script without a guard
+starts everything anew. Loky's executor does not, and was as quick, but it is one more dependency
+and slow to import. Instead, a bare interpreter reads signatures from a pipe and writes a byte for
+each, with a lower priority than the process that it works for. Each answer begins with the head of
+its question: other output in the pipe, such as the greeting of a ``sitecustomize``, is not taken
+for results.
 
 If a process ends, for want of memory say, the results that it owes are computed here.
 """

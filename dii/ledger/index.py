@@ -27,9 +27,9 @@ FORMAT: Final = 1
 _BUFFER: Final = 20_000
 """Rows kept in memory at most before they are written."""
 _SECONDS: Final = 1.0
-"""Time after which rows are written with the next block, for other processes to see."""
+"""Time after which rows are written with the next block, so that other processes see them."""
 _LONG: Final = 1_000
-"""Characters at the end of a row that count as another one: a contract may tell long stories."""
+"""Characters at the end of a row that count as another row: events may have long texts."""
 
 TABLES: Final = {
     "blocks": "time INTEGER, hash BLOB, app_hash BLOB, proposer BLOB, transactions INTEGER,"
@@ -66,7 +66,7 @@ class Index:
     path
         The file ``index.sqlite``; None keeps it in memory.
     readonly
-        Look only, while another process may write.
+        Open for reading only, while another process may write.
 
     Raises
     ------
@@ -100,8 +100,7 @@ class Index:
 
     @contextlib.contextmanager
     def remaking(self, height: int = 0) -> Iterator[None]:
-        """Drop everything and start from a height, in one transaction: others read the old rows
-        until it ends.
+        """Start again from a height, in one transaction: others read the old rows until its end.
 
         A new file in the old one's place was rejected: a process that has the old one open would
         not see it, and could take the old file's log for the new one's.
@@ -138,7 +137,7 @@ class Index:
         self.db.execute("INSERT INTO progress VALUES (?, ?)", (FORMAT, height))
 
     def follow(self) -> None:
-        """Read the writer's progress, from the file that may have replaced a damaged one."""
+        """Read the writer's progress, in a new file if it replaced a damaged one."""
         with self._using():
             if self.path and self.path.exists() and self.path.stat().st_ino != self._inode:
                 self.db.close()
@@ -146,7 +145,7 @@ class Index:
             self.height = self._reached = self._progress()
 
     def show(self, height: int) -> None:
-        """Limit queries to the rows up to a height, whatever a writer adds."""
+        """Limit queries to the rows up to a height, also after a writer adds others."""
         rows = f"AS SELECT * FROM main.{{}} WHERE height <= {height}"
         with self._using():
             for name in TABLES:
@@ -158,7 +157,7 @@ class Index:
         self._inode = self.path.stat().st_ino if self.path else 0
 
     def _replace(self) -> None:
-        """Begin a new file where the old one is damaged: nothing is lost with it."""
+        """Replace a damaged file by a new one; the chain has all that is needed to fill it."""
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
         self._connect(readonly=False)
@@ -181,7 +180,7 @@ class Index:
         return int(height)
 
     def put(self, height: int, rows: Rows) -> None:
-        """Take a block's rows; they are written now or with a later block's."""
+        """Take a block's rows, to write them now or with a later block's."""
         for table, items in rows.items():
             self._buffer[table] += [(height, *item) for item in items]
             texts = sum(len(item[-1]) for item in items if isinstance(item[-1], str))
@@ -204,9 +203,9 @@ class Index:
         self._reached, self._flushed = self.height, time.monotonic()
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Run a query over everything that was put."""
+        """Run a query over all rows that were put."""
         self.flush()
-        # Numbers out of tables are numpy's, which SQLite would take for bytes and find nothing.
+        # Numbers from data frames are numpy's, which SQLite would take for bytes.
         plain = [index(value) if hasattr(value, "__index__") else value for value in parameters]
         with self._using():
             return self.db.execute(sql, plain).fetchall()

@@ -53,7 +53,7 @@ class Proof:
 
     @classmethod
     def of(cls, header: Header, state: State, key: bytes) -> Proof:
-        """Return the proof of a key's value, or of its absence, in the state that a header proves."""
+        """Return the proof of a key's value or absence in the state that a header proves."""
         genesis = state.get_bytes(GENESIS_KEY)
         assert genesis is not None, "every chain has a genesis record"
         value, tree = state.get_bytes(key), state.prove_key(key)
