@@ -526,6 +526,18 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert run(program) == "0"
 
 
+def test_a_forked_process_that_verifies_nothing_makes_no_verifiers() -> None:
+    program = """
+import os
+from dii.crypto import batch
+child = os.fork()
+if not child:
+    os._exit(batch._verifiers.cache_info().currsize)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run(program) == "0"
+
+
 def test_pending_verdicts_are_judged_in_both_processes_after_a_fork() -> None:
     program = """
 import os
