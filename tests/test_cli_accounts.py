@@ -101,7 +101,7 @@ def test_keys_are_made_listed_and_carried_to_another_home(tmp_path: Path) -> Non
     assert shown in read("keys", "list", "--home", one)
     names = [row["name"] for row in read("keys", "list", "--home", one)]
     assert names == ["ann", "reporter", "validator"]
-    file, passphrase = one / "keys" / "ann.json", one / "keys" / "passphrase"
+    file, passphrase = one / "keys" / "ann.key", one / "keys" / "passphrase"
     outputs.append(refused("keys", "new", "ann", "--home", one))
     bring = ["keys", "import", "ann2", file, "--home", other]
     wrong = dii(*bring, typed="wrong\n", code=1)
@@ -137,7 +137,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def spoiled(home: Path, how: str) -> None:
     """Spoil a home's keys."""
-    key, passphrase = home / "keys" / "bob.json", home / "keys" / "passphrase"
+    key, passphrase = home / "keys" / "bob.key", home / "keys" / "passphrase"
     match how:
         case "no passphrase":
             passphrase.rename(home / "moved")
@@ -159,10 +159,10 @@ def spoiled(home: Path, how: str) -> None:
         ("wrong password", "the password does not open"),
         ("no passphrase", "put it back, or set DII_PASSWORD"),
         ("corrupt passphrase", "passphrase: it is damaged"),
-        ("open to others", "bob.json: other users may read it; run chmod 600"),
+        ("open to others", "bob.key: other users may read it; run chmod 600"),
         ("passphrase open to others", "passphrase: other users may read it; run chmod 600"),
-        ("corrupt key", "bob.json: it is damaged"),
-        ("cut off key", "bob.json: it is damaged"),
+        ("corrupt key", "bob.key: it is damaged"),
+        ("cut off key", "bob.key: it is damaged"),
     ],
 )
 def test_a_key_that_cannot_be_opened_is_one_clear_line_and_nothing_is_lost(
@@ -230,7 +230,7 @@ def test_a_scope_whose_reporter_has_lost_its_key_goes_on_with_another_of_the_hom
     dii("init", *words, "--delay", 3 * 86_400)
     dii("load", *SAMPLE, *words)
     dii("run", "--epochs", 1, *words)
-    (home / "keys" / "reporter.json").rename(tmp_path / "lost")
+    (home / "keys" / "reporter.key").rename(tmp_path / "lost")
     dii("keys", "new", "ann", *words)
     (tmp_path / "late.csv").write_text("gateway,operator\nlate,linden-lab\n")
     dii("load", tmp_path / "late.csv", *words)  # bound once somebody can
@@ -261,7 +261,7 @@ def test_a_claim_that_too_few_reporters_know_of_is_not_called_one(
     monkeypatch.setenv("DII_PASSWORD", "correct horse")
     dii("init", *words, "--reporters", 4, "--allocate", "bob=500")
     dii("load", *SAMPLE, *words)
-    elsewhere = [home / "keys" / f"reporter-{number}.json" for number in (2, 3, 4)]
+    elsewhere = [home / "keys" / f"reporter-{number}.key" for number in (2, 3, 4)]
     for path in elsewhere:
         path.rename(tmp_path / path.name)
     assert "north-iot waits for other reporters" in dii("claim", "north-iot", "bob", *words).stdout

@@ -266,7 +266,7 @@ def test_a_seed_makes_a_laboratory_and_is_fixed(home: Path, tmp_path: Path) -> N
     assert done["laboratory"] is False
     keys = fresh / "keys"
     assert {path.name for path in keys.iterdir()} == {
-        "network", "passphrase", "reporter.json", "validator.json"
+        "network", "passphrase", "reporter.key", "validator.key"
     }  # fmt: skip
     assert all(path.stat().st_mode & 0o077 == 0 for path in [keys, *keys.iterdir()])
     assert "--seed" in dii("run", "--seed", 8, "--home", fresh, code=2).stderr

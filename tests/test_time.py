@@ -182,7 +182,7 @@ def test_an_epoch_is_complete_for_each_reporter_by_its_own_records(
     )
     with Network.open(home) as network:
         network.ingest(two)
-    keys = {name: home / "keys" / f"{name}.json" for name in ("reporter", "reporter-2")}
+    keys = {name: home / "keys" / f"{name}.key" for name in ("reporter", "reporter-2")}
 
     def session(reporter: str, records: Telemetry) -> tuple[int, int, list[tuple[int, int]]]:
         """Return the complete and the settled epochs after a run, and who reported open ones."""

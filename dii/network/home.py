@@ -310,11 +310,11 @@ class Home:
 
     def _key_files(self) -> Iterator[Path]:
         assert self.folder is not None
-        return (self.folder / KEYS).glob("*.json")
+        return (self.folder / KEYS).glob("*.key")
 
     def _key_path(self, name: str) -> Path:
         assert self.folder is not None
-        return self.folder / KEYS / f"{name}.json"
+        return self.folder / KEYS / f"{name}.key"
 
     # --- names --------------------------------------------------------------------------------
 
