@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from dii.telemetry import synthetic
 from dii.telemetry.load import load
 from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air
-from dii.telemetry.synthetic import _files
 from dii.telemetry.synthetic._traffic import nearest
 from dii.telemetry.tables import SCHEMAS
 from dii.units import DAY, SECOND
@@ -259,48 +258,6 @@ def test_another_seed_gives_other_traffic(registry):
     assert not one.equals(two)
 
 
-# --- districts ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def parts() -> list[synthetic.Population]:
-    return list(synthetic.districts(synthetic.network(3_000, 7), 7, 0.5, 1.0, 100))
-
-
-def test_a_network_of_one_district_is_the_network_itself(registry):
-    (district,) = synthetic.districts(registry, 3)
-    assert district.day(START).equals(synthetic.populate(registry, 3).day(START))
-
-
-def test_districts_are_small_and_share_nothing(parts):
-    assert all(50 <= len(part.gateways) <= 100 for part in parts)
-    for column in ("gateways", "devices"):
-        names = [name for part in parts for name in getattr(part, column).to_pylist()]
-        assert len(names) == len(set(names))
-    applications = [set(part.applications.to_pylist()) for part in parts]
-    assert len(set().union(*applications)) == sum(map(len, applications))
-
-
-def test_districts_together_have_the_active_gateways_and_their_traffic(parts):
-    gateways = synthetic.network(3_000, 7)
-    whole = synthetic.populate(gateways, 7)
-    together = pa.concat_arrays([part.gateways for part in parts])
-    assert set(together.to_pylist()) == set(whole.gateways.to_pylist())
-    days = pa.concat_tables(part.day(START) for part in parts)
-    packets = days["gateway"].to_pandas().value_counts()
-    for share, published in ((0.5, 6), (0.75, 33), (0.9, 173), (0.95, 442)):
-        assert np.quantile(packets, share) == pytest.approx(published, rel=0.15)
-
-
-def test_most_gateways_have_their_nearest_in_their_own_district(parts):
-    place = synthetic.network(3_000, 7).to_pandas().set_index("gateway")[["latitude", "longitude"]]
-    frames = [place.loc[part.gateways.to_pylist()].assign(part=k) for k, part in enumerate(parts)]
-    placed = pd.concat(frames).dropna()
-    near, _ = nearest(placed["latitude"].to_numpy(), placed["longitude"].to_numpy(), 1)
-    part = placed["part"].to_numpy()
-    assert (part == part[near[:, 0]]).mean() > 0.85
-
-
 # --- files -------------------------------------------------------------------------------------
 
 
@@ -316,8 +273,8 @@ def by_time(table: pa.Table) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def small() -> synthetic.Size:
-    """Of the shape of the large ones: several districts and days."""
-    return replace(synthetic.SIZES["million"], gateways=900, days=2, top=0.99, district=64)
+    """A network of the shape of ttn2018, of two days."""
+    return replace(synthetic.SIZES["ttn2018"], gateways=900, days=2, top=0.99)
 
 
 @pytest.fixture(scope="module")
@@ -336,12 +293,11 @@ def small_loaded(written):
     return load(*sorted(written[0].iterdir()))
 
 
-def test_a_day_of_a_district_is_a_file(written, small_pieces):
+def test_a_day_is_a_file_of_uplinks(written, small_pieces):
     names = {path.name for path in written[0].iterdir()}
-    districts = range(len(small_pieces) // 2)
-    assert len(districts) >= 3
-    assert names == {"registry.json"} | {f"statuses-{k:02d}.csv" for k in districts} | {
-        f"uplinks-2018-04-{day}-{k:02d}.jsonl" for k in districts for day in (21, 22)
+    assert len(small_pieces) == 2
+    assert names == {"registry.json", "statuses.csv"} | {
+        f"uplinks-2018-04-{day}.jsonl" for day in (21, 22)
     }
 
 
@@ -378,24 +334,23 @@ def test_reading_the_registry_gives_the_generated_one(written, small):
 
 
 def test_counters_never_run_backwards_and_stand_still_while_deaf(written, small_pieces):
-    for number, path in enumerate(sorted(written[0].glob("statuses-*.csv"))):
-        polls = pd.read_csv(path)
-        step = polls.groupby("device_id")["rx_ok"].diff().dropna()
-        assert step.min() == 0
-        pieces = [piece for piece in small_pieces if piece.district == number]
-        for gateway in pieces[0].roles["deaf"]:
-            mine = polls[polls["device_id"] == f"eui-{gateway.lower()}"]["rx_ok"]
-            assert len(mine) == 49
-            assert mine.iloc[12] == mine.iloc[-1]
+    polls = pd.read_csv(written[0] / "statuses.csv")
+    step = polls.groupby("device_id")["rx_ok"].diff().dropna()
+    assert step.min() == 0
+    assert small_pieces[0].roles["deaf"]
+    for gateway in small_pieces[0].roles["deaf"]:
+        mine = polls[polls["device_id"] == f"eui-{gateway.lower()}"]["rx_ok"]
+        assert len(mine) == 49
+        assert mine.iloc[12] == mine.iloc[-1]
 
 
 def test_nobody_hears_anything_while_out_and_the_roles_are_for_good(small_pieces):
     hour = DAY // 24
-    for days in zip(small_pieces[::2], small_pieces[1::2]):
-        assert days[0].roles == days[1].roles
-        (gateway,) = days[0].roles["out"]
+    first, second = small_pieces
+    assert first.roles == second.roles
+    for gateway in first.roles["out"]:
         polls, heard = (
-            pa.concat_tables(getattr(day, name) for day in days).to_pandas()
+            pa.concat_tables(getattr(day, name) for day in small_pieces).to_pandas()
             for name in ("statuses", "receptions")
         )
         polls = polls[polls["gateway"] == gateway]["time"].to_numpy()
@@ -405,19 +360,6 @@ def test_nobody_hears_anything_while_out_and_the_roles_are_for_good(small_pieces
         assert end - begin == (49 - len(polls)) * hour >= 10 * hour
         assert len(heard)
         assert not ((heard > begin) & (heard < end)).any()
-
-
-def test_registries_of_many_gateways_are_cut_into_documents(tmp_path, monkeypatch):
-    monkeypatch.setattr(_files, "_REGISTRY_PIECE", 40)
-    size = replace(synthetic.SIZES["million"], gateways=100, days=1, top=0.5)
-    synthetic.write(tmp_path, size)
-    names = [path.name for path in sorted(tmp_path.glob("registry*"))]
-    assert names == ["registry-00.json", "registry-01.json", "registry-02.json"]
-    found = load(tmp_path / "registry-*.json").gateways.to_pandas()
-    expected = synthetic.generate(size)[0].to_pandas()
-    pd.testing.assert_frame_equal(
-        *(rows.sort_values("gateway", ignore_index=True) for rows in (found, expected))
-    )
 
 
 # --- sample ------------------------------------------------------------------------------------

@@ -1,19 +1,19 @@
 """Generated networks as files, in the formats that networks give.
 
 The problem: a newcomer needs input that is small, free to ship, and as awkward as the real thing;
-whoever tests scale needs the same for a million gateways.
+a test of scale needs the same for a network of The Things Network's size.
 
 The design: what ``_records`` generates goes line by line into The Things Network's registry, The
 Things Stack's uplinks and statuses, with frames among them that come through Packet Broker with
 and without their gateway's name, simulated frames and damaged lines. Files say what the tables hold
-and nothing else, and what was damaged is counted, so that readers can be tested against both. A
-piece of a district's days is one file of uplinks; registries are cut as well, since a document is
-read as a whole.
+and nothing else, and damaged lines are counted, so that readers can be tested against both. The
+uplinks of a piece are one file.
 """
 
 from __future__ import annotations
 
 import base64
+import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,8 @@ import numpy as np
 import pyarrow as pa
 
 from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air
-from dii.telemetry.synthetic._records import Piece, Size, frame_starts, generate, payload, writing
+from dii.telemetry.synthetic._records import STREAM, Piece, Size, frame_starts, generate, payload
+from dii.telemetry.synthetic._traffic import generator
 from dii.units import DAY, SECOND, format_time
 
 _REPEATED, _AIRTIME_STATED = 0.04, 0.7
@@ -40,9 +41,9 @@ _ACCIDENTS: Final = ("simulated", "bad_json", "bad_time", "simulated", "bad_fiel
 """What is wrong with the lines that are no sound uplinks, as readers call it."""
 _ACCIDENTS_EACH: Final = 20_000
 """Once more all of them for so many uplinks."""
-_REGISTRY_PIECE: Final = 100_000
-"""Gateways of one file."""
 _BATCH: Final = 10_000
+_STATUS: Final = ("gateway", "time", "covers", "frames")
+_POLL: Final = ("device_id", "last_online", "rx_ok", "measured_at")
 
 _Row = dict[str, Any]
 
@@ -53,7 +54,7 @@ def write(folder: Path, size: Size, seed: int = 7, days: int | None = None) -> C
     Parameters
     ----------
     folder
-        Where to; made if it is not there.
+        Output folder; created if it does not exist.
     size, seed, days
         As in :func:`dii.telemetry.synthetic.generate`. The same give the same bytes.
 
@@ -64,26 +65,24 @@ def write(folder: Path, size: Size, seed: int = 7, days: int | None = None) -> C
     """
     folder.mkdir(parents=True, exist_ok=True)
     registry, pieces = generate(size, seed, days)
-    planted, twice, totals = Counter[str](), set[str](), dict[str, int]()
-    for piece in pieces:
-        district = "" if piece.district is None else f"-{piece.district:02d}"
-        day = "" if size.single else f"-{format_time(size.start + piece.day * DAY)[:10]}"
-        _write(folder / f"uplinks{day}{district}.jsonl", _uplinks(piece, planted))
-        polls = _statuses(piece.statuses) if size.single else _counters(piece.statuses, totals)
-        kind = "w" if piece.day == 0 else "a"
-        _write(folder / f"statuses{district}.csv", polls if kind == "w" else list(polls)[1:], kind)
-        twice.update(piece.roles["twice"])
-    placeholders = [*_PLACEHOLDERS] * (size.gateways // _PLACEHOLDER_EACH or 1)
-    for number, begin in enumerate(range(0, len(registry), _REGISTRY_PIECE)):
-        part = f"-{number:02d}" if len(registry) > _REGISTRY_PIECE else ""
-        rows = registry.slice(begin, _REGISTRY_PIECE).to_pylist()
-        lines = _registry(rows, twice, placeholders, size.start - DAY, planted)
-        _write(folder / f"registry{part}.json", lines)
+    planted, twice, totals = Counter[str](), set[str](), Counter[str]()
+    with (folder / "statuses.csv").open("w", encoding="utf-8", newline="") as file:
+        statuses = csv.writer(file, lineterminator="\n")
+        statuses.writerow(_STATUS if size.single else _POLL)
+        for piece in pieces:
+            day = size.start // DAY + piece.day
+            suffix, stream = ("", []) if size.single else (f"-{format_time(day * DAY)[:10]}", [day])
+            rng = generator(seed, STREAM, 1, *stream)
+            _write(folder / f"uplinks{suffix}.jsonl", _uplinks(piece, rng, planted))
+            rows = zip(*(piece.statuses[name].to_pylist() for name in _STATUS))
+            statuses.writerows(rows if size.single else _counters(rows, totals))
+            twice.update(piece.roles["twice"])
+    _write(folder / "registry.json", _registry(registry, twice, size.start - DAY, planted))
     return planted
 
 
-def _write(path: Path, lines: Iterable[str], mode: str = "w") -> None:
-    with path.open(mode, encoding="utf-8", newline="\n") as file:
+def _write(path: Path, lines: Iterator[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)
 
 
@@ -96,15 +95,12 @@ def _registered_id(gateway: str) -> str:
 
 
 def _registry(
-    rows: list[_Row],
-    twice: set[str],
-    placeholders: list[tuple[float, float]],
-    before: int,
-    planted: Counter[str],
+    registry: pa.Table, twice: set[str], before: int, planted: Counter[str]
 ) -> Iterator[str]:
     """Yield a registry as The Things Network's ``gateway-data``: records by id."""
+    placeholders = [*_PLACEHOLDERS] * (len(registry) // _PLACEHOLDER_EACH or 1)
     records: dict[str, _Row] = {}
-    for row in rows:
+    for row in registry.to_pylist():
         name, owner, seen = _registered_id(row["gateway"]), row["operator"], row["last_seen"]
         place = {key: row[key] for key in ("latitude", "longitude", "altitude")}
         if place["latitude"] is None:
@@ -136,23 +132,12 @@ def _registry(
 # --- statuses ----------------------------------------------------------------------------------
 
 
-def _statuses(statuses: pa.Table) -> Iterator[str]:
-    """Yield statuses as a plain table."""
-    yield "gateway,time,covers,frames"
-    for row in statuses.to_pylist():
-        frames = "" if row["frames"] is None else row["frames"]
-        yield f"{row['gateway']},{row['time']},{row['covers']},{frames}"
-
-
-def _counters(statuses: pa.Table, totals: dict[str, int]) -> Iterator[str]:
+def _counters(rows: Iterable[tuple[Any, ...]], totals: Counter[str]) -> Iterator[tuple[Any, ...]]:
     """Yield statuses as polls of the NOC, whose counters never begin anew."""
-    yield "device_id,last_online,rx_ok,measured_at"
-    for row in statuses.to_pylist():
-        name, when, total = row["gateway"], _stamp(row["time"]), ""
-        if row["frames"] is not None:
-            totals[name] = totals.get(name, 0) + row["frames"]
-            total = str(totals[name])
-        yield f"{_registered_id(name)},{when},{total},{when}"
+    for name, time, _, frames in rows:
+        totals[name] += frames or 0
+        when = _stamp(time)
+        yield _registered_id(name), when, None if frames is None else totals[name], when
 
 
 # --- uplinks -----------------------------------------------------------------------------------
@@ -226,9 +211,8 @@ def _uplink(
     }
 
 
-def _uplinks(piece: Piece, planted: Counter[str]) -> Iterator[str]:
+def _uplinks(piece: Piece, rng: np.random.Generator, planted: Counter[str]) -> Iterator[str]:
     """Yield lines of JSON in the order of time, with simulated and damaged ones among them."""
-    rng = writing(piece)
     table = piece.receptions
     frames = len(frame_starts(table))
     accidents = len(_ACCIDENTS) * (1 + frames // _ACCIDENTS_EACH)

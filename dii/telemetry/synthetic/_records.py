@@ -1,13 +1,12 @@
-"""What gateways did, day by day: traffic, statuses, and the accidents of real networks.
+"""Receptions and statuses day by day, with the accidents of real networks.
 
 The problem: a network in which nothing goes wrong tests nothing, and the accidents that matter
 (outages, deafness, hidden and repeated receptions, clocks gone astray) must show in receptions and
-statuses alike, at any size, within bounded memory.
+statuses alike, within bounded memory.
 
-The design: each district of gateways (``_traffic``) lives on its own, a piece of its days at a
-time. Roles go to gateways spread over the whole range of traffic. All of a piece is drawn at once
-in columns, and what the next piece must know is three arrays. The sample in ``data/`` is a network
-of one district whose days are one piece.
+The design: traffic (``_traffic``) is taken a piece of some days at a time, and roles go to gateways
+spread over the whole range of traffic. All of a piece is drawn at once in columns, and the next
+piece needs to know three arrays. The eight days of the sample in ``data/`` are one piece.
 
 A last day is complete only where something is known to come after it, so the first uplink and the
 first poll after the last midnight are generated, too.
@@ -27,11 +26,11 @@ import pyarrow.compute as pc
 
 from dii.telemetry.readers.fields import payload_hash
 from dii.telemetry.synthetic._network import SNAPSHOT, WORLD, Region, network
-from dii.telemetry.synthetic._traffic import DISTRICT, Flags, Ints, Population, districts, generator
+from dii.telemetry.synthetic._traffic import Flags, Ints, generator, populate
 from dii.telemetry.tables import SCHEMAS, with_column
 from dii.units import DAY, SECOND
 
-_STREAM: Final = 4
+STREAM: Final = 4
 """Stream of random numbers below the seed."""
 _HIDDEN: Final = 0.03
 """Share of receptions whose gateway Packet Broker hides."""
@@ -55,17 +54,15 @@ class Size:
     start
         Midnight of the first day, microseconds since 1970.
     active, top
-        As in :func:`dii.telemetry.synthetic.districts`.
+        As in :func:`dii.telemetry.synthetic.populate`.
     polls
         How often a day each gateway is asked for its status.
     single
         Whether all days lie in one piece, the registry is of their end, and statuses are a plain
-        table. Else a day of a district is a piece, the registry is of the day before, and statuses
-        are polls of the NOC's cumulative counters.
+        table. Else each day is a piece, the registry is of the day before, and statuses are polls
+        of the NOC's cumulative counters.
     regions
         Where gateways stand.
-    district
-        Active gateways that are generated at a time, at most.
     """
 
     gateways: int
@@ -76,10 +73,7 @@ class Size:
     polls: int
     single: bool
     regions: tuple[Region, ...] = WORLD
-    district: int = DISTRICT
 
-
-_AFTER_SNAPSHOT: Final = (SNAPSHOT // DAY + 1) * DAY
 
 SIZES: Final[Mapping[str, Size]] = {
     "sample": Size(
@@ -92,22 +86,19 @@ SIZES: Final[Mapping[str, Size]] = {
         single=True,
         regions=(Region("nl", 1, 51.96, 4.30, 52.07, 4.48),),
     ),
-    "ttn2018": Size(5_803, 1, _AFTER_SNAPSHOT, 0.5, 1.0, 24, single=False),
-    "million": Size(1_000_000, 1, _AFTER_SNAPSHOT, 0.2, 1.0, 24, single=False),
+    "ttn2018": Size(5_803, 1, (SNAPSHOT // DAY + 1) * DAY, 0.5, 1.0, 24, single=False),
 }
-"""The sample in ``data/``, The Things Network of April 2018, and a million gateways."""
+"""The sample in ``data/``, and The Things Network of April 2018."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some days of a district.
+    """Some days of a network.
 
     Attributes
     ----------
-    stream
-        Of what is drawn when it is written.
-    day, district
-        Number of its first day, from 0; number of its district, None if there is but one.
+    day
+        Number of its first day, from 0.
     receptions, statuses
         Tables as ``schema`` says, in the order of time; hidden receptions name no gateway.
     roles
@@ -115,9 +106,7 @@ class Piece:
         by Packet Broker, which names them; listed ``twice``; ``adrift``: the clock says 1970.
     """
 
-    stream: tuple[int, ...]
     day: int
-    district: int | None
     receptions: pa.Table
     statuses: pa.Table
     roles: Mapping[str, tuple[str, ...]]
@@ -140,22 +129,17 @@ def generate(
     Returns
     -------
     registry, pieces
-        A table as ``schema.GATEWAYS`` says; districts in order, the days of each in order.
+        A table as ``schema.GATEWAYS`` says; pieces in the order of their days.
     """
     size = dataclasses.replace(size, days=days or size.days)
-    end = size.start + size.days * DAY - 60 * SECOND
-    snapshot = end if size.single else SNAPSHOT
+    end = size.start + size.days * DAY
+    snapshot = end - 60 * SECOND if size.single else SNAPSHOT
     registry = network(size.gateways, seed, regions=size.regions, snapshot=snapshot)
-    named = set(registry.filter(registry["operator"].is_valid())["gateway"].to_pylist())
-    pieces = (
-        piece
-        for population in districts(registry, seed, size.active, size.top, size.district)
-        for piece in _district(size, population, named)
-    )
+    pieces = _pieces(size, seed, registry)
     if not size.single:
         return registry, pieces
     (piece,) = pieces
-    statuses = piece.statuses.filter(pc.field("time") < size.start + size.days * DAY)
+    statuses = piece.statuses.filter(pc.field("time") < end)
     return _seen_last(registry, statuses, size.days), iter([piece])
 
 
@@ -167,12 +151,6 @@ def _seen_last(registry: pa.Table, statuses: pa.Table, days: int) -> pa.Table:
         for gateway, time in zip(registry["gateway"].to_pylist(), registry["last_seen"].to_pylist())
     ]
     return with_column(registry, "last_seen", pa.array(times, pa.int64()))
-
-
-def writing(piece: Piece) -> np.random.Generator:
-    """Return the generator of what is drawn when a piece is written."""
-    seed, *where = piece.stream
-    return generator(seed, _STREAM, 1, *where)
 
 
 def payload(device: str, f_cnt: int, size: int) -> bytes:
@@ -187,20 +165,22 @@ def frame_starts(receptions: pa.Table) -> Ints:
     return np.flatnonzero(np.diff(time, prepend=-1) | np.diff(device, prepend=-1))
 
 
-def _district(size: Size, population: Population, named: set[str]) -> Iterator[Piece]:
-    """Yield the pieces of a district's days."""
-    seed, *district = population.stream
+def _pieces(size: Size, seed: int, registry: pa.Table) -> Iterator[Piece]:
+    """Yield the days of a network."""
+    population = populate(registry, seed, size.active, size.top)
+    named = set(registry.filter(registry["operator"].is_valid())["gateway"].to_pylist())
     names, count = population.gateways.to_pylist(), len(population.gateways)
     poll, polls = DAY // size.polls, size.days * size.polls
     step = size.days if size.single else 1
     left = np.zeros(count, np.int64)  # frames since each gateway's last poll
     for first in range(0, size.days, step):
-        where = () if size.single else (size.start // DAY + first, *district)
-        rng = generator(seed, _STREAM, *where)
+        where = () if size.single else (size.start // DAY + first,)
+        rng = generator(seed, STREAM, *where)
         days = [population.day(size.start + day * DAY) for day in range(first, first + step)]
         final = first + step == size.days
         if final:
-            days.append(_first_frame(population.day(size.start + size.days * DAY)))
+            after = population.day(size.start + size.days * DAY)
+            days.append(after.slice(0, [*frame_starts(after), len(after)][1]))  # its first frame
         heard = pa.concat_tables(days)
         gate = pc.index_in(heard["gateway"], population.gateways).to_numpy()
         if first == 0:
@@ -249,9 +229,7 @@ def _district(size: Size, population: Population, named: set[str]) -> Iterator[P
             schema=SCHEMAS["statuses"],
         ).sort_by([("time", "ascending"), ("gateway", "ascending")])
         yield Piece(
-            stream=(seed, *where),
             day=first,
-            district=district[0] if district else None,
             receptions=_received(
                 heard,
                 rank[gate],
@@ -263,12 +241,6 @@ def _district(size: Size, population: Population, named: set[str]) -> Iterator[P
             statuses=statuses,
             roles={role: tuple(names[n] for n in members) for role, members in roles.items()},
         )
-
-
-def _first_frame(heard: pa.Table) -> pa.Table:
-    """Return the receptions of the first frame of a day."""
-    ends = np.append(frame_starts(heard)[1:], len(heard))
-    return heard.slice(0, ends[0])
 
 
 def _roles(candidates: list[int]) -> dict[str, list[int]]:

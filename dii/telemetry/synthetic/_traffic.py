@@ -11,9 +11,7 @@ each gateway accepts the strongest of these until they fill ``_SHARED`` of its l
 devices' rates are solved for, so that what a gateway hears of its own and of its neighbours'
 devices is its level exactly. A day is drawn from (seed, day) alone: a device's packets up to a
 midnight have a closed form, so frame counters go on from day to day without playing the days
-between. Networks of more active gateways than ``DISTRICT`` may fall into districts of neighbours, each
-with devices and draws of its own, so that a million gateways need no more memory than one district;
-a frame is not heard across their borders.
+between.
 
 Rejected: devices first and levels from physics (densities would have to be fitted anew to each
 registry), and thinning single receptions to meet the levels (a gateway would miss frames at random
@@ -23,7 +21,6 @@ the tables are the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,9 +40,6 @@ QUANTILES: Final = ((0.5, 6), (0.75, 33), (0.9, 173), (0.95, 442), (0.99, 1_941)
 """Packets per active gateway and day by share of gateways (Helium, 60,240 hotspots, one day)."""
 BUSIEST: Final = 94_542
 """Packets of the busiest of the 60,240 hotspots."""
-
-DISTRICT: Final = 8_192
-"""Active gateways of a district at most: a day of it is about a million receptions."""
 
 _POPULATION, _PACE, _DAY = 1, 2, 3
 """Streams of random numbers below one seed."""
@@ -70,6 +64,8 @@ FAIR_USE: Final = 30 * SECOND
 
 _SITES: Final = np.array([(0.55, 0.8, 12.0), (0.35, 3.0, 4.0), (0.10, 6.0, -9.0)])
 """Devices indoors, in the street, on a hilltop: share, reach from its gateway (km), loss (dB)."""
+_ROWS: Final = 128
+"""Places that are compared with all others at a time."""
 _SIZES: Final = np.array([8, 11, 12, 16, 20, 24, 32, 51])
 _TOPICS: Final = (  # noqa: SIM905 - easier to read
     "air-quality bikes bins climate crops doors floods greenhouse heating livestock mapper "
@@ -114,66 +110,21 @@ def nearest(latitude: Floats, longitude: Floats, count: int) -> tuple[Ints, Floa
     if count <= 0:
         return np.empty((total, 0), np.int64), np.empty((total, 0))
     phi, theta = np.radians(latitude), np.radians(longitude)
-    x, y, z = np.cos(phi) * np.cos(theta), np.cos(phi) * np.sin(theta), np.sin(phi)
-    found, apart = np.empty((total, count), np.int64), np.empty((total, count))
+    axes = (np.cos(phi) * np.cos(theta), np.cos(phi) * np.sin(theta), np.sin(phi))
     # Places at one point would tie, and partitioning breaks ties differently on each processor;
     # so each place is pushed away by less than some metres, the later the more.
     push = np.arange(total) * 1e-18
-
-    def squares(rows: Ints, among: Ints) -> Floats:
-        square: Floats = (x[rows, None] - x[among]) ** 2
-        square += (y[rows, None] - y[among]) ** 2
-        square += (z[rows, None] - z[among]) ** 2
-        square += push[among]
-        square[np.arange(len(rows)), np.searchsorted(among, rows)] = np.inf
-        return square
-
-    # Whom a block's places have near in their own block bounds how far away another can matter.
-    parts = blocks(latitude, longitude, max(64, 4 * count))
-    places = np.stack((x, y, z), axis=1)
-    low = np.array([places[rows].min(axis=0) for rows in parts])
-    high = np.array([places[rows].max(axis=0) for rows in parts])
-    for number, rows in enumerate(parts):
-        reach = np.partition(squares(rows, rows), count - 1, axis=1)[:, count - 1].max()
-        gap = np.maximum(np.maximum(low - high[number], low[number] - high), 0.0)
-        close = np.flatnonzero((gap**2).sum(axis=1) <= 1.000001 * reach)
-        among = np.sort(np.concatenate([parts[other] for other in close]))
-        square = squares(rows, among)
+    found, apart = np.empty((total, count), np.int64), np.empty((total, count))
+    for begin in range(0, total, _ROWS):
+        rows = np.arange(begin, min(begin + _ROWS, total))
+        square = sum((axis[rows, None] - axis) ** 2 for axis in axes) + push
+        square[np.arange(len(rows)), rows] = np.inf
         near = np.argpartition(square, count - 1, axis=1)[:, :count]
         chord = np.take_along_axis(square, near, axis=1)
         rank = np.argsort(chord, axis=1)
-        found[rows] = among[np.take_along_axis(near, rank, axis=1)]
+        found[rows] = np.take_along_axis(near, rank, axis=1)
         apart[rows] = 6371.0 * np.sqrt(np.take_along_axis(chord, rank, axis=1))
     return found, apart
-
-
-def blocks(latitude: Floats, longitude: Floats, most: int) -> list[Ints]:
-    """Divide places into neighbourhoods of about equal size.
-
-    Parameters
-    ----------
-    latitude, longitude
-        Degrees; places that are not known (NaN) come together.
-    most
-        Places of one neighbourhood at most; if there are more, each has at least half as many.
-
-    Returns
-    -------
-    list
-        The numbers of each one's places, ascending.
-    """
-
-    def halves(members: Ints) -> list[Ints]:
-        if len(members) <= most:
-            return [np.sort(members)]
-        north, east = latitude[members], stretched[members]
-        wide = np.ptp(np.nan_to_num(east)) > np.ptp(np.nan_to_num(north))
-        order = members[np.lexsort((members, east if wide else north))]
-        middle = len(order) // 2
-        return halves(order[:middle]) + halves(order[middle:])
-
-    stretched = np.round(longitude * np.cos(np.radians(latitude)), 5)
-    return halves(np.arange(len(latitude)))
 
 
 def levels(count: int, top: float = 1.0) -> Floats:
@@ -214,8 +165,8 @@ class Population:
 
     Attributes
     ----------
-    stream
-        Of all draws: the seed, and the number of a district.
+    seed
+        Of all draws.
     gateways
         Ids of the active gateways.
     devices, applications
@@ -232,7 +183,7 @@ class Population:
         Per link: the gateway, received power (dBm) and the share of packets that arrive.
     """
 
-    stream: tuple[int, ...]
+    seed: int
     gateways: pa.Array
     devices: pa.Array
     applications: pa.Array
@@ -249,13 +200,9 @@ class Population:
     signal: Floats
     hears: Floats
 
-    def _generator(self, *stream: int) -> np.random.Generator:
-        seed, *district = self.stream
-        return generator(seed, *stream, *district)
-
     def _sent_before(self, day: int) -> Ints:
-        """Packets that each device sent before a midnight."""
-        pace = self._generator(_PACE, day).random(len(self.gateways))
+        """Return the packets that each device sent before a midnight."""
+        pace = generator(self.seed, _PACE, day).random(len(self.gateways))
         days = day + _PACE_CHANGE * np.round(pace[self.home], 6)
         return np.floor(self.rate * days + self.phase).astype(np.int64)
 
@@ -263,10 +210,10 @@ class Population:
         """Return the receptions of the day that begins at ``start`` (microseconds since 1970).
 
         They are sorted by time, as ``schema.RECEPTIONS`` says, and depend on the registry, the
-        stream and the day's number since 1970, nothing else.
+        seed and the day's number since 1970, nothing else.
         """
         day = start // DAY
-        rng = self._generator(_DAY, day)
+        rng = generator(self.seed, _DAY, day)
         before = self._sent_before(day)
         sent = self._sent_before(day + 1) - before
         device = np.repeat(np.arange(len(sent)), sent)
@@ -330,68 +277,16 @@ def populate(
         As in :func:`levels`: 0.999 cuts the top 0.1 % of the distribution of packets.
     """
     rng = generator(seed, _POPULATION)
-    table = _active(gateways, rng, active)
-    return _populate(table, rng, (seed,), levels(len(table), top))
-
-
-def districts(
-    gateways: pa.Table,
-    seed: int = 7,
-    active: float = 0.5,
-    top: float = 1.0,
-    most: int = DISTRICT,
-) -> Iterator[Population]:
-    """Place devices as :func:`populate` does, one district after another.
-
-    A network of no more than ``most`` active gateways is one district, and the same population.
-    Levels are dealt to districts by their rank, so that all together keep the quantiles.
-    """
-    rng = generator(seed, _POPULATION)
-    table = _active(gateways, rng, active)
-    parts = blocks(*_places(table), most)
-    if len(parts) == 1:
-        yield _populate(table, rng, (seed,), levels(len(table), top))
-        return
-    rank = np.concatenate([(np.arange(len(part)) + 0.5) / len(part) for part in parts])
-    dealt = np.empty(len(table))
-    dealt[np.argsort(rank, kind="stable")] = levels(len(table), top)
-    devices, edges = 0, np.cumsum([len(part) for part in parts])
-    for number, (part, level) in enumerate(zip(parts, np.split(dealt, edges[:-1]))):
-        rng = generator(seed, _POPULATION, number)
-        stream = (seed, number)
-        population = _populate(table.take(pa.array(part)), rng, stream, level, devices)
-        devices += len(population.home)
-        yield population
-
-
-def _active(gateways: pa.Table, rng: np.random.Generator, share: float) -> pa.Table:
-    """Return the share of the gateways that was seen last, in the order of the registry."""
     seen = gateways["last_seen"].fill_null(0).to_numpy() // (60 * SECOND)
-    chosen = np.lexsort((rng.random(len(seen)), -seen))[: round(share * len(seen))]
-    return gateways.take(pa.array(np.sort(chosen)))
-
-
-def _places(table: pa.Table) -> tuple[Floats, Floats]:
-    """Return latitudes and longitudes, NaN where none is stated."""
+    chosen = np.lexsort((rng.random(len(seen)), -seen))[: round(active * len(seen))]
+    table = gateways.take(pa.array(np.sort(chosen)))
     latitude, longitude = (
-        table[name].fill_null(float("nan")) for name in ("latitude", "longitude")
+        table[name].fill_null(float("nan")).to_numpy() for name in ("latitude", "longitude")
     )
-    return latitude.to_numpy(), longitude.to_numpy()
-
-
-def _populate(
-    table: pa.Table,
-    rng: np.random.Generator,
-    stream: tuple[int, ...],
-    levels: Floats,
-    devices_before: int = 0,
-) -> Population:
-    """Place devices around gateways that are all active."""
-    latitude, longitude = _places(table)
     placement = table["placement"].to_pylist()
     indoors = np.array([{"outdoor": 0.0, "indoor": 8.0}.get(place, 5.0) for place in placement])
     near = _neighbourhood(latitude, longitude)
-    level = _allot(rng, levels, near, indoors)
+    level = _allot(rng, levels(len(table), top), near, indoors)
 
     # Devices: the busier a gateway, the more of them, and the busier each.
     count = np.ceil((level / 8.0) ** 0.8).astype(np.int64)
@@ -431,14 +326,10 @@ def _populate(
     number = shuffled(rng, len(home)).tolist()
     topic = np.floor((1 + len(home) // 9) * rng.random(len(home)) ** 2).astype(np.int64).tolist()
     applications = [f"{_TOPICS[k % len(_TOPICS)]}-{1 + k // len(_TOPICS)}" for k in topic]
-    if len(stream) > 1:
-        applications = [f"{name}-{stream[1]}" for name in applications]
     return Population(
-        stream=stream,
+        seed=seed,
         gateways=table["gateway"].combine_chunks(),
-        devices=pa.array(
-            [f"70B3D57E{0xD0050000 + devices_before + k:08X}" for k in number], pa.string()
-        ),
+        devices=pa.array([f"70B3D57E{0xD0050000 + k:08X}" for k in number], pa.string()),
         applications=pa.array(applications, pa.string()),
         home=home,
         site=kind,
