@@ -1,119 +1,193 @@
-"""The tables between readers and metrics, and the metrics themselves.
+"""Tables between readers and metrics, and the metrics themselves.
 
 Readers turn files into four tables; ``metrics`` turns tables into integers per gateway and epoch.
-This module is the contract between them and imports nothing, so that the chain can know the
-metrics' bounds without loading any table engine.
+This module is the contract between them and loads no table engine, so that the chain can know the
+metrics' bounds without one.
 
-Times are microseconds since 1970, UTC (0 records may be before 1970-01-02: a gateway's clock is
-never used to order anything). A missing value is null and means *unknown*, never zero.
+Times are microseconds since 1970, UTC. A missing value is null and means *unknown*, never zero. A
+numeric column is annotated with its least and greatest value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Final, Literal, NamedTuple, get_args, get_type_hints
 
+from dii.units import DAY, SECOND
+
+EARLIEST: Final = 946_684_800 * SECOND
+"""2000-01-01. A server time before it is seconds or milliseconds taken for microseconds."""
+LATEST: Final = 4_102_444_800 * SECOND
+"""2100-01-01. One record in the year 9999 would otherwise open three million epochs."""
+MAX_PAYLOAD: Final = 4096
+"""Bytes of a payload; LoRaWAN's longest is 242."""
+
 Kind = Literal["string", "int64", "float64", "bool"]
+_TYPES: Final[Mapping[type, Kind]] = {str: "string", int: "int64", float: "float64", bool: "bool"}
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a telemetry table.
+class Column(NamedTuple):
+    """Column of a telemetry table, of the same name in every table, file and query.
 
     Attributes
     ----------
-    name
-        Column name in every table, file and query.
-    type
-        ``string``, ``int64``, ``float64`` or ``bool``.
+    name, type
+        Its name and its type: ``string``, ``int64``, ``float64`` or ``bool``.
     required
         False where null (unknown) is allowed.
-    about
-        Meaning and unit.
+    bounds
+        Least and greatest value, if a source may state it.
     """
 
     name: str
     type: Kind
     required: bool
-    about: str
+    bounds: tuple[int, int] | None
 
 
 class Gateway(NamedTuple):
-    """A row of ``gateways``."""
+    """Row of ``gateways``.
 
-    gateway: Annotated[str, "network:id, else EUI as 16 upper-case hex digits"]
-    operator: Annotated[str | None, "name of the operator, as the source gives it"] = None
-    latitude: Annotated[float | None, "degrees north, WGS 84"] = None
-    longitude: Annotated[float | None, "degrees east, WGS 84"] = None
-    altitude: Annotated[float | None, "metres"] = None
-    country: Annotated[str | None, "ISO 3166 alpha-2, lower case"] = None
-    placement: Annotated[str | None, "indoor or outdoor"] = None
-    last_seen: Annotated[int | None, "microseconds since 1970"] = None
-    eui: Annotated[str | None, "EUI that the record states beside its id, as in gateway"] = None
+    Attributes
+    ----------
+    gateway
+        ``network:id``, else the EUI as 16 upper-case hex digits.
+    operator
+        Name of the operator, as the source gives it.
+    latitude, longitude, altitude
+        Degrees north and east (WGS 84), and metres.
+    country
+        ISO 3166 alpha-2, lower case.
+    placement
+        ``indoor`` or ``outdoor``.
+    last_seen
+        Microseconds since 1970.
+    eui
+        EUI that the record states beside its id, written as in ``gateway``.
+    """
+
+    gateway: str
+    operator: str | None = None
+    latitude: Annotated[float | None, (-90, 90)] = None
+    longitude: Annotated[float | None, (-180, 180)] = None
+    altitude: Annotated[float | None, (-500, 9_000)] = None
+    country: str | None = None
+    placement: str | None = None
+    last_seen: Annotated[int | None, (EARLIEST, LATEST)] = None
+    eui: str | None = None
 
 
 class Reception(NamedTuple):
-    """A row of ``receptions``."""
+    """Row of ``receptions``.
 
-    time: Annotated[int, "when the server received the frame, microseconds since 1970"]
-    gateway: Annotated[str | None, "who heard it; null = unattributed (Packet Broker)"]
-    gateway_time: Annotated[int | None, "the gateway's own clock, microseconds; may say 1970"] = (
-        None
-    )
-    kind: Annotated[str, "data, join or downlink"] = "data"
-    deduplication_id: Annotated[str | None, "the network server's own id of the frame"] = None
-    device: Annotated[str | None, "dev_eui, else session, else dev_addr, upper case"] = None
-    application: Annotated[str | None, "application id"] = None
-    f_cnt: Annotated[int | None, "frame counter"] = None
-    payload_hash: Annotated[int | None, "first 8 bytes of SHA-256 of the payload, signed"] = None
-    size: Annotated[int | None, "bytes of the payload (24 bytes are one data unit)"] = None
-    airtime: Annotated[int | None, "time on air, microseconds"] = None
-    rssi: Annotated[float | None, "dBm"] = None
-    snr: Annotated[float | None, "dB"] = None
-    delivered: Annotated[bool | None, "reached its application"] = None
-    trusted: Annotated[bool | None, "the network trusts this gateway's key"] = None
-    foreign: Annotated[bool | None, "a frame of another network"] = None
-    eui: Annotated[str | None, "as in gateways"] = None
+    Attributes
+    ----------
+    time
+        Time at which the server received the frame, microseconds since 1970.
+    gateway
+        Gateway that heard it; null where none is named (Packet Broker).
+    gateway_time
+        The gateway's own clock, microseconds. It may say 1970: it never orders anything.
+    kind
+        ``data``, ``join`` or ``downlink``.
+    deduplication_id
+        The network server's own id of the frame.
+    device
+        dev_eui, else session, else dev_addr, upper case.
+    application
+        Id of the application.
+    f_cnt
+        Frame counter.
+    payload_hash
+        First 8 bytes of SHA-256 of the payload, signed.
+    size
+        Bytes of the payload (24 bytes are one data unit).
+    airtime
+        Time on air, microseconds.
+    rssi, snr
+        dBm and dB.
+    delivered
+        The frame reached its application.
+    trusted
+        The network trusts this gateway's key.
+    foreign
+        The frame is one of another network.
+    eui
+        As in ``gateways``.
+    """
+
+    time: Annotated[int, (EARLIEST, LATEST)]
+    gateway: str | None
+    gateway_time: Annotated[int | None, (0, LATEST)] = None
+    kind: str = "data"
+    deduplication_id: str | None = None
+    device: str | None = None
+    application: str | None = None
+    f_cnt: Annotated[int | None, (0, 2**32 - 1)] = None
+    payload_hash: Annotated[int | None, (-(2**63), 2**63 - 1)] = None
+    size: Annotated[int | None, (0, MAX_PAYLOAD)] = None
+    airtime: Annotated[int | None, (0, 100 * SECOND)] = None
+    rssi: Annotated[float | None, (-250, 100)] = None
+    snr: Annotated[float | None, (-100, 100)] = None
+    delivered: bool | None = None
+    trusted: bool | None = None
+    foreign: bool | None = None
+    eui: str | None = None
 
 
 class Status(NamedTuple):
-    """A row of ``statuses``."""
+    """Row of ``statuses``.
 
-    time: Annotated[int, "end of the covered interval, microseconds since 1970"]
-    gateway: Annotated[str, "as in gateways"]
-    covers: Annotated[int, "length of the covered interval, microseconds"]
-    frames: Annotated[int | None, "frames of any network heard in the interval"] = None
-    eui: Annotated[str | None, "as in gateways"] = None
+    Attributes
+    ----------
+    time, covers
+        End and length of the covered interval, microseconds.
+    gateway, eui
+        As in ``gateways``.
+    frames
+        Frames of any network heard in the interval.
+    """
+
+    time: Annotated[int, (EARLIEST, LATEST)]
+    gateway: str
+    covers: Annotated[int, (1, 366 * DAY)]
+    frames: Annotated[int | None, (0, 10**8)] = None
+    eui: str | None = None
 
 
 class Reject(NamedTuple):
-    """A row of ``rejects``."""
+    """Row of ``rejects``.
 
-    file: Annotated[str, "name of the file"]
-    line: Annotated[int, "line, or number of the record, from 1"]
-    reason: Annotated[str, "short code: bad_json, simulated, bad_coordinates, ..."]
-    detail: Annotated[str | None, "what was wrong, for people"] = None
-    gateway: Annotated[str | None, "whom it would have concerned, where known"] = None
-    time: Annotated[int | None, "when, where known, microseconds since 1970"] = None
+    Attributes
+    ----------
+    file, line
+        Name of the file; line or number of the record, from 1.
+    reason, detail
+        Short code (``bad_json``, ``simulated``, ...), and a text for people.
+    gateway, time
+        Gateway and time of the record, where known.
+    """
+
+    file: str
+    line: int
+    reason: str
+    detail: str | None = None
+    gateway: str | None = None
+    time: Annotated[int | None, (EARLIEST, LATEST)] = None
 
 
-def _columns(row: type) -> tuple[Column, ...]:
-    """Return a column for each field of a row."""
-    hints = get_type_hints(row, include_extras=True)
-    stated = {name: get_args(hint) for name, hint in hints.items()}
-    kinds = {name: get_args(kind) or (kind,) for name, (kind, _) in stated.items()}
-    return tuple(
-        Column(name, _TYPES[kinds[name][0]], NoneType not in kinds[name], about)
-        for name, (_, about) in stated.items()
-    )
+def _column(name: str, hint: object) -> Column:
+    """Return the column of a field of a row."""
+    kind, *bounds = get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+    kinds = get_args(kind) or (kind,)
+    return Column(name, _TYPES[kinds[0]], NoneType not in kinds, *bounds or [None])
 
 
-_TYPES: Final[Mapping[type, Kind]] = {str: "string", int: "int64", float: "float64", bool: "bool"}
-
-GATEWAYS, RECEPTIONS, STATUSES, REJECTS = map(_columns, (Gateway, Reception, Status, Reject))
-
+GATEWAYS, RECEPTIONS, STATUSES, REJECTS = (
+    tuple(_column(*item) for item in get_type_hints(row, include_extras=True).items())
+    for row in (Gateway, Reception, Status, Reject)
+)
 TABLES: Final = {
     "gateways": GATEWAYS,
     "entries": GATEWAYS,
@@ -121,6 +195,9 @@ TABLES: Final = {
     "statuses": STATUSES,
     "rejects": REJECTS,
 }
+
+BOUNDS: Final = {c.name: c.bounds for table in TABLES.values() for c in table if c.bounds}
+"""Least and greatest value of every numeric column that a source may state."""
 
 MAX_ROWS: Final = 1 << 20
 """Gateways in one report at most."""
@@ -140,9 +217,8 @@ RELAYED: Final = "relay:"
 """How deduplication ids begin of a frame that came through a relay, and of its carrying frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """An integer per gateway and epoch, or per application, operator and epoch.
+class Metric(NamedTuple):
+    """Integer per gateway and epoch, or per application, operator and epoch.
 
     Attributes
     ----------

@@ -17,6 +17,7 @@ import pytest
 
 from dii.errors import UnknownFormat
 from dii.schema import (
+    BOUNDS,
     GATEWAYS,
     METRICS,
     RECEPTIONS,
@@ -31,7 +32,7 @@ from dii.telemetry import load as loading
 from dii.telemetry.formats import READERS, matrix
 from dii.telemetry.load import Telemetry, explain
 from dii.telemetry.metrics import metrics
-from dii.telemetry.readers.fields import BOUNDS, identity, payload_hash
+from dii.telemetry.readers.fields import identity, payload_hash
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS
 from dii.units import DAY, format_time, from_microseconds
 from tests.require import ROOT, real_data

@@ -33,12 +33,11 @@ from dii.errors import (
     TelemetryError,
     UnknownFormat,
 )
-from dii.schema import TABLES
+from dii.schema import BOUNDS, EARLIEST, LATEST, TABLES
 from dii.telemetry import load as loading
 from dii.telemetry.formats import READERS
 from dii.telemetry.load import Telemetry, explain
 from dii.telemetry.plain import Receptions
-from dii.telemetry.readers.fields import BOUNDS, EARLIEST, LATEST
 from dii.telemetry.source import MAX_LINE
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS
 from tests.require import real_data

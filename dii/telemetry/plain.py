@@ -26,11 +26,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dii.errors import BadColumns
-from dii.schema import TABLES, Column, Gateway
+from dii.schema import BOUNDS, TABLES, Column, Gateway
 from dii.telemetry.readers import fields, parquet
 from dii.telemetry.readers.base import DOWNLINK_METRICS, RECEPTION_METRICS, STATUS_METRICS, Reader
 from dii.telemetry.readers.fields import (
-    BOUNDS,
     MAX_TEXT,
     STAND_IN,
     UNKNOWN,
@@ -41,7 +40,7 @@ from dii.telemetry.readers.fields import (
     parse_time,
 )
 from dii.telemetry.source import Source
-from dii.telemetry.tables import BATCH, FIELD_REASONS, SCHEMAS, TYPES, Rows
+from dii.telemetry.tables import BATCH, FIELD_REASONS, SCHEMAS, Rows
 
 KINDS: Final[Mapping[str, str]] = {
     "data": "data",
@@ -258,7 +257,7 @@ def _note(faults: _Faults, mask: pa.Array, fault: Fault) -> None:
 
 def _convert(column: Column, values: pa.Array, source: Source, faults: _Faults) -> pa.Array:
     """Return a column in the schema's type; values that cannot be are null, and noted."""
-    kind = TYPES[column.type]
+    kind = pa.type_for_alias(column.type)
     if column.type == "string":
         return _texts(column.name, values, source, faults)
     if pa.types.is_dictionary(values.type):

@@ -1,12 +1,12 @@
-"""Arrow tables of the schema, and the sink that readers push rows into.
+"""Arrow tables of the schema, and the sink into which readers push rows.
 
 Readers push rows one by one (or whole batches, where a file is columnar already) and never hold
 more than one record. The sink turns every 50,000 rows into an Arrow batch, a tenth of the size of
 the Python objects. A stream of tuples was preferred to data frames per record (hundreds of times
 slower) and to a reader that returns its whole table (which could never be larger than memory).
 
-A record that is set aside becomes a row of ``rejects`` with one of ``REASONS``. Some of them speak
-of one field and leave the record in its table: ``FIELD_REASONS``.
+A record that is set aside becomes a row of ``rejects`` with one of ``REASONS``. Those in
+``FIELD_REASONS`` concern one field and leave the record in its table.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ P = ParamSpec("P")
 BATCH: Final = 50_000
 """Rows of an Arrow batch."""
 
-TYPES: Final[Mapping[str, pa.DataType]] = {
-    "string": pa.string(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
+_HARMLESS: Final[Mapping[str, str]] = {
+    "placeholder_coordinates": "a place that many share; the gateway stays, without its place",
+    "duplicate_gateway": "a second entry of one gateway in one registry; it fills gaps of the first",
+    "stand_in": "a gateway of the name that servers write where there is none; nobody's",
+    "no_receptions": "an event that no gateway heard, such as a device's status",
+    "not_uplink": "a frame heard that no device sent up, such as a downlink near by",
+    "bad_crc": "a frame heard with a wrong checksum",
+    "stale_poll": "a poll that tells nothing newer than the one before it",
+    "same_reception": "a reception that stands twice in one uplink",
+    "simulated": "an uplink that was never on the air",
+    "too_strong": "a reception stronger than the stated places of device and gateway allow",
 }
-
 REASONS: Final[Mapping[str, str]] = {
     "bad_json": "not JSON, or the end is missing",
     "bad_text": "bytes that are not UTF-8",
@@ -48,57 +53,30 @@ REASONS: Final[Mapping[str, str]] = {
     "bad_record": "not a record of this format",
     "bad_field": "a field of the wrong type or out of range",
     "unread_field": "a field of the wrong type or out of range; the record stays, without it",
-    "stand_in": "a gateway of the name that servers write where there is none; nobody's",
     "bad_time": "a time that cannot be read or cannot be",
     "no_time": "the server does not say when",
     "bad_coordinates": "a place that is not on Earth; the gateway stays, without its place",
     "bad_altitude": "an altitude that is not on Earth; the gateway stays, without it",
-    "placeholder_coordinates": "a place that many share; the gateway stays, without its place",
-    "duplicate_gateway": "a second entry of one gateway in one registry; it fills gaps of the first",
-    "no_receptions": "an event that no gateway heard, such as a device's status",
-    "not_uplink": "a frame heard that no device sent up, such as a downlink near by",
-    "bad_crc": "a frame heard with a wrong checksum",
     "bad_counter": "a counter that runs backwards or leaps; counting begins anew with it",
-    "stale_poll": "a poll that tells nothing newer than the one before it",
-    "same_reception": "a reception that stands twice in one uplink",
-    "simulated": "an uplink that was never on the air",
-    "too_strong": "a reception stronger than the stated places of device and gateway allow",
     "far_in_time": "records whose dates lie far from those of all others",
     "before_start": "a record from before the network's first epoch",
     "late": "records of epochs that had been settled without them",
+    **_HARMLESS,
 }
-"""Every reason of a reject and what it means."""
+"""Reasons of rejects and their meaning."""
+
+EXPECTED: Final = frozenset(_HARMLESS)
+"""Reasons that sound input may give rise to; the others stop a strict load."""
 
 FIELD_REASONS: Final = frozenset(
-    {
-        "unread_field",
-        "bad_coordinates",
-        "bad_altitude",
-        "placeholder_coordinates",
-    }
+    {"unread_field", "bad_coordinates", "bad_altitude", "placeholder_coordinates"}
 )
 """Reasons that set a field aside, not its record."""
-
-EXPECTED: Final = frozenset(
-    {
-        "placeholder_coordinates",
-        "duplicate_gateway",
-        "stand_in",
-        "no_receptions",
-        "not_uplink",
-        "bad_crc",
-        "stale_poll",
-        "same_reception",
-        "simulated",
-        "too_strong",
-    }
-)
-"""Reasons that sound input may give rise to; the others stop a strict load."""
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
     """Return the Arrow schema of a table's columns; what is required cannot be null."""
-    return pa.schema([pa.field(c.name, TYPES[c.type], nullable=not c.required) for c in columns])
+    return pa.schema([pa.field(c.name, pa.type_for_alias(c.type), not c.required) for c in columns])
 
 
 SCHEMAS: Final = {name: arrow_schema(columns) for name, columns in TABLES.items()}

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
-from dii.schema import GAP, Gateway, Reception
+from dii.schema import BOUNDS, GAP, Gateway, Reception
 from dii.telemetry.readers import fields
-from dii.telemetry.readers.fields import BOUNDS, NO_FIELDS, Fault, Named, Record
+from dii.telemetry.readers.fields import NO_FIELDS, Fault, Named, Record
 from dii.telemetry.readers.radio import too_strong
 from dii.telemetry.source import Source, parse_line, values
 from dii.telemetry.tables import Rows

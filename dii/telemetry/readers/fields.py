@@ -23,6 +23,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from dii.schema import BOUNDS, EARLIEST, LATEST, MAX_PAYLOAD
 from dii.units import SECOND, to_microseconds
 
 Record = Mapping[str, object]
@@ -31,31 +32,6 @@ NO_FIELDS: Final[Record] = {}
 _THINGS_NET_ID: Final = "000013"
 MAX_TEXT: Final = 256
 """Characters of an id or name; the longest that networks allow are 36 to 100."""
-MAX_PAYLOAD: Final = 4096
-"""Bytes of a payload; LoRaWAN's longest is 242."""
-EARLIEST: Final = 946_684_800 * SECOND
-"""2000-01-01. A server time before it is seconds or milliseconds taken for microseconds."""
-LATEST: Final = 4_102_444_800 * SECOND
-"""2100-01-01. One record in the year 9999 would otherwise open three million epochs."""
-
-BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
-    "time": (EARLIEST, LATEST),
-    "gateway_time": (0, LATEST),
-    "last_seen": (EARLIEST, LATEST),
-    "latitude": (-90, 90),
-    "longitude": (-180, 180),
-    "altitude": (-500, 9_000),
-    "f_cnt": (0, 2**32 - 1),
-    "payload_hash": (-(2**63), 2**63 - 1),
-    "size": (0, MAX_PAYLOAD),
-    "airtime": (0, 100 * SECOND),
-    "rssi": (-250, 100),
-    "snr": (-100, 100),
-    "covers": (1, 366 * 86_400 * SECOND),
-    "frames": (0, 10**8),
-}
-"""Least and greatest value of every numeric column of the schema."""
-
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _PREFIX = re.compile(r"^(?:eui[-_: ]?|0x)", re.IGNORECASE)
 _PAIRS = re.compile(r"(?:[0-9a-f]{2}[-:. _]?){7}[0-9a-f]{2}", re.IGNORECASE | re.ASCII)
