@@ -157,12 +157,8 @@ class Telemetry:
             name: _save(getattr(self, "rejected" if name == "rejects" else name), folder, name)
             for name in TABLES
         }
-        manifest = {
-            "version": 1,
-            "gives": sorted(self.gives),
-            "ends": sorted(self.ends),
-            "files": files,
-        }
+        said = {"gives": sorted(self.gives), "ends": sorted(self.ends)}
+        manifest = {"version": 1, **said, "files": files}
         write(folder / _MANIFEST, json.dumps(manifest, indent=1).encode())
         for name, file in files.items():
             for old in folder.glob(f"{name}-{'[0-9a-f]' * 16}.parquet"):

@@ -27,6 +27,8 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
@@ -127,22 +129,17 @@ class Pairs:
 
 def ambiguous(tables: Iterable[pa.Table], entries: pa.Table) -> list[str]:
     """Return a sentence on each id with several EUIs or operators, and each EUI of several ids."""
-    euis, ids, operators = (defaultdict[str, set[str]](set) for _ in range(3))
-    for table in (*tables, entries):
-        for name, eui in _distinct(table, "eui"):
-            euis[name].add(eui)
-            ids[eui].add(name)
-    for name, operator in _distinct(entries, "operator"):
-        operators[name].add(operator)
+    euis = [pair for table in (*tables, entries) for pair in _distinct(table, "eui")]
+    stated = {
+        "states the EUIs": euis,
+        "is stated by the ids": [(eui, name) for name, eui in euis],
+        "is given to the operators": _distinct(entries, "operator"),
+    }
     return [
-        f"{name} {verb} {', '.join(sorted(others))}"
-        for verb, found in (
-            ("states the EUIs", euis),
-            ("is stated by the ids", ids),
-            ("is given to the operators", operators),
-        )
-        for name, others in sorted(found.items())
-        if len(others) > 1
+        f"{name} {verb} {', '.join(others)}"
+        for verb, pairs in stated.items()
+        for name, group in groupby(sorted(set(pairs)), itemgetter(0))
+        if len(others := [other for _, other in group]) > 1
     ]
 
 
@@ -164,18 +161,14 @@ def pairs_of(tables: Iterable[pa.Table], entries: pa.Table, start: int, length: 
     start, length
         Of the epochs, microseconds.
     """
-    counted = []
-    for table in tables:
-        both = table.filter(pc.field("eui").is_valid())
-        epoch = (both["time"].to_numpy() - start) // length
-        states = {"gateway": both["gateway"], "eui": both["eui"], "epoch": epoch}
-        grouped = pa.table(states).group_by(["gateway", "eui", "epoch"])
-        counted.append(grouped.aggregate([([], "count_all")]))
-    total = pa.concat_tables(counted).group_by(["gateway", "eui", "epoch"])
-    columns = total.aggregate([("count_all", "sum")])
-    rows = zip(*(column.to_pylist() for column in columns.columns))
-    stated = entries.filter(pc.field("eui").is_valid())
-    return Pairs.of(rows, zip(stated["gateway"].to_pylist(), stated["eui"].to_pylist()))
+    names = ["gateway", "eui", "time"]
+    both = pa.concat_tables([table.select(names) for table in tables])
+    both = both.filter(pc.field("eui").is_valid())
+    epoch = (both["time"].to_numpy() - start) // length
+    stated = pa.table({"gateway": both["gateway"], "eui": both["eui"], "epoch": epoch})
+    counts = stated.group_by(stated.column_names).aggregate([([], "count_all")])
+    rows = zip(*(column.to_pylist() for column in counts.columns))
+    return Pairs.of(rows, _distinct(entries, "eui"))
 
 
 def owners(operators: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:

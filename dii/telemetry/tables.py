@@ -26,6 +26,9 @@ from dii.schema import TABLES, Column, Gateway, Reception, Reject, Status
 from dii.telemetry.readers.fields import Fault, Named, Record, number
 from dii.units import format_time
 
+Located = tuple[float | None, float | None, float | None]
+"""Latitude, longitude and altitude."""
+_NOWHERE: Located = (None, None, None)
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -254,20 +257,14 @@ class Rows:
         if rows := self._pending.pop(name, None):
             self._batches[name].append(to_table(name, rows))
 
-    def place(
-        self, location: Record, gateway: str
-    ) -> tuple[float | None, float | None, float | None]:
+    def place(self, location: Record, gateway: str) -> Located:
         """Return latitude, longitude and altitude, each None where absent; reject what is wrong."""
+        reason, place = "bad_coordinates", _NOWHERE
         try:
-            latitude = number(location, "latitude", "latitude")
-            longitude = number(location, "longitude", "longitude")
+            latitude, longitude = (number(location, n, n) for n in ("latitude", "longitude"))
+            if latitude is not None and longitude is not None:
+                reason, place = "bad_altitude", (latitude, longitude, None)
+                place = latitude, longitude, number(location, "altitude", "altitude")
         except Fault as fault:
-            self.reject("bad_coordinates", fault.detail, gateway)
-            return None, None, None
-        if latitude is None or longitude is None:
-            return None, None, None
-        try:
-            return latitude, longitude, number(location, "altitude", "altitude")
-        except Fault as fault:
-            self.reject("bad_altitude", fault.detail, gateway)
-            return latitude, longitude, None
+            self.reject(reason, fault.detail, gateway)
+        return place

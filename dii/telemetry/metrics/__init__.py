@@ -61,6 +61,7 @@ most epochs of a small network are worth, so one in which nothing happened is an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -69,10 +70,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from dii.schema import METRICS, USAGE, USAGE_GIVEN, Metric
+from dii.telemetry import names as naming
 from dii.telemetry.metrics import columns
 from dii.telemetry.metrics.plan import BEYOND, EXCLUSIONS, MEMORY, SLOT, WINDOW, Engine
-from dii.telemetry.names import renamed as with_names
-from dii.telemetry.tables import with_column
+from dii.telemetry.tables import SCHEMAS, with_column
 from dii.units import DAY
 
 SLICE_ROWS: Final = 1_000_000
@@ -91,7 +92,6 @@ _USAGE: Final = pa.schema({"application": _TEXT, "operator": _TEXT, **dict.fromk
 _EXCLUDED: Final = pa.schema({"gateway": _TEXT, "reason": _TEXT, "frames": _INT})
 _OWN: Final = pa.schema({"gate": pa.int32(), "own_uplinks": _INT})
 _USED: Final = pa.schema({"application": _TEXT, "owner": pa.int32(), **dict.fromkeys(USAGE, _INT)})
-_REJECTS: Final = pa.schema({"reason": _TEXT, "gateway": _TEXT, "time": _INT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Lookback:
 
     def renamed(self, names: Mapping[str, str]) -> Lookback:
         """Return the same under resolved names."""
-        heard, known = (with_names(table, names) for table in (self.heard, self.known))
+        heard, known = (naming.renamed(table, names) for table in (self.heard, self.known))
         return replace(self, heard=heard, known=known)
 
     def to_bytes(self) -> bytes:
@@ -200,7 +200,7 @@ def metrics(
     receptions: pa.Table | pads.Dataset,
     statuses: pa.Table,
     *,
-    operators: Mapping[str, str] | pa.Table,
+    operators: Mapping[str, str],
     gateways: Sequence[str] | None,
     start: int,
     length: int,
@@ -224,8 +224,8 @@ def metrics(
         Stated name to the name that stands for its gateway in this epoch, where these differ (see
         ``names``). All other arguments, and the results but the look-back, have resolved names.
     operators
-        Gateway to operator, as valid in this epoch; a table has the columns ``gateway`` and
-        ``operator``. A gateway that is not in it is a player of its own.
+        Gateway to operator, as valid in this epoch. A gateway that is not in it is a player of its
+        own.
     gateways
         The registered gateways; each gets a row.
     start, length
@@ -256,7 +256,7 @@ def metrics(
     """
     end, renamed = start + length, names or {}
     before = lookback or Lookback.empty(start)
-    rejects = _REJECTS.empty_table() if rejects is None else rejects
+    rejects = SCHEMAS["rejects"].empty_table() if rejects is None else rejects
     if before.end > start:
         raise ValueError(f"the look-back ends at {before.end}, after the epoch's start, {start}")
     if unknown := gives.difference(METRICS, USAGE_GIVEN):
@@ -264,11 +264,7 @@ def metrics(
     if applications is None:
         gives -= {"own_uplinks"}
     counted = ["gateway", *(name for name in METRICS if name in gives)]
-    uses = [
-        "application",
-        "operator",
-        *(USAGE_GIVEN[name] for name in USAGE_GIVEN if name in gives),
-    ]
+    uses = [*_CONSUMERS.names, *(USAGE_GIVEN[name] for name in USAGE_GIVEN if name in gives)]
     carries = not gives.isdisjoint({"own_uplinks", *USAGE_GIVEN})
     receptions = columns.encoded(receptions)
     cut = columns.cutter(receptions)
@@ -277,12 +273,10 @@ def metrics(
         quiet = _silence(before, renamed, gateways, end)
         return replace(quiet, metrics=quiet.metrics.select(counted), usage=quiet.usage.select(uses))
     _, named_later = columns.survey(cut(end, end + BEYOND, ["gateway"]))
-    if not isinstance(operators, Mapping):
-        operators = dict(zip(*(operators[name].to_pylist() for name in _OPERATORS.names)))
     # Slices are whole slots, so that no slot lies in two of them.
     step = min(DAY, max(1, length * SLICE_ROWS // max(1, rows) // SLOT) * SLOT)
 
-    with Engine(start=start, end=end, slots=-(-length // SLOT)) as engine:
+    with closing(Engine(start=start, end=end, slots=-(-length // SLOT))) as engine:
         engine.give(
             statuses=statuses,
             rejects=rejects,
@@ -312,7 +306,7 @@ def metrics(
                 numbered = columns.numbered(entries, numbers, texts)
                 counting = numbered
                 engine.give(receptions=numbered, received=numbered, begun_before=frames)
-                engine.see("identified", "comparable", "witnessed")
+                engine.make("identified", "comparable", "witnessed", kind="VIEW")
                 if numbered["deduplication_id"].null_count < len(numbered):
                     counting = columns.without_copies(numbered, engine.ask("copies"))
                     engine.give(receptions=counting)
@@ -320,7 +314,7 @@ def metrics(
                     doubled = engine.ask("doubled")["entry"]
                     engine.give(receptions=columns.without(counting, doubled))
                 engine.make("keys", "plain")
-                engine.see("singles")
+                engine.make("singles", kind="VIEW")
                 engine.give(walked=columns.walk(engine.ask("repeated")))
                 engine.make("heard", "parts", "frames")
                 counts.append(engine.ask("counts"))

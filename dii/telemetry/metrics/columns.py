@@ -150,17 +150,17 @@ def names(*tables: pa.Table) -> pa.Array:
 
 def coded(table: pa.Table, names: pa.Array) -> pa.Table:
     """Return a table with numbers, in the order of names, for names: they group far quicker."""
-    for name in _NAMED.intersection(table.column_names):
-        place = table.column_names.index(name)
-        table = table.set_column(place, name, _places(table[name], names))
-    return table
+    return _replaced(table, lambda column: _places(column, names))
 
 
 def named(table: pa.Table, names: pa.Array) -> pa.Table:
     """Return a table with names for numbers."""
+    return _replaced(table, names.take)
+
+
+def _replaced(table: pa.Table, replace: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> pa.Table:
     for name in _NAMED.intersection(table.column_names):
-        place = table.column_names.index(name)
-        table = table.set_column(place, name, names.take(table[name]))
+        table = table.set_column(table.column_names.index(name), name, replace(table[name]))
     return table
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, Self
+from typing import Final
 
 import duckdb
 import pyarrow as pa
@@ -64,11 +64,12 @@ def _sums(*names: str) -> str:
     return ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in names)
 
 
+def _zeros(table: str, *names: str) -> str:
+    return ", ".join(f"COALESCE({table}.{name}, 0) AS {name}" for name in names)
+
+
 _USES: Final = _sums(*USAGE)
-_COUNTS: Final = _sums(
-    *("receptions", "uplinks", "sole_uplinks", "shapley_uplinks"),
-    *("uplink_units", "data_units", "foreign_frames"),
-)
+_HEARD: Final = ("receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "foreign_frames")
 _EACH: Final = _floor("f.part", "m.members")
 _PATIENCE: Final = _floor("20 * (MAX(h.until) - MIN(h.since))", "GREATEST(SUM(h.frames) - 1, 1)")
 _SAME: Final = """h.name = k.name AND h.number IS NOT DISTINCT FROM k.number
@@ -171,8 +172,7 @@ FROM witnessed w
 JOIN (SELECT name, number, body, MIN(entry) AS frame, MIN(time) AS begun
       FROM (SELECT name, number, body, entry, time FROM witnessed
             UNION ALL
-            SELECT name, number, body, CAST(NULL AS INTEGER) AS entry, begun AS time
-            FROM begun_before) a
+            SELECT name, number, body, NULL, begun FROM begun_before) a
       GROUP BY name, number, body
       HAVING COUNT(*) > 1 AND COUNT(entry) > 0) k
   ON w.name = k.name AND w.number = k.number AND w.body = k.body
@@ -196,11 +196,7 @@ FROM (SELECT name, number, body, MIN(entry) AS frame, MIN(time) AS begun, MAX(ti
                    dev, f_cnt
             FROM identified
             UNION ALL
-            SELECT name, number, body, CAST(NULL AS INTEGER) AS entry, begun AS time,
-                   CAST(NULL AS INTEGER) AS gate, CAST(NULL AS INTEGER) AS delivered,
-                   CAST(NULL AS INTEGER) AS stranger, CAST(NULL AS BIGINT) AS airtime,
-                   CAST(NULL AS BIGINT) AS size, CAST(NULL AS INTEGER) AS app,
-                   CAST(NULL AS INTEGER) AS dev, CAST(NULL AS BIGINT) AS f_cnt
+            SELECT name, number, body, NULL, begun, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
             FROM begun_before) a
       GROUP BY name, number, body) k""",
     # Plain frames: their one to three gateways, which of these are one player's, and whose.
@@ -471,23 +467,17 @@ ORDER BY gateway, since""",
 SELECT g.gateway,
        CASE WHEN k.gateway IS NOT NULL THEN {_ppm("l.connected")} END AS connected_ppm,
        CASE WHEN k.gateway IS NOT NULL THEN {_ppm("l.online")} END AS online_ppm,
-       COALESCE(c.receptions, 0) AS receptions,
-       COALESCE(c.uplinks, 0) AS uplinks,
-       COALESCE(c.sole_uplinks, 0) AS sole_uplinks,
-       COALESCE(c.shapley_uplinks, 0) AS shapley_uplinks,
+       {_zeros("c", *_HEARD)}, {_zeros("s", "downlinks")}, {_zeros("w", "own_uplinks")},
        CASE WHEN c.uplinks > 0 THEN c.uplink_units ELSE 0 END AS uplink_units,
        CASE WHEN s.gate IS NOT NULL THEN s.downlink_units ELSE 0 END AS downlink_units,
        CASE WHEN c.uplinks > 0 THEN c.data_units ELSE 0 END AS data_units,
-       COALESCE(s.downlinks, 0) AS downlinks,
-       COALESCE(c.foreign_frames, 0) AS foreign_frames,
-       COALESCE(w.own_uplinks, 0) AS own_uplinks,
        COALESCE(e.frames, 0) AS excluded_frames
 FROM (SELECT gateway, gate, listed FROM gates
       UNION ALL SELECT '{UNATTRIBUTED}' AS gateway, 0 AS gate, 0 AS listed) g
-LEFT JOIN (SELECT gate, {_COUNTS} FROM counts GROUP BY gate) c ON g.gate = c.gate
-LEFT JOIN (SELECT gate, {_sums("downlinks", "downlink_units")}
-           FROM sent
-           GROUP BY gate) s ON g.gate = s.gate
+LEFT JOIN (SELECT gate, {_sums(*_HEARD, "uplink_units", "data_units")} FROM counts GROUP BY gate) c
+  ON g.gate = c.gate
+LEFT JOIN (SELECT gate, {_sums("downlinks", "downlink_units")} FROM sent GROUP BY gate) s
+  ON g.gate = s.gate
 LEFT JOIN (SELECT gate, {_sums("connected", "online")} FROM lives GROUP BY gate) l
   ON g.gate = l.gate
 LEFT JOIN (SELECT gate, {_sums("own_uplinks")} FROM own GROUP BY gate) w ON g.gate = w.gate
@@ -518,39 +508,31 @@ _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
 
 
 class Engine:
-    """Runs the plan in a database in memory, until it is left as a context."""
+    """Database in memory that runs the plan's statements."""
 
     def __init__(self, **params: int) -> None:
         self.params = params
         self._connection = duckdb.connect(config=_SETTINGS)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Give the memory back."""
         self._connection.close()
 
     def _params(self, name: str) -> dict[str, int]:
         return {key: self.params[key] for key in re.findall(r"\$(\w+)", PLAN[name])}
 
     def give(self, **tables: pa.Table) -> None:
-        """Put tables under names, in the place of those that had them."""
+        """Register tables by name; they replace those of the same name."""
         for name, table in tables.items():
             self._connection.register(name, table)
 
-    def make(self, *names: str) -> None:
-        """Compute tables that stay here."""
+    def make(self, *names: str, kind: str = "TABLE") -> None:
+        """Compute tables that later statements read, or define views (``kind``) of such tables."""
         for name in names:
-            self._connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE {name} AS {PLAN[name]}", self._params(name)
-            )
-
-    def see(self, *names: str) -> None:
-        """Say what views stand for; what they are made of may come later."""
-        for name in names:
-            self._connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {PLAN[name]}")
+            create = f"CREATE OR REPLACE TEMP {kind} {name} AS {PLAN[name]}"
+            self._connection.execute(create, self._params(name))
 
     def ask(self, name: str) -> pa.Table:
-        """Compute a table that is handed out."""
+        """Return the result of a statement."""
         found = self._connection.sql(PLAN[name], params=self._params(name))
         return found.to_arrow_table()
