@@ -47,15 +47,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PLACEHOLDERS: Final = ((0.0, 0.0), (10.0, 20.0))
-"""Places that registration forms fill in by themselves (latitude, longitude)."""
+"""Default coordinates of registration forms (latitude, longitude)."""
 PLACEHOLDER_RADIUS: Final = 1e-4
 """Degrees, 11 m: forms go through 32-bit floats."""
 SHARED_BY: Final = 10
-"""Gateways at exactly one point from which on it is a placeholder: a default of a maker or the
-middle of a town. Real sites have a few gateways, and rarely in the very same metre."""
+"""Number of gateways at one point that makes it a placeholder: a maker's default or the middle of a
+town. Real sites have few gateways, and rarely in the very same metre."""
 
 NAMED: Final = 3
-"""Files of one format that summaries name; of more they say how many."""
+"""Files of one format that a summary lists; more files are counted."""
 
 _MANIFEST: Final = "telemetry.json"
 _MAX_MANIFEST: Final = 64 << 20
@@ -63,23 +63,23 @@ _MAX_MANIFEST: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Telemetry:
-    """What gateways did, as tables.
+    """Records of gateways, as tables.
 
     Attributes
     ----------
     gateways, receptions, statuses, rejected
-        Arrow tables with the columns of ``telemetry.schema``; receptions and statuses in the
-        order of time. A row of gateways is what all sources say of one name.
+        Arrow tables with the columns of ``dii.schema``; receptions and statuses in the order of
+        time. A row of gateways merges the entries of all sources for one name.
     gives
-        Names of the metrics and the usage that can be computed from it; the others are unknown,
-        not 0.
+        Names of the metrics and the usage that can be computed from the tables; the others are
+        unknown, not 0.
     entries
-        What each source says of a gateway, with the columns of ``gateways``; by default they are
-        all that is said.
+        Entry of each source for a gateway, with the columns of ``gateways``; by default the table
+        ``gateways``.
     ends
-        Of each file its name and the times of its last and its first record; not compared.
+        Name of each file with the times of its last and its first record; ignored in comparisons.
     formats
-        Pairs of a file and the reader that read it; not kept by ``save``, nor compared.
+        Pairs of a file and its reader; ignored in comparisons, and not saved.
     """
 
     gateways: pa.Table = field(default_factory=SCHEMAS["gateways"].empty_table)
@@ -92,7 +92,7 @@ class Telemetry:
     formats: frozenset[tuple[str, str]] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
-        """Take gateways for all that was said of them, unless it is given."""
+        """Use the table of gateways as entries where none are given."""
         if self.entries is None:
             object.__setattr__(self, "entries", self.gateways)
 
@@ -113,15 +113,18 @@ class Telemetry:
         return min(end["min"] for end in known), max(end["max"] for end in known)
 
     def operators(self) -> dict[str, str]:
-        """Return each gateway's operator, where it has one; all are their own if none is named."""
+        """Return the operator of each gateway that has one.
+
+        Where no gateway names an operator, each gateway is its own operator.
+        """
         gateways, operators = (self.gateways[name].to_pylist() for name in ("gateway", "operator"))
         pairs = zip(gateways, operators if any(operators) else gateways)
         return {gateway: operator for gateway, operator in pairs if operator}
 
     def known_since(self) -> dict[str, int]:
-        """Return since when each gateway is known, by stated name.
+        """Return the time of the first record of each gateway, by stated name.
 
-        That is its first record; 0 where an entry names an operator, or no time.
+        It is 0 for a gateway whose entry names an operator, or no time.
         """
         since = dict[str, int]()
         for row in self.entries.select(["gateway", "operator", "last_seen"]).to_pylist():
@@ -133,18 +136,18 @@ class Telemetry:
         return since
 
     def ambiguous(self) -> list[str]:
-        """Return a sentence on each id with several EUIs or operators, and each EUI of several ids."""
+        """Return a sentence for each id of several EUIs or operators, and each EUI of several ids."""
         return names.ambiguous([self.receptions, self.statuses], self.entries)
 
     def __add__(self, other: Telemetry) -> Telemetry:
-        """Return the union of two loads (see the module)."""
+        """Return the union of two loads (see the module's documentation)."""
         return _merge([self, other])
 
     def save(self, folder: str | Path) -> None:
-        """Write the tables as Parquet into a folder, replacing what was saved there before.
+        """Write the tables as Parquet into a folder; they replace tables saved there before.
 
-        Files are named by their content and the manifest, replaced last and at once, names them:
-        whoever opens the folder, or whenever the power fails, finds the old or the new tables.
+        Files are named by their content. The manifest lists them and is replaced last, in one
+        step, so that readers, and a power failure, leave either the old or the new tables.
 
         Raises
         ------
@@ -157,8 +160,8 @@ class Telemetry:
             name: _save(getattr(self, "rejected" if name == "rejects" else name), folder, name)
             for name in TABLES
         }
-        said = {"gives": sorted(self.gives), "ends": sorted(self.ends)}
-        manifest = {"version": 1, **said, "files": files}
+        sets = {"gives": sorted(self.gives), "ends": sorted(self.ends)}
+        manifest = {"version": 1, **sets, "files": files}
         write(folder / _MANIFEST, json.dumps(manifest, indent=1).encode())
         for name, file in files.items():
             for old in folder.glob(f"{name}-{'[0-9a-f]' * 16}.parquet"):
@@ -167,14 +170,14 @@ class Telemetry:
 
     @classmethod
     def open(cls, folder: str | Path) -> Telemetry:
-        """Read what ``save`` wrote.
+        """Read the tables that ``save`` wrote.
 
         Raises
         ------
         SourceMissing
-            Nothing was saved there.
+            The folder has no manifest.
         SourceUnreadable
-            What is there is not what was saved.
+            The manifest or a table is damaged.
         """
         path = Path(folder) / _MANIFEST
         if not path.is_file():
@@ -277,28 +280,28 @@ def load(
     gap: int | None = GAP,
     until: datetime | None = None,
 ) -> Telemetry:
-    """Read files of any known format; what they are shows at their beginning.
+    """Read files of any known format; the format is recognised by the beginning of a file.
 
     Parameters
     ----------
     *sources
         Paths of files, gzipped or not, patterns such as ``"logs/*.jsonl"``, or URLs (http, https)
-        of files; or tables (pandas, Arrow) with the columns of ``telemetry.schema``.
+        of files; or tables (pandas, Arrow) with the columns of ``dii.schema``.
     strict
         Stop at the first bad record, instead of setting it aside in ``rejects``.
     columns
         For plain tables: the schema's name for each foreign name of a column. An empty name leaves
         a column out.
     network
-        Whose gateway ids they are where a source does not say.
+        Network of the gateway ids, where a source does not state it.
     check_radio
-        Set aside what was received stronger than free space allows between the places that a
+        Set receptions aside that are stronger than free space allows between the places that a
         record states for device and gateway (see ``radio``).
     gap
-        Days without a record that may lie between two records; None for any number. What lies
-        farther from the most is set aside as ``far_in_time``: one record in 100 at most.
+        Days without a record that may lie between two records; None for any number. Records
+        beyond a longer gap are set aside as ``far_in_time``: at most one record in 100.
     until
-        Latest time that a record can have; None for any. Later ones are set aside likewise.
+        Latest time that a record can have; None for any. Later records are set aside likewise.
 
     Raises
     ------
@@ -309,17 +312,14 @@ def load(
     RecordRejected
         ``strict``, and a record is bad.
     """
-    _check_columns(columns or {})
     found: list[tuple[Rows, Reader]] = []
     unseen = set(columns or {})
-    with TemporaryDirectory(prefix="dii-") as folder:
-        for origin, name in _origins(sources, Path(folder)):
-            source = Source(origin, name, columns, network, check_radio=check_radio)
-            reader = find_reader(source)
-            rows = Rows(name, strict)
-            reader.read(source, rows)
-            found.append((rows, reader))
-            unseen.difference_update(source.names)
+    for source in _opened(sources, columns, network=network, check_radio=check_radio):
+        reader = find_reader(source)
+        rows = Rows(source.name, strict)
+        reader.read(source, rows)
+        found.append((rows, reader))
+        unseen.difference_update(source.names)
     if unseen:
         raise errors.BadColumns(file="columns", message=f"no table has a column {min(unseen)!r}")
     latest = None if until is None else to_microseconds(until)
@@ -330,9 +330,9 @@ def load(
 def explain(
     *sources: str | Path | pd.DataFrame, columns: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Return what each source is taken for, and why not for anything else, without reading it.
+    """Return the reader of each source, and why the other readers decline it, without reading it.
 
-    A row a source and reader: ``file``, ``reader``, ``taken`` and ``why``.
+    One row for each source and reader: ``file``, ``reader``, ``taken`` and ``why``.
 
     Raises
     ------
@@ -341,33 +341,41 @@ def explain(
     """
     import pandas as pd  # noqa: PLC0415
 
-    _check_columns(columns or {})
     rows: list[tuple[str, str, bool, str]] = []
-    with TemporaryDirectory(prefix="dii-") as folder:
-        for origin, name in _origins(sources, Path(folder)):
-            source, taken = Source(origin, name, columns), None
-            for reader, declines in judged(source):
-                why = declines or f"it would do, but {taken} comes first"
-                if declines is None and taken is None:
-                    taken, why = reader.name, reader.explain(source)
-                rows.append((name, reader.name, reader.name == taken, why))
+    for source in _opened(sources, columns):
+        taken = None
+        for reader, declines in judged(source):
+            why = declines or f"it would do, but {taken} comes first"
+            if declines is None and taken is None:
+                taken, why = reader.name, reader.explain(source)
+            rows.append((source.name, reader.name, reader.name == taken, why))
     return pd.DataFrame(rows, columns=["file", "reader", "taken", "why"])
 
 
-def _check_columns(columns: Mapping[str, str]) -> None:
+def _opened(
+    sources: Iterable[object],
+    columns: Mapping[str, str] | None,
+    network: str = "ttn",
+    *,
+    check_radio: bool = False,
+) -> Iterator[Source]:
+    """Yield the sources; what is fetched is deleted after the last of them."""
     known = {column.name for table in TABLES.values() for column in table}
-    for foreign, name in columns.items():
+    for foreign, name in (columns or {}).items():
         if name and name not in known:
             message = f"no column of ours is called {name!r}"
             if foreign in known:
                 message += f"; write it the other way round: FOREIGN=NAME, here {name}={foreign}"
             raise errors.BadColumns(file="columns", message=message)
+    with TemporaryDirectory(prefix="dii-") as folder:
+        for origin, name in _origins(sources, Path(folder)):
+            yield Source(origin, name, columns, network, check_radio=check_radio)
 
 
 def _origins(sources: Iterable[object], folder: Path) -> Iterator[tuple[Path | pa.Table, str]]:
-    """Yield each file and table once, with a name: of a file its own, unless two share it.
+    """Yield each file and table once, with a name: the file's name, or its path if two share it.
 
-    What is fetched goes into ``folder``.
+    Files from URLs are stored in ``folder``.
     """
     origins: dict[Path | str | int, Path | pa.Table] = {}
     for number, source in enumerate(sources, 1):
@@ -385,7 +393,7 @@ def _origins(sources: Iterable[object], folder: Path) -> Iterator[tuple[Path | p
         if isinstance(origin, Path):
             full = shown(key) if isinstance(key, str) else str(origin)
             name = origin.name if origin.name and names[origin.name] == 1 else full
-            # Names of files are any bytes, and are shown wherever rejects are.
+            # Names of files may hold any bytes, and are shown beside rejects.
             yield origin, clean(name.encode(errors="replace").decode())
         else:
             yield origin, f"table {key}"
@@ -416,7 +424,7 @@ def _paths(path: Path) -> list[Path]:
 
 
 def _assemble(found: Sequence[tuple[Rows, Reader]]) -> Telemetry:
-    """Return what several files say together."""
+    """Return the telemetry of several files."""
     stated = [row for rows, _ in found for row in rows.gateways]
     no_places = _placeholders(stated)
     rejects = [
@@ -436,11 +444,8 @@ def _assemble(found: Sequence[tuple[Rows, Reader]]) -> Telemetry:
         )
         for rows, reader in found
     ]
-    known = Telemetry(
-        gateways=to_table("gateways", stated),
-        rejected=to_table("rejects", rejects),
-    )
-    return _merge([known, *parts])
+    gateways, rejected = to_table("gateways", stated), to_table("rejects", rejects)
+    return _merge([Telemetry(gateways=gateways, rejected=rejected), *parts])
 
 
 def _merge(parts: Sequence[Telemetry]) -> Telemetry:
@@ -460,7 +465,7 @@ def _merge(parts: Sequence[Telemetry]) -> Telemetry:
         gives=_given([part.gives for part in parts]),
         rejected=_union([part.rejected for part in parts]),
         entries=to_table("entries", sorted(stated, key=repr)),
-        # Of each file the latest end: one that has grown is loaded again.
+        # The latest end of each file: a file that has grown is loaded again.
         ends=frozenset({end[0]: end for end in sorted(ends)}.values()),
         formats=frozenset().union(*(part.formats for part in parts)),
     )
@@ -474,10 +479,10 @@ def _times(table: pa.Table, which: str) -> Iterator[tuple[str, int]]:
 
 
 def _given(gives: Sequence[frozenset[str]]) -> frozenset[str]:
-    """Return the metrics that sources give together.
+    """Return the metrics that several sources give together.
 
-    Sources that speak of different things add their metrics; of those that speak of the same, all
-    must give a metric: where one does not know it, the sum is unknown too.
+    Metrics of statuses and of receptions add up. Of the sources of one kind, each must give a
+    metric: where one does not know it, the sum is unknown, too.
     """
     together: frozenset[str] = frozenset()
     for kind in (STATUS_METRICS, RECEPTION_METRICS):
@@ -487,7 +492,7 @@ def _given(gives: Sequence[frozenset[str]]) -> frozenset[str]:
 
 
 def _union(tables: Sequence[pa.Table]) -> pa.Table:
-    """Return the rows of all tables, each as often as in the table that has it most, in order."""
+    """Return the rows of all tables, sorted, each as often as in the table that has it most."""
     schema, names = tables[0].schema, tables[0].schema.names
     filled = [table for table in tables if len(table)]
     if len(filled) > 1:
@@ -508,7 +513,7 @@ def _place(row: Gateway) -> tuple[float | None, float | None]:
 
 
 def _placeholders(rows: Iterable[Gateway]) -> dict[tuple[float | None, float | None], str]:
-    """Return the stated places that are none, with the reason of each."""
+    """Return the stated places that are placeholders, and the reason of each."""
     at = defaultdict[tuple[float | None, float | None], set[str]](set)
     for row in rows:
         at[_place(row)].add(row.gateway)
@@ -526,7 +531,7 @@ def _placeholders(rows: Iterable[Gateway]) -> dict[tuple[float | None, float | N
 
 
 def _merge_gateways(rows: Sequence[Gateway]) -> pa.Table:
-    """Return one row for each gateway: fields of whoever saw it last, else of who says more."""
+    """Return one row for each gateway, merged from its entries in the order of ``_rank``."""
     found: dict[str, list[Gateway]] = {}
     no_places = _placeholders(rows)
     for row in rows:
@@ -537,21 +542,21 @@ def _merge_gateways(rows: Sequence[Gateway]) -> pa.Table:
     for gateway in sorted(found):
         best = sorted(set(found[gateway]), key=_rank, reverse=True)
         place = next((row for row in best if row.latitude is not None), best[0])
-        said: dict[str, Any] = {
+        texts: dict[str, Any] = {
             name: next((text for row in best if (text := getattr(row, name))), None)
             for name in ("operator", "country", "placement", "eui")
         }
-        merged.append(place._replace(last_seen=best[0].last_seen, **said))
+        merged.append(place._replace(last_seen=best[0].last_seen, **texts))
     return to_table("gateways", merged)
 
 
 def _rank(row: Gateway) -> tuple[int, int, str]:
-    """Later is better, then more; the text decides ties the same way in any order of files."""
+    """Return a key that prefers later entries, then those with more fields, then the text."""
     return row.last_seen or 0, sum(value is not None for value in row), repr(row)
 
 
 def _save(table: pa.Table, folder: Path, name: str) -> str:
-    """Write a table; return the name of its file, which follows from its content."""
+    """Write a table; return the name of its file, which contains the hash of its content."""
     fresh = folder / f".{name}.parquet"
     pq.write_table(table, fresh)
     with fresh.open("rb") as stream:

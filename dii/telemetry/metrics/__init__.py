@@ -1,4 +1,4 @@
-"""From tables to integers per gateway and epoch.
+"""Metrics: integers per gateway and epoch, counted from tables of records.
 
 The problem: count each radio frame once, although several gateways hear it, devices repeat it, and
 neither midnight nor the edge of a piece of work ends it; on a laptop, for fifty million receptions.
@@ -15,23 +15,23 @@ it heard it. A reception that names no gateway is a receiver, and a player, of i
 are not heard but sent: each row is a frame of its own, of the epoch in which its time lies.
 
 **Delivered** is a frame of kind ``data`` of which some reception says so. Unknown is not
-delivered: a gateway's own log cannot tell what became of what it heard (at Gouda 59 % was of other
-networks), and it must not be paid for. ``uplinks``, ``sole_uplinks``, ``shapley_uplinks``,
+delivered: a gateway's own log cannot tell which of its frames were delivered (at Gouda 59 % were of
+other networks), and undelivered frames must not be paid for. ``uplinks``, ``sole_uplinks``, ``shapley_uplinks``,
 ``uplink_units`` and ``data_units`` count delivered frames; ``receptions`` counts all, and
 ``foreign_frames`` those of which some reception says that they are of another network. A data unit
 is 24 bytes of payload, and an empty frame is one, too: an acknowledgement is not free (Helium's
 HIP-4, 2020). Of what receptions of a frame disagree on (size, airtime, application, device and
-counter), the greatest holds.
+counter), the greatest value counts.
 
 **Usage** is of an application, by operator. An operator *delivered* each delivered frame that a
 gateway of its own heard, whoever else did: what a consumer owes one operator then depends on that
 operator alone. First come, first paid was rejected: servers give all receptions of a frame one
 time, so that ids would decide. The row without an operator (``UNATTRIBUTED``) is the application
-as a whole, each frame once: who pays several operators divides by it. Only there stands what was
+as a whole, each frame once: a consumer of several operators divides by it. Only this row has
 *lost*, the counters missing between one frame of a device and its next, however many epochs apart;
-frames that nobody heard are nobody's. A counter that does not rise, or leaps by more than
-``MAX_GAP``, began anew, and so does a device after 7 days of silence: of these nothing is known.
-Devices can count what they like, so no more is lost than a report can carry.
+frames that no gateway heard belong to no operator. A counter that does not rise, or leaps by more
+than ``MAX_GAP``, was reset, and so was a device after 7 days of silence: nothing is known of the
+frames between. Devices can state any counter, so ``lost`` is cut to the bound of a report.
 
 **Names.** Records state names of gateways, and several may be one gateway (see ``names``): it has
 one row, and hears as one. What was heard *before* the epoch stands under the stated names, since
@@ -96,23 +96,23 @@ _USED: Final = pa.schema({"application": _TEXT, "owner": pa.int32(), **dict.from
 
 @dataclass(frozen=True, slots=True)
 class Lookback:
-    """What an epoch needs to know of the time before it.
+    """State that an epoch takes over from the epochs before it.
 
     Attributes
     ----------
     end
-        Up to when it knows, microseconds since 1970.
+        Time up to which records are known, microseconds since 1970.
     frames
-        Frames begun in the last 60 s: what identifies them (``name``, ``number``, ``body``), and
-        when they were ``begun``.
+        Frames begun in the last 60 s: their identity (``name``, ``number``, ``body``) and the time
+        at which they were ``begun``.
     heard
-        Per stated name of a gateway the slots in which it lately heard something: times of the
-        first and the last frame (``since``, ``until``) and how many ``frames``.
+        Per stated name of a gateway, the recent slots in which it heard frames: times of the first
+        and the last frame (``since``, ``until``) and the number of ``frames``.
     known
         Every stated name of a ``gateway`` that ever had a status.
     counters
-        Of each ``device`` of an ``application`` that was delivered in the last 7 days, its latest
-        counter (``f_cnt``) and ``time``.
+        Latest counter (``f_cnt``) and its ``time`` of each ``device`` of an ``application`` with
+        delivered frames in the last 7 days.
     """
 
     end: int
@@ -123,7 +123,7 @@ class Lookback:
 
     @classmethod
     def empty(cls, end: int) -> Lookback:
-        """Return that nothing is known."""
+        """Return the look-back of a network without records."""
         return cls(end, *(one.empty_table() for one in (_FRAMES, _HEARD, _KNOWN, _COUNTERS)))
 
     def renamed(self, names: Mapping[str, str]) -> Lookback:
@@ -132,7 +132,7 @@ class Lookback:
         return replace(self, heard=heard, known=known)
 
     def to_bytes(self) -> bytes:
-        """Return a form to keep: compressed Arrow streams, the same for equal states."""
+        """Return compressed Arrow streams, byte for byte the same for equal look-backs."""
         sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         end = pa.table({"end": [self.end]})
@@ -143,7 +143,7 @@ class Lookback:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Lookback:
-        """Read what ``to_bytes`` wrote."""
+        """Return the look-back that ``to_bytes`` wrote."""
         source = pa.BufferReader(data)
         end, *tables = (pa.ipc.open_stream(source).read_all() for _ in range(5))
         return cls(end["end"][0].as_py(), *tables)
@@ -151,32 +151,32 @@ class Lookback:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What the records of an epoch come to.
+    """Metrics and usage of an epoch.
 
     Attributes
     ----------
     metrics
-        A row a ``gateway``, in the order of ids (the registered ones and every one with a
-        reception, status or excluded frame in the epoch), with a column of nullable int64 per
+        One row for each ``gateway`` in the order of ids (registered gateways, and gateways with a
+        reception, status or excluded frame in the epoch), with a column of nullable int64 for each
         metric in the order of ``METRICS``.
 
         Counts are 0 where nothing was heard. ``connected_ppm`` and ``online_ppm`` are null for a
-        gateway that never had a status: nobody watched it. ``uplink_units`` sums the frames whose
-        airtime is known, and is null if there are uplinks but none of known airtime; so do
-        ``downlink_units``, and ``data_units`` with sizes. The row ``UNATTRIBUTED``, there if a
-        reception or downlink names no gateway, counts each as a receiver or sender.
+        gateway that never had a status. ``uplink_units`` sums the frames of known airtime, and is
+        null if there are uplinks but none of known airtime; likewise ``downlink_units``, and
+        ``data_units`` with sizes. The row ``UNATTRIBUTED`` exists if a reception or downlink names
+        no gateway, and counts each of them as a receiver or sender.
     usage
-        A row an ``application`` and ``operator`` with any, in the order of names, and a column of
-        nullable int64 per name of ``USAGE``. The operator ``UNATTRIBUTED`` stands for the whole
-        application; ``lost`` is null in all other rows, and where no counter is known. Gateways
-        without an operator count for the whole only.
+        One row for each ``application`` and ``operator`` with any usage, in the order of names,
+        with a column of nullable int64 for each name of ``USAGE``. The operator ``UNATTRIBUTED``
+        stands for the whole application; ``lost`` is null in all other rows, and where no counter
+        is known. Gateways without an operator count for the whole only.
     excluded
-        The excluded ``frames`` by ``gateway`` and ``reason``: what ``excluded_frames`` sums up.
+        Number of excluded ``frames`` by ``gateway`` and ``reason``; ``excluded_frames`` sums them.
     lookback
-        What the next epoch needs to know.
+        State that the next epoch takes over.
     cut
-        Number of values above the bound of their metric or usage, by name; they are cut to it,
-        since a report with more is refused.
+        Number of values above the bound of their metric or usage, by name. They are set to the
+        bound, since a report with a greater value is refused.
     """
 
     metrics: pa.Table
@@ -187,7 +187,7 @@ class Epoch:
 
 
 def _without_leftovers(table: pa.Table) -> pa.Table:
-    """Return an equal table in whose nulls no value is left over that would be written."""
+    """Return an equal table whose null slots hold zeros, so that equal tables give equal bytes."""
     for name in [kind.name for kind in table.schema if table[kind.name].null_count]:
         column = table[name]
         filled = column.fill_null("" if column.type == _TEXT else 0)
@@ -234,17 +234,17 @@ def metrics(
         Names of the metrics and the usage that the sources give; the others are left out.
     players
         Gateway to player of ``shapley_uplinks``, where some players are several operators together
-        (see ``sites``); gateways of one operator are of one player.
+        (see ``sites``); all gateways of an operator have the same player.
     applications
-        Application to the operator whose own it is, as valid in this epoch. Without it, whose
-        applications are whose is not known, and ``own_uplinks`` is left out.
+        Application to its operator, as valid in this epoch. Without it the owners of applications
+        are unknown, and ``own_uplinks`` is left out.
     lookback
-        What the epoch before returned; without it nothing is known of the time before.
+        Look-back of the epoch before; by default that of a network without records.
 
     Raises
     ------
     ValueError
-        ``lookback`` ends after ``start``, or ``gives`` names something else.
+        ``lookback`` ends after ``start``, or ``gives`` holds an unknown name.
 
     Notes
     -----
@@ -371,16 +371,16 @@ def _rows(schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> pa.Table:
 
 
 def _has_status(statuses: pa.Table, start: int, end: int) -> bool:
-    """Whether some status is ``watched`` in the epoch."""
+    """Return whether some status is ``watched`` in the epoch."""
     first = pc.subtract(statuses["time"], pc.max_element_wise(statuses["covers"], 1))
     late, early = pc.greater_equal(statuses["time"], start), pc.less(first, end - 1)
     return bool(pc.any(pc.and_(late, early)).as_py())
 
 
 def excluded(rejects: pa.Table, start: int, end: int) -> pa.Table:
-    """Return the rejects of [start, end) that are frames which a gateway heard and that do not count.
+    """Return the rejects of [start, end) that are frames heard by a gateway and not counted.
 
-    The statement ``excluded`` counts them, each frame once however many files tell of it.
+    The statement ``excluded`` counts them, each frame once even if several files hold it.
     """
     time, gateway = pc.field("time"), pc.field("gateway")
     within = (time >= start) & (time < end) & gateway.is_valid()
@@ -390,10 +390,10 @@ def excluded(rejects: pa.Table, start: int, end: int) -> pa.Table:
 def _silence(
     before: Lookback, renamed: Mapping[str, str], gateways: Sequence[str] | None, end: int
 ) -> Epoch:
-    """Return what the plan makes of an epoch without receptions, statuses and excluded frames.
+    """Return the result of the plan for an epoch without receptions, statuses, excluded frames.
 
-    Frames begun before a short epoch can still be heard after it. What else is known of gateways
-    stays as it is: a gateway's past counts back from its last frame, not from now.
+    Frames begun before a short epoch can still be heard after it. The rest of the look-back stays
+    as it is: the past of a gateway is counted back from its last frame, not from the epoch's end.
     """
     names = pa.array(sorted(set(gateways or ())), _TEXT)
     zero = pa.repeat(pa.scalar(0), len(names))

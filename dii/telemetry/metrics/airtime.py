@@ -1,7 +1,7 @@
-"""How long a LoRa frame is on the air, in integer microseconds.
+"""Time on air of LoRa frames, in integer microseconds.
 
-Airtime is what a gateway's channel spends on a frame, so it is the fairest unit of radio work
-there is. Network servers state it since 2021; for older records it follows from the size and the
+Airtime is the time for which a frame occupies a gateway's channel, so it is the fairest unit of
+radio work. Network servers state it since 2021; for older records it follows from the size and the
 modulation. Symbols last 2^SF / bandwidth, which at LoRaWAN's bandwidths is a whole number of
 quarter microseconds, so everything here is exact and floats are never needed.
 """
@@ -14,7 +14,7 @@ from typing import Final
 MAC_OVERHEAD: Final = 13
 """Bytes that LoRaWAN adds to an application payload: header 1, device address 4, control 1,
 counter 2, port 1, integrity code 4 (LoRaWAN 1.0.4, section 4). Options in the header come on top
-and are known to the network server only; a frame without payload has no port either."""
+and are known to the network server only; a frame without payload has no port."""
 BANDWIDTHS: Final = frozenset({125_000, 250_000, 500_000})
 """LoRaWAN's bandwidths below 1 GHz, in hertz."""
 
@@ -111,9 +111,10 @@ def frame_airtime(
 def uplink_airtime(
     payload: int | None, spreading_factor: object, bandwidth: object, code_rate: object = None
 ) -> int | None:
-    """Return the time on air of an uplink whose application payload has so many bytes.
+    """Return the time on air of an uplink with an application payload of so many bytes.
 
-    None where that is not known. A frame without any payload has no port either. For the modulation see ``frame_airtime``.
+    It is None where the payload is unknown. A frame without payload has no port. For the modulation
+    see ``frame_airtime``.
     """
     if payload is None:
         return None

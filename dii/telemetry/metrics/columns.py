@@ -24,34 +24,30 @@ COLUMNS: Final = [
     *("time", "gateway", "kind", "deduplication_id", "device", "f_cnt", "payload_hash"),
     *("size", "airtime", "delivered", "foreign", "application"),
 ]
-"""What metrics need of receptions."""
+"""Columns of receptions that metrics read."""
 _NAMED: Final = frozenset({"application", "device"})
 _FEW: Final = ("gateway", "kind", "deduplication_id", "application")
-"""Texts that repeat: read as Parquet has them, as numbers into a dictionary."""
+"""Columns of repeated texts, read as Parquet stores them: as numbers into a dictionary."""
 _BATCH: Final = 1 << 17
-"""Rows of a batch: the grain of cutting by time and of the engine's parallel reading."""
+"""Rows of a batch: the unit of cutting by time and of the engine's parallel reading."""
 
 Cut = Callable[[int, int, list[str]], Iterator[pa.RecordBatch]]
 """Yields some columns of the rows of a span of time, [start, stop)."""
 
 
 def encoded(source: pa.Table | pads.Dataset) -> pa.Table | pads.Dataset:
-    """Return receptions; texts of Parquet files that repeat come as numbers into dictionaries."""
-    if not isinstance(source, pads.FileSystemDataset) or not isinstance(
+    """Return receptions, with the repeated texts of Parquet files as numbers into dictionaries."""
+    if isinstance(source, pads.FileSystemDataset) and isinstance(
         source.format, pads.ParquetFileFormat
     ):
-        return source
-    few = [name for name in _FEW if source.schema.field(name).type == _TEXT]
-    schema = source.schema
-    for name in few:
-        field = schema.field(name).with_type(pa.dictionary(pa.int32(), _TEXT))
-        schema = schema.set(schema.get_field_index(name), field)
-    form = pads.ParquetFileFormat(read_options=pads.ParquetReadOptions(dictionary_columns=few))
-    return pads.dataset(source.files, schema, format=form, filesystem=source.filesystem)
+        options = pads.ParquetReadOptions(dictionary_columns=_FEW)
+        form = pads.ParquetFileFormat(read_options=options)
+        return pads.dataset(source.files, format=form, filesystem=source.filesystem)
+    return source
 
 
 def cutter(source: pa.Table | pads.Dataset) -> Cut:
-    """Return what yields the columns of the rows of a span of time."""
+    """Return a function that yields columns of the rows of a span of time."""
     if isinstance(source, pads.Dataset):
 
         def read(start: int, stop: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -139,7 +135,7 @@ def _places(column: pa.ChunkedArray, names: pa.Array) -> pa.ChunkedArray:
 
 
 def names(*tables: pa.Table) -> pa.Array:
-    """Return all applications and devices in order: what their numbers stand for."""
+    """Return all applications and devices in the order of their numbers."""
     found = []
     for column in (table[name] for table in tables for name in _NAMED):
         few = pa.types.is_dictionary(column.type)
@@ -194,7 +190,7 @@ def walk(repeated: pa.Table) -> pa.Table:
     """Divide receptions that share an identity, in the order of time, into frames.
 
     A window begins with the first reception that the window before it does not hold; SQL has no
-    word for this. A frame is called after its first entry.
+    expression for this. The number of a frame is that of its first entry.
     """
     key = start = frame = -1
     frames, starts = [], []

@@ -1,10 +1,10 @@
-"""The statements that metrics are made of; the only module that knows the query engine.
+"""SQL statements that compute the metrics; the only module that knows the query engine.
 
 A plan of SELECT statements, each put into a table or view of its name: joins, groups, windows and
 casts that every engine reads (``sqlglot`` carries them to Spark).
 
-**Plain frames.** Most frames have at most three receptions. Grouping receptions by what identifies
-a frame tells whose: the least, the greatest, and the sum of the gateways' numbers less both. Only
+**Plain frames.** Most frames have at most three receptions. Grouping receptions by the identity of
+their frame tells their gateways: the least, the greatest, and the sum of the numbers less both. Only
 other frames are joined with their receptions.
 
 **Tried and left**: windows over all receptions (twice the time of grouping and joining), a day in
@@ -26,17 +26,17 @@ from dii.schema import SHAPLEY_UNIT, UNATTRIBUTED, USAGE
 from dii.units import DAY, PPM, SECOND
 
 WINDOW: Final = 60 * SECOND
-"""How long after its first reception a frame can still be heard."""
+"""Time after the first reception of a frame within which receptions are of the same frame."""
 BEYOND: Final = 2 * WINDOW
-"""How long after an epoch receptions matter to it: they may be of its frames, or repeat these."""
+"""Time after an epoch within which receptions can be of its frames, or repeat them."""
 SLOT: Final = 300 * SECOND
-"""The grain of ``connected_ppm`` and ``online_ppm``."""
+"""Length of the slots of ``connected_ppm`` and ``online_ppm``."""
 DATA_UNIT: Final = 24
 """Bytes of payload in one of ``data_units``."""
 ENOUGH: Final = 141
 """Frames in 7 days from which 20 mean intervals (7 days / 140 at most) are within 24 h."""
 MEMORY: Final = 7 * DAY
-"""How long what a gateway heard, and a device's counter, is of use."""
+"""Time for which the frames heard by a gateway, and the counter of a device, are remembered."""
 MAX_GAP: Final = 16_384
 """Greatest leap of a frame counter within a session (LoRaWAN 1.0.3 regional parameters)."""
 EXCLUSIONS: Final = ("simulated", "too_strong")
@@ -92,8 +92,8 @@ FROM (SELECT DISTINCT COALESCE(n.resolved, r.gateway) AS gateway, reason, time
         AND reason IN ({", ".join(map(repr, EXCLUSIONS))})) a
 GROUP BY gateway, reason
 ORDER BY gateway, reason""",
-    # Numbers in the order of resolved names stand for gateways, and an operator's lowest for the
-    # operator. Listed gateways get a row in any case.
+    # Gateways are numbered in the order of resolved names; the number of an operator is the lowest
+    # of its gateways. Listed gateways get a row in any case.
     "gates": """
 SELECT n.gateway, n.gate, n.listed, o.operator,
        CASE WHEN p.operator IS NULL THEN n.gate
@@ -114,7 +114,7 @@ FROM (SELECT gateway, MAX(listed) AS listed,
       GROUP BY gateway) n
 LEFT JOIN operators o ON n.gateway = o.gateway
 LEFT JOIN players p ON n.gateway = p.gateway""",
-    # Stated names by number: those of gateways, then those that stand for another.
+    # Stated names by number: resolved names first, then names that are resolved to another.
     "stated": """
 SELECT name, gate, CAST(ROW_NUMBER() OVER (ORDER BY other, name) AS INTEGER) AS number
 FROM (SELECT gateway AS name, gate, 0 AS other FROM gates
@@ -124,8 +124,8 @@ FROM (SELECT gateway AS name, gate, 0 AS other FROM gates
       JOIN gates g ON n.resolved = g.gateway) a""",
     "numbers": """
 SELECT name, gate FROM stated ORDER BY number""",
-    # What identifies a frame apart from its time: the server's id; or device, counter and hash,
-    # where the time stands in for what is not known.
+    # Identity of a frame apart from its time: the server's id; or device, counter and hash, where
+    # the time replaces unknown values.
     "identified": """
 SELECT r.entry, r.time, r.f_cnt, r.airtime, CASE WHEN r.size < 1 THEN 1 ELSE r.size END AS size,
        COALESCE(r.gate, -r.entry) AS gate,
@@ -138,8 +138,8 @@ SELECT r.entry, r.time, r.f_cnt, r.airtime, CASE WHEN r.size < 1 THEN 1 ELSE r.s
             ELSE payload_hash END AS body
 FROM receptions r
 WHERE kind <> 'downlink'""",
-    # What makes a reception the repetition of another, whatever ids the server gave the two. (Those
-    # without an id are one frame anyway.) The names are no device's: they hold a line break.
+    # Identity of receptions that repeat each other under different ids of the server, or with and
+    # without an id. The line break keeps these names apart from devices.
     "comparable": """
 SELECT r.entry, r.time, r.deduplication_id, g.gateway || CHR(10) || r.device AS name,
        r.f_cnt AS number, r.payload_hash AS body
@@ -177,8 +177,8 @@ JOIN (SELECT name, number, body, MIN(entry) AS frame, MIN(time) AS begun
       HAVING COUNT(*) > 1 AND COUNT(entry) > 0) k
   ON w.name = k.name AND w.number = k.number AND w.body = k.body
 ORDER BY k.frame, w.time, w.deduplication_id, w.entry""",
-    # One frame each, unless it is heard again after the window or was begun before the slice.
-    # Of at most three receptions the gateways are the least, the greatest, and the sum less both.
+    # One row for each frame, unless it is heard again after the window or was begun before the
+    # slice. The gateways of three receptions are the least, the greatest, and the sum less both.
     "keys": f"""
 SELECT name, number, body, frame, begun, ended, low, high, middle, delivered, stranger, units,
        data, app, dev, f_cnt,
@@ -199,7 +199,7 @@ FROM (SELECT name, number, body, MIN(entry) AS frame, MIN(time) AS begun, MAX(ti
             SELECT name, number, body, NULL, begun, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
             FROM begun_before) a
       GROUP BY name, number, body) k""",
-    # Plain frames: their one to three gateways, which of these are one player's, and whose.
+    # Plain frames: their one to three gateways, those of the same player, and their owners.
     "plain": f"""
 SELECT delivered, stranger, units, data, app, low, middle, high, low_middle, low_high, middle_high,
        low_owner, middle_owner, high_owner, {_floor(str(SHAPLEY_UNIT), "players")} AS part
@@ -224,7 +224,7 @@ FROM (SELECT delivered, stranger, units, data, app, low, middle, high, owner_one
             LEFT JOIN gates a ON k.low = a.gate
             LEFT JOIN gates b ON k.middle = b.gate
             LEFT JOIN gates c ON k.high = c.gate) p) q""",
-    # Each gateway of a plain frame; the lowest of a player's has what remains, and each owner one.
+    # Gateways of plain frames; the lowest gateway of a player gets the remainder of the division.
     "singles": f"""
 SELECT low AS gate, low_owner AS owner, delivered, stranger, units, data, app,
        CASE WHEN high IS NULL THEN 1 ELSE 2 END AS receivers,
@@ -247,7 +247,7 @@ FROM identified h
 JOIN keys k ON {_SAME}
 WHERE k.ended > k.begun + {WINDOW}
 ORDER BY k.frame, h.time, h.entry""",
-    # Who heard the others that are begun in the slice. Unknown receivers get numbers below 0.
+    # Receptions of other frames that are begun in the slice. Unknown gateways are numbered below 0.
     "heard": f"""
 SELECT k.frame, k.begun, h.f_cnt, h.gate, COALESCE(g.player, h.gate) AS player, h.delivered,
        h.stranger, h.airtime, h.size, h.app, h.dev
@@ -276,7 +276,7 @@ FROM (SELECT name, number, body, begun FROM begun_before
 WHERE begun >= $stop - {WINDOW} AND begun < $stop
 GROUP BY name, number, body
 ORDER BY name, number, body""",
-    # A player's part in a frame; mostly one gateway's.
+    # Part of a player in a frame; mostly of one gateway.
     "parts": """
 SELECT frame, player, MIN(gate) AS low, MAX(gate) AS high,
        MAX(delivered) AS delivered, MAX(stranger) AS stranger,
@@ -401,7 +401,7 @@ JOIN heard h ON c.frame = h.frame
 JOIN gates g ON h.gate = g.gate
 WHERE g.operator = b.operator
 GROUP BY h.gate""",
-    # What was heard under each stated name, by slot; a repetition is a sign of life, too.
+    # Frames heard under each stated name, by slot; a repetition is a sign of life, too.
     "slots": f"""
 SELECT stated, {_slot("time")} AS slot, MIN(time) AS since, MAX(time) AS until,
        CAST(SUM(LEAST(frames, {ENOUGH})) AS BIGINT) AS frames
@@ -415,8 +415,8 @@ FROM (SELECT DISTINCT stated, time, 1 AS frames
             WHERE frames > 0 AND time >= $begin AND time < $stop) w
       JOIN stated n ON w.name = n.name) a
 GROUP BY stated, {_slot("time")}""",
-    # Slots of the day that are covered (each once, by what an interval adds to those before it),
-    # and those of them that are not deaf.
+    # Covered slots of the day (an interval counts the slots that it adds to those before it), and
+    # those among them in which the gateway is not deaf.
     "lives": f"""
 SELECT c.gate, CAST(SUM(c.high - c.low + 1) AS BIGINT) AS connected,
        CAST(SUM(c.high - c.low + 1 - CASE WHEN d.gate IS NULL THEN 0 ELSE

@@ -1,14 +1,14 @@
-"""Who counts as one player, where gateways stand together.
+"""Players of gateways that stand together.
 
-Operators are players: a second gateway beside one's own gains nothing. It would under a second
-name, so a network may say that whoever stands within some metres of each other is one player.
-Names are free and places are stated by their owners, so this raises the price of a name to that of
-a plausible place, no more; and neighbours who never met are merged, too. Hence it is off by default.
+Operators are players: a second gateway beside an own one gains nothing. Under a second name it
+would, so a network may declare all gateways within some metres of each other one player. Names are
+free and owners state the places, so this raises the price of a name to that of a plausible place,
+no more; and neighbours who never met are merged, too. Hence it is off by default.
 
-Gateways are taken in the order of ids. One within the radius of a gateway that founded a site
-joins the first such site, and its player becomes one with the founder's, everywhere; any other
+Gateways are taken in the order of ids. A gateway within the radius of the founder of a site joins
+the first such site, and its player and the founder's become one everywhere; any other gateway
 founds a site. Distances count from founders, so that a row of houses does not become one site.
-Merging single gateways, not players, was rejected: whoever put some of his gateways beside a
+Merging single gateways, not players, was rejected: an operator with some gateways beside a
 stranger's would be several players, and gain.
 """
 
@@ -37,14 +37,14 @@ def distance(one: Place, other: Place) -> float:
 def players(
     operators: Mapping[str, str], places: Mapping[str, Place], radius_m: int
 ) -> dict[str, str]:
-    """Return the player of each gateway; which names players have means nothing.
+    """Return the player of each gateway; the names of players have no meaning.
 
     Parameters
     ----------
     operators
         Gateway to operator; a gateway without any is a player of its own.
     places
-        Gateway to place, where known; what has none stands with nobody.
+        Gateway to place, where known; a gateway without a place joins no site.
     radius_m
         Metres within which gateways stand together, above 0.
     """
@@ -57,7 +57,7 @@ def players(
             name = merged[name]
         return name
 
-    band = 1.001 * radius_m / EARTH  # what is within the radius is in the same band or the next
+    band = 1.001 * radius_m / EARTH  # gateways within the radius lie in the same band or the next
     founders: dict[int, list[str]] = defaultdict(list)
     for gateway in sorted(places):
         north = floor(radians(places[gateway][0]) / band)
