@@ -200,7 +200,7 @@ BOUNDS: Final = {c.name: c.bounds for table in TABLES.values() for c in table if
 """Least and greatest value of every numeric column that a source may state."""
 
 MAX_ROWS: Final = 1 << 20
-"""Gateways in one report at most."""
+"""Greatest number of gateways in one report."""
 
 GAP: Final = 31
 """Days without a record that may lie between two records of one load."""
@@ -209,12 +209,12 @@ SHAPLEY_UNIT: Final = 720_720
 """Least common multiple of 1..16: one uplink divides exactly among up to 16 ways."""
 
 UNATTRIBUTED: Final = ""
-"""The gateway id of the one row that stands for all receptions that name no gateway, and the
-operator of the row of usage that stands for an application as a whole."""
+"""Gateway id of the row for all receptions that name no gateway, and operator of the row of usage
+for an application as a whole."""
 
 
 RELAYED: Final = "relay:"
-"""How deduplication ids begin of a frame that came through a relay, and of its carrying frame."""
+"""Prefix of the deduplication ids of a relayed frame, and of the frame that carried it."""
 
 
 class Metric(NamedTuple):
@@ -223,9 +223,9 @@ class Metric(NamedTuple):
     Attributes
     ----------
     name
-        As in reports, rules and receipts.
+        Name in reports, rules and receipts.
     maximum
-        The greatest value a report may carry; beyond it the report is refused.
+        Greatest value of a report; a report with a greater value is refused.
     about
         Meaning and unit.
     """
@@ -255,7 +255,7 @@ METRICS: Final = {
         Metric("excluded_frames", _COUNT, "frames set aside with a reason, such as simulated"),
     )
 }
-"""Every metric there is, in the order in which tables and receipts show them."""
+"""All metrics, in the order in which tables and receipts show them."""
 
 USAGE: Final = {
     metric.name: metric
@@ -266,10 +266,10 @@ USAGE: Final = {
         Metric("lost", _COUNT, "uplinks missing between frame counters; of the application only"),
     )
 }
-"""All that is counted of an application's use of an operator, in the order of tables and reports.
+"""Usage of an operator by an application, in the order of tables and reports.
 
-Where sources say what they give, these are called ``usage.delivered`` and so on (``USAGE_GIVEN``).
+Among the names that a source gives, these are ``usage.delivered`` and so on (``USAGE_GIVEN``).
 """
 
 USAGE_GIVEN: Final = {f"usage.{name}": name for name in USAGE}
-"""The names of usage among those of metrics that a source gives."""
+"""Names of usage as a source gives them, beside metrics."""

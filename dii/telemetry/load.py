@@ -22,7 +22,7 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -136,7 +136,7 @@ class Telemetry:
         return since
 
     def ambiguous(self) -> list[str]:
-        """Return a sentence for each id of several EUIs or operators, and each EUI of several ids."""
+        """Return a sentence for each id of several EUIs or operators, or EUI of several ids."""
         return names.ambiguous([self.receptions, self.statuses], self.entries)
 
     def __add__(self, other: Telemetry) -> Telemetry:
@@ -433,19 +433,21 @@ def _assemble(found: Sequence[tuple[Rows, Reader]]) -> Telemetry:
         for row, line in rows.gateways.items()
         if _place(row) in no_places
     ]
-    parts = [
-        Telemetry(
-            receptions=rows.table("receptions"),
-            statuses=rows.table("statuses"),
-            gives=reader.given(rows),
-            rejected=rows.table("rejects"),
-            ends=frozenset((rows.file, *span[::-1]) for span in rows.spans()),
-            formats=frozenset({(rows.file, reader.name)}),
-        )
-        for rows, reader in found
-    ]
     gateways, rejected = to_table("gateways", stated), to_table("rejects", rejects)
-    return _merge([Telemetry(gateways=gateways, rejected=rejected), *parts])
+    known = Telemetry(gateways=gateways, rejected=rejected)
+    return _merge([known, *(_part(*one) for one in found)])
+
+
+def _part(rows: Rows, reader: Reader) -> Telemetry:
+    """Return the records of one file."""
+    part = Telemetry(
+        receptions=rows.table("receptions"),
+        statuses=rows.table("statuses"),
+        gives=reader.given(rows),
+        rejected=rows.table("rejects"),
+        formats=frozenset({(rows.file, reader.name)}),
+    )
+    return replace(part, ends=frozenset({(rows.file, *part.span[::-1])} if part.span else ()))
 
 
 def _merge(parts: Sequence[Telemetry]) -> Telemetry:

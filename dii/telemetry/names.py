@@ -5,20 +5,20 @@ hardware. A record belongs to the name that it states, and the owner of a gatewa
 belongs to the hash of one name. Which name stands for the gateway is resolved for each epoch, from
 the pairs of id and EUI that records up to that epoch state and from the names that are bound in it:
 
-1. A record with an id belongs to the id if that is bound. Else to the EUI that most of the id's
+1. A record with an id belongs to the id if the id is bound. Else to the EUI that most of the id's
    records state in the earliest epoch in which they state any, if that EUI is bound and no other id
    states it as often in that epoch. Else to the id.
-2. A record with an EUI only belongs to the EUI if that is bound. Else to the id that states it most
-   often in this epoch, or in the latest epoch before it that has any, resolved by 1. Else to the
-   EUI.
+2. A record with an EUI only belongs to the EUI if the EUI is bound. Else to the id that states it
+   most often in this epoch, or in the latest epoch before it with any such id, resolved by 1. Else
+   to the EUI.
 
-So a name that is bound never stands for another, and a name that becomes known later, new hardware
+So a bound name is never resolved to another name, and a name that becomes known later, new hardware
 or a false pair takes nothing from it. Ties are decided by the smaller text. A registry states pairs
 without a time: they count where no record states a pair, and the name bound first comes first, so
 that an entry added later takes no gateway.
 
-Later records never change an earlier epoch, so an epoch can be computed again, and a reporter that
-loads everything at once reports what one reported that loaded day by day.
+Later records never change an earlier epoch. So an epoch can be computed again, and a reporter that
+loads everything at once reports the same as a reporter that loads day by day.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Pairs:
 
     @classmethod
     def of(cls, pairs: Iterable[Pair], listed: Iterable[tuple[str, str]] = ()) -> Self:
-        """Return what pairs and entries of registries, in any order, come to."""
+        """Return the summary of pairs and of entries of registries, in any order."""
         first: dict[str, tuple[int, str, int]] = {}
         stating = defaultdict[str, list[tuple[int, str]]](list)
         counts = defaultdict[tuple[int, str], list[tuple[int, str]]](list)
@@ -83,14 +83,14 @@ class Pairs:
         return cls(sole, dict(stating), tuple(sorted(set(listed))))
 
     def resolve(self, bound: Mapping[str, int], epoch: int) -> dict[str, str]:
-        """Return the resolved name of each name that does not stand for itself in an epoch.
+        """Return the resolved name of each name that is not resolved to itself in an epoch.
 
         Parameters
         ----------
         bound
-            Names that are bound in the epoch, with the first epoch of each.
+            Names that are bound in the epoch, with the epoch in which each was bound.
         epoch
-            Its number; later pairs do not count.
+            Number of the epoch; later pairs do not count.
         """
         after = epoch + 1
         euis, ids = dict[str, str](), dict[str, str]()
@@ -128,7 +128,7 @@ class Pairs:
 
 
 def ambiguous(tables: Iterable[pa.Table], entries: pa.Table) -> list[str]:
-    """Return a sentence on each id with several EUIs or operators, and each EUI of several ids."""
+    """Return a sentence for each id of several EUIs or operators, or EUI of several ids."""
     euis = [pair for table in (*tables, entries) for pair in _distinct(table, "eui")]
     stated = {
         "states the EUIs": euis,
@@ -144,7 +144,7 @@ def ambiguous(tables: Iterable[pa.Table], entries: pa.Table) -> list[str]:
 
 
 def _distinct(table: pa.Table, beside: str) -> Iterable[tuple[str, str]]:
-    """Return the pairs of a gateway and what rows state beside it, each once."""
+    """Return the distinct pairs of a gateway and a value of another column."""
     both = table.filter(pc.field(beside).is_valid()).group_by(["gateway", beside]).aggregate([])
     return zip(both["gateway"].to_pylist(), both[beside].to_pylist())
 
@@ -159,7 +159,7 @@ def pairs_of(tables: Iterable[pa.Table], entries: pa.Table, start: int, length: 
     entries
         Rows of gateways as they were stated.
     start, length
-        Of the epochs, microseconds.
+        Start and length of the epochs, microseconds.
     """
     names = ["gateway", "eui", "time"]
     both = pa.concat_tables([table.select(names) for table in tables])
@@ -172,9 +172,9 @@ def pairs_of(tables: Iterable[pa.Table], entries: pa.Table, start: int, length: 
 
 
 def owners(operators: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
-    """Return the operator (or anything else that is stated) of each resolved name.
+    """Return the operator (or another stated value) of each resolved name.
 
-    The one that is stated for the name itself, else for the smallest name that stands for it.
+    A value stated for the name itself comes first, else that of the smallest of its other names.
     """
     found = dict[str, T]()
     for name in sorted(operators):
@@ -185,13 +185,13 @@ def owners(operators: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]
 
 
 def places_of(gateways: pa.Table, names: Mapping[str, str]) -> dict[str, Place]:
-    """Return the places of gateways: of the resolved name, else of the smallest that has one."""
+    """Return the place of each resolved name, chosen as in ``owners``."""
     columns = (gateways[name].to_pylist() for name in ("gateway", "latitude", "longitude"))
     return owners({name: (n, e) for name, n, e in zip(*columns) if n is not None}, names)
 
 
 def renamed(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
-    """Return a table with resolved names of gateways."""
+    """Return a table in which the names of gateways are resolved."""
     encoded = table["gateway"].combine_chunks().dictionary_encode()
     old = encoded.dictionary.to_pylist()
     if names.keys().isdisjoint(old):

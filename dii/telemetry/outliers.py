@@ -2,9 +2,9 @@
 
 One wrong date could start a network in the wrong year, or settle decades of empty epochs at once.
 The records of a load are ordered by time and divided where more days than a gap are empty. One
-part of them is kept (the largest of a load, those beside its own records in a network that has
-any). The others are mistakes as long as they are few: they are set aside. Where they are many,
-nobody can tell which dates are wrong, and the load is refused as a whole.
+part is kept: the largest part of a load, or the parts near the own records of a network that has
+any. If the other parts are few records, their dates are mistakes, and the records are set aside. If
+they are many, it is unknown which dates are wrong, and the load is refused as a whole.
 
 Dividing by the distance from a median, or by the clock of this machine alone, was rejected: logs
 of a year are replayed years later, and clocks of small machines begin in 1970.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dii.telemetry.tables import Rows
 
 MOST: Final = 100
-"""One record in so many may be set aside."""
+"""At most one record in this many may be set aside."""
 _SHOWN: Final = 4
 """Parts that an error lists."""
 TABLES: Final = ("receptions", "statuses")
@@ -86,8 +86,8 @@ def others(
     Raises
     ------
     FarInTime
-        They are too many to be mistakes, or nothing is kept. ``what`` and ``option`` are its
-        words; ``where`` tells where a part begins.
+        The other parts are too large to be mistakes, or no part is kept. ``what`` and ``option``
+        are texts of the error; ``where`` returns the place of a part's first record.
     """
     apart = [part for part in parts if part not in kept]
     if MOST * sum(part.count for part in apart) > sum(part.count for part in parts):
@@ -98,7 +98,7 @@ def others(
 
 
 def set_aside(files: Sequence[Rows], gap: int | None, until: int | None) -> None:
-    """Set the records aside that lie far from the others of a load.
+    """Set records aside that lie far from the other records of a load.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def set_aside(files: Sequence[Rows], gap: int | None, until: int | None) -> None
     FarInTime
         More than one record in ``MOST`` would be set aside.
     RecordRejected
-        The load is strict, and one would be.
+        The load is strict, and a record would be set aside.
     """
     parts = divide([rows.times(name) for rows in files for name in TABLES], gap, until)
     sound = [part for part in parts if until is None or part.last <= until]

@@ -37,7 +37,7 @@ BATCH: Final = 50_000
 
 _HARMLESS: Final[Mapping[str, str]] = {
     "placeholder_coordinates": "a place that many share; the gateway stays, without its place",
-    "duplicate_gateway": "a second entry of one gateway in one registry; it fills gaps of the first",
+    "duplicate_gateway": "a second entry of a gateway in one registry; it fills gaps of the first",
     "stand_in": "a gateway of the name that servers write where there is none; nobody's",
     "no_receptions": "an event that no gateway heard, such as a device's status",
     "not_uplink": "a frame heard that no device sent up, such as a downlink near by",
@@ -94,18 +94,18 @@ def to_table(name: str, rows: Iterable[tuple[object, ...]]) -> pa.Table:
 
 
 def with_column(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """Return a table with a column in the place of the one of that name and type."""
+    """Return a table whose column of that name is replaced by one of the same type."""
     place = table.schema.get_field_index(name)
     return table.set_column(place, table.schema.field(place), column)
 
 
 MAX_TOLD: Final = 100_000
-"""Rejects of one reason and file that are kept one by one; of others only how many there are."""
+"""Rejects of one reason and file that are kept one by one; further ones are only counted."""
 
 
 @dataclass(slots=True)
 class Rows:
-    """What a reader found in one file.
+    """Records that a reader found in one file.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ class Rows:
         self.gateways.setdefault(row, self.line)
 
     def entry(self, row: Gateway) -> None:
-        """Add a gateway of a registry, which should have one entry for each."""
+        """Add an entry of a registry; a second entry of a gateway is a reject, too."""
         first = self._entries.setdefault(row.gateway, self.line)
         if first != self.line:
             self.reject("duplicate_gateway", f"also record {first}", row.gateway)
@@ -145,7 +145,7 @@ class Rows:
         self._add("receptions", row)
 
     def batch(self, name: str, table: pa.Table, lines: Sequence[int]) -> None:
-        """Add receptions or statuses that are columns already, with the line of each."""
+        """Add a table of receptions or statuses, with the line of each row."""
         self._flush(name)
         self._batches[name].append(table)
         self._lines[name].extend(lines)
@@ -157,14 +157,14 @@ class Rows:
     def reject(
         self, reason: str, detail: str, gateway: str | None = None, time: int | None = None
     ) -> None:
-        """Set a record, or a field of one, aside.
+        """Set a record, or a field of a record, aside.
 
-        With a gateway *and* a time it is a frame that this gateway heard and that does not count.
+        A reject with a gateway *and* a time is a frame heard by this gateway that does not count.
 
         Raises
         ------
         RecordRejected
-            The load is strict and the reason is no expected one.
+            The load is strict and the reason is not in ``EXPECTED``.
         """
         line = max(self.line, 1)
         if self.strict and reason not in EXPECTED:
@@ -174,7 +174,7 @@ class Rows:
             self._add("rejects", Reject(self.file, line, reason, detail, gateway, time))
 
     def optional(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Return a field that its record can do without; None and a reject where it is wrong."""
+        """Return the value of an optional field, or add a reject and return None if it is wrong."""
         try:
             return read(*args, **kwargs)
         except Fault as fault:
@@ -201,13 +201,8 @@ class Rows:
         """Return the lines of all receptions or statuses."""
         return np.array(self._lines[name], np.int64)
 
-    def spans(self) -> list[tuple[int, int]]:
-        """Return the times of the first and last reception or status, if there is any."""
-        times = np.concatenate([self.times(name) for name in ("receptions", "statuses")])
-        return [(int(times.min()), int(times.max()))] if len(times) else []
-
     def forget_after(self, until: int) -> None:
-        """Take a later time at which a gateway was last seen for unknown."""
+        """Drop every ``last_seen`` after a time, with a reject."""
         rows, self.gateways = self.gateways, {}
         for row, self.line in rows.items():
             late = row.last_seen is not None and row.last_seen > until
@@ -217,7 +212,7 @@ class Rows:
             self.gateway(row._replace(last_seen=None) if late else row)
 
     def keep(self, first: int, last: int) -> None:
-        """Set receptions and statuses of any other time aside; no gateway was seen then.
+        """Set receptions and statuses of other times aside, also as ``last_seen`` of gateways.
 
         Raises
         ------
@@ -258,7 +253,7 @@ class Rows:
             self._batches[name].append(to_table(name, rows))
 
     def place(self, location: Record, gateway: str) -> Located:
-        """Return latitude, longitude and altitude, each None where absent; reject what is wrong."""
+        """Return a place, None where it is absent; a wrong value becomes a reject."""
         reason, place = "bad_coordinates", _NOWHERE
         try:
             latitude, longitude = (number(location, n, n) for n in ("latitude", "longitude"))

@@ -31,16 +31,15 @@ from dii.telemetry.synthetic._traffic import generator
 from dii.units import DAY, SECOND, format_time
 
 _REPEATED, _AIRTIME_STATED = 0.04, 0.7
-"""Shares of named receptions that Packet Broker brings a second time, and of uplinks whose airtime
-the server states."""
+"""Shares of named receptions that Packet Broker repeats, and of uplinks with a stated airtime."""
 _CHANNELS: Final = (868_100_000, 868_300_000, 868_500_000, 867_100_000, 867_300_000, 867_500_000)
 _PLACEHOLDERS: Final = ((10.0, 20.0), (0.0, 0.0))
 _PLACEHOLDER_EACH: Final = 300
-"""One placeholder of each kind for so many gateways (37 of 5,803 in 2018)."""
+"""Gateways for each placeholder of each kind (37 of 5,803 in 2018)."""
 _ACCIDENTS: Final = ("simulated", "bad_json", "bad_time", "simulated", "bad_field", "bad_json")
-"""What is wrong with the lines that are no sound uplinks, as readers call it."""
+"""Reasons, in the words of readers, for which damaged lines are set aside."""
 _ACCIDENTS_EACH: Final = 20_000
-"""Once more all of them for so many uplinks."""
+"""Number of uplinks for which all accidents happen once more."""
 _BATCH: Final = 10_000
 _STATUS: Final = ("gateway", "time", "covers", "frames")
 _POLL: Final = ("device_id", "last_online", "rx_ok", "measured_at")
@@ -56,12 +55,12 @@ def write(folder: Path, size: Size, seed: int = 7, days: int | None = None) -> C
     folder
         Output folder; created if it does not exist.
     size, seed, days
-        As in :func:`dii.telemetry.synthetic.generate`. The same give the same bytes.
+        As in :func:`dii.telemetry.synthetic.generate`. Equal arguments give equal bytes.
 
     Returns
     -------
     Counter
-        How many records were made that readers set aside, by their reason.
+        Number of written records that readers set aside, by their reason.
     """
     folder.mkdir(parents=True, exist_ok=True)
     registry, pieces = generate(size, seed, days)
@@ -133,7 +132,7 @@ def _registry(
 
 
 def _counters(rows: Iterable[tuple[Any, ...]], totals: Counter[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield statuses as polls of the NOC, whose counters never begin anew."""
+    """Yield statuses as polls of the NOC, whose counters are never reset."""
     for name, time, _, frames in rows:
         totals[name] += frames or 0
         when = _stamp(time)
@@ -230,7 +229,7 @@ def _uplinks(piece: Piece, rng: np.random.Generator, planted: Counter[str]) -> I
 
 
 def _accident(uplink: _Row, number: int) -> str:
-    """Return a line that is simulated, cut off, of no time, simulated, of wrong type, or no JSON."""
+    """Return a line with the accident of a number (see ``_ACCIDENTS``)."""
     message = uplink["uplink_message"]
     test = {"gateway_ids": {"gateway_id": "test"}, "rssi": 42, "snr": 4.2}
     if number in {0, 3}:

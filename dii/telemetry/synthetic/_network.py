@@ -1,11 +1,11 @@
-"""A registry like The Things Network's of April 2018, of any size.
+"""Registry of any size, like that of The Things Network in April 2018.
 
 The problem: scenarios need networks larger, smaller and elsewhere than the one public snapshot,
 and its statistics must hold in each of them, not on average over seeds.
 
-The design: whatever was counted (owners, countries, placement, who was seen when) is allotted by
-quota, largest remainders first; the seed only says to whom. Places are towns, some lone gateways
-and some sites with two. How far towns spread is then adjusted until the median distance to the
+The design: all published counts (owners, countries, placement, ``last_seen``) are allotted by quota,
+largest remainders first; the seed only chooses the gateways. Places are towns, some lone gateways
+and some sites with two. The spread of towns is then adjusted until the median distance to the
 nearest live gateway is the published one, as no closed form gives it.
 """
 
@@ -26,12 +26,12 @@ from dii.units import SECOND
 SNAPSHOT: Final = 1_524_222_036 * SECOND
 """2018-04-20T11:00:36Z: the latest ``last_seen`` of the published registry."""
 PUBLISHED: Final = 5_803
-"""Gateways of the published registry; counts scale with the size asked for."""
+"""Gateways of the published registry; other counts scale with the size of the network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Where gateways stand: a country code, its part of the gateways, and a box in degrees."""
+    """Area with gateways: a country code, its part of the gateways, and a box in degrees."""
 
     country: str
     gateways: int
@@ -66,7 +66,7 @@ WORLD: Final = (
     Region("bg", 80, 42.0, 23.2, 43.6, 27.9),
     Region("za", 100, -34.0, 18.4, -25.7, 28.3),
 )
-"""The ten countries with most gateways, as counted; the others stand for what is left."""
+"""The ten countries with most gateways, as published; the others stand for the remaining ones."""
 
 UNKNOWN_COUNTRY, OUTDOOR, INDOOR = 1_106, 1_429, 3_238
 _NO_OWNER, _NO_OWNER_LIVE = 0.2245, 0.0961
@@ -85,7 +85,7 @@ MEDIAN_KM: Final = 2.87
 _PAIRED_LIVE, _PAIRED_QUIET = 0.066, 0.13
 """Share of live, and of other, gateways that stand within 300 m of another by intent."""
 _LARGE_POWER: Final = 0.82
-"""How sizes of owners beyond four gateways fall with their rank."""
+"""Power of the rank with which the sizes of owners beyond four gateways fall."""
 
 _WORDS: Final = (  # noqa: SIM905 - easier to read
     "amber birch canal delft ember falcon garden harbour indigo juniper kestrel linden meadow north "
@@ -115,11 +115,11 @@ def network(
     Parameters
     ----------
     gateways
-        How many.
+        Number of gateways.
     seed
-        Says who gets what; how many get what depends on the size alone.
+        Chooses which gateway gets which value; the number of each value depends on the size alone.
     regions
-        Where they stand.
+        Areas in which the gateways stand.
     snapshot
         The latest ``last_seen``, microseconds since 1970.
 
@@ -163,7 +163,7 @@ def network(
 
 
 def _choose(rng: np.random.Generator, among: Flags, count: float) -> Flags:
-    """Mark so many of those that ``among`` marks."""
+    """Mark ``count`` of the members that ``among`` marks."""
     members = np.flatnonzero(among)
     chosen = np.zeros(len(among), bool)
     chosen[members[shuffled(rng, len(members))[: round(count)]]] = True
@@ -225,7 +225,7 @@ def _places(
 
 
 def _beside(rng: np.random.Generator, members: Ints, share: float) -> Ints:
-    """Return pairs (who, beside whom) of a share of the members."""
+    """Return pairs (member, its neighbour) for a share of the members."""
     order = members[shuffled(rng, len(members))]
     pairs = round(share * len(members))
     return np.stack((order[:pairs], order[len(order) - pairs :]), axis=1)
@@ -238,7 +238,7 @@ def _degrees(kilometres: Floats, at: Floats) -> Floats:
 
 
 def owner_sizes(owned: int, gateways: int) -> Ints:
-    """Return how many gateways each owner has, in a network of ``gateways``, largest first.
+    """Return the number of gateways of each owner, in a network of ``gateways``, largest first.
 
     Shares of owners with one, two and three are as published; beyond four, the sizes of the
     others fall with a power of their rank that gives the largest of the published network.

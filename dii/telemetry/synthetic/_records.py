@@ -36,9 +36,9 @@ _HIDDEN: Final = 0.03
 """Share of receptions whose gateway Packet Broker hides."""
 _ROLES: Final = ("out", "deaf", "forwarded", "twice", "adrift")
 _EACH: Final = 50
-"""One gateway in so many has a role, for each of them."""
+"""For each role, one gateway in this many has it."""
 _OUT_FROM, _OUT_UNTIL, _DEAF_FROM = 20 / 64, 35 / 64, 15 / 64
-"""When a gateway goes out, comes back, and goes deaf, in parts of all polls."""
+"""Times at which a gateway goes out, comes back, and goes deaf, in parts of all polls."""
 _LATER: Final = 7
 """Polls by which each gateway goes out later than the one before it."""
 
@@ -50,19 +50,19 @@ class Size:
     Attributes
     ----------
     gateways, days
-        How many.
+        Their number.
     start
         Midnight of the first day, microseconds since 1970.
     active, top
         As in :func:`dii.telemetry.synthetic.populate`.
     polls
-        How often a day each gateway is asked for its status.
+        Number of statuses of each gateway and day.
     single
         Whether all days lie in one piece, the registry is of their end, and statuses are a plain
         table. Else each day is a piece, the registry is of the day before, and statuses are polls
         of the NOC's cumulative counters.
     regions
-        Where gateways stand.
+        Areas in which gateways stand.
     """
 
     gateways: int
@@ -122,9 +122,9 @@ def generate(
     size
         One of ``SIZES``, or any other.
     seed
-        The same size, seed and days give the same on every machine.
+        Equal size, seed and days give equal tables on every machine.
     days
-        How many, instead of the size's own.
+        Number of days, instead of the size's own.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def generate(
 
 
 def _seen_last(registry: pa.Table, statuses: pa.Table, days: int) -> pa.Table:
-    """Date the registry's ``last_seen`` by statuses; the others were seen before them."""
+    """Set ``last_seen`` to the last status, or move it before all statuses."""
     seen = dict(zip(statuses["gateway"].to_pylist(), statuses["time"].to_pylist()))
     times = [
         time and seen.get(gateway, time - days * DAY)
@@ -159,7 +159,7 @@ def payload(device: str, f_cnt: int, size: int) -> bytes:
 
 
 def frame_starts(receptions: pa.Table) -> Ints:
-    """Return the numbers of the rows with which frames begin; a frame's rows stand together."""
+    """Return the numbers of the first rows of frames; the rows of a frame stand together."""
     device = pc.dictionary_encode(receptions["device"].combine_chunks()).indices.to_numpy()
     time = receptions["time"].to_numpy()
     return np.flatnonzero(np.diff(time, prepend=-1) | np.diff(device, prepend=-1))
@@ -215,16 +215,16 @@ def _pieces(size: Size, seed: int, registry: pa.Table) -> Iterator[Piece]:
         drawn = rng.random((step * size.polls, count))[:, rank]
         foreign = np.pad(np.floor(9 * drawn**2).astype(np.int64), ((0, int(final)), (0, 0)))
         frames = frames[:-1] + np.where(quiet, 0, foreign)
-        row, who = np.nonzero(~quiet | deaf)
-        time = size.start + (asked[row] + 1) * poll - early[who]
+        row, answering = np.nonzero(~quiet | deaf)
+        time = size.start + (asked[row] + 1) * poll - early[answering]
         covers = np.minimum(poll, time - size.start)  # nothing before the first day
         statuses = pa.table(
             [
                 time,
-                population.gateways.take(pa.array(who)),
+                population.gateways.take(pa.array(answering)),
                 covers,
-                pa.array(frames[row, who], mask=mute[who]),
-                pa.nulls(len(who), pa.string()),
+                pa.array(frames[row, answering], mask=mute[answering]),
+                pa.nulls(len(answering), pa.string()),
             ],
             schema=SCHEMAS["statuses"],
         ).sort_by([("time", "ascending"), ("gateway", "ascending")])
@@ -260,7 +260,7 @@ def _received(
     start: int,
     rng: np.random.Generator,
 ) -> pa.Table:
-    """Return receptions with payloads, with what gateways' clocks say, and with some hidden."""
+    """Return receptions with payloads and times of the gateways' clocks, some without gateway."""
     starts = frame_starts(heard)
     frames = heard.take(pa.array(starts)).select(["device", "f_cnt", "size"])
     hashes = [

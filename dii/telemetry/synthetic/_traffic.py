@@ -1,22 +1,22 @@
 """Uplinks for the gateways of a registry, day by day, straight into tables.
 
-The problem: an economy of a real registry needs traffic that nobody published. What is known is
-how many packets an active gateway carries a day (quantiles, Helium) and how many gateways hear an
-uplink (CampusIoT); both must hold at once, for each gateway on every day, or rewards are noise.
+The problem: an economy of a real registry needs traffic, and none is published. Known are the
+packets of an active gateway a day (quantiles, Helium) and the gateways that hear an uplink
+(CampusIoT); both must hold at once, for each gateway on every day, or rewards are noise.
 
 The design: each active gateway is allotted a *level*, its packets a day, by quota from the
 quantiles; neighbours get similar levels, for they stand in the same town. Devices are placed
-around each gateway. A log-distance path loss with shadowing says who else could hear them, and
-each gateway accepts the strongest of these until they fill ``_SHARED`` of its level. Then the
-devices' rates are solved for, so that what a gateway hears of its own and of its neighbours'
-devices is its level exactly. A day is drawn from (seed, day) alone: a device's packets up to a
+around each gateway. A log-distance path loss with shadowing tells which other gateways could hear
+them, and each gateway accepts the strongest of these until they fill ``_SHARED`` of its level. Then
+the devices' rates are solved for, so that a gateway hears exactly its level from its own and its
+neighbours' devices together. A day is drawn from (seed, day) alone: a device's packets up to a
 midnight have a closed form, so frame counters go on from day to day without playing the days
 between.
 
 Rejected: devices first and levels from physics (densities would have to be fitted anew to each
 registry), and thinning single receptions to meet the levels (a gateway would miss frames at random
-that it hears well). Draws are plain uniforms, and what comes out of logarithms is rounded, so that
-the tables are the same on every machine.
+that it hears well). Draws are plain uniforms, and results of logarithms are rounded, so that the
+tables are the same on every machine.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _POPULATION, _PACE, _DAY = 1, 2, 3
 _NEIGHBOURS: Final = 10
 """Gateways beside its own that may hear a device: 11 in all, as at the CampusIoT hilltop."""
 _SHARED: Final = 0.8
-"""The part of its level that a gateway may hear from devices around other gateways."""
+"""Part of its level that a gateway may hear from devices around other gateways."""
 _PACE_CHANGE: Final = 0.2
 """A gateway's day has between 80 % and 120 % of its level."""
 
@@ -98,7 +98,7 @@ def nearest(latitude: Floats, longitude: Floats, count: int) -> tuple[Ints, Floa
     latitude, longitude
         Degrees.
     count
-        How many others; fewer where there are not so many places.
+        Number of others; fewer where there are not so many places.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def levels(count: int, top: float = 1.0) -> Floats:
     Parameters
     ----------
     count
-        How many gateways.
+        Number of gateways.
     top
         Only the part of the distribution below this share is used: 0.999 cuts the top 0.1 %.
         Fewer than a thousand gateways have no top 0.1 %.
@@ -172,11 +172,11 @@ class Population:
     devices, applications
         Ids, one a device.
     home, site, rate, phase, floor, size, airtime
-        Per device: its gateway, where it is (0 indoors, 1 in the street, 2 on a hilltop), packets a
+        Per device: its gateway, its site (0 indoors, 1 in the street, 2 on a hilltop), packets a
         day, packets it had sent at day 0, least SNR (dB) at which it is heard, bytes of payload,
         microseconds on air.
     neighbours
-        Per gateway: how many others stand within 25 km, of its nearest ten.
+        Per gateway: how many of its nearest ten others stand within 25 km.
     first
         Links of device *d* are ``range(first[d], first[d + 1])``.
     hearer, signal, hears
@@ -302,7 +302,7 @@ def populate(
     east = longitude[home] + away * np.sin(bearing) / stretch
     shadow = np.clip(_SHADOWING * bell(rng, (len(home), 1 + near.shape[1])), -15.0, 15.0)
 
-    # Who could hear them: column 0 is the home gateway.
+    # Gateways that could hear each device; column 0 is its home gateway.
     hearer = np.concatenate((home[:, None], near[home]), axis=1)
     reached = np.maximum(hearer, 0)
     apart = np.hypot(
@@ -368,8 +368,8 @@ def _allot(rng: np.random.Generator, levels: Floats, near: Ints, indoors: Floats
 def _data_rate(rng: np.random.Generator, rate: Floats, signal: Floats) -> tuple[Ints, Ints]:
     """Choose spreading factor and size (index of ``_SIZES``) of each device.
 
-    Adaptive data rate takes the fastest rate that leaves its margin at the home gateway. Who
-    sends so often that fair use forbids this rate stands nearer to the gateway than drawn.
+    Adaptive data rate takes the fastest rate that leaves its margin at the home gateway. A device
+    that sends too often for fair use at this rate stands nearer to the gateway than drawn.
     """
     size = np.floor(len(_SIZES) * rng.random(len(rate))).astype(np.int64)
     steps = np.ceil((_FLOOR_SF7 + _ADR_MARGIN - (signal[:, 0] - _NOISE)) / _FLOOR_STEP)
