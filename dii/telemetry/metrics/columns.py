@@ -77,14 +77,16 @@ def cutter(source: pa.Table | pads.Dataset) -> Cut:
 
 def survey(batches: Iterable[pa.RecordBatch]) -> tuple[int, set[str]]:
     """Count rows and collect the gateways they name."""
-    rows, names = 0, set[str | None]()
+    rows, names = 0, set[str]()
     for batch in batches:
         rows += len(batch)
-        column = batch["gateway"]
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary.take(column.indices.unique())
-        names.update(column.unique().to_pylist())
-    return rows, {name for name in names if name}
+        names.update(_texts(batch["gateway"]).to_pylist())
+    return rows, names - {""}
+
+
+def _texts(column: pa.Array) -> pa.Array:
+    """Return the distinct texts of a column, which may be numbers into a dictionary."""
+    return column.unique().cast(_TEXT).drop_null()
 
 
 def entries(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
@@ -99,11 +101,8 @@ def _relayed_once(table: pa.Table) -> pa.Table:
     nameless = pc.is_null(table["gateway"])
     if not pc.any(nameless).as_py():
         return table
-    texts = pc.filter(table["deduplication_id"], nameless).cast(_TEXT).drop_null().unique()
-    relayed = texts.filter(pc.starts_with(texts, RELAYED))
-    if not len(relayed):
-        return table
     known = table["deduplication_id"].cast(_TEXT)
+    relayed = known.filter(pc.and_(nameless, pc.starts_with(known, RELAYED))).unique()
     carried = known.filter(pc.and_not(pc.is_in(known, relayed), nameless)).unique()
     return table.filter(pc.invert(pc.and_(nameless, pc.is_in(known, carried))))
 
@@ -136,11 +135,8 @@ def _places(column: pa.ChunkedArray, names: pa.Array) -> pa.ChunkedArray:
 
 def names(*tables: pa.Table) -> pa.Array:
     """Return all applications and devices in the order of their numbers."""
-    found = []
-    for column in (table[name] for table in tables for name in _NAMED):
-        few = pa.types.is_dictionary(column.type)
-        found += [chunk.dictionary for chunk in column.chunks] if few else [column.unique()]
-    names = pa.chunked_array(found, _TEXT).unique().drop_null()
+    found = [_texts(part) for table in tables for name in _NAMED for part in table[name].chunks]
+    names = pa.chunked_array(found, _TEXT).unique()
     return names.take(pc.sort_indices(names))
 
 
