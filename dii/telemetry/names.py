@@ -162,7 +162,7 @@ def pairs_of(tables: Iterable[pa.Table], entries: pa.Table, start: int, length: 
         Start and length of the epochs, microseconds.
     """
     names = ["gateway", "eui", "time"]
-    both = pa.concat_tables([table.select(names) for table in tables])
+    both = pa.concat_tables([table.select(names) for table in tables], promote_options="default")
     both = both.filter(pc.field("eui").is_valid())
     epoch = (both["time"].to_numpy() - start) // length
     stated = pa.table({"gateway": both["gateway"], "eui": both["eui"], "epoch": epoch})
