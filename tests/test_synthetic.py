@@ -258,6 +258,30 @@ def test_another_seed_gives_other_traffic(registry):
     assert not one.equals(two)
 
 
+def test_a_smaller_network_keeps_the_quantiles_and_names_everything_once():
+    gateways = synthetic.network(3_000, 7)
+    population = synthetic.populate(gateways, 7)
+    assert len(population.gateways) == 1_500
+    for names in (population.gateways.to_pylist(), population.devices.to_pylist()):
+        assert len(names) == len(set(names))
+    assert set(population.gateways.to_pylist()) <= set(gateways["gateway"].to_pylist())
+    packets = population.day(START)["gateway"].to_pandas().value_counts()
+    for share, published in ((0.5, 6), (0.75, 33), (0.9, 173), (0.95, 442)):
+        assert np.quantile(packets, share) == pytest.approx(published, rel=0.15)
+
+
+@pytest.mark.parametrize("count", [1, 2, 11])
+def test_few_gateways_have_as_many_neighbours_as_there_are_others(count):
+    places = np.linspace(50, 51, count), np.linspace(5, 6, count)
+    near, apart = nearest(*places, 10)
+    assert near.shape == apart.shape == (count, count - 1)
+    assert all(set(row) == set(range(count)) - {n} for n, row in enumerate(near.tolist()))
+    assert (np.diff(apart) >= 0).all()
+    gateways = synthetic.network(count, 1)
+    heard = synthetic.populate(gateways, 1, active=1.0).day(START)["gateway"].to_pylist()
+    assert set(heard) <= set(gateways["gateway"].to_pylist())
+
+
 # --- files -------------------------------------------------------------------------------------
 
 
