@@ -396,7 +396,7 @@ def near(
             what = f"records lie before {format_time(start)}, where this network begins"
             option = "load them into a network of their own (--gap DAYS is for later ones)"
     files = ", ".join(sorted(file for file, _ in data.formats)) or "tables"
-    apart = outliers.others(parts, kept, what, option, lambda _: files)
+    apart = outliers.others(parts, kept, lambda _: files, what=what, option=option)
     tables = {
         name: pa.concat_tables(
             [table.slice(0, 0), *(_between(table, part.first, part.last + 1) for part in kept)]

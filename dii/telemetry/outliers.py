@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from dii.errors import FarInTime
+from dii import errors
 from dii.units import DAY, format_time
 
 if TYPE_CHECKING:
@@ -75,25 +75,21 @@ def largest(parts: Sequence[Part]) -> list[Part]:
 
 
 def others(
-    parts: Sequence[Part],
-    kept: Sequence[Part],
-    what: str,
-    option: str,
-    where: Callable[[Part], str],
+    parts: Sequence[Part], kept: Sequence[Part], where: Callable[[Part], str], **texts: str
 ) -> list[Part]:
     """Return the parts that are not kept.
 
     Raises
     ------
     FarInTime
-        The other parts are too large to be mistakes, or no part is kept. ``what`` and ``option``
-        are texts of the error; ``where`` returns the place of a part's first record.
+        The other parts are too large to be mistakes, or no part is kept. ``where`` returns the
+        place of a part's first record, ``texts`` are ``what`` and ``option`` of the error.
     """
     apart = [part for part in parts if part not in kept]
     if MOST * sum(part.count for part in apart) > sum(part.count for part in parts):
         shown = [f"{part} ({where(part)})" for part in parts[:_SHOWN]]
         shown += [f"{len(parts) - _SHOWN:,} more groups"] * (len(parts) > _SHOWN)
-        raise FarInTime(what=what, parts="; ".join(shown), option=option)
+        raise errors.FarInTime(parts="; ".join(shown), **texts)
     return apart
 
 
@@ -118,14 +114,12 @@ def set_aside(files: Sequence[Rows], gap: int | None, until: int | None) -> None
     """
     parts = divide([rows.times(name) for rows in files for name in TABLES], gap, until)
     sound = [part for part in parts if until is None or part.last <= until]
-    what, option = f"records lie more than {gap} days apart", "say --gap DAYS"
+    texts = {"what": f"records lie more than {gap} days apart", "option": "say --gap DAYS"}
     if until is not None and len(sound) < len(parts):
-        what, option = (
-            f"some records are dated later than {format_time(until)}; by date they are",
-            "say --gap DAYS and --until DATE",
-        )
+        texts["what"] = f"some records are dated later than {format_time(until)}; by date they are"
+        texts["option"] += " and --until DATE"
     kept = largest(sound)
-    if others(parts, kept, what, option, lambda part: _place(files, part.first)):
+    if others(parts, kept, lambda part: _place(files, part.first), **texts):
         for rows in files:
             rows.keep(kept[0].first, kept[0].last)
     if until is not None:

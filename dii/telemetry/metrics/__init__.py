@@ -85,9 +85,6 @@ _FRAMES: Final = pa.schema({"name": _TEXT, "number": _INT, "body": _INT, "begun"
 _HEARD: Final = pa.schema({"gateway": _TEXT, "since": _INT, "until": _INT, "frames": _INT})
 _KNOWN: Final = pa.schema({"gateway": _TEXT})
 _COUNTERS: Final = pa.schema({"application": _TEXT, "device": _TEXT, "f_cnt": _INT, "time": _INT})
-_RENAMED: Final = pa.schema({"name": _TEXT, "resolved": _TEXT})
-_OPERATORS: Final = pa.schema({"gateway": _TEXT, "operator": _TEXT})
-_CONSUMERS: Final = pa.schema({"application": _TEXT, "operator": _TEXT})
 _USAGE: Final = pa.schema({"application": _TEXT, "operator": _TEXT, **dict.fromkeys(USAGE, _INT)})
 _EXCLUDED: Final = pa.schema({"gateway": _TEXT, "reason": _TEXT, "frames": _INT})
 _OWN: Final = pa.schema({"gate": pa.int32(), "own_uplinks": _INT})
@@ -216,7 +213,7 @@ def metrics(
     Parameters
     ----------
     receptions, statuses, rejects
-        Tables of ``telemetry.schema``. Rows of other times may be among them, in any order
+        Tables of ``dii.schema``. Rows of other times may be among them, in any order
         (batches of other times cost next to nothing). Receptions are needed up to 120 s after the
         end; statuses after the end count as far as their interval reaches back into the epoch.
         A dataset of receptions (Parquet files) is read a slice at a time.
@@ -264,7 +261,11 @@ def metrics(
     if applications is None:
         gives -= {"own_uplinks"}
     counted = ["gateway", *(name for name in METRICS if name in gives)]
-    uses = [*_CONSUMERS.names, *(USAGE_GIVEN[name] for name in USAGE_GIVEN if name in gives)]
+    uses = [
+        "application",
+        "operator",
+        *(USAGE_GIVEN[name] for name in USAGE_GIVEN if name in gives),
+    ]
     carries = not gives.isdisjoint({"own_uplinks", *USAGE_GIVEN})
     receptions = columns.encoded(receptions)
     cut = columns.cutter(receptions)
@@ -280,14 +281,14 @@ def metrics(
         engine.give(
             statuses=statuses,
             rejects=rejects,
-            operators=(owned := _rows(_OPERATORS, operators.items())),
-            players=owned if players is None else _rows(_OPERATORS, players.items()),
-            renamed=_rows(_RENAMED, renamed.items()),
+            operators=_pairs(operators, "gateway", "operator"),
+            players=_pairs(operators if players is None else players, "gateway", "operator"),
+            renamed=_pairs(renamed, "name", "resolved"),
             named=_resolved(named.union(gateways or ()), renamed),
             named_later=_resolved(named_later, renamed),
             known_before=before.known,
         )
-        consumers = _rows(_CONSUMERS, (applications or {}).items())
+        consumers = _pairs(applications or {}, "application", "operator")
         frames, heard, counters = before.frames, before.heard, before.counters
         counts, sent, lives, own, used = [], [], [], [_OWN.empty_table()], [_USED.empty_table()]
         engine.give(heard_before=heard)
@@ -348,7 +349,11 @@ def metrics(
 
 
 def _resolved(stated: Iterable[str], names: Mapping[str, str]) -> pa.Table:
-    return _rows(_KNOWN, ((name,) for name in {names.get(one, one) for one in stated}))
+    return pa.table({"gateway": pa.array({names.get(one, one) for one in stated}, _TEXT)})
+
+
+def _pairs(pairs: Mapping[str, str], key: str, value: str) -> pa.Table:
+    return pa.table({key: pa.array(pairs.keys(), _TEXT), value: pa.array(pairs.values(), _TEXT)})
 
 
 def _bounded(table: pa.Table, known: Mapping[str, Metric]) -> tuple[pa.Table, dict[str, int]]:
@@ -361,10 +366,6 @@ def _bounded(table: pa.Table, known: Mapping[str, Metric]) -> tuple[pa.Table, di
             bounded = pc.if_else(above, known[name].maximum, table[name])
             table = table.set_column(table.column_names.index(name), name, bounded)
     return table, cut
-
-
-def _rows(schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> pa.Table:
-    return pa.Table.from_pylist([dict(zip(schema.names, row)) for row in rows], schema)
 
 
 # --- an epoch without the engine ---------------------------------------------------------------
