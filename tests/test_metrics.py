@@ -571,7 +571,7 @@ def test_the_look_back_survives_its_bytes_and_does_not_depend_on_the_order_of_ro
         return metrics(
             table("receptions", receptions),
             table("statuses", statuses),
-            operators=pa.table({"gateway": [A, B], "operator": ["P", "P"]}),
+            operators={A: "P", B: "P"},
             gateways=[],
             start=START,
             length=DAY,

@@ -438,7 +438,7 @@ def mutated(draw: st.DrawFn, records: list[Any]) -> Any:
 
 def check_sound(data: Telemetry) -> None:
     """Every value is of its type and within its bounds; every reject has a known reason."""
-    for name, table in data._tables().items():
+    for name, table in data.tables().items():
         table.validate(full=True)
         for column in TABLES[name]:
             values = table[column.name].to_pylist()

@@ -295,7 +295,7 @@ def test_the_real_messages_of_a_gateway_are_three_frames_and_two_that_nobody_can
     # The bare status and the bare downlink name neither a gateway nor a server's time.
     assert reasons(data) == {"no_time": 2}
     assert set(data.rejects.file) == {"DownlinkMessage.json", "GatewayStatus.json"}
-    assert "192.0.2.7" not in str([table.to_pylist() for table in data._tables().values()])
+    assert "192.0.2.7" not in str([table.to_pylist() for table in data.tables().values()])
 
 
 def test_an_uplink_of_an_event_is_dated_by_the_server_not_by_the_gateway() -> None:

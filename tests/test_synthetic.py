@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,21 +40,10 @@ def days(registry) -> list[pd.DataFrame]:
     return [population.day(START + number * DAY).to_pandas() for number in range(3)]
 
 
-@dataclass
-class Content:
-    """What the sample's files say."""
-
-    registry: pa.Table
-    receptions: pa.Table
-    statuses: pa.Table
-    roles: dict[str, str]
-
-
 @pytest.fixture(scope="module")
-def content() -> Content:
-    registry, (piece,) = synthetic.generate(synthetic.SIZES["sample"])
-    roles = {role: gateway for role, (gateway,) in piece.roles.items()}
-    return Content(registry, piece.receptions, piece.statuses, roles)
+def content() -> synthetic.Generated:
+    made = synthetic.generate(synthetic.SIZES["sample"])
+    return made._replace(roles={role: gateway for role, (gateway,) in made.roles.items()})
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +277,7 @@ def by_time(table: pa.Table) -> pd.DataFrame:
     """Order receptions or statuses so that they can be compared."""
     columns = [
         name
-        for name in ("time", "gateway", "device", "f_cnt", "rssi")
+        for name in ("time", "gateway", "device", "f_cnt", "rssi", "snr")
         if name in table.schema.names
     ]
     return table.to_pandas().sort_values(columns, ignore_index=True)
@@ -298,7 +286,7 @@ def by_time(table: pa.Table) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def small() -> synthetic.Size:
     """A network of the shape of ttn2018, of two days."""
-    return replace(synthetic.SIZES["ttn2018"], gateways=900, days=2, top=0.99)
+    return synthetic.SIZES["ttn2018"]._replace(gateways=900, days=2, top=0.99)
 
 
 @pytest.fixture(scope="module")
@@ -308,8 +296,8 @@ def written(tmp_path_factory, small) -> tuple[Path, Counter]:
 
 
 @pytest.fixture(scope="module")
-def small_pieces(small) -> list[synthetic.Piece]:
-    return list(synthetic.generate(small, seed=5)[1])
+def small_made(small) -> synthetic.Generated:
+    return synthetic.generate(small, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -317,23 +305,21 @@ def small_loaded(written):
     return load(*sorted(written[0].iterdir()))
 
 
-def test_a_day_is_a_file_of_uplinks(written, small_pieces):
+def test_files_are_uplinks_statuses_and_a_registry(written, small_made):
     names = {path.name for path in written[0].iterdir()}
-    assert len(small_pieces) == 2
-    assert names == {"registry.json", "statuses.csv"} | {
-        f"uplinks-2018-04-{day}.jsonl" for day in (21, 22)
-    }
+    assert names == {"registry.json", "statuses.csv", "uplinks.jsonl"}
+    days = {time // DAY - START // DAY for time in small_made.receptions["time"].to_pylist()}
+    assert days == {0, 1, 2}, "the third day begins"
 
 
-def test_reading_the_files_gives_the_generated_receptions(small_pieces, small_loaded):
-    expected = pa.concat_tables(piece.receptions for piece in small_pieces)
-    assert len(expected) > 10_000
-    pd.testing.assert_frame_equal(by_time(small_loaded.receptions), by_time(expected))
+def test_reading_the_files_gives_the_generated_receptions(small_made, small_loaded):
+    assert len(small_made.receptions) > 10_000
+    pd.testing.assert_frame_equal(by_time(small_loaded.receptions), by_time(small_made.receptions))
 
 
-def test_reading_the_polls_gives_the_generated_statuses(small_pieces, small_loaded):
+def test_reading_the_polls_gives_the_generated_statuses(small_made, small_loaded):
     """A first poll covers a moment; and nothing is known of what its counter counted."""
-    expected = by_time(pa.concat_tables(piece.statuses for piece in small_pieces))
+    expected = by_time(small_made.statuses)
     first = ~expected["gateway"].duplicated()
     expected.loc[first, "covers"] = 1
     known = expected["frames"].notna() & ~first
@@ -349,34 +335,30 @@ def test_malformed_records_and_no_others_are_rejected_for_their_reason(written, 
     assert {"duplicate_gateway", "placeholder_coordinates"} < set(written[1])
 
 
-def test_reading_the_registry_gives_the_generated_one(written, small):
-    expected = synthetic.generate(small, seed=5)[0].to_pandas()
+def test_reading_the_registry_gives_the_generated_one(written, small_made):
+    expected = small_made.registry.to_pandas()
     found = load(written[0] / "registry.json").gateways.to_pandas()
     pd.testing.assert_frame_equal(
         *(rows.sort_values("gateway", ignore_index=True) for rows in (found, expected))
     )
 
 
-def test_counters_never_run_backwards_and_stand_still_while_deaf(written, small_pieces):
+def test_counters_never_run_backwards_and_stand_still_while_deaf(written, small_made):
     polls = pd.read_csv(written[0] / "statuses.csv")
     step = polls.groupby("device_id")["rx_ok"].diff().dropna()
     assert step.min() == 0
-    assert small_pieces[0].roles["deaf"]
-    for gateway in small_pieces[0].roles["deaf"]:
+    assert small_made.roles["deaf"]
+    for gateway in small_made.roles["deaf"]:
         mine = polls[polls["device_id"] == f"eui-{gateway.lower()}"]["rx_ok"]
         assert len(mine) == 49
         assert mine.iloc[12] == mine.iloc[-1]
 
 
-def test_nobody_hears_anything_while_out_and_the_roles_are_for_good(small_pieces):
+def test_nobody_hears_anything_while_out(small_made):
     hour = DAY // 24
-    first, second = small_pieces
-    assert first.roles == second.roles
-    for gateway in first.roles["out"]:
-        polls, heard = (
-            pa.concat_tables(getattr(day, name) for day in small_pieces).to_pandas()
-            for name in ("statuses", "receptions")
-        )
+    assert small_made.roles["out"]
+    for gateway in small_made.roles["out"]:
+        polls, heard = (table.to_pandas() for table in (small_made.statuses, small_made.receptions))
         polls = polls[polls["gateway"] == gateway]["time"].to_numpy()
         heard = heard[heard["gateway"] == gateway]["time"].to_numpy()
         (gap,) = np.flatnonzero(np.diff(polls) > hour)
@@ -404,8 +386,8 @@ def test_one_command_makes_the_sample_again_byte_for_byte(tmp_path):
 
 
 def test_another_seed_makes_another_sample(content):
-    _, (piece,) = synthetic.generate(synthetic.SIZES["sample"], seed=8)
-    assert not piece.receptions.equals(content.receptions)
+    made = synthetic.generate(synthetic.SIZES["sample"], seed=8)
+    assert not made.receptions.equals(content.receptions)
 
 
 def test_reading_the_sample_gives_the_generated_receptions_and_statuses(content, loaded):

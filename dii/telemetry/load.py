@@ -112,6 +112,10 @@ class Telemetry:
             return None
         return min(end["min"] for end in known), max(end["max"] for end in known)
 
+    def tables(self) -> dict[str, pa.Table]:
+        """Return the tables by their names in ``dii.schema.TABLES``."""
+        return {name: getattr(self, "rejected" if name == "rejects" else name) for name in TABLES}
+
     def operators(self) -> dict[str, str]:
         """Return the operator of each gateway that has one.
 
@@ -156,10 +160,7 @@ class Telemetry:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        files = {
-            name: _save(getattr(self, "rejected" if name == "rejects" else name), folder, name)
-            for name in TABLES
-        }
+        files = {name: _save(table, folder, name) for name, table in self.tables().items()}
         sets = {"gives": sorted(self.gives), "ends": sorted(self.ends)}
         manifest = {"version": 1, **sets, "files": files}
         write(folder / _MANIFEST, json.dumps(manifest, indent=1).encode())

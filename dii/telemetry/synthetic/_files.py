@@ -6,8 +6,7 @@ a test of scale needs the same for a network of The Things Network's size.
 The design: what ``_records`` generates goes line by line into The Things Network's registry, The
 Things Stack's uplinks and statuses, with frames among them that come through Packet Broker with
 and without their gateway's name, simulated frames and damaged lines. Files say what the tables hold
-and nothing else, and damaged lines are counted, so that readers can be tested against both. The
-uplinks of a piece are one file.
+and nothing else, and damaged lines are counted, so that readers can be tested against both.
 """
 
 from __future__ import annotations
@@ -23,10 +22,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 
 from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air
-from dii.telemetry.synthetic._records import STREAM, Piece, Size, frame_starts, generate, payload
+from dii.telemetry.synthetic._records import (
+    STREAM,
+    Generated,
+    Size,
+    frame_starts,
+    generate,
+    payload,
+)
 from dii.telemetry.synthetic._traffic import generator
 from dii.units import DAY, SECOND, format_time
 
@@ -63,20 +68,14 @@ def write(folder: Path, size: Size, seed: int = 7, days: int | None = None) -> C
         Number of written records that readers set aside, by their reason.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    registry, pieces = generate(size, seed, days)
-    planted, twice, totals = Counter[str](), set[str](), Counter[str]()
+    made, planted = generate(size, seed, days), Counter[str]()
+    _write(folder / "uplinks.jsonl", _uplinks(made, generator(seed, STREAM, 1), planted))
+    rows = zip(*(made.statuses[name].to_pylist() for name in _STATUS))
     with (folder / "statuses.csv").open("w", encoding="utf-8", newline="") as file:
         statuses = csv.writer(file, lineterminator="\n")
-        statuses.writerow(_STATUS if size.single else _POLL)
-        for piece in pieces:
-            day = size.start // DAY + piece.day
-            suffix, stream = ("", []) if size.single else (f"-{format_time(day * DAY)[:10]}", [day])
-            rng = generator(seed, STREAM, 1, *stream)
-            _write(folder / f"uplinks{suffix}.jsonl", _uplinks(piece, rng, planted))
-            rows = zip(*(piece.statuses[name].to_pylist() for name in _STATUS))
-            statuses.writerows(rows if size.single else _counters(rows, totals))
-            twice.update(piece.roles["twice"])
-    _write(folder / "registry.json", _registry(registry, twice, size.start - DAY, planted))
+        statuses.writerow(_STATUS if size.sampled else _POLL)
+        statuses.writerows(rows if size.sampled else _counters(rows))
+    _write(folder / "registry.json", _registry(made, size.start - DAY, planted))
     return planted
 
 
@@ -93,13 +92,11 @@ def _registered_id(gateway: str) -> str:
     return gateway.removeprefix("ttn:") if ":" in gateway else f"eui-{gateway.lower()}"
 
 
-def _registry(
-    registry: pa.Table, twice: set[str], before: int, planted: Counter[str]
-) -> Iterator[str]:
+def _registry(made: Generated, before: int, planted: Counter[str]) -> Iterator[str]:
     """Yield a registry as The Things Network's ``gateway-data``: records by id."""
-    placeholders = [*_PLACEHOLDERS] * (len(registry) // _PLACEHOLDER_EACH or 1)
+    placeholders = [*_PLACEHOLDERS] * (len(made.registry) // _PLACEHOLDER_EACH or 1)
     records: dict[str, _Row] = {}
-    for row in registry.to_pylist():
+    for row in made.registry.to_pylist():
         name, owner, seen = _registered_id(row["gateway"]), row["operator"], row["last_seen"]
         place = {key: row[key] for key in ("latitude", "longitude", "altitude")}
         if place["latitude"] is None:
@@ -117,7 +114,7 @@ def _registry(
             "last_seen": seen and format_time(seen),
         }
         records[name] = {key: value for key, value in record.items() if value}
-        if row["gateway"] in twice:
+        if row["gateway"] in made.roles["twice"]:
             bare = row["gateway"].lower()
             records[bare] = {"id": bare, "last_seen": format_time(before)}
             planted["duplicate_gateway"] += 1
@@ -131,8 +128,9 @@ def _registry(
 # --- statuses ----------------------------------------------------------------------------------
 
 
-def _counters(rows: Iterable[tuple[Any, ...]], totals: Counter[str]) -> Iterator[tuple[Any, ...]]:
+def _counters(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     """Yield statuses as polls of the NOC, whose counters are never reset."""
+    totals = Counter[str]()
     for name, time, _, frames in rows:
         totals[name] += frames or 0
         when = _stamp(time)
@@ -210,15 +208,15 @@ def _uplink(
     }
 
 
-def _uplinks(piece: Piece, rng: np.random.Generator, planted: Counter[str]) -> Iterator[str]:
+def _uplinks(made: Generated, rng: np.random.Generator, planted: Counter[str]) -> Iterator[str]:
     """Yield lines of JSON in the order of time, with simulated and damaged ones among them."""
-    table = piece.receptions
+    table = made.receptions
     frames = len(frame_starts(table))
     accidents = len(_ACCIDENTS) * (1 + frames // _ACCIDENTS_EACH)
     places = {frames * part // (accidents + 1): part - 1 for part in range(1, accidents + 1)}
     rows = (row for batch in table.to_batches(max_chunksize=_BATCH) for row in batch.to_pylist())
     encode = json.JSONEncoder(separators=(",", ":")).encode
-    forwarded = set(piece.roles["forwarded"])
+    forwarded = set(made.roles["forwarded"])
     for number, (_, frame) in enumerate(groupby(rows, lambda row: (row["time"], row["device"]))):
         uplink = _uplink(list(frame), rng, forwarded, planted)
         yield encode(uplink)

@@ -1,12 +1,11 @@
-"""Receptions and statuses day by day, with the accidents of real networks.
+"""Receptions and statuses of generated networks, with the accidents of real networks.
 
 The problem: a network in which nothing goes wrong tests nothing, and the accidents that matter
 (outages, deafness, hidden and repeated receptions, clocks gone astray) must show in receptions and
-statuses alike, within bounded memory.
+statuses alike.
 
-The design: traffic (``_traffic``) is taken a piece of some days at a time, and roles go to gateways
-spread over the whole range of traffic. All of a piece is drawn at once in columns, and the next
-piece needs to know three arrays. The eight days of the sample in ``data/`` are one piece.
+The design: roles go to gateways spread over the whole range of traffic (``_traffic``), and each step
+is drawn for all gateways and days at once, in columns.
 
 A last day is complete only where something is known to come after it, so the first uplink and the
 first poll after the last midnight are generated, too.
@@ -14,11 +13,9 @@ first poll after the last midnight are generated, too.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,9 +40,8 @@ _LATER: Final = 7
 """Polls by which each gateway goes out later than the one before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """A network to generate.
+class Size(NamedTuple):
+    """Network to generate.
 
     Attributes
     ----------
@@ -57,10 +53,9 @@ class Size:
         As in :func:`dii.telemetry.synthetic.populate`.
     polls
         Number of statuses of each gateway and day.
-    single
-        Whether all days lie in one piece, the registry is of their end, and statuses are a plain
-        table. Else each day is a piece, the registry is of the day before, and statuses are polls
-        of the NOC's cumulative counters.
+    sampled
+        Whether the registry is of the last day, and statuses are a plain table. Else the registry
+        is of the day before the first, and statuses are polls of the NOC's cumulative counters.
     regions
         Areas in which gateways stand.
     """
@@ -71,7 +66,7 @@ class Size:
     active: float
     top: float
     polls: int
-    single: bool
+    sampled: bool
     regions: tuple[Region, ...] = WORLD
 
 
@@ -83,39 +78,35 @@ SIZES: Final[Mapping[str, Size]] = {
         active=0.75,
         top=0.74,  # most carry traffic, but none much: the files have to stay small
         polls=8,
-        single=True,
+        sampled=True,
         regions=(Region("nl", 1, 51.96, 4.30, 52.07, 4.48),),
     ),
-    "ttn2018": Size(5_803, 1, (SNAPSHOT // DAY + 1) * DAY, 0.5, 1.0, 24, single=False),
+    "ttn2018": Size(5_803, 1, (SNAPSHOT // DAY + 1) * DAY, 0.5, 1.0, 24, sampled=False),
 }
 """The sample in ``data/``, and The Things Network of April 2018."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some days of a network.
+class Generated(NamedTuple):
+    """Registry and records of a generated network.
 
     Attributes
     ----------
-    day
-        Number of its first day, from 0.
-    receptions, statuses
-        Tables as ``schema`` says, in the order of time; hidden receptions name no gateway.
+    registry, receptions, statuses
+        Tables as ``dii.schema`` says, records in the order of time; hidden receptions name no
+        gateway.
     roles
         Ids of the gateways that are ``out`` for a time; ``deaf`` from some time on; ``forwarded``
         by Packet Broker, which names them; listed ``twice``; ``adrift``: the clock says 1970.
     """
 
-    day: int
+    registry: pa.Table
     receptions: pa.Table
     statuses: pa.Table
     roles: Mapping[str, tuple[str, ...]]
 
 
-def generate(
-    size: Size, seed: int = 7, days: int | None = None
-) -> tuple[pa.Table, Iterator[Piece]]:
-    """Generate a network.
+def generate(size: Size, seed: int = 7, days: int | None = None) -> Generated:
+    """Generate a network and its records.
 
     Parameters
     ----------
@@ -125,26 +116,73 @@ def generate(
         Equal size, seed and days give equal tables on every machine.
     days
         Number of days, instead of the size's own.
-
-    Returns
-    -------
-    registry, pieces
-        A table as ``schema.GATEWAYS`` says; pieces in the order of their days.
     """
-    size = dataclasses.replace(size, days=days or size.days)
-    end = size.start + size.days * DAY
-    snapshot = end - 60 * SECOND if size.single else SNAPSHOT
+    days = days or size.days
+    end = size.start + days * DAY
+    snapshot = end - 60 * SECOND if size.sampled else SNAPSHOT
     registry = network(size.gateways, seed, regions=size.regions, snapshot=snapshot)
-    pieces = _pieces(size, seed, registry)
-    if not size.single:
-        return registry, pieces
-    (piece,) = pieces
-    statuses = piece.statuses.filter(pc.field("time") < end)
-    return _seen_last(registry, statuses, size.days), iter([piece])
+    population = populate(registry, seed, size.active, size.top)
+    rng = generator(seed, STREAM)
+    after = population.day(end)
+    after = after.slice(0, [*frame_starts(after), len(after)][1])  # its first frame
+    during = [population.day(size.start + day * DAY) for day in range(days)]
+    heard = pa.concat_tables([*during, after])
+    gate = pc.index_in(heard["gateway"], population.gateways).to_numpy()
+
+    # Roles go to gateways in the order of their traffic, so that each role shows.
+    names, count = population.gateways.to_pylist(), len(population.gateways)
+    busy = np.bincount(gate, minlength=count)
+    order = sorted(range(count), key=lambda n: (-busy[n], names[n]))
+    rank = np.argsort(np.array(order, np.int64))
+    owned = set(registry.filter(registry["operator"].is_valid())["gateway"].to_pylist())
+    roles = _roles([n for n in order if names[n] in owned and ":" not in names[n]])
+    poll, polls = DAY // size.polls, days * size.polls
+    silent = np.zeros((2, count), np.int64)  # polls from which, and until which
+    for turn, g in enumerate(roles["out"]):
+        begin, back = int(polls * _OUT_FROM), int(polls * _OUT_UNTIL)
+        later = _LATER * turn % (polls - back + 1)
+        silent[:, g] = begin + later, back + later
+    for g in roles["deaf"]:
+        silent[:, g] = int(polls * _DEAF_FROM), polls + 1
+    deaf = np.isin(np.arange(count), roles["deaf"])
+    mute = rank >= count - max(1, count // _EACH)
+    # Each gateway answers within the last three minutes of a poll, so that its last answer of a day
+    # falls into the day's last slot.
+    early = np.floor(1 + 170 * rng.random(count)).astype(np.int64)[rank] * SECOND
+
+    asks = (heard["time"].to_numpy() - size.start + early[gate]) // poll
+    keep = (asks < silent[0, gate]) | (asks >= silent[1, gate])
+    heard, gate, asks = heard.filter(pa.array(keep)), gate[keep], asks[keep]
+    asked = np.arange(polls + 1)[:, None]
+    known = asks <= polls
+    frames = np.bincount(asks[known] * count + gate[known], minlength=(polls + 1) * count)
+    quiet = (asked >= silent[0]) & (asked < silent[1])
+    drawn = rng.random((polls, count))[:, rank]
+    foreign = np.pad(np.floor(9 * drawn**2).astype(np.int64), ((0, 1), (0, 0)))
+    frames = frames.reshape(polls + 1, count) + np.where(quiet, 0, foreign)
+    row, answering = np.nonzero(~quiet | deaf)
+    time = size.start + (row + 1) * poll - early[answering]
+    columns = [
+        time,
+        population.gateways.take(pa.array(answering)),
+        np.minimum(poll, time - size.start),  # nothing before the first day
+        pa.array(frames[row, answering], mask=mute[answering]),
+        pa.nulls(len(row), pa.string()),
+    ]
+    statuses = pa.table(columns, schema=SCHEMAS["statuses"])
+    statuses = statuses.sort_by([("time", "ascending"), ("gateway", "ascending")])
+    adrift, forwarded = (np.isin(gate, roles[role]) for role in ("adrift", "forwarded"))
+    return Generated(
+        _seen_last(registry, statuses, end, days) if size.sampled else registry,
+        _received(heard, rank[gate], adrift, forwarded, size.start, rng),
+        statuses,
+        {role: tuple(names[n] for n in members) for role, members in roles.items()},
+    )
 
 
-def _seen_last(registry: pa.Table, statuses: pa.Table, days: int) -> pa.Table:
-    """Set ``last_seen`` to the last status, or move it before all statuses."""
+def _seen_last(registry: pa.Table, statuses: pa.Table, end: int, days: int) -> pa.Table:
+    """Set ``last_seen`` to the last status before the end, or move it before all statuses."""
+    statuses = statuses.filter(pc.field("time") < end)
     seen = dict(zip(statuses["gateway"].to_pylist(), statuses["time"].to_pylist()))
     times = [
         time and seen.get(gateway, time - days * DAY)
@@ -163,84 +201,6 @@ def frame_starts(receptions: pa.Table) -> Ints:
     device = pc.dictionary_encode(receptions["device"].combine_chunks()).indices.to_numpy()
     time = receptions["time"].to_numpy()
     return np.flatnonzero(np.diff(time, prepend=-1) | np.diff(device, prepend=-1))
-
-
-def _pieces(size: Size, seed: int, registry: pa.Table) -> Iterator[Piece]:
-    """Yield the days of a network."""
-    population = populate(registry, seed, size.active, size.top)
-    named = set(registry.filter(registry["operator"].is_valid())["gateway"].to_pylist())
-    names, count = population.gateways.to_pylist(), len(population.gateways)
-    poll, polls = DAY // size.polls, size.days * size.polls
-    step = size.days if size.single else 1
-    left = np.zeros(count, np.int64)  # frames since each gateway's last poll
-    for first in range(0, size.days, step):
-        where = () if size.single else (size.start // DAY + first,)
-        rng = generator(seed, STREAM, *where)
-        days = [population.day(size.start + day * DAY) for day in range(first, first + step)]
-        final = first + step == size.days
-        if final:
-            after = population.day(size.start + size.days * DAY)
-            days.append(after.slice(0, [*frame_starts(after), len(after)][1]))  # its first frame
-        heard = pa.concat_tables(days)
-        gate = pc.index_in(heard["gateway"], population.gateways).to_numpy()
-        if first == 0:
-            # Roles go to gateways in the order of their traffic, so that each role shows.
-            busy = np.bincount(gate, minlength=count)
-            order = np.array(sorted(range(count), key=lambda n: (-busy[n], names[n])), np.int64)
-            rank = np.argsort(order)
-            roles = _roles([n for n in order.tolist() if names[n] in named and ":" not in names[n]])
-            silent = np.zeros((2, count), np.int64)  # polls from which, and until which
-            for turn, g in enumerate(roles["out"]):
-                begin, end = int(polls * _OUT_FROM), int(polls * _OUT_UNTIL)
-                later = _LATER * turn % (polls - end + 1)
-                silent[:, g] = begin + later, end + later
-            for g in roles["deaf"]:
-                silent[:, g] = int(polls * _DEAF_FROM), polls + 1
-            deaf = np.isin(np.arange(count), roles["deaf"])
-            mute = rank >= count - max(1, count // _EACH)
-            # Each gateway answers within the last three minutes of a poll, so that its last answer
-            # of a day falls into the day's last slot.
-            early = np.floor(1 + 170 * rng.random(count)).astype(np.int64)[rank] * SECOND
-
-        asks = (heard["time"].to_numpy() - size.start + early[gate]) // poll
-        keep = (asks < silent[0, gate]) | (asks >= silent[1, gate])
-        heard, gate, asks = heard.filter(pa.array(keep)), gate[keep], asks[keep]
-        asked = np.arange(first * size.polls, (first + step) * size.polls + final)
-        turn = np.minimum(asks - asked[0], len(asked))
-        frames = np.bincount(turn * count + gate, minlength=(len(asked) + 1) * count)
-        frames = frames.reshape(len(asked) + 1, count)
-        frames[0] += left
-        left = frames[-1].copy()
-        quiet = (asked[:, None] >= silent[0]) & (asked[:, None] < silent[1])
-        drawn = rng.random((step * size.polls, count))[:, rank]
-        foreign = np.pad(np.floor(9 * drawn**2).astype(np.int64), ((0, int(final)), (0, 0)))
-        frames = frames[:-1] + np.where(quiet, 0, foreign)
-        row, answering = np.nonzero(~quiet | deaf)
-        time = size.start + (asked[row] + 1) * poll - early[answering]
-        covers = np.minimum(poll, time - size.start)  # nothing before the first day
-        statuses = pa.table(
-            [
-                time,
-                population.gateways.take(pa.array(answering)),
-                covers,
-                pa.array(frames[row, answering], mask=mute[answering]),
-                pa.nulls(len(answering), pa.string()),
-            ],
-            schema=SCHEMAS["statuses"],
-        ).sort_by([("time", "ascending"), ("gateway", "ascending")])
-        yield Piece(
-            day=first,
-            receptions=_received(
-                heard,
-                rank[gate],
-                np.isin(gate, roles["adrift"]),
-                np.isin(gate, roles["forwarded"]),
-                size.start,
-                rng,
-            ),
-            statuses=statuses,
-            roles={role: tuple(names[n] for n in members) for role, members in roles.items()},
-        )
 
 
 def _roles(candidates: list[int]) -> dict[str, list[int]]:
