@@ -555,7 +555,9 @@ def test_a_file_is_checked_and_deployed(tmp_path: Path):
     assert "not UTF-8" in output("contract", "check", file, code=2)
     assert "no such file" in output("contract", "check", tmp_path / "none.dii", code=2)
     assert "more than 524,288 bytes" in output("contract", "check", "/dev/zero", code=2)
-    assert "once, as name=value" in output("contract", "view", address, "of", "who", *where, code=2)
+    assert "write it like price=2.5TTC" in output(
+        "contract", "view", address, "of", "who", *where, code=2
+    )
 
 
 def test_the_source_of_an_event_about_a_payment_is_shown(tmp_path: Path):
