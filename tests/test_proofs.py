@@ -30,7 +30,7 @@ from dii.application.records import (
 from dii.cli import app
 from dii.cli.screen import plain
 from dii.crypto import format_address
-from dii.errors import ProofInvalid
+from dii.errors import ProofInvalid, UnknownName
 from dii.ledger import log
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
@@ -157,6 +157,21 @@ def test_every_kind_of_proof_holds_elsewhere_with_nothing_of_ours(
         said -= {"present"}
     assert said & proven.keys() == said & printed.keys() - ({"metrics"} & {proven["kind"]})
     assert ("no " in kind) is (printed.get("present") is False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("account", "bob"), ("forward", "linden-lab"), ("gateway", None), ("receipt", None)],
+)
+def test_proofs_are_made_by_kind_and_name(kind: str, name: str | None, network: Network) -> None:
+    name, epoch = name or leaves(network, 1)[7].gateway.hex(), 1 if kind == "receipt" else None
+    proof = network.prove(kind, name, epoch=epoch)
+    assert proof == (MADE[kind](network) if epoch is None else receipt_at(network, 7))
+    data, header = json.dumps(proof.to_json()).encode(), network.header()
+    assert proofs.check(data, header.hash)[1] == header
+    for other in ("nothing", "receipt"):  # a receipt needs an epoch
+        with pytest.raises(UnknownName, match="kind of proof"):
+            network.prove(other, name)
 
 
 @pytest.mark.parametrize("kind", MADE)
