@@ -126,7 +126,7 @@ _ATOMS: Final = tuple(
     first if first < 24 else {0x40: b"", _FALSE: False, _TRUE: True, _NULL: None}.get(first, _MORE)
     for first in range(256)
 )
-"""Value of each first byte that stands alone; ``_MORE`` if more bytes follow."""
+"""Value of each first byte that is complete by itself; ``_MORE`` if more bytes follow."""
 
 
 def decode(data: bytes, max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH) -> Value:

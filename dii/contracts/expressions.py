@@ -481,5 +481,5 @@ _NAME: Final = re.compile("(?!__)[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 def proper(name: str) -> bool:
-    """Tell whether a name could stand in a source."""
+    """Tell whether a name could be written in a source."""
     return _NAME.fullmatch(name) is not None and name not in KEYWORDS

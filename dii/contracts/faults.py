@@ -15,7 +15,7 @@ from typing import Final
 from dii.contracts.tree import Position
 
 SHOWN: Final = 50
-"""Faults that a rendering shows; it says how many more there are."""
+"""Faults that a rendering lists before it counts the others."""
 WIDTH: Final = 100
 """Columns of a source line that are shown, around the fault."""
 UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})

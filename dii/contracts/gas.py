@@ -37,11 +37,11 @@ SIZED: Final = 4
 """An operation on values of any size, before their size counts."""
 SHA256: Final = 6
 READ: Final = 12
-"""Looking a key up in the state."""
+"""Reading a key of the state."""
 WRITE: Final = 200
 """Changing a key of the state, up to the root that commits to it."""
 LOOK: Final = 1
-"""Looking at a text or bytes in a list, for their sizes."""
+"""Adding the size of a text or bytes in a list."""
 STORED_ITEM: Final = 8
 """An item of a list that is read from the state or written there."""
 STORED: Final = 2
@@ -68,7 +68,7 @@ HASH: Final = 64
 SORT: Final = 256
 """Times the logarithm of the number of items."""
 ROOM: Final = 1 << 24
-"""Bytes that one call may make, whatever its gas."""
+"""Bytes that one call may make, for any gas."""
 MAX_STORED: Final = 1 << 16
 """Bytes of one stored value."""
 MAX_KEY: Final = 256

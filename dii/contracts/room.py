@@ -1,4 +1,4 @@
-"""Stack space for calls, whatever the depth of their caller.
+"""Stack space for calls, at any depth of their caller.
 
 Compiled contracts, and trees while they are read, nest in many frames of Python. If the caller is
 too deep itself, the call runs on a thread, whose stack begins empty, so that no result depends on

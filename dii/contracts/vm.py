@@ -44,7 +44,7 @@ class Host(Protocol):
     self_address
         The contract's own account, 20 bytes.
     height, time, epoch
-        The block's height, its time in seconds since 1970, and the epoch in which that lies (-1
+        The block's height, its time in seconds since 1970, and the epoch of that time (-1
         before the first).
     """
 

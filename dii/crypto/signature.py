@@ -113,8 +113,8 @@ def accelerator() -> str:
 def chosen() -> tuple[str, Verify]:
     """Return the name and verifier of this process; it must pass all edge cases."""
     library, check = load_accelerator() or ("pycryptodome", reference)
-    for case, verdict, message, a, r, s in EDGE_CASES:
-        if check(bytes.fromhex(a), message, bytes.fromhex(r + s)) != verdict:
+    for case, valid, message, a, r, s in EDGE_CASES:
+        if check(bytes.fromhex(a), message, bytes.fromhex(r + s)) != valid:
             raise errors.AcceleratorRefused(library=library, case=case)
     return library, check
 

@@ -12,7 +12,7 @@ ever changes this tree along its right edge: one complete subtree for each one-b
 most 64 hashes are all that :class:`LogBuilder` keeps.
 
 The sparse tree of the state would serve as well, at four times the cost, and could not tell that
-the receipts are *all*, in gateway order: here count and index are part of what is proved.
+the list of receipts is complete and in gateway order: here count and index are proved, too.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ FORMAT: Final = 3
 KEEP: Final = 2
 """Snapshots kept, beside the one that a chain may begin with."""
 QUICK: Final = 1 << 26
-"""Bytes of a file up to which a writer first checks how its pages hang together."""
+"""Bytes of a file up to which a writer first checks the structure of its pages."""
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -135,8 +135,8 @@ class Store:
             raise errors.WrongChain(file=self.path, expected=self._genesis.hex()[:8])
         if acknowledged > self.height:
             message = (
-                f"missing, and so is what followed up to {acknowledged}. If an older copy was put"
-                f" back on purpose, delete chain.lock to go on from there"
+                f"missing, as are all up to {acknowledged}. If an older copy was put back on purpose,"
+                " delete chain.lock to go on from there"
             )
             raise errors.BlockDamaged(file=self.path, height=self.height + 1, message=message)
 

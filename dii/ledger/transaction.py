@@ -5,8 +5,8 @@ valid_until_height, message]``. What is signed is ``"dii/tx/1\0" ‖ genesis has
 transaction belongs to one chain even where another carries the same name. The body travels as
 bytes within the wire, so that what was signed is never encoded again to be checked.
 
-The message is still a plain value here: the ledger orders and authenticates, what messages mean
-is the application's.
+The message is a plain value here: the ledger orders and authenticates messages, the application
+interprets them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Transaction(NamedTuple):
     gas_limit
         The most gas that the sender pays for.
     valid_until
-        Last height at which it may stand in a block.
+        Last height at which a block may hold it.
     message
         The instruction, as a value.
     body, signature

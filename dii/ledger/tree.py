@@ -13,10 +13,10 @@ branch     SHA-256(01 | left | right)
 empty      32 zero bytes
 =========  ==================================================
 
-A subtree that holds exactly one leaf *is* that leaf, at whatever depth. So a tree of n keys is
-about log2(n) deep instead of 256, and deletion must pull a lone leaf up to where it would have
-been without the deleted one. The path inside the leaf says which key it stands for, wherever it
-lies; different first bytes keep leaves and branches apart.
+A subtree that holds exactly one leaf *is* that leaf, at any depth. So a tree of n keys is about
+log2(n) deep instead of 256, and deletion must pull a lone leaf up to the place that it would have
+without the deleted one. The path inside the leaf identifies its key at any depth; different first
+bytes keep leaves and branches apart.
 
 Trees are values. :meth:`Tree.update` returns a new tree that shares all it can with the old one:
 a proposal's root is computed without touching the committed tree, a failed update leaves nothing
@@ -246,7 +246,7 @@ def verify_absence(root: bytes, key: bytes, proof: TreeProof) -> None:
     if proof.other is None:
         _climb(root, path, EMPTY_ROOT, proof)
         return
-    # The two are hashed as one string, which must be cut in one way only. That the leaf lies in
+    # The two are hashed as one string, which must be cut in one way only. That the leaf is in
     # the key's place needs no check: the climb follows the key's bits, not the leaf's.
     other, value_hash = proof.other
     if len(other) != 32 or len(value_hash) != 32 or other == path:
