@@ -149,7 +149,7 @@ WHERE kind <> 'downlink'
   AND r.device IS NOT NULL AND r.f_cnt IS NOT NULL AND r.payload_hash IS NOT NULL""",
     "witnessed": """
 SELECT * FROM comparable WHERE deduplication_id IS NOT NULL""",
-    # Receptions without an id near one with an id. Of the latter, those before have no entry.
+    # Receptions without an id near one with an id; those of the slice before have no entry.
     "doubled": f"""
 SELECT entry
 FROM (SELECT entry, time, deduplication_id,

@@ -24,14 +24,7 @@ from typing import Any, Final
 import numpy as np
 
 from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air
-from dii.telemetry.synthetic._records import (
-    STREAM,
-    Generated,
-    Size,
-    frame_starts,
-    generate,
-    payload,
-)
+from dii.telemetry.synthetic import _records
 from dii.telemetry.synthetic._traffic import generator
 from dii.units import DAY, SECOND, format_time
 
@@ -52,7 +45,9 @@ _POLL: Final = ("device_id", "last_online", "rx_ok", "measured_at")
 _Row = dict[str, Any]
 
 
-def write(folder: Path, size: Size, seed: int = 7, days: int | None = None) -> Counter[str]:
+def write(
+    folder: Path, size: _records.Size, seed: int = 7, days: int | None = None
+) -> Counter[str]:
     """Generate a network and write its registry, uplinks and statuses.
 
     Parameters
@@ -68,8 +63,8 @@ def write(folder: Path, size: Size, seed: int = 7, days: int | None = None) -> C
         Number of written records that readers set aside, by their reason.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made, planted = generate(size, seed, days), Counter[str]()
-    _write(folder / "uplinks.jsonl", _uplinks(made, generator(seed, STREAM, 1), planted))
+    made, planted = _records.generate(size, seed, days), Counter[str]()
+    _write(folder / "uplinks.jsonl", _uplinks(made, generator(seed, _records.STREAM, 1), planted))
     rows = zip(*(made.statuses[name].to_pylist() for name in _STATUS))
     with (folder / "statuses.csv").open("w", encoding="utf-8", newline="") as file:
         statuses = csv.writer(file, lineterminator="\n")
@@ -92,7 +87,7 @@ def _registered_id(gateway: str) -> str:
     return gateway.removeprefix("ttn:") if ":" in gateway else f"eui-{gateway.lower()}"
 
 
-def _registry(made: Generated, before: int, planted: Counter[str]) -> Iterator[str]:
+def _registry(made: _records.Generated, before: int, planted: Counter[str]) -> Iterator[str]:
     """Yield a registry as The Things Network's ``gateway-data``: records by id."""
     placeholders = [*_PLACEHOLDERS] * (len(made.registry) // _PLACEHOLDER_EACH or 1)
     records: dict[str, _Row] = {}
@@ -180,7 +175,9 @@ def _uplink(
     message = {
         "f_port": 1,
         "f_cnt": first["f_cnt"],
-        "frm_payload": base64.b64encode(payload(eui, first["f_cnt"], first["size"])).decode(),
+        "frm_payload": base64.b64encode(
+            _records.payload(eui, first["f_cnt"], first["size"])
+        ).decode(),
         "rx_metadata": metadata,
         "settings": {
             "data_rate": {
@@ -208,10 +205,12 @@ def _uplink(
     }
 
 
-def _uplinks(made: Generated, rng: np.random.Generator, planted: Counter[str]) -> Iterator[str]:
+def _uplinks(
+    made: _records.Generated, rng: np.random.Generator, planted: Counter[str]
+) -> Iterator[str]:
     """Yield lines of JSON in the order of time, with simulated and damaged ones among them."""
     table = made.receptions
-    frames = len(frame_starts(table))
+    frames = len(_records.frame_starts(table))
     accidents = len(_ACCIDENTS) * (1 + frames // _ACCIDENTS_EACH)
     places = {frames * part // (accidents + 1): part - 1 for part in range(1, accidents + 1)}
     rows = (row for batch in table.to_batches(max_chunksize=_BATCH) for row in batch.to_pylist())
