@@ -40,7 +40,7 @@ CONTRACTS: Final = "contract agreement balance status"
 
 
 def story() -> Iterator[screen.Shown]:
-    """Tell the story: load, measure, promise, settle, explain, pay, verify."""
+    """Load, measure, promise, settle, explain, pay, verify."""
     # What gateways reported, and what was set aside and why
     data = dii.load("data/registry.json", "data/uplinks.jsonl", "data/statuses.csv")
     yield loaded(data)
@@ -96,7 +96,7 @@ def story() -> Iterator[screen.Shown]:
 
 
 def main() -> None:
-    """Tell the story, step by step."""
+    """Run the story, and show each step."""
     began = time.monotonic()
     screen.say("dii: a micro-economy for a community that builds infrastructure together", "bold")
     screen.say("Eight days of a small synthetic LoRaWAN network, from files to money and proofs.")
@@ -104,14 +104,15 @@ def main() -> None:
     code = textwrap.dedent(inspect.getsource(story).partition('"""\n')[2])
     *steps, _ = re.split(r"yield .*\n+", code)
     with contextlib.chdir(ROOT):
-        for step, output in zip(steps, story()):
+        outputs = story()
+        for step in steps:
             title, *lines = step.splitlines()
             screen.say()
             screen.say(title.removeprefix("# "), "bold green")
             for line in lines:
                 screen.say(f"  {line}", "dim")
             screen.say()
-            screen.show_parts(output)
+            screen.show_parts(next(outputs))
     screen.say()
     screen.say(f"All of this took {time.monotonic() - began:.1f} s.", "dim")
 
@@ -119,8 +120,8 @@ def main() -> None:
 def _settled(network: Network) -> Iterator[screen.Shown]:
     yield from tables.overview(network, None, most=8)
     yield ""
-    yield "unminted: the share of receptions that name no gateway; treasury: of gateways"
-    yield "that name no operator."
+    yield "unminted: the share of receptions without a gateway; treasury: of gateways without an"
+    yield "operator."
 
 
 def _kept(deals: Sequence[Deal], events: Sequence[pd.DataFrame]) -> Iterator[screen.Shown]:
@@ -136,7 +137,7 @@ def _kept(deals: Sequence[Deal], events: Sequence[pd.DataFrame]) -> Iterator[scr
         if "required" in terms:
             yield f"An epoch is paid if online for {terms['required']}, else refunded."
         else:
-            yield f"An uplink is {terms['price_each']}; what is credited can be withdrawn."
+            yield f"An uplink is {terms['price_each']}; credits can be withdrawn."
         yield partial(screen.rows, told, "event details")
         yield ""
 

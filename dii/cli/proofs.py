@@ -92,8 +92,9 @@ def make(
         return
     output.write_text(text)
     present = content["value"] is not None and "neighbours" not in content
-    what = "it" if present else "that there is none"
-    line = f"{output} proves {what} under header {header.height}; whoever trusts that checks it by"
+    what = f"the {kind}" if present else "that there is none"
+    line = f"{output} proves {what} under header {header.height}"
+    line += "; anybody who trusts that header can check it:"
     how = options.command(None, "proof", "check", str(output), "--header", header.hash.hex())
     where = {"height": header.height, "header": header.hash}
     yield Answer({"file": str(output), "present": present} | where, [line, how])

@@ -37,7 +37,7 @@ def export(
 
     height, header = snapshot.export(network, output), network.header()
     line = f"{output} holds the state after block {height}"
-    how = f"{line}; whoever trusts header {header.height} joins by"
+    how = f"{line}; anybody who trusts header {header.height} can join:"
     join_it = ("snapshot", "join", str(output), "--header", header.hash.hex(), "--home", "NEW")
     return Answer(
         {"folder": str(output), "height": height, "header": header.hash},

@@ -52,8 +52,8 @@ def page(statement: Statement) -> str:
     origin = f"traffic is generated ({statement.generated})" if statement.generated else ""
     reason = f"its {origin or 'keys follow from a seed'}, and its money is play money."
     differs = (
-        "<p class=soft>Earned is told of the month's epochs, credited of its days: an epoch is paid"
-        " when it has ended.</p>"
+        "<p class=soft>Earned counts the month's epochs, credited its days: an epoch is paid after"
+        " its end.</p>"
     )
     findings = "".join(f"<li>{_escape(text)}</li>" for text in statement.findings)
     receipts = statement.receipts.assign(
@@ -167,8 +167,8 @@ def _proof(statement: Statement) -> str:
         check = ["dii", "proof", "check", "receipt.proof", "--header", statement.header.hash.hex()]
         code = "\n".join(_escape(shlex.join(line)) for line in (make, check))
         return (
-            f"<p>Whoever trusts the hash of header {statement.header.height} can check every receipt on"
-            " this page, with dii or with a page of Python (docs/proofs.md):</p>"
+            f"<p>Anybody who trusts the hash of header {statement.header.height} can check every receipt"
+            " on this page, with dii or with a page of Python (docs/proofs.md):</p>"
             f"<pre><code>{code}</code></pre>"
         )
     return ""
