@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dii import Network, agreements, load, minting
@@ -281,6 +281,7 @@ def linden(network: Network) -> Statement:
 
 @settings(max_examples=40)
 @given(st.one_of(st.just(HOSTILE), st.text(min_size=1, max_size=30)))
+@example("0\n")
 def test_no_name_becomes_part_of_the_page(linden: Statement, name: str) -> None:
     plain, seen = Page(page(linden)), Page(page(named(linden, name)))
     assert seen.tags - {"ul", "li"} <= plain.tags

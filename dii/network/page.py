@@ -56,18 +56,11 @@ def page(statement: Statement) -> str:
         " its end.</p>"
     )
     findings = "".join(f"<li>{_escape(text)}</li>" for text in statement.findings)
-    receipts = statement.receipts.assign(
-        gateway=statement.receipts["gateway"] + "\n" + statement.receipts["note"]
-    )
-    columns = [
-        "epoch",
-        *_streams(statement),
-        "gateway",
-        *_metrics(statement),
-        "contribution",
-        "amount",
-    ]
-    parties = statement.movements["counterparty"] + "\n" + statement.movements["note"]
+    named = statement.receipts["gateway"].map(clean) + "\n" + statement.receipts["note"]
+    receipts = statement.receipts.assign(gateway=named)
+    columns = ["epoch", *_streams(statement), "gateway", *_metrics(statement)]
+    columns += ["contribution", "amount"]
+    parties = statement.movements["counterparty"].map(clean) + "\n" + statement.movements["note"]
     movements = statement.movements.assign(counterparty=parties.str.strip()).drop(columns="note")
     tables = [
         _table(statement, "By gateway", _gateways(statement)),
