@@ -77,7 +77,11 @@ class Pairs:
             if not stating[eui] or stating[eui][-1][0] < epoch:
                 stating[eui].append((epoch, name))
         sole = {
-            name: (epoch, eui, all(n < most or one == name for n, one in counts[epoch, eui][:2]))
+            name: (
+                epoch,
+                eui,
+                all(n < most or other == name for n, other in counts[epoch, eui][:2]),
+            )
             for name, (epoch, eui, most) in first.items()
         }
         return cls(sole, dict(stating), tuple(sorted(set(listed))))
@@ -95,9 +99,11 @@ class Pairs:
         after = epoch + 1
         euis, ids = dict[str, str](), dict[str, str]()
         for name, eui in self.listed:
-            ids[eui] = min(ids.get(eui, name), name, key=lambda one: (bound.get(one, after), one))
+            ids[eui] = min(
+                ids.get(eui, name), name, key=lambda text: (bound.get(text, after), text)
+            )
             if eui in bound:
-                euis[name] = min(euis.get(name, eui), eui, key=lambda one: (bound[one], one))
+                euis[name] = min(euis.get(name, eui), eui, key=lambda text: (bound[text], text))
 
         def of_id(name: str) -> str:
             at, eui, sole = self.first.get(name, (after, "", False))

@@ -5,7 +5,7 @@ neither midnight nor the edge of a piece of work ends it; on a laptop, for fifty
 
 **One frame.** Receptions are of one frame when they carry the same ``deduplication_id``, or, for
 want of one, the same device, frame counter and payload hash (null equals null), and come at most
-60 s after the frame's *first* reception; what comes later begins another frame. The window holds
+60 s after the frame's *first* reception; a later reception begins another frame. The window holds
 for both keys: servers deduplicate within seconds, and the state between epochs has to stay small.
 Where no device is known, or neither counter nor hash, only receptions of the same microsecond can
 be of one frame. A frame belongs to the epoch of its first reception, with all of its receptions:
@@ -16,12 +16,12 @@ are not heard but sent: each row is a frame of its own, of the epoch in which it
 
 **Delivered** is a frame of kind ``data`` of which some reception says so. Unknown is not
 delivered: a gateway's own log cannot tell which of its frames were delivered (at Gouda 59 % were of
-other networks), and undelivered frames must not be paid for. ``uplinks``, ``sole_uplinks``, ``shapley_uplinks``,
-``uplink_units`` and ``data_units`` count delivered frames; ``receptions`` counts all, and
-``foreign_frames`` those of which some reception says that they are of another network. A data unit
-is 24 bytes of payload, and an empty frame is one, too: an acknowledgement is not free (Helium's
-HIP-4, 2020). Of what receptions of a frame disagree on (size, airtime, application, device and
-counter), the greatest value counts.
+other networks), and undelivered frames must not be paid for. ``uplinks``, ``sole_uplinks``,
+``shapley_uplinks``, ``uplink_units`` and ``data_units`` count delivered frames; ``receptions``
+counts all, and ``foreign_frames`` those of which some reception says that they are of another
+network. A data unit is 24 bytes of payload, and an empty frame is one, too: an acknowledgement is
+not free (Helium's HIP-4, 2020). Where receptions of a frame disagree (size, airtime, application,
+device and counter), the greatest value counts.
 
 **Usage** is of an application, by operator. An operator *delivered* each delivered frame that a
 gateway of its own heard, whoever else did: what a consumer owes one operator then depends on that
@@ -33,10 +33,10 @@ frames that no gateway heard belong to no operator. A counter that does not rise
 than ``MAX_GAP``, was reset, and so was a device after 7 days of silence: nothing is known of the
 frames between. Devices can state any counter, so ``lost`` is cut to the bound of a report.
 
-**Names.** Records state names of gateways, and several may be one gateway (see ``names``): it has
-one row, and hears as one. What was heard *before* the epoch stands under the stated names, since
-names are resolved anew in each epoch; a frame before it that two names of one gateway heard counts
-under both.
+**Names.** Records state names of gateways, and several names may be one gateway (see ``names``): it
+has one row, and counts once per frame. Frames heard *before* the epoch are kept under the stated
+names, since names are resolved anew in each epoch; an earlier frame that two names of one gateway
+heard counts under both.
 
 **Signs of life** go by the time of each reception and status. The epoch's slots of 5 minutes begin
 with the epoch; a last, shorter one counts as one. A slot is *connected* when a reception lies in
@@ -50,8 +50,8 @@ mean interval is at most 72 minutes, 20 of which are the 24 h. So the look-back 
 a gateway's last 141 frames at most, and still is exact.)
 
 **A repetition** is a reception by one gateway of a frame of one device, counter and payload, within
-the window, that the server gave another id; one without an id is a repetition of one with an id
-within 60 s before or after it. It counts in nothing, but is a sign of life.
+the window, that the server gave another id; a reception without an id repeats a reception with an
+id within 60 s before or after it. A repetition counts in no metric, but is a sign of life.
 
 **The work** is done by the statements of `plan`, a slice of some hours at a time, which hands the
 frames it has begun to the next, exactly as an epoch does. Starting the query engine costs more than
@@ -121,7 +121,7 @@ class Lookback:
     @classmethod
     def empty(cls, end: int) -> Lookback:
         """Return the look-back of a network without records."""
-        return cls(end, *(one.empty_table() for one in (_FRAMES, _HEARD, _KNOWN, _COUNTERS)))
+        return cls(end, *(schema.empty_table() for schema in (_FRAMES, _HEARD, _KNOWN, _COUNTERS)))
 
     def renamed(self, names: Mapping[str, str]) -> Lookback:
         """Return the same under resolved names."""
@@ -294,7 +294,7 @@ def metrics(
         engine.give(heard_before=heard)
         engine.make("watched", "excluded", "known", "gates", "stated")
         numbers = engine.ask("numbers")
-        # Deafness takes 24 h: within a day, only what was heard before it can make deaf.
+        # Deafness takes 24 h: within a day, only frames heard before the day can make a gateway deaf.
         for day in range(start, end, DAY):
             night, slots = min(day + DAY, end), []
             for begin in range(day, night, step):
@@ -349,7 +349,7 @@ def metrics(
 
 
 def _resolved(stated: Iterable[str], names: Mapping[str, str]) -> pa.Table:
-    return pa.table({"gateway": pa.array({names.get(one, one) for one in stated}, _TEXT)})
+    return pa.table({"gateway": pa.array({names.get(name, name) for name in stated}, _TEXT)})
 
 
 def _pairs(pairs: Mapping[str, str], key: str, value: str) -> pa.Table:

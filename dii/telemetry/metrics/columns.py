@@ -97,7 +97,7 @@ def entries(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
 
 
 def _relayed_once(table: pa.Table) -> pa.Table:
-    """Return receptions without relayed ones whose carrying frame a named gateway heard."""
+    """Drop relayed receptions whose carrying frame a named gateway heard."""
     nameless = pc.is_null(table["gateway"])
     if not pc.any(nameless).as_py():
         return table
@@ -174,7 +174,7 @@ def without(receptions: pa.Table, entries: pa.ChunkedArray) -> pa.Table:
 
 
 def mixed(receptions: pa.Table, before: pa.Table) -> bool:
-    """Return whether some uplinks have a deduplication id, here or ``before``, and some have none."""
+    """Return whether some uplinks, here or ``before``, have a deduplication id and some do not."""
     ids = receptions["deduplication_id"]
     if ids.null_count == len(ids) and not pc.any(pc.match_substring(before["name"], "\n")).as_py():
         return False

@@ -4,8 +4,8 @@ A plan of SELECT statements, each put into a table or view of its name: joins, g
 casts that every engine reads (``sqlglot`` carries them to Spark).
 
 **Plain frames.** Most frames have at most three receptions. Grouping receptions by the identity of
-their frame tells their gateways: the least, the greatest, and the sum of the numbers less both. Only
-other frames are joined with their receptions.
+their frame tells their gateways: the least, the greatest, and the sum of the numbers less both.
+Only other frames are joined with their receptions.
 
 **Tried and left**: windows over all receptions (twice the time of grouping and joining), a day in
 one piece (the same work, several times the memory), and finding a repeated frame's windows in

@@ -61,8 +61,8 @@ def players(
     founders: dict[int, list[str]] = defaultdict(list)
     for gateway in sorted(places):
         north = floor(radians(places[gateway][0]) / band)
-        near = (one for place in (north - 1, north, north + 1) for one in founders[place])
-        close = [one for one in near if distance(places[one], places[gateway]) <= radius_m]
+        near = [*founders[north - 1], *founders[north], *founders[north + 1]]
+        close = [name for name in near if distance(places[name], places[gateway]) <= radius_m]
         if not close:
             founders[north].append(gateway)
         elif (mine := player(gateway)) != (theirs := player(min(close))):

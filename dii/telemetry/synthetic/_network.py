@@ -3,10 +3,10 @@
 The problem: scenarios need networks larger, smaller and elsewhere than the one public snapshot,
 and its statistics must hold in each of them, not on average over seeds.
 
-The design: all published counts (owners, countries, placement, ``last_seen``) are allotted by quota,
-largest remainders first; the seed only chooses the gateways. Places are towns, some lone gateways
-and some sites with two. The spread of towns is then adjusted until the median distance to the
-nearest live gateway is the published one, as no closed form gives it.
+The design: all published counts (owners, countries, placement, ``last_seen``) are allotted by
+quota, largest remainders first; the seed only chooses the gateways. Places are towns, some lone
+gateways and some sites with two. The spread of towns is then adjusted until the median distance to
+the nearest live gateway is the published one, as no closed form gives it.
 """
 
 from __future__ import annotations
@@ -88,12 +88,13 @@ _LARGE_POWER: Final = 0.82
 """Power of the rank with which the sizes of owners beyond four gateways fall."""
 
 _WORDS: Final = (  # noqa: SIM905 - easier to read
-    "amber birch canal delft ember falcon garden harbour indigo juniper kestrel linden meadow north "
-    "orchard polder quarry river saffron tulip urban valley willow zenith alder bridge copper dune "
-    "estuary fjord granite heron island jade koala lagoon mill nettle oak pebble"
+    "amber birch canal delft ember falcon garden harbour indigo juniper kestrel linden meadow "
+    "north orchard polder quarry river saffron tulip urban valley willow zenith alder bridge "
+    "copper dune estuary fjord granite heron island jade koala lagoon mill nettle oak pebble"
 ).split()
 _KINDS: Final = (  # noqa: SIM905 - easier to read
-    "makers iot lab sensors village school farm works club commons city network studio energy museum"
+    "makers iot lab sensors village school farm works club commons city network studio energy "
+    "museum"
 ).split()
 _EUI_PREFIXES: Final = ("B827EBFFFE", "A84041FFFF", "7276FF0039", "0000024B08", "58A0CBFFFE")
 

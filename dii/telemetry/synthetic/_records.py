@@ -4,8 +4,8 @@ The problem: a network in which nothing goes wrong tests nothing, and the accide
 (outages, deafness, hidden and repeated receptions, clocks gone astray) must show in receptions and
 statuses alike.
 
-The design: roles go to gateways spread over the whole range of traffic (``_traffic``), and each step
-is drawn for all gateways and days at once, in columns.
+The design: roles go to gateways spread over the whole range of traffic (``_traffic``), and each
+step is drawn for all gateways and days at once, in columns.
 
 A last day is complete only where something is known to come after it, so the first uplink and the
 first poll after the last midnight are generated, too.
