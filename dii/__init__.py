@@ -23,28 +23,25 @@ if TYPE_CHECKING:
 __all__ = ["Network", "Telemetry", "Traffic", "actions", "agreements", "economy", "load", "minting"]
 __version__ = "0.1.0"
 
-_HOMES: Final = {
-    "Network": "dii.network",
-    "Telemetry": "dii.telemetry.load",
-    "Traffic": "dii.network",
-    "load": "dii.telemetry.load",
-}
-
-_MODULES: Final = {
+_ORIGINS: Final = {
+    "Network": "dii.network:Network",
+    "Telemetry": "dii.telemetry.load:Telemetry",
+    "Traffic": "dii.network:Traffic",
     "actions": "dii.application.actions",
     "agreements": "dii.contracts.agreements",
     "economy": "dii.economy",
+    "load": "dii.telemetry.load:load",
     "minting": "dii.minting",
 }
 
 
 def __getattr__(name: str) -> object:
     """Load a public name on first use (PEP 562)."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in _MODULES:
-        return importlib.import_module(_MODULES[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _ORIGINS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, member = _ORIGINS[name].partition(":")
+    loaded = importlib.import_module(module)
+    return getattr(loaded, member) if member else loaded
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""What notebooks show to be used; needs the extra ``notebooks``."""
+"""Interactive widgets for notebooks; needs the extra ``notebooks``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def contract_editor(network: Network, source: str = "") -> ipywidgets.VBox:
-    """Return a field to write a contract in, and beneath it every fault with its place, as one types.
+    """Return a field for a contract's text, and beneath it the faults of the text while it is typed.
 
     Parameters
     ----------
     network
-        Whose ``check`` looks the text over.
+        Network whose ``check`` checks the text.
     source
-        The text to begin with; what is written is ``.children[0].value``.
+        The text to begin with; the present text is ``.children[0].value``.
     """
     text = ipywidgets.Textarea(
         source,

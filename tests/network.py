@@ -29,4 +29,4 @@ def roots(network: Network) -> tuple[object, ...]:
 
 
 def late(network: Network) -> list[dict[str, Any]]:
-    return [row for row in network._feed.telemetry.rejected.to_pylist() if row["reason"] == "late"]
+    return [row for row in network.feed.telemetry.rejected.to_pylist() if row["reason"] == "late"]

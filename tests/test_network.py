@@ -152,11 +152,11 @@ def test_a_network_that_could_not_be_opened_lets_go_of_its_files(tmp_path, monke
 
 
 def test_the_same_data_a_second_time_changes_nothing(net, data):
-    before, rejected = roots(net), net._feed.telemetry.rejected
+    before, rejected = roots(net), net.feed.telemetry.rejected
     for _ in range(2):
         net.ingest(data)
         assert roots(net) == before
-        assert net._feed.telemetry.rejected.equals(rejected)
+        assert net.feed.telemetry.rejected.equals(rejected)
 
 
 @pytest.mark.parametrize("start", ["2025-03-05", None])
@@ -197,7 +197,7 @@ def test_a_receipt_gives_the_reason_of_each_excluded_frame(data):
         network.ingest(data + Telemetry(rejected=again))  # an export of the same under another name
         network.run()
         start, length = network.genesis.start_time, network.genesis.epoch_length
-        assert set(network._feed.telemetry.rejects.file) > {"uplinks.jsonl", "again.jsonl"}
+        assert set(network.feed.telemetry.rejects.file) > {"uplinks.jsonl", "again.jsonl"}
         for row in simulated.itertuples():
             epoch = (row.time - start) // length
             receipt = network.receipt(row.gateway, epoch=epoch)
@@ -263,4 +263,4 @@ def test_records_of_epochs_that_are_settled_are_rejected_as_late_and_change_noth
 
 
 def reasons(network: Network) -> Counter[str]:
-    return Counter(network._feed.telemetry.rejected["reason"].to_pylist())
+    return Counter(network.feed.telemetry.rejected["reason"].to_pylist())

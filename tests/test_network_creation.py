@@ -57,7 +57,7 @@ def test_an_invalid_network_is_refused_and_nothing_is_written(tmp_path, changes,
 
 def test_a_rule_whose_metric_the_data_do_not_give_is_refused_naming_it():
     with create(start=None) as network:
-        network._draft["streams"][0]["rule"] = {"name": "Uptime"}
+        network.home.draft["streams"][0]["rule"] = {"name": "Uptime"}
         with pytest.raises(RuleNotFed, match=r"needs online_ppm.*--rule ShapleyTraffic or Airtime"):
             network.ingest(load(SAMPLE[0], SAMPLE[1]))
 

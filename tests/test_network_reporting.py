@@ -17,7 +17,7 @@ from dii.application.records import ACCOUNTS, APPLICATIONS, REPORTS, SCOPES
 from dii.consensus.solo import Solo
 from dii.crypto import claim_address, keyed_hash
 from dii.errors import GenesisError
-from dii.network.home import RESERVED
+from dii.network.home import RESERVED_NAMES
 from tests.network import create, late
 from tests.require import SAMPLE
 
@@ -111,7 +111,7 @@ def test_an_operator_called_like_an_account_of_the_network_gets_a_claim_account(
     registry = tmp_path / "registry.json"
     listed = {"id": "eui-58a0cbfffe080c9c", "owner": name}
     registry.write_text(json.dumps({listed["id"]: listed}))
-    assert name in RESERVED
+    assert name in RESERVED_NAMES
     with create(reporters=2) as network:
         own = network.home.address(name)
         network.ingest(load(str(registry), *SAMPLE[1:]))

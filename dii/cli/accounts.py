@@ -147,10 +147,10 @@ def import_(home: Home, name: Name, file: Path, password_file: Path | None = Non
 
 def _check_free(home: Home, name: str) -> None:
     """Refuse a name that no account can have, or that is taken: money could go to either."""
-    from dii.network.home import RESERVED, check_name  # noqa: PLC0415
+    from dii.network.home import RESERVED_NAMES, check_name  # noqa: PLC0415
 
     check_name(name)
-    if name in RESERVED or home.find("account", name) is not None:
+    if name in RESERVED_NAMES or home.find("account", name) is not None:
         raise errors.NameTaken(name=name)
 
 

@@ -46,7 +46,7 @@ def check(what: What) -> Iterator[Answer]:
     """Check a contract's text: every fault, where, and what to write instead."""
     from dii.network import contracts  # noqa: PLC0415
 
-    result = contracts.check(None, _source(what))
+    result = contracts.check(_source(what))
     yield Answer({"ok": bool(result), "faults": list(result.faults)}, repr(result).splitlines())
     if not result:
         raise typer.Exit(1)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dii import Network
     from dii.consensus.node import Verified
     from dii.network import Receipt
-    from dii.network.contracts import Deal
+    from dii.network.contracts import Contract
 
 ROOT: Final = Path(__file__).parents[2]
 FILES: Final = ("registry.json", "uplinks.jsonl", "statuses.csv")
@@ -124,7 +124,7 @@ def _settled(network: Network) -> Iterator[screen.Shown]:
     yield "operator."
 
 
-def _kept(deals: Sequence[Deal], events: Sequence[pd.DataFrame]) -> Iterator[screen.Shown]:
+def _kept(deals: Sequence[Contract], events: Sequence[pd.DataFrame]) -> Iterator[screen.Shown]:
     """Yield the events of agreements, and the reason of each."""
     for deal, happened in zip(deals, events):
         told = happened[happened["told"]]

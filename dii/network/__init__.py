@@ -1,4 +1,4 @@
-"""The facade over everything below: one object a community's economy."""
+"""The facade of the package: one object per community."""
 
 from dii.network.facade import Network
 from dii.network.receipt import Receipt

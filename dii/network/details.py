@@ -17,14 +17,14 @@ from dii.minting import Spec
 from dii.network import tables
 from dii.network.draft import STREAM
 from dii.network.home import SCOPE
-from dii.network.view import Opened
+from dii.network.view import View
 from dii.units import format_time
 
 LEAST: Final = 4
 """Digits that a hash prefix needs."""
 
 
-def status(network: Opened) -> dict[str, Any]:
+def status(network: View) -> dict[str, Any]:
     """Return the state of a network, or the draft of one that is not sealed yet."""
     if not network.sealed:
         return {"sealed": False, **(network.home.draft or {})}
@@ -60,7 +60,7 @@ def _spec(spec: Spec) -> dict[str, Any]:
     return {"name": spec.name, "version": spec.version, "parameters": dict(spec.parameters)}
 
 
-def block(network: Opened, which: str) -> dict[str, Any]:
+def block(network: View, which: str) -> dict[str, Any]:
     """Return a block, given by its height, hash or hash prefix."""
     if which.isdecimal() and len(which) < 16:
         known = tables.blocks(network, int(which))
@@ -82,7 +82,7 @@ def block(network: Opened, which: str) -> dict[str, Any]:
     }
 
 
-def transaction(network: Opened, which: str) -> dict[str, Any]:
+def transaction(network: View, which: str) -> dict[str, Any]:
     """Return a transaction with its message, given by its id or a prefix of it."""
     known = tables.transactions(network, begins=_beginning(which))
     row = _only(known, "transaction", which)
@@ -91,7 +91,7 @@ def transaction(network: Opened, which: str) -> dict[str, Any]:
     return row | {"bytes": len(wire), "message": message}
 
 
-def account(network: Opened, who: str) -> dict[str, Any]:
+def account(network: View, who: str) -> dict[str, Any]:
     """Return an account, its gateways and its transfers."""
     address = network.home.address(who)
     text = crypto.format_address(address)
@@ -109,7 +109,7 @@ def account(network: Opened, who: str) -> dict[str, Any]:
     }
 
 
-def gateway(network: Opened, which: str) -> dict[str, Any]:
+def gateway(network: View, which: str) -> dict[str, Any]:
     """Return a gateway, its owner, and its earnings by epoch."""
     hashed = network.gateway(which)
     since, owner = tables.owners(network).get((SCOPE, hashed), (None, None))
@@ -122,16 +122,15 @@ def gateway(network: Opened, which: str) -> dict[str, Any]:
     }
 
 
-def epoch(network: Opened, number: int, stream: str = STREAM) -> dict[str, Any]:
+def epoch(network: View, number: int, stream: str = STREAM) -> dict[str, Any]:
     """Return an epoch of a stream, and its payments."""
     issued, epochs = tables.issuance(network, number, stream), tables.epochs(network)
-    which = issued.assign(epoch=number, stream=stream)
-    issued["contribution"] = tables.contributions(network, which)
+    issued["contribution"] = issued["weight"] / tables.scale(network.issued(number, stream))
     epochs = epochs[(epochs["epoch"] == number) & (epochs["stream"] == stream)]
     return _only(epochs, "epoch", str(number)) | {"issuance": issued}
 
 
-def _stored(network: Opened, height: int) -> Block:
+def _stored(network: View, height: int) -> Block:
     raw = network.view.store.block(height)
     assert raw is not None, "what the index lists is stored"
     return codec.loads(Block, raw)

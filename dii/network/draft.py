@@ -1,143 +1,195 @@
-"""Founding a network: from what people ask for to a genesis.
+"""Draft of a genesis: the options of a network until its first telemetry.
 
-A network is asked for before everything about it is known: its first day and the metrics that its
-reporter gives follow from the first telemetry, in a notebook from the first ``ingest``. Until then
-it is a *draft*, a genesis with holes. A draft is checked at once by filling the holes with
-stand-ins, so that whoever asks for the impossible hears it when asking, not days later.
+The first day of a network and the metrics of its reporter follow from the first telemetry, in a
+notebook from the first ``ingest``. Until then the network is a *draft*: a genesis without these
+values. A draft is checked at once, with stand-ins for the missing values, so that impossible
+options are refused when the network is created, not days later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
-from dii import minting
+from dii import crypto, errors, minting
 from dii.application.records import MAX_REPORTERS
-from dii.crypto import format_address
-from dii.errors import GenesisError, RuleNotFed
-from dii.genesis import AccountSection, CurrencySection, Genesis, SpecSection
-from dii.minting import Policy, Rule
-from dii.network.home import RESERVED, SCOPE, check_name
+from dii.genesis import CurrencySection, Genesis, SpecSection
+from dii.network.home import RESERVED_NAMES, SCOPE, check_name, reporter_names
 from dii.schema import METRICS, USAGE
 from dii.units import SECOND, Currency, from_microseconds, to_microseconds
 
 STREAM: Final = "main"
+"""The stream that a network begins with."""
+_STAND_IN: Final = partial(crypto.SigningKey.derive, 0)
+"""Takes the name of an account to a key that stands in for its own."""
 
 
-def draft(
-    name: str,
-    *,
-    currency: Currency,
-    seed: int | None,
-    rule: Rule,
-    policy: Policy,
-    allocations: Mapping[str, str | int],
-    start: datetime | str | None,
-    epoch_seconds: int,
-    gas_price: int,
-    reporters: int,
-    site_radius_m: int,
-    max_mint_per_epoch: str | int | None,
-    governance: Mapping[str, int],
-) -> tuple[dict[str, Any], int | None]:
-    """Return the draft of a genesis and its start; parameters as of ``Network.create``.
+@dataclass(frozen=True)
+class Options:
+    """Options of a new network.
+
+    Parameters
+    ----------
+    name
+        Short name of the chain.
+    symbol, currency, decimals
+        Symbol, name and decimals of the currency.
+    seed
+        Makes it a laboratory network, whose keys follow from the seed. Required in memory.
+    home
+        Folder to keep it in; None keeps it in memory.
+    rule, policy
+        The one stream by which gateways are paid; by default ``ShapleyTraffic`` and a
+        ``FixedEmission`` of 10,000.
+    allocations
+        Opening balances by account name: ``{"bob": "500 TTC"}``.
+    start
+        Start of epoch 0; by default the first day of the first telemetry.
+    epoch_seconds
+        Length of an epoch.
+    gas_price
+        Smallest units a gas.
+    reporters
+        Number of reporters, at most 64; here all of them report the same. Of n, (n - 1) // 3
+        may lie without effect.
+    site_radius_m
+        Players whose gateways stand within so many metres of each other count as one in
+        ``shapley_uplinks``; 0 leaves them apart.
+    max_mint_per_epoch
+        Limit that no vote can raise; by default what the policy mints at most.
+    governance
+        Other limits that no vote can change, as the genesis names them; by default
+        ``{"delay_seconds": 604_800, "voting_seconds": 1_209_600, "max_treasury_ppm": 200_000}``.
 
     Raises
     ------
-    GenesisError, BadAmount, BadName
-        What was asked for makes no network.
+    GenesisError, BadAmount, BadName, HomeExists
+        The options are impossible; nothing was written.
     """
-    if seed is not None and not 0 <= seed < 2**64:
-        raise GenesisError(field="seed", message="must lie between 0 and 2**64 - 1")
-    money = CurrencySection.of(currency).model_dump()
-    rule, policy = rule.resolve(currency), policy.resolve(currency)
-    stream = {
-        "name": STREAM,
-        "scope": SCOPE,
-        "rule": SpecSection.of(rule.spec()).model_dump(),
-        "policy": SpecSection.of(policy.spec()).model_dump(),
-    }
-    content: dict[str, Any] = {
-        "name": name,
-        "epoch_seconds": epoch_seconds,
-        "gas_price": gas_price,
-        "reporters": reporters,
-        "site_radius_m": site_radius_m,
-        "max_mint_per_epoch": policy.most
-        if max_mint_per_epoch is None
-        else currency.parse(max_mint_per_epoch),
-        "laboratory": seed is not None,
-        "currency": money,
-        "governance": dict(governance),
-        "streams": [stream],
-    }
-    for who in allocations:
-        check_name(who)
-        if who in RESERVED:
-            message = f"{who!r} is an account that every network has; take another name"
-            raise GenesisError(field="allocations", message=message)
-    balances = [currency.parse(amount) for amount in allocations.values()]
-    _check(content, balances)
-    first = None if start is None else _parse_start(start)
-    if first is not None:
-        length = epoch_seconds * SECOND
-        _check(content, balances, first // length * length)
-    return content | {"allocations": dict(allocations)}, first
+
+    name: str = "ttn"
+    _: KW_ONLY
+    symbol: str = "TTC"
+    currency: str = "The Things Coin"
+    decimals: int = 6
+    seed: int | None = None
+    home: str | Path | None = None
+    rule: minting.Rule | None = None
+    policy: minting.Policy | None = None
+    allocations: Mapping[str, str | int] | None = None
+    start: datetime | str | None = None
+    epoch_seconds: int = 86_400
+    gas_price: int = 1
+    reporters: int = 1
+    site_radius_m: int = 0
+    max_mint_per_epoch: str | int | None = None
+    governance: Mapping[str, int] | None = None
+
+    def draft(self) -> tuple[dict[str, Any], int | None]:
+        """Return the draft of the genesis, and its start; refuse impossible options."""
+        if self.home is None and self.seed is None:
+            message = "a network in memory is a laboratory network: give it a seed, or a home"
+            raise errors.GenesisError(field="seed", message=message)
+        if self.seed is not None and not 0 <= self.seed < 2**64:
+            raise errors.GenesisError(field="seed", message="must lie between 0 and 2**64 - 1")
+        currency = Currency(self.currency, self.symbol, self.decimals)
+        money = CurrencySection.of(currency).model_dump()
+        rule = (self.rule or minting.ShapleyTraffic()).resolve(currency)
+        policy = (self.policy or minting.FixedEmission("10000")).resolve(currency)
+        most = self.max_mint_per_epoch
+        stream = {
+            "name": STREAM,
+            "scope": SCOPE,
+            "rule": SpecSection.of(rule.spec()).model_dump(),
+            "policy": SpecSection.of(policy.spec()).model_dump(),
+        }
+        same = "name", "epoch_seconds", "gas_price", "reporters", "site_radius_m"
+        content: dict[str, Any] = {name: getattr(self, name) for name in same} | {
+            "max_mint_per_epoch": policy.most if most is None else currency.parse(most),
+            "laboratory": self.seed is not None,
+            "currency": money,
+            "governance": dict(self.governance or {}),
+            "streams": [stream],
+            "allocations": dict(self.allocations or {}),
+        }
+        for who in content["allocations"]:
+            check_name(who)
+            if who in RESERVED_NAMES:
+                message = f"{who!r} is an account that every network has; take another name"
+                raise errors.GenesisError(field="allocations", message=message)
+        genesis(content, 0)
+        first = None if self.start is None else _parse_start(self.start)
+        if first is not None:
+            genesis(content, first)
+        return content, first
 
 
 def genesis(
     draft: Mapping[str, Any],
-    *,
-    start: int,
-    metrics: Collection[str],
-    usage: Collection[str],
-    balances: Mapping[bytes, int],
-    validator: bytes,
-    reporters: Iterable[bytes],
+    first_time: int,
+    metrics: Collection[str] = METRICS,
+    usage: Collection[str] = USAGE,
+    key: Callable[[str], crypto.SigningKey] = _STAND_IN,
 ) -> Genesis:
-    """Return the genesis that a draft makes with what it leaves open."""
+    """Return the genesis of a draft; its start is that of the epoch of the first record.
+
+    Parameters
+    ----------
+    draft, first_time
+        The draft, and the time of the first record.
+    metrics, usage
+        Metrics and usage that the records give.
+    key
+        Takes the name of an account to its key; by default to a stand-in.
+    """
+    content = dict(draft)
+    allocations, count = content.pop("allocations"), content.pop("reporters")
+    length, money = content["epoch_seconds"] * SECOND, Currency(**content["currency"])
+    names = reporter_names(min(count, MAX_REPORTERS + 1))
     scope = {
         "name": SCOPE,
-        "reporters": [format_address(address) for address in reporters],
+        "reporters": [crypto.format_address(key(name).address) for name in names],
         "metrics": [name for name in METRICS if name in metrics],
         "usage": [name for name in USAGE if name in usage],
-        "site_radius_m": draft["site_radius_m"],
+        "site_radius_m": content.pop("site_radius_m"),
     }
-    apart = {"reporters", "site_radius_m"}
-    fixed = {name: value for name, value in draft.items() if name not in apart}
+    accounts = [
+        {"address": crypto.format_address(key(name).address), "balance": money.parse(amount)}
+        for name, amount in allocations.items()
+    ]
     return Genesis.make(
-        **fixed,
-        start=from_microseconds(start),
-        accounts=[
-            AccountSection(address=format_address(address), balance=balance)
-            for address, balance in balances.items()
-        ],
-        validators=[{"public_key": validator.hex()}],
+        **content,
+        start=from_microseconds(first_time // max(length, 1) * length),
+        accounts=accounts,
+        validators=[{"public_key": key("validator").public_key.hex()}],
         scopes=[scope],
     )
 
 
-def fitting(gives: Collection[str]) -> list[Rule]:
-    """Return the share rules without parameters that could run with some metrics."""
+def fitting(gives: Collection[str]) -> list[minting.Rule]:
+    """Return the share rules without parameters that need no other metrics."""
     known = minting.ShapleyTraffic(), minting.Airtime(), minting.Uptime()
     return [rule for rule in known if set(rule.needs).issubset(gives)]
 
 
-def check_fed(rule: Rule, gives: Collection[str]) -> None:
-    """Refuse a rule with metrics that the records do not give.
+def check_fed(rule: minting.Rule, gives: Collection[str]) -> None:
+    """Refuse a rule that needs metrics which the records do not give.
 
     Raises
     ------
     RuleNotFed
-        Saying which rules could run with them.
+        The error names the rules that these records can feed.
     """
     for name in rule.needs:
         if name not in gives:
             names = " or ".join(type(one).__name__ for one in fitting(gives))
             advice = f"make it with another rule: dii init --rule {names} --home ANOTHER"
             given = ", ".join(one for one in METRICS if one in gives) or "nothing"
-            raise RuleNotFed(
+            raise errors.RuleNotFed(
                 rule=type(rule).__name__,
                 metric=name,
                 given=given,
@@ -145,27 +197,10 @@ def check_fed(rule: Rule, gives: Collection[str]) -> None:
             )
 
 
-def _check(draft: Mapping[str, Any], balances: Iterable[int], start: int = 0) -> None:
-    """Refuse what could never be sealed; keys and metrics are stood in for."""
-    accounts = {number.to_bytes(20): balance for number, balance in enumerate(balances)}
-    reporters = [
-        number.to_bytes(20) for number in range(min(draft["reporters"], MAX_REPORTERS + 1))
-    ]
-    genesis(
-        draft,
-        start=start,
-        metrics=METRICS,
-        usage=USAGE,
-        balances=accounts,
-        validator=bytes(32),
-        reporters=reporters,
-    )
-
-
 def _parse_start(start: datetime | str) -> int:
     try:
         moment = datetime.fromisoformat(start) if isinstance(start, str) else start
     except ValueError:
         message = f"cannot read {start!r}; write it like 2018-04-21"
-        raise GenesisError(field="start", message=message) from None
+        raise errors.GenesisError(field="start", message=message) from None
     return to_microseconds(moment)

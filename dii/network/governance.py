@@ -1,35 +1,32 @@
-"""Governance as people handle it: actions in plain words, votes by name, what is pending.
+"""Governance for people: actions in plain words, votes by name, pending proposals.
 
-A proposal is shown with what it would change *now*: a stream's policy beside the one that would
-replace it. The chain accepts a proposal whatever it names, so that releases never split it; who
-proposes and who votes is therefore told first what this release would make of it.
+A proposal is shown with the change that it would make *now*: a stream's policy beside its
+replacement. The chain accepts a proposal whatever it names, so that releases never split the chain;
+proposers and voters are therefore told first how this release would execute it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-import pandas as pd
-
-from dii import codec
-from dii.application import actions, records, streams
-from dii.application.governance import NO_AGENDA, count, powers, standing, trial
-from dii.application.messages import Propose, Vote
-from dii.crypto import address_of
-from dii.errors import MintsTooMuch, UnknownStream
+from dii import codec, crypto, errors
+from dii.application import actions, messages, records, streams
+from dii.application import governance as chain
 from dii.minting import POLICIES, RULES, Policy, ReceiptLeaf, Rule
 from dii.minting.receipts import REASON_DENIED
+from dii.network import tables
 from dii.network.home import SCOPE
 from dii.network.receipt import describe, leaves_of
-from dii.network.signing import Sending
-from dii.network.view import Opened
+from dii.network.signing import Signing
+from dii.network.view import View
 
 VALIDATOR: Final = "validator"
 """The account that governs a network of one."""
 
 
 def stream_change(
-    network: Opened,
+    network: View,
     name: str,
     *,
     scope: str | None = None,
@@ -37,34 +34,35 @@ def stream_change(
     policy: Policy | None = None,
     rest: str | None = None,
 ) -> actions.SetStream:
-    """Return the action that changes a stream, or adds one; what is not given stays as it is.
+    """Return the action that changes or adds a stream; parameters not given stay as they are.
 
     Parameters
     ----------
     name, scope
-        Which stream; a new one is the first scope's unless it is said.
+        The stream and its scope; a new stream is of the first scope by default.
     rule, policy
         As of ``Network.create``.
     rest
-        Where what is left goes: a later stream of the scope, ``treasury``, or ``nobody``.
+        Destination of what is left: a later stream of the scope, ``treasury``, or ``nobody``.
 
     Raises
     ------
     UnknownStream
-        There is no such stream, and too little is given to add one.
+        There is no such stream, and adding it takes a rule and a policy.
     """
     was, money = network.state.get(records.STREAMS, name), network.currency
     scope = scope or (was.scope if was else SCOPE)
-    plan = streams.planned(network.state, scope).get(name)
-    weighed = rule.resolve(money).spec() if rule else plan.rule if plan else None
-    paid = policy.resolve(money).spec() if policy else plan.policy if plan else None
+    planned = streams.planned(network.state, scope)
+    now = planned.get(name)
+    weighed = rule.resolve(money).spec() if rule else now.rule if now else None
+    paid = policy.resolve(money).spec() if policy else now.policy if now else None
     if weighed is None or paid is None:
-        raise UnknownStream(name=name, known=", ".join(streams.planned(network.state, scope)))
-    kept = plan.rest if plan else None
+        raise errors.UnknownStream(name=name, known=", ".join(planned))
+    kept = now.rest if now else None
     return actions.SetStream(scope, name, weighed, paid, None if rest == "nobody" else rest or kept)
 
 
-def propose(network: Sending, action: actions.Action, *, by: str = VALIDATOR) -> int:
+def propose(network: Signing, action: actions.Action, *, by: str = VALIDATOR) -> int:
     """Propose an action; return the proposal's number.
 
     Parameters
@@ -72,65 +70,45 @@ def propose(network: Sending, action: actions.Action, *, by: str = VALIDATOR) ->
     action
         One of ``dii.actions``, or from :meth:`stream_change`.
     by
-        The validator who proposes it.
+        Name of the validator that proposes it.
 
     Raises
     ------
     Refused
         The chain's reason.
     """
-    number = (network.state.get(records.AGENDA) or NO_AGENDA).proposals
-    network.submit(by, Propose(action))
+    number = (network.state.get(records.AGENDA) or chain.NO_AGENDA).proposals
+    network.submit(by, messages.Propose(action))
     return number
 
 
-def vote(network: Sending, number: int, *, by: str = VALIDATOR, approve: bool = True) -> str:
+def vote(network: Signing, number: int, *, by: str = VALIDATOR, approve: bool = True) -> str:
     """Vote on a proposal; return the transaction's id in hex."""
-    return network.submit(by, Vote(number, approve))
+    return network.submit(by, messages.Vote(number, approve))
 
 
-def proposals(network: Opened) -> pd.DataFrame:
-    """Return every proposal: what it changes, who approves it, how it stands, and when it acts.
+@tables.table("number what proposer yes no total status acts expires note")
+def proposals(network: View) -> Iterable[tables.Row]:
+    """Return every proposal: its change, its proposer, votes, status, and when it acts.
 
     ``yes``, ``no`` and ``total`` are voting power: now where the proposal is open, else as it was
-    counted at the last vote. ``note`` says why one failed, or would as things stand.
+    counted at the last vote. ``note`` says why a proposal failed, or why it would fail now.
     """
-    state, names = network.state, network.home.names("account")
-    power = powers(state)
+    state, header = network.state, network.view.header
     query = "SELECT proposal, detail FROM governance WHERE event = 'failed'"
-    failed = dict(network.view.index.query(query))
-    header = network.view.header
-    now = header.time if header else 0
-    rows = []
+    failed, power = dict(network.view.index.query(query)), chain.powers(state)
     for (number,), item in state.items(records.PROPOSALS):
-        status = standing(network.parameters, item, now)
-        pending = status in {"open", "passed"}
-        yes, no, total = count(item.votes, power) if status == "open" else item.tally
-        rows.append(
-            {
-                "number": number,
-                "what": in_words(network, item.action, pending=pending),
-                "proposer": network.home.label(item.proposer, names),
-                "yes": yes,
-                "no": no,
-                "total": total,
-                "status": status,
-                "acts": item.acts or None,
-                "expires": item.opened + network.parameters.voting_period,
-                "note": concerns(network, item.action) if pending else failed.get(number, ""),
-            }
-        )
-    columns = [
-        "number", "what", "proposer", "yes", "no", "total", "status", "acts", "expires", "note",
-    ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=columns)
-    for name in ("acts", "expires"):
-        table[name] = pd.to_datetime(table[name], unit="us", utc=True)
-    return table
+        status = chain.standing(network.parameters, item, header.time if header else 0)
+        pending = status in tables.PENDING
+        what = in_words(network, item.action, pending=pending)
+        tally = chain.count(item.votes, power) if status == "open" else item.tally
+        times = item.acts or None, item.opened + network.parameters.voting_period
+        note = concerns(network, item.action) if pending else failed.get(number, "")
+        yield number, what, item.proposer, *tally, status, *times, note
 
 
-def denied(network: Opened, epoch: int) -> frozenset[bytes]:
-    """Return the hashes of the gateways that an epoch denies, or as decided will deny, payment."""
+def denied(network: View, epoch: int) -> frozenset[bytes]:
+    """Return the hashes of gateways that are denied payment in an epoch, settled or to come."""
     state = network.state
     if epoch < network.settled:
         issued = state.items(records.ISSUANCES)
@@ -145,13 +123,13 @@ def denied(network: Opened, epoch: int) -> frozenset[bytes]:
     return frozenset(key for key, end in until.items() if end > epoch and isinstance(key, bytes))
 
 
-def in_words(network: Opened, action: actions.Action, *, pending: bool = True) -> str:
-    """Return what an action changes; of one that is pending also what is there now."""
+def in_words(network: View, action: actions.Action, *, pending: bool = True) -> str:
+    """Return the change that an action makes; of a pending action also the present values."""
     state, label = network.state, network.home.label
     match action:
         case actions.SetStream():
-            plan = streams.planned(state, action.scope) if pending else {}
-            return _stream(network, action, plan.get(action.name))
+            planned = streams.planned(state, action.scope) if pending else {}
+            return _stream(network, action, planned.get(action.name))
         case actions.RemoveStream():
             return f"end stream {action.name} of scope {action.scope}"
         case actions.SetScope():
@@ -162,7 +140,7 @@ def in_words(network: Opened, action: actions.Action, *, pending: bool = True) -
         case actions.SetValidator(key, power):
             now = state.get(records.VALIDATORS, key)
             before = f"{now or 0} -> " if pending else ""
-            return f"validator {label(address_of(key))}: power {before}{power}"
+            return f"validator {label(crypto.address_of(key))}: power {before}{power}"
         case actions.SetGas(price, schedule):
             before = f"{network.parameters.gas_price} -> " if pending else ""
             return f"gas price {before}{price} {network.currency.unit}, schedule {schedule}"
@@ -174,7 +152,7 @@ def in_words(network: Opened, action: actions.Action, *, pending: bool = True) -
             return f"deny gateway {name} until epoch {action.until}, {seen}"
 
 
-def _stream(network: Opened, action: actions.SetStream, was: records.Stream | None) -> str:
+def _stream(network: View, action: actions.SetStream, was: records.Stream | None) -> str:
     def parts(stream: actions.SetStream | records.Stream) -> dict[str, str]:
         return {
             "rule": describe(stream.rule, RULES, network.currency),
@@ -184,18 +162,18 @@ def _stream(network: Opened, action: actions.SetStream, was: records.Stream | No
 
     now = parts(action)
     if was is None:
-        said = ", ".join(f"{part} {text}" for part, text in now.items())
-        return f"stream {action.name} of scope {action.scope}: {said}"
+        parts_text = ", ".join(f"{part} {text}" for part, text in now.items())
+        return f"stream {action.name} of scope {action.scope}: {parts_text}"
     before = parts(was)
     changed = [f"{part} {before[part]} -> {now[part]}" for part in now if before[part] != now[part]]
     return f"stream {action.name}: {', '.join(changed) or 'nothing changes'}"
 
 
-def concerns(network: Opened, action: actions.Action) -> str:
-    """Return what would keep an action from being carried out as things stand; empty if nothing."""
+def concerns(network: View, action: actions.Action) -> str:
+    """Return why an action would fail now; empty if it would not."""
     header = network.header()
-    found = trial(network.state, network.parameters, header.height + 1, header.time, action)
-    if isinstance(found, MintsTooMuch):
+    found = chain.trial(network.state, network.parameters, header.height + 1, header.time, action)
+    if isinstance(found, errors.MintsTooMuch):
         return f"{found} {network.currency.unit}, which no vote changes"
     if found is not None:
         return network.home.in_names(str(found))

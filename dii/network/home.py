@@ -1,9 +1,9 @@
-"""A network's home directory: what belongs to one community on one machine.
+"""Home directory of a network: the files of one community on one machine.
 
     genesis.toml      the sealed genesis (draft.toml before the first telemetry)
     chain.sqlite      blocks and state diffs: the truth
-    index.sqlite      tables to query; can be made again
-    telemetry/        what was loaded, as Parquet
+    index.sqlite      tables to query; can be rebuilt
+    telemetry/        loaded records, as Parquet
     keys/             encrypted key files, and the network key
     names.sqlite      names of accounts and gateways: erasable, never on the chain
 
@@ -21,15 +21,14 @@ import secrets
 import sqlite3
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import tomli_w
 
-from dii import crypto
+from dii import crypto, errors
 from dii.application.records import MAX_REPORTERS
-from dii.crypto import SigningKey, format_address, keyed_hash, parse_address
-from dii.errors import BadName, HomeBroken, HomeExists, HomeMissing, KeyMissing, UnknownName
 from dii.files import is_private, write
 from dii.genesis import TREASURY, Genesis
 from dii.ledger.store import connect, why
@@ -54,11 +53,11 @@ SCOPE: Final = "main"
 
 
 def reporter_names(count: int) -> list[str]:
-    """Return the names of so many reporters' keys: ``reporter``, ``reporter-2``, ..."""
+    """Return the names of the keys of ``count`` reporters: ``reporter``, ``reporter-2``, ..."""
     return ["reporter", *(f"reporter-{number}" for number in range(2, count + 1))][:count]
 
 
-RESERVED: Final = {"treasury", "validator", *reporter_names(MAX_REPORTERS)}
+RESERVED_NAMES: Final = {"treasury", "validator", *reporter_names(MAX_REPORTERS)}
 """Accounts that networks have for themselves; people cannot take these names."""
 
 _NAMES_SCHEMA: Final = """
@@ -87,7 +86,7 @@ class Home:
         self.folder = folder
         self.seed = seed
         self._readonly = readonly
-        self._keys: dict[str, SigningKey] = {}
+        self._keys: dict[str, crypto.SigningKey] = {}
         names = folder / NAMES if folder else None
         with self._using_names():
             if readonly and names and names.exists():
@@ -101,7 +100,7 @@ class Home:
 
     @classmethod
     def create(cls, folder: Path | None, seed: int | None) -> Home:
-        """Make a new home, which is one for others once a genesis or its draft is in it.
+        """Make a home; it counts as one once it holds a genesis or a draft.
 
         Raises
         ------
@@ -109,17 +108,17 @@ class Home:
             The folder already holds a network.
         """
         if folder is not None:
-            if (folder / GENESIS).exists() or (folder / DRAFT).exists():
-                raise HomeExists(folder=folder)
-            (folder / KEYS).mkdir(parents=True, exist_ok=True)
-            (folder / KEYS).chmod(0o700)
+            if _is_home(folder):
+                raise errors.HomeExists(folder=folder)
+            keys = folder / KEYS
+            keys.mkdir(parents=True, exist_ok=True)
+            keys.chmod(0o700)
             if seed is not None:
-                write(folder / KEYS / SEED, str(seed).encode(), secret=True)
+                write(keys / SEED, str(seed).encode(), secret=True)
             else:
-                (folder / KEYS / SEED).unlink(missing_ok=True)
-                if not (folder / KEYS / NETWORK_KEY).exists():
-                    fresh = secrets.token_bytes(32).hex().encode()
-                    write(folder / KEYS / NETWORK_KEY, fresh, secret=True)
+                (keys / SEED).unlink(missing_ok=True)
+                if not (keys / NETWORK_KEY).exists():
+                    write(keys / NETWORK_KEY, secrets.token_bytes(32).hex().encode(), secret=True)
         return cls(folder, seed)
 
     @classmethod
@@ -131,76 +130,84 @@ class Home:
         HomeMissing
             The folder holds no network.
         HomeBroken
-            A file of it is damaged, or a secret one open to other users.
+            A file of it is damaged, or a secret file is open to other users.
         """
-        if not (folder / GENESIS).exists() and not (folder / DRAFT).exists():
-            raise HomeMissing(folder=folder)
+        if not _is_home(folder):
+            raise errors.HomeMissing(folder=folder)
         path, seed = folder / KEYS / SEED, None
         if path.exists():
             with _sound(path):
                 seed = int(path.read_text())
-            made = Genesis.load(folder / GENESIS) if (folder / GENESIS).exists() else None
-            if made and not made.laboratory:
-                message = "keys would follow from it, and this is no laboratory: remove the file"
-                raise HomeBroken(file=path, message=message)
-        return cls(folder, seed, readonly=readonly)
+        home = cls(folder, seed, readonly=readonly)
+        try:
+            if seed is not None and home.genesis and not home.genesis.laboratory:
+                message = "only the keys of a laboratory follow from a seed: remove the file"
+                raise errors.HomeBroken(file=path, message=message)
+        except BaseException:
+            home.close()
+            raise
+        return home
+
+    def _file(self, name: str) -> Path:
+        """Return the path of a file with a key or a secret."""
+        assert self.folder is not None, "only laboratory networks live in memory"
+        return self.folder / KEYS / name
 
     # --- genesis ------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def draft(self) -> dict[str, Any] | None:
-        """The draft of a genesis that is not sealed yet."""
+        """Draft of a genesis that is not sealed yet."""
         path = self.folder and self.folder / DRAFT
         if not path or not path.exists():
             return None
         with _sound(path):
             return tomllib.loads(path.read_text())
 
-    def keep_draft(self, draft: dict[str, Any]) -> None:
-        """Write what the genesis will be made from."""
-        if self.folder:
-            write(self.folder / DRAFT, tomli_w.dumps(draft).encode())
-
-    @property
+    @cached_property
     def genesis(self) -> Genesis | None:
-        """The sealed genesis, if it is."""
+        """The sealed genesis, if there is one."""
         path = self.folder and self.folder / GENESIS
         return Genesis.load(path) if path and path.exists() else None
 
-    def seal(self, genesis: Genesis) -> None:
-        """Write the genesis; from here on it never changes."""
+    def keep_draft(self) -> None:
+        """Write the draft."""
+        if self.folder and self.draft is not None:
+            write(self.folder / DRAFT, tomli_w.dumps(self.draft).encode())
+
+    def seal(self, sealed: Genesis) -> None:
+        """Keep the genesis, which never changes from now on."""
+        self.genesis, self.draft = sealed, None
         if self.folder:
-            write(self.folder / GENESIS, genesis.dump().encode())
+            write(self.folder / GENESIS, sealed.dump().encode())
             (self.folder / DRAFT).unlink(missing_ok=True)
 
     # --- keys ---------------------------------------------------------------------------------
 
     @property
     def network_key(self) -> bytes:
-        """The key of the keyed hashes.
+        """Key of the keyed hashes.
 
         Raises
         ------
         HomeBroken
-            It is gone. Another would hash every gateway anew, and pay for it to accounts that
+            The key is gone. Another would hash every gateway anew, and pay for it to accounts that
             nobody can claim.
         """
         if self._network_key is None:
-            assert self.folder is not None
             message = "the network key is gone: put back a copy, from a backup or another reporter"
-            raise HomeBroken(file=self.folder / KEYS / NETWORK_KEY, message=message)
+            raise errors.HomeBroken(file=self._file(NETWORK_KEY), message=message)
         return self._network_key
 
     @property
     def can_hash(self) -> bool:
-        """Whether the network key is here."""
+        """True if the network key is here."""
         return self._network_key is not None
 
     def _read_network_key(self) -> bytes | None:
         if self.seed is not None:
             return crypto.sha256(b"dii/laboratory/network\0" + str(self.seed).encode())
-        assert self.folder is not None, "only laboratory networks live in memory"
-        path = self.folder / KEYS / NETWORK_KEY
+        path = self._file(NETWORK_KEY)
         if not path.exists():
             return None
         text = _secret(path)
@@ -220,21 +227,20 @@ class Home:
         ------
         HomeBroken
             There are keys, and the passphrase is gone: a new one would open none of them. Or other
-            users may read it.
+            users may read the passphrase.
         """
         given = os.environ.get(PASSWORD_VARIABLE)
         if given:
             return given
-        assert self.folder is not None
-        path = self.folder / KEYS / PASSPHRASE_FILE
+        path = self._file(PASSPHRASE_FILE)
         if not path.exists():
             if any(self._key_files()):
                 message = f"no passphrase: put it back, or set {PASSWORD_VARIABLE}"
-                raise HomeBroken(file=path, message=message)
+                raise errors.HomeBroken(file=path, message=message)
             write(path, secrets.token_urlsafe(24).encode(), secret=True)
         return _secret(path)
 
-    def key(self, name: str, *, create: bool = False) -> SigningKey:
+    def key(self, name: str, *, create: bool = False) -> crypto.SigningKey:
         """Return the key of an account by its name.
 
         Raises
@@ -246,50 +252,51 @@ class Home:
         """
         if name not in self._keys:
             check_name(name)
-            self._keys[name] = self._load_key(name, create=create)
-            self.remember("account", [(self._keys[name].address, name, None)])
+            self._keys[name] = key = self._load_key(name, create=create)
+            self.remember("account", [(key.address, name, None)])
         return self._keys[name]
 
-    def _load_key(self, name: str, *, create: bool) -> SigningKey:
+    def _load_key(self, name: str, *, create: bool) -> crypto.SigningKey:
         if self.seed is not None:
-            key = SigningKey.derive(self.seed, name)
+            key = crypto.SigningKey.derive(self.seed, name)
             # A name that only a registry knows has a claim account and must not get a second one.
-            if not create and key.address not in self.names("account"):
-                raise KeyMissing(name=name, folder=self.folder)
-            return key
-        assert self.folder is not None
-        path = self._key_path(name)
-        if path.exists():
+            if create or key.address in self.names("account"):
+                return key
+        elif (path := self._key_file(name)).exists():
             return crypto.load_key(path, self.password())
-        if not create:
-            raise KeyMissing(name=name, folder=self.folder)
-        key = SigningKey.generate()
-        self._save_key(path, key)
-        return key
+        elif create:
+            key = crypto.SigningKey.generate()
+            self._save_key(name, key)
+            return key
+        raise errors.KeyMissing(name=name, folder=self.folder)
 
-    def _save_key(self, path: Path, key: SigningKey) -> None:
-        """Keep a key under the password of those that are here: one mistyped now loses it."""
-        known = self._key_path("validator")
+    def _save_key(self, name: str, key: crypto.SigningKey) -> None:
+        """Keep a key under the password of the others: a mistyped password is refused now."""
+        known = self._key_file("validator")
         if known.exists() and not self._keys:
             crypto.load_key(known, self.password())
-        crypto.save_key(path, key, self.password())
+        crypto.save_key(self._key_file(name), key, self.password())
 
-    def import_key(self, name: str, key: SigningKey) -> None:
+    def import_key(self, name: str, key: crypto.SigningKey) -> None:
         """Keep a key that was made elsewhere, encrypted for this home."""
-        self._save_key(self._key_path(name), key)
+        self._save_key(name, key)
         self.remember("account", [(key.address, name, None)])
 
     def public_keys(self, among: Collection[bytes] | None = None) -> dict[str, bytes]:
         """Return the public keys of this home's accounts by name; takes no password.
 
-        A laboratory has to derive each: ``among`` spares it all but those of these addresses.
+        A laboratory derives each key: ``among`` limits that to the keys of some addresses.
         """
         if self.seed is None:
             return {path.stem: crypto.public_key_of(path) for path in self._key_files()}
         names = self.names("account")
-        known = [(names[one], one) for one in (names if among is None else among) if one in names]
-        keys = [(name, address, SigningKey.derive(self.seed, name)) for name, address in known]
-        return {name: key.public_key for name, address, key in keys if key.address == address}
+        known = {one: names[one] for one in (names if among is None else among) if one in names}
+        keys = {name: crypto.SigningKey.derive(self.seed, name) for name in known.values()}
+        return {
+            name: keys[name].public_key
+            for address, name in known.items()
+            if keys[name].address == address
+        }
 
     def public_key(self, key: str | bytes) -> bytes:
         """Return a public key that is given by its name here, in hex, or as it is."""
@@ -298,33 +305,27 @@ class Home:
         return bytes.fromhex(key) if _PUBLIC_KEY.fullmatch(key) else self.key(key).public_key
 
     def signers(self, addresses: Collection[bytes]) -> list[str]:
-        """Return the names of the keys that are here, of those of some accounts."""
+        """Return the names of those of some accounts whose keys are here."""
         keys = self.public_keys(addresses)
         here = {crypto.address_of(key): name for name, key in keys.items()}
         return [here[one] for one in addresses if one in here]
 
-    def key_of(self, public_key: bytes) -> SigningKey | None:
+    def key_of(self, public_key: bytes) -> crypto.SigningKey | None:
         """Return the key that belongs to a public key, if it is here."""
         found = self.signers([crypto.address_of(public_key)])
         return self.key(found[0]) if found else None
 
     def _key_files(self) -> Iterator[Path]:
-        assert self.folder is not None
-        return (self.folder / KEYS).glob("*.key")
+        return self._file("").glob("*.key")
 
-    def _key_path(self, name: str) -> Path:
-        assert self.folder is not None
-        return self.folder / KEYS / f"{name}.key"
+    def _key_file(self, name: str) -> Path:
+        return self._file(f"{name}.key")
 
     # --- names --------------------------------------------------------------------------------
 
     def hash(self, kind: str, name: str) -> bytes:
-        """Return the keyed hash by which the chain knows a gateway or an application."""
-        return keyed_hash(self.network_key, kind, name)
-
-    def operator_hash(self, operator: str) -> bytes:
-        """Return the keyed hash from which an operator's claim account follows."""
-        return keyed_hash(self.network_key, "operator", operator)
+        """Return the keyed hash of a gateway, an application or an operator."""
+        return crypto.keyed_hash(self.network_key, kind, name)
 
     def claim_account(self, operator: str) -> bytes:
         """Return the claim account of an operator, claimed or not.
@@ -336,19 +337,19 @@ class Home:
         """
         address = self._claim_address(operator)
         if address not in self.names("account"):
-            raise UnknownName(kind="operator", name=operator)
+            raise errors.UnknownName(kind="operator", name=operator)
         return address
 
     def operator_address(self, operator: str) -> bytes:
         """Return the account of an operator: the one of that name, else a claim account.
 
-        Registries are written by strangers, so the network's own accounts are nobody's name there.
+        Registries are written by strangers, so an operator never gets an account of the network.
         """
-        known = None if operator in RESERVED else self.find("account", operator)
+        known = None if operator in RESERVED_NAMES else self.find("account", operator)
         return known or self._claim_address(operator)
 
     def _claim_address(self, operator: str) -> bytes:
-        return crypto.claim_address(SCOPE, self.operator_hash(operator))
+        return crypto.claim_address(SCOPE, self.hash("operator", operator))
 
     def is_claim(self, operator: str | None, address: bytes) -> bool:
         """Return whether an address is the claim account of an operator's name."""
@@ -357,7 +358,7 @@ class Home:
         return address == self._claim_address(operator)
 
     def remember(self, kind: str, rows: Iterable[tuple[bytes, str, dict[str, Any] | None]]) -> None:
-        """Keep (hash, name, details) of accounts or gateways, unless the home is only looked at."""
+        """Keep (hash, name, details) of accounts or gateways, unless the home is read-only."""
         if self._readonly:
             return
         values = [
@@ -368,27 +369,27 @@ class Home:
             self._names.executemany("INSERT OR REPLACE INTO names VALUES (?, ?, ?, ?)", values)
 
     def remember_hashed(self, kind: str, names: Mapping[str, dict[str, Any] | None]) -> None:
-        """Keep names, with their details, of what the chain knows by keyed hashes of them."""
+        """Keep names and details of gateways or applications by their keyed hashes."""
         self.remember(kind, [(self.hash(kind, name), name, more) for name, more in names.items()])
 
     def forget(self, kind: str, hash_: bytes) -> None:
-        """Erase a name; the chain keeps what it always had, a keyed hash."""
+        """Erase a name; the chain has only a keyed hash of it."""
         with self._using_names(), self._names:
             self._names.execute("DELETE FROM names WHERE kind = ? AND hash = ?", (kind, hash_))
 
     def find(self, kind: str, name: str) -> bytes | None:
-        """Return the hash or address that goes by a name."""
-        query = "SELECT hash FROM names WHERE kind = ? AND name = ? ORDER BY hash"
-        with self._using_names():
-            row = self._names.execute(query, (kind, name)).fetchone()
-        return row[0] if row else None
+        """Return the hash or address of a name; None if there is none."""
+        query = "SELECT hash, name FROM names WHERE kind = ? AND name = ? ORDER BY hash"
+        return next(iter(self._select(query, kind, name)), None)
 
     def names(self, kind: str) -> dict[bytes, str]:
         """Return all names of a kind by hash or address."""
-        query = "SELECT hash, name FROM names WHERE kind = ?"
-        with self._using_names():
-            known = dict(self._names.execute(query, (kind,)).fetchall())
+        known = self._select("SELECT hash, name FROM names WHERE kind = ?", kind)
         return known | {TREASURY: "treasury"} if kind == "account" else known
+
+    def _select(self, query: str, *parameters: str) -> dict[bytes, str]:
+        with self._using_names():
+            return dict(self._names.execute(query, parameters).fetchall())
 
     @contextlib.contextmanager
     def _using_names(self) -> Iterator[None]:
@@ -396,7 +397,7 @@ class Home:
             yield
         except sqlite3.Error as error:  # damaged, locked, or on a disk that is full
             file = self.folder / NAMES if self.folder else NAMES
-            raise HomeBroken(file=file, message=why(error)) from error
+            raise errors.HomeBroken(file=file, message=why(error)) from error
 
     def address(self, who: str) -> bytes:
         """Return the address of an account given by name or address.
@@ -409,10 +410,10 @@ class Home:
         if who == "treasury":
             return TREASURY
         if who.startswith("dii1"):
-            return parse_address(who)
+            return crypto.parse_address(who)
         found = self.find("account", who)
         if found is None:
-            raise UnknownName(kind="account", name=who)
+            raise errors.UnknownName(kind="account", name=who)
         return found
 
     def gateway(self, who: str) -> bytes:
@@ -433,16 +434,16 @@ class Home:
                 return bytes.fromhex(plain)
             except ValueError:
                 pass
-        raise UnknownName(kind="gateway", name=who)
+        raise errors.UnknownName(kind="gateway", name=who)
 
     def label(self, address: bytes, names: dict[bytes, str] | None = None) -> str:
         """Return an account's name, or its address where it has none."""
         known = self.names("account") if names is None else names
-        return known.get(address) or format_address(address)
+        return known.get(address) or crypto.format_address(address)
 
     def in_names(self, text: str) -> str:
         """Return a text with names in place of the addresses that have one here."""
-        known = {format_address(one): name for one, name in self.names("account").items()}
+        known = {crypto.format_address(one): name for one, name in self.names("account").items()}
         return _ADDRESS.sub(lambda found: known.get(found[0], found[0]), text)
 
     def close(self) -> None:
@@ -450,16 +451,20 @@ class Home:
         self._names.close()
 
 
+def _is_home(folder: Path) -> bool:
+    return (folder / GENESIS).exists() or (folder / DRAFT).exists()
+
+
 def check_name(name: str) -> None:
-    """Refuse what cannot be the name of an account with a key (BadName)."""
+    """Refuse a name that no account with a key can have (BadName)."""
     if not _KEY_NAME.fullmatch(name):
-        raise BadName(name=name)
+        raise errors.BadName(name=name)
 
 
 def _secret(path: Path) -> str:
-    """Return what a file holds that nobody else may read."""
+    """Return the text of a file that no other user may read."""
     if not is_private(path):
-        raise HomeBroken(file=path, message="other users may read it; run chmod 600 on it")
+        raise errors.HomeBroken(file=path, message="other users may read it; run chmod 600 on it")
     with _sound(path):
         return path.read_text()
 
@@ -469,4 +474,4 @@ def _sound(path: Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise HomeBroken(file=path, message=f"it is damaged: {error}") from None
+        raise errors.HomeBroken(file=path, message=f"it is damaged: {error}") from None

@@ -23,7 +23,7 @@ from dii.minting import REASONS, Issuance, ReceiptLeaf
 from dii.network import receipt as receipts
 from dii.network.draft import STREAM
 from dii.network.home import SCOPE
-from dii.network.view import Opened
+from dii.network.view import View
 
 
 def _fields(record: Any) -> dict[str, Any]:
@@ -38,12 +38,12 @@ def _owned(binding: records.Binding) -> dict[str, Any]:
     return _fields(binding) | {"owners": owners}
 
 
-def _claim_account(network: Opened, name: str) -> bytes:
+def _claim_account(network: View, name: str) -> bytes:
     home = network.home
     return home.address(name) if name.startswith("dii1") else home.claim_account(name)
 
 
-def _application(network: Opened, name: str) -> bytes:
+def _application(network: View, name: str) -> bytes:
     found = network.home.find("application", name)
     if found is None:
         raise errors.UnknownName(kind="application", name=name)
@@ -67,7 +67,7 @@ class Kind:
     """
 
     table: Table[Any]
-    find: Callable[[Opened, str], bytes]
+    find: Callable[[View, str], bytes]
     scoped: bool = False
     explain: Callable[[Any], dict[str, Any]] = _fields
 
@@ -91,7 +91,7 @@ KINDS: Final = {
 
 
 def prove(
-    network: Opened,
+    network: View,
     kind: str,
     name: str,
     *,

@@ -1,4 +1,4 @@
-"""One gateway's receipt with its proof: receipt → receipts' root → state root → header."""
+"""Receipt of a gateway with its proof: receipt → receipts' root → state root → header."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from operator import index
 from textwrap import TextWrapper
 from typing import Any, Final
 
-from dii import codec, crypto
-from dii.application.records import ISSUANCES, Origin
-from dii.errors import DiiError, IndexDamaged, NoReceipt, ProofInvalid
+from dii import codec, crypto, errors
+from dii.application import records
 from dii.ledger import log
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof, unhex, unhex_all
 from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf, Spec
 from dii.minting.spec import Versioned, from_spec
 from dii.network.draft import STREAM
-from dii.network.view import Opened
+from dii.network.view import View
 from dii.telemetry.tables import REASONS as EXCLUDED
 from dii.units import Currency
 
@@ -29,7 +28,7 @@ NO_RECEIPT: Final = "no receipt"
 
 @dataclass(frozen=True, slots=True)
 class ReceiptProof:
-    """That a receipt stands under a header; carries itself from one machine to another.
+    """Proof of a receipt against a header, to be checked on any machine.
 
     Attributes
     ----------
@@ -59,8 +58,8 @@ class ReceiptProof:
         issuance = issuance_of(self.issuance, header_hash)
         try:
             leaf = codec.loads(ReceiptLeaf, self.leaf)
-        except DiiError as error:
-            raise ProofInvalid(message=f"it does not hold a receipt: {error}") from None
+        except errors.DiiError as error:
+            raise errors.ProofInvalid(message=f"it does not hold a receipt: {error}") from None
         log.verify(issuance.root, issuance.count, self.index, self.leaf, self.path)
         return leaf, issuance
 
@@ -85,18 +84,18 @@ class ReceiptProof:
         try:
             index, path = place["index"], unhex_all(place["path"])
             if place.keys() != {"leaf", "index", "path"} or type(index) is not int:
-                raise ProofInvalid(message="a receipt and its place among the others expected")
+                raise errors.ProofInvalid(message="leaf, index and path of a receipt are expected")
             return cls(unhex(place["leaf"]), index, path, issuance)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ProofInvalid(message=f"not a receipt's proof ({error!r})") from None
+            raise errors.ProofInvalid(message=f"not a receipt's proof ({error!r})") from None
 
 
 @dataclass(frozen=True, slots=True)
 class NoReceiptProof:
-    """That a gateway has no receipt: in its place two others stand side by side.
+    """Proof that a gateway has no receipt: two other receipts are neighbours in its place.
 
-    Receipts stand in the order of gateway hashes, and an issuance says how many there are; so the
-    two neighbours, or the first or the last alone, leave no room between them.
+    Receipts are in the order of gateway hashes, and an issuance has their number; so the two
+    neighbours, or the first or the last receipt alone, leave no room for another.
 
     Attributes
     ----------
@@ -125,10 +124,11 @@ class NoReceiptProof:
         for one in self.neighbours:
             leaf, _ = one.verify(header_hash)
             if leaf.gateway == self.gateway or one.issuance != self.issuance:
-                raise ProofInvalid(message="the gateway has a receipt, or this is of another epoch")
+                message = "a neighbour is the gateway itself, or of another epoch"
+                raise errors.ProofInvalid(message=message)
             (before if leaf.gateway < self.gateway else after).append(one.index)
         if max(before) + 1 != min(after) or len(self.gateway) != 20:
-            raise ProofInvalid(message="there is room for the receipt")
+            raise errors.ProofInvalid(message="there is room for the receipt")
         return issuance
 
     def to_json(self) -> dict[str, Any]:
@@ -144,9 +144,9 @@ class NoReceiptProof:
         try:
             places, gateway = content["neighbours"], unhex(content["gateway"])
         except (TypeError, ValueError) as error:
-            raise ProofInvalid(message=f"no gateway's hash ({error!r})") from None
+            raise errors.ProofInvalid(message=f"no gateway's hash ({error!r})") from None
         if type(places) is not list or len(places) > 2:
-            raise ProofInvalid(message="at most two neighbours expected")
+            raise errors.ProofInvalid(message="at most two neighbours expected")
         return cls(gateway, tuple(ReceiptProof.at(place, issuance) for place in places), issuance)
 
 
@@ -160,32 +160,32 @@ def issuance_of(proof: Proof, header_hash: bytes) -> Issuance:
     """
     proof.verify(header_hash)
     if proof.value is None:
-        raise ProofInvalid(message="it proves that nothing was issued")
+        raise errors.ProofInvalid(message="it proves that nothing was issued")
     try:
         return codec.loads(Issuance, proof.value)
-    except DiiError as error:
-        raise ProofInvalid(message=f"it does not hold an issuance: {error}") from None
+    except errors.DiiError as error:
+        raise errors.ProofInvalid(message=f"it does not hold an issuance: {error}") from None
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """Everything that explains one gateway's amount in one epoch.
+    """Explanation of one gateway's amount in one epoch, with its proof.
 
     Attributes
     ----------
     gateway, operator
-        Names as they are known here.
+        Names as known here.
     stream, epoch
-        What it was paid from, and when.
+        The stream that paid, and the epoch.
     leaf, issuance
-        The gateway's own part and the stream's, as the chain holds them.
+        The gateway's part of the receipt and the stream's part, as on the chain.
     currency
         For showing amounts.
     proof
-        The way from the leaf to a header.
+        Proof of the leaf against a header.
     excluded
-        How many frames were excluded by reason, where the records that say so are here; the chain
-        holds their number only.
+        Number of excluded frames by reason, where the records are here; the chain has their total
+        only.
     """
 
     gateway: str
@@ -200,17 +200,17 @@ class Receipt:
 
     @property
     def generated(self) -> str | None:
-        """How the traffic was generated; None where records are of real gateways."""
-        return codec.loads(Origin, self.proof.issuance.genesis).generated
+        """Origin of generated traffic; None where records are of real gateways."""
+        return codec.loads(records.Origin, self.proof.issuance.genesis).generated
 
     @property
     def amount(self) -> int:
-        """What was paid, in the smallest unit."""
+        """Amount paid, in the smallest unit."""
         return self.leaf.amount
 
     @property
     def weight(self) -> int:
-        """The rule's weight."""
+        """Weight by the rule."""
         return self.leaf.weight
 
     @property
@@ -234,15 +234,15 @@ class Receipt:
         Raises
         ------
         ProofInvalid
-            Naming the step that does not hold.
+            The error names the step that does not hold.
         """
         trusted = header.hash if isinstance(header, Header) else _hash(header)
         leaf, issuance = self.proof.verify(trusted)
         key = codec.encode(("issuance", self.stream, self.epoch))
         if key != self.proof.issuance.key:
-            raise ProofInvalid(message="it proves another stream or epoch")
+            raise errors.ProofInvalid(message="it proves another stream or epoch")
         if leaf != self.leaf or issuance != self.issuance:
-            raise ProofInvalid(message="it proves another receipt than it shows")
+            raise errors.ProofInvalid(message="it proves another receipt than it shows")
         return True
 
     def lines(self) -> Mapping[str, str]:
@@ -250,6 +250,10 @@ class Receipt:
         money, issuance, leaf = self.currency.format, self.issuance, self.leaf
         scale = from_spec(issuance.rule, RULES).scale
         share = f"{leaf.weight / scale:,.6g} of {issuance.total_weight / scale:,.6g}"
+        rule = describe(issuance.rule, RULES, self.currency)
+        policy = describe(issuance.policy, POLICIES, self.currency)
+        pool = f"pool {money(issuance.pool)} and {money(issuance.dust_before)} carried over"
+        header = f"header {self.header.height} ({self.header.hash.hex()[:16]}…)"
         lines = {
             "gateway": self.gateway,
             "operator": self.operator,
@@ -258,25 +262,20 @@ class Receipt:
                 f"{name} {'unknown' if value is None else format(value, ',')}"
                 for name, value in self.metrics.items()
             ),
-            "rule": f"{describe(issuance.rule, RULES, self.currency)}: {share} units of"
-            " contribution",
-            "policy": f"{describe(issuance.policy, POLICIES, self.currency)}: pool"
-            f" {money(issuance.pool)}"
-            f" and {money(issuance.dust_before)} carried over",
+            "rule": f"{rule}: {share} units of contribution",
+            "policy": f"{policy}: {pool}",
             "paid": f"{money(leaf.amount)} to {crypto.format_address(leaf.payee)}",
-            "proof": f"receipt {self.proof.index + 1} of {issuance.count}, against header"
-            f" {self.header.height} ({self.header.hash.hex()[:16]}…)",
-        }
-        if self.excluded:
-            lines["excluded"] = ", ".join(
+            "proof": f"receipt {self.proof.index + 1} of {issuance.count}, against {header}",
+            "excluded": ", ".join(
                 f"{count:,} {reason} ({EXCLUDED[reason]})"
                 for reason, count in self.excluded.items()
-            )
-        if self.generated:
-            lines["traffic"] = f"generated ({self.generated}): no gateway heard it"
-        if REASONS[leaf.reason]:
-            lines["note"] = REASONS[leaf.reason]
-        return lines
+            ),
+            "traffic": f"generated ({self.generated}): no gateway heard it"
+            if self.generated
+            else "",
+            "note": REASONS[leaf.reason],
+        }
+        return {name: text for name, text in lines.items() if text}
 
     def __str__(self) -> str:
         """Return the receipt as text."""
@@ -290,7 +289,7 @@ class Receipt:
 
 
 def table_of(lines: Mapping[str, str]) -> str:
-    """Return facts as a table of a notebook."""
+    """Return facts as an HTML table for notebooks."""
     rows = "".join(
         f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
         f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
@@ -299,20 +298,20 @@ def table_of(lines: Mapping[str, str]) -> str:
     return f"<table>{rows}</table>"
 
 
-def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> Receipt:
-    """Return everything that explains one gateway's amount, with its proof.
+def receipt(network: View, gateway: str, epoch: int, stream: str = STREAM) -> Receipt:
+    """Return the explanation of one gateway's amount in an epoch, with its proof.
 
     Parameters
     ----------
     gateway
         Any name of the gateway (``eui-`` and case do not matter) or its hash in hex.
     epoch, stream
-        Of the issuance.
+        Epoch and stream of the issuance.
 
     Raises
     ------
     NotYetSettled, UnknownName, NoReceipt
-        There is no such receipt, and why.
+        There is no such receipt; the error says why.
     HomeJoined, IndexDamaged
         As of :func:`leaves_of`.
     """
@@ -320,44 +319,45 @@ def receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> 
     issuance = network.issued(epoch, stream)
     hashed, leaves, place, there = _found(network, gateway, epoch, stream)
     if not there:
-        raise NoReceipt(gateway=gateway, epoch=epoch, stream=stream)
+        raise errors.NoReceipt(gateway=gateway, epoch=epoch, stream=stream)
     leaf = codec.loads(ReceiptLeaf, leaves[place])
-    issued = network.proof_of(ISSUANCES, stream, epoch)
+    issued = network.proof_of(records.ISSUANCES, stream, epoch)
     proof = ReceiptProof(leaves[place], place, log.prove(leaves, place), issued)
     name = network.home.names("gateway").get(hashed, hashed.hex())
     operator = network.home.label(leaf.payee)
     reported = dict(zip(issuance.metrics, leaf.values)).get("excluded_frames")
     feed, span = None if network.damage else network.feed, network.genesis.span(epoch)
-    excluded = feed.excluded(network.stated(name, epoch), *span) if feed and reported else {}
+    names = [name, *(alias for alias, one in network.names(epoch).items() if one == name)]
+    excluded = feed.excluded(names, *span) if feed and reported else {}
     if sum(excluded.values()) != reported:  # some came later, or from elsewhere
         excluded = {}
     return Receipt(name, operator, stream, epoch, leaf, issuance, network.currency, proof, excluded)
 
 
-def no_receipt(network: Opened, gateway: str, epoch: int, stream: str = STREAM) -> NoReceiptProof:
-    """Return the proof that a gateway has no receipt, which does not hold where it has one.
+def no_receipt(network: View, gateway: str, epoch: int, stream: str = STREAM) -> NoReceiptProof:
+    """Return the proof that a gateway has no receipt; it is invalid if the gateway has one.
 
     Raises
     ------
     NotYetSettled, UnknownName
-        Nothing was issued yet, or no gateway goes by this name.
+        Nothing was issued yet, or there is no gateway of this name.
     """
-    issued = network.proof_of(ISSUANCES, stream, epoch)
+    issued = network.proof_of(records.ISSUANCES, stream, epoch)
     hashed, leaves, place, _ = _found(network, gateway, epoch, stream)
     around = range(max(place - 1, 0), min(place + 1, len(leaves)))
     neighbours = [ReceiptProof(leaves[at], at, log.prove(leaves, at), issued) for at in around]
     return NoReceiptProof(hashed, tuple(neighbours), issued)
 
 
-def leaves_of(network: Opened, epoch: int, stream: str) -> list[tuple[int, bytes]]:
+def leaves_of(network: View, epoch: int, stream: str) -> list[tuple[int, bytes]]:
     """Return height and leaf of an issuance's receipts in their order, as the state commits to them.
 
     Raises
     ------
     HomeJoined
-        They were made before the snapshot with which the chain begins here.
+        The receipts are older than the snapshot with which the chain begins here.
     IndexDamaged
-        The index has others than those whose root is in the state.
+        The index has other receipts than those whose root is in the state.
     """
     issuance = network.issued(epoch, stream)
     query = "SELECT height, leaf FROM receipts WHERE epoch = ? AND stream = ? ORDER BY position"
@@ -368,12 +368,12 @@ def leaves_of(network: Opened, epoch: int, stream: str) -> list[tuple[int, bytes
     sound = len(rows) == issuance.count
     sound = sound and all(type(height) is int and type(leaf) is bytes for height, leaf in rows)
     if not (sound and log.root_of(leaves) == issuance.root):
-        raise IndexDamaged(file=network.view.index.path, epoch=epoch, stream=stream)
+        raise errors.IndexDamaged(file=network.view.index.path, epoch=epoch, stream=stream)
     return rows
 
 
 def _found(
-    network: Opened, gateway: str, epoch: int, stream: str
+    network: View, gateway: str, epoch: int, stream: str
 ) -> tuple[bytes, list[bytes], int, bool]:
     """Return a gateway's hash, all leaves, its place among them, and whether it has a receipt."""
     leaves = [leaf for _, leaf in leaves_of(network, epoch, stream)]
@@ -409,4 +409,4 @@ def _hash(header: bytes | str) -> bytes:
     try:
         return bytes.fromhex(header) if isinstance(header, str) else header
     except ValueError:
-        raise ProofInvalid(message=f"{header!r} is not a header hash in hex") from None
+        raise errors.ProofInvalid(message=f"{header!r} is not a header hash in hex") from None

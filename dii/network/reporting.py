@@ -1,4 +1,4 @@
-"""From metrics to the messages of a report, as a reporter sends them."""
+"""Messages of a report, made from an epoch's metrics and usage."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 import pyarrow as pa
 
 from dii import crypto
-from dii.application import messages
+from dii.application import messages, settling
 from dii.application.pages import HASH, USAGE_KEY, Page, paginate
 from dii.application.records import Scope
-from dii.application.settling import UNATTRIBUTED as UNATTRIBUTED_HASH
 from dii.schema import METRICS, UNATTRIBUTED, USAGE, USAGE_GIVEN
 from dii.telemetry.metrics import Epoch
 
@@ -23,7 +22,7 @@ def report(
     hashed: Callable[[str, str], bytes],
     bound: Callable[[str, bytes], bool],
     most: int,
-) -> list[messages.ReportManifest | messages.ReportChunk]:
+) -> tuple[messages.ReportManifest, list[messages.ReportChunk]]:
     """Return the manifest and chunks that report an epoch.
 
     Parameters
@@ -41,7 +40,7 @@ def report(
         rows that are bound stay first, then those with most receptions or delivered uplinks.
     """
     gateways = [
-        UNATTRIBUTED_HASH if one == UNATTRIBUTED else hashed("gateway", one)
+        settling.UNATTRIBUTED if one == UNATTRIBUTED else hashed("gateway", one)
         for one in found.metrics["gateway"].to_pylist()
     ]
     used = zip(found.usage["application"].to_pylist(), found.usage["operator"].to_pylist())
@@ -49,34 +48,23 @@ def report(
         hashed("application", one) + (bytes.fromhex(by) if by != UNATTRIBUTED else bytes(HASH))
         for one, by in (used if scope.usage else ())
     ]
-    rows = _largest(
-        gateways,
-        found.metrics,
-        "receptions",
-        lambda key: key == UNATTRIBUTED_HASH or bound("gateway", key),
-        most,
-    )
-    uses = _largest(
-        users, found.usage, "delivered", lambda key: bound("application", key[:HASH]), most
-    )
-    metrics = _chunks(gateways, rows, found.metrics, scope.metrics, HASH)
-    usage = _chunks(users, uses, found.usage, scope.usage, USAGE_KEY)
+    rows, metrics = _pages(
+        gateways, found.metrics, scope.metrics, HASH, "receptions", most,
+        lambda key: key == settling.UNATTRIBUTED or bound("gateway", key),
+    )  # fmt: skip
+    uses, usage = _pages(
+        users, found.usage, scope.usage, USAGE_KEY, "delivered", most,
+        lambda key: bound("application", key[:HASH]),
+    )  # fmt: skip
     manifest = messages.ReportManifest(
-        name,
-        epoch,
-        len(rows),
-        scope.metrics,
-        tuple(map(crypto.sha256, metrics)),
-        len(uses),
-        scope.usage,
-        tuple(map(crypto.sha256, usage)),
-    )
-    return [manifest, *(messages.ReportChunk(name, epoch, chunk) for chunk in (*metrics, *usage))]
+        name, epoch, rows, scope.metrics, tuple(map(crypto.sha256, metrics)),
+        uses, scope.usage, tuple(map(crypto.sha256, usage)),
+    )  # fmt: skip
+    return manifest, [messages.ReportChunk(name, epoch, page) for page in (*metrics, *usage)]
 
 
-def notes(found: Epoch, manifest: messages.ReportManifest | messages.ReportChunk) -> list[str]:
-    """Return what a report cuts, and leaves out, of what the records come to."""
-    assert isinstance(manifest, messages.ReportManifest)
+def notes(found: Epoch, manifest: messages.ReportManifest) -> list[str]:
+    """Return notes on values that a report cuts, and rows that it leaves out."""
     known = {**METRICS, **{given: USAGE[name] for given, name in USAGE_GIVEN.items()}}
     cut = [
         f"{count:,} values of {name} are cut to {known[name].maximum:,}"
@@ -93,29 +81,34 @@ def notes(found: Epoch, manifest: messages.ReportManifest | messages.ReportChunk
     return [f"epoch {manifest.epoch}: {note}" for note in cut + left_out]
 
 
-def _largest(
-    keys: Sequence[bytes], table: pa.Table, by: str, first: Callable[[bytes], bool], most: int
-) -> list[int]:
-    """Return the numbers of at most so many rows, in the order of keys."""
+def _pages(
+    keys: Sequence[bytes],
+    table: pa.Table,
+    names: Sequence[str],
+    width: int,
+    by: str,
+    most: int,
+    first: Callable[[bytes], bool],
+) -> tuple[int, list[bytes]]:
+    """Return the number of rows of a table that are reported, and their pages in the order of keys.
+
+    Parameters
+    ----------
+    keys, table, names, width
+        Keys of the rows, the table, its columns to report, and bytes of a key.
+    by, most, first
+        Of more than ``most`` rows those are left out whose key is not ``first``, from the smallest
+        number in the column ``by``.
+    """
     rows = sorted(range(len(keys)), key=keys.__getitem__)
     if len(rows) > most:
         counts = table[by].to_pylist() if by in table.column_names else [0] * len(keys)
         rows.sort(key=lambda row: (not first(keys[row]), -(counts[row] or 0)))
         rows = sorted(rows[:most], key=keys.__getitem__)
-    return rows
-
-
-def _chunks(
-    keys: Sequence[bytes], order: list[int], table: pa.Table, names: Sequence[str], width: int
-) -> list[bytes]:
-    """Return the chunks of some rows."""
-    columns = []
-    for name in names:
-        known = name in table.column_names
-        values = table[name].to_pylist() if known else [None] * len(keys)
-        columns.append([values[row] for row in order])
-    page = Page([keys[row] for row in order], columns)
-    return [part.encode() for part in paginate(page, width)]
+    unknown = [None] * len(keys)
+    known = [table[name].to_pylist() if name in table.column_names else unknown for name in names]
+    page = Page([keys[row] for row in rows], [[column[row] for row in rows] for column in known])
+    return len(rows), [part.encode() for part in paginate(page, width)]
 
 
 def registrations(

@@ -1,11 +1,11 @@
-"""A chain's state in a folder, to carry to whoever wants to join without its history.
+"""Export of a chain's state to a folder, with which others join without its history.
 
     genesis.toml, last.block, next.block, manifest, chunk-0, chunk-1, ...
 
-The folder is of no more trust than a letter from a stranger: :func:`join` takes the hash of the
-last header from elsewhere, and everything follows from that. The snapshot is made for it, of the
-state before the last block: those that a node takes by itself may be many blocks old, or not there
-in a small chain. The last block comes along, because the state alone has no header that proves it.
+Nobody needs to trust the folder: :func:`join` takes the hash of the last header from elsewhere, and
+checks everything against it. The snapshot is of the state before the last block: snapshots that a
+node takes by itself may be many blocks old, or missing in a small chain. The last block is in the
+folder, too, because the state alone has no header that proves it.
 """
 
 from __future__ import annotations
@@ -15,24 +15,22 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from dii import codec
+from dii import codec, errors
 from dii.consensus import node
-from dii.consensus.node import Node
-from dii.errors import CodecError, HomeExists, NothingToExport, ShapeMismatch, SnapshotInvalid
 from dii.files import read, sync, write
 from dii.genesis import Genesis
 from dii.ledger import snapshot
 from dii.ledger.block import MAX_BYTES, Block
 from dii.network.home import GENESIS, KEYS
-from dii.network.view import Opened
+from dii.network.view import View
 
 MANIFEST: Final = "manifest"
 LAST: Final = "last.block"
 NEXT: Final = "next.block"
 
 
-def export(network: Opened, folder: Path) -> int:
-    """Write a snapshot into a new folder; return its height. Another process may be writing.
+def export(network: View, folder: Path) -> int:
+    """Write a snapshot into a new folder, even while another process writes; return its height.
 
     Raises
     ------
@@ -43,7 +41,7 @@ def export(network: Opened, folder: Path) -> int:
     """
     store, height = network.view.store, network.height - 1
     if height < max(store.base, 1):
-        raise NothingToExport(height=network.height)
+        raise errors.NothingToExport(height=network.height)
     state = snapshot.state_at(store, height)
     folder.mkdir(parents=True)
     write(folder / GENESIS, network.genesis.dump().encode())
@@ -62,11 +60,11 @@ def join(folder: Path, header_hash: bytes, home: Path) -> int:
     Parameters
     ----------
     folder
-        From anybody.
+        The exported folder, from anybody.
     header_hash
-        Of the last header in it, from somebody to trust.
+        Hash of the last header in it, from a trusted source.
     home
-        Where nothing is yet.
+        Path of the new home.
 
     Raises
     ------
@@ -77,7 +75,7 @@ def join(folder: Path, header_hash: bytes, home: Path) -> int:
         written.
     """
     if home.exists() and any(home.iterdir()):
-        raise HomeExists(folder=home)
+        raise errors.HomeExists(folder=home)
     manifest = _read(folder / MANIFEST, snapshot.MAX_MANIFEST)
     count = len(snapshot.Assembly(manifest).manifest.chunks)
     chunks = (_read(folder / f"chunk-{n}", snapshot.MAX_CHUNK) for n in range(count))
@@ -89,7 +87,7 @@ def join(folder: Path, header_hash: bytes, home: Path) -> int:
         fresh = Path(name)
         last, following = _block(folder / LAST), _block(folder / NEXT)
         node.join(genesis, fresh, header_hash, last, following, manifest, chunks)
-        with closing(Node(genesis, fresh)) as joined:  # makes the index
+        with closing(node.Node(genesis, fresh)) as joined:  # makes the index
             height = joined.height
         (fresh / KEYS).mkdir(mode=0o700)
         write(fresh / GENESIS, genesis.dump().encode())
@@ -101,12 +99,12 @@ def join(folder: Path, header_hash: bytes, home: Path) -> int:
 def _read(path: Path, most: int) -> bytes:
     data = read(path, most)
     if len(data) > most:
-        raise SnapshotInvalid(height="?", message=f"{path.name} has more than {most} bytes")
+        raise errors.SnapshotInvalid(height="?", message=f"{path.name} has more than {most} bytes")
     return data
 
 
 def _block(path: Path) -> Block:
     try:
         return codec.loads(Block, _read(path, MAX_BYTES))
-    except (CodecError, ShapeMismatch) as error:
-        raise SnapshotInvalid(height="?", message=f"{path.name}: {error}") from None
+    except (errors.CodecError, errors.ShapeMismatch) as error:
+        raise errors.SnapshotInvalid(height="?", message=f"{path.name}: {error}") from None

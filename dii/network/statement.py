@@ -1,36 +1,30 @@
-"""An operator's month: what was earned and why, what was not, and what became of the money.
+"""Statements: earnings and movements of an operator's accounts in a month, and the reasons.
 
-A statement says nothing that is not in the receipts, the books or the telemetry. *Earned* is told
-by epochs of the month, as people think of it; *credited* by blocks of the month, as the balance
-knows it: what the last epoch earned arrives after midnight. Opening and closing balance are read
-from the state of those days, not summed up, so whatever moves money without a row of its own
-shows as ``other`` instead of being lost.
+Every figure follows from the receipts, the index or the telemetry. *Earned* counts the epochs of
+the month; *credited* counts its blocks, as the balance does: the earnings of the last epoch arrive
+after midnight. Opening and closing balance are read from the states of those days, not summed up,
+so that a movement without a row of its own shows as ``other`` instead of being lost.
 
-What would raise it is reckoned, not advised: the same rule over the same row with one metric
-changed, or a sum of what the rule passed over. Where others stand, and why they do better, is in
-nobody's receipt.
+Findings are computed, not advised: the same rule over the same row with one metric changed, or a
+sum of what the rule left out. Nobody's receipt tells where others stand, and why they earn more.
 
-An operator whose claim account was claimed is one with the key's account: whichever name one asks
-for, the statement is of all accounts whose money arrives in one place.
+A claim account that was claimed and the account of its key are one: the statement is of all
+accounts whose money arrives in one place, whichever of their names is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dii import codec
-from dii.application.bank import account, resolve
-from dii.application.records import CONTRACTS, FORWARDS, GATEWAYS, ISSUANCES, SCOPES, STREAMS
-from dii.crypto import format_address
-from dii.errors import BadMonth, IndexDamaged
+from dii import codec, crypto, errors
+from dii.application import bank, records
 from dii.genesis import TREASURY
 from dii.ledger.block import Header
 from dii.ledger.snapshot import state_at
@@ -38,9 +32,12 @@ from dii.minting import POLICIES, REASONS, RULES, ReceiptLeaf, Rule
 from dii.minting.spec import from_spec
 from dii.network.home import SCOPE
 from dii.network.receipt import describe, leaves_of
-from dii.network.view import Opened
+from dii.network.view import View
 from dii.schema import METRICS, SHAPLEY_UNIT
 from dii.units import PPM, SECOND, Currency, format_time, to_microseconds
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RECEIPTS: Final = (
     "epoch", "start", "stream", "gateway", "contribution", "total_contribution", "pool", "amount",
@@ -49,38 +46,39 @@ RECEIPTS: Final = (
 Leaves = Callable[[int, str], list[tuple[int, ReceiptLeaf]]]
 """Takes epoch and stream; see :func:`_leaves`."""
 MOVEMENTS: Final = ("time", "kind", "counterparty", "amount", "note")
+REJECTED: Final = ("gateway", "reason", "records", "first")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """What an operator's accounts earned, and what became of it, in a calendar month (UTC).
+    """Statement of an operator's accounts in a calendar month (UTC).
 
     Attributes
     ----------
     operator, accounts
-        The name that was asked for; the addresses that are one with it, the paid one first.
+        The given name, and the addresses of its accounts, the paid account first.
     month, chain, laboratory, generated, currency
-        ``2018-04``; of the network.
+        Month as ``2018-04``, and the facts of the network.
     header
-        Under which every receipt can be proven.
+        Header against which every receipt can be proven.
     opening, closing
-        Balance when the month began, and when it ended or now.
+        Balance at the beginning of the month, and at its end or now.
     credited
-        What issuance added in between.
+        Sum of issuance in between.
     receipts
-        A row a receipt of the month's epochs: what was reported, and how it was paid.
-        ``contribution`` is in units of the rule, and ``missed`` what being online throughout
-        would have added by the same rule; amounts are in the smallest unit.
+        A row a receipt of the month's epochs: reported metrics and payment. ``contribution`` is in
+        units of the rule, and ``missed`` is the contribution that being online throughout would
+        have added by the same rule; amounts are in the smallest unit.
     metrics
-        What the rules look at.
+        Metrics that the rules use.
     movements
         Transfers and fees in the month's blocks; ``amount`` is below zero where it went out. The
-        ``note`` of a fee tells the transaction that cost it, and whether it was refused.
+        ``note`` of a fee names its transaction, and tells whether it was refused.
     rejected
-        Records of the month that the telemetry has set aside: gateway, reason, count, where the
-        first stands. Of records without a time nothing tells the month; loading counted them.
+        Records of the month that the telemetry has set aside: gateway, reason, count, place of the
+        first. Records without a time belong to no month; loading counted them.
     findings
-        What stood between this and more, a sentence each.
+        Reasons why the month did not earn more, a sentence each.
     """
 
     operator: str
@@ -102,26 +100,28 @@ class Statement:
 
     @property
     def earned(self) -> int:
-        """What the month's epochs earned."""
+        """Sum of the receipts of the month's epochs."""
         return int(self.receipts["amount"].sum())
 
     @property
     def other(self) -> int:
-        """What moved without a row here, such as what fees bring the treasury."""
+        """Sum of movements without a row here, such as the treasury's income from fees."""
         moved = int(self.movements["amount"].sum())
         return self.closing - self.opening - self.credited - moved
 
     def table(self) -> pd.DataFrame:
         """Return receipts and movements as one table, with the unit in the names of amounts.
 
-        What these leave of the change of the balance has rows of its own, so that all add up.
+        The rest of the change of the balance has rows of its own, so that all rows add up.
         """
-        end = pd.Timestamp(self.month, tz="UTC") + pd.offsets.MonthBegin()
+        import pandas as pd  # noqa: PLC0415 - slow
+
+        _, end = _month(self.month)
         left = {"issued between months": self.credited - self.earned, "other": self.other}
         rest = [(end, kind, "", amount, "") for kind, amount in left.items() if amount]
         whole = dict.fromkeys(self.receipts.select_dtypes("integer"), "Int64")  # never a float
         receipts = self.receipts.assign(kind="issuance").astype(whole)
-        parts = [receipts, self.movements, pd.DataFrame(rest, columns=MOVEMENTS)]
+        parts = [receipts, self.movements, _table(MOVEMENTS, rest)]
         table = pd.concat(parts, ignore_index=True)
         table = table[list(dict.fromkeys([*MOVEMENTS, *table.columns]))]
         if self.generated:
@@ -130,7 +130,7 @@ class Statement:
         return table.sort_values("time", kind="stable", ignore_index=True).rename(columns=money)
 
 
-def statement(network: Opened, operator: str, month: str) -> Statement:
+def statement(network: View, operator: str, month: str) -> Statement:
     """Return an operator's statement of a month.
 
     Parameters
@@ -138,19 +138,19 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
     operator
         Name or address of an account.
     month
-        As ``2018-04``; it ends at midnight UTC.
+        Month as ``2018-04``; it ends at midnight UTC.
 
     Raises
     ------
     UnknownName, BadMonth
-        Nobody goes by this name; this is no month.
+        There is no account of this name, or the month cannot be read.
     HomeJoined
         The chain begins here with a snapshot that was taken after the month began.
     """
     first, last = _month(month)
     index, genesis, names = network.view.index, network.genesis, network.home.names("account")
-    owner = resolve(network.state, network.home.address(operator))
-    claims = [key for (key,), to in network.state.items(FORWARDS) if to == owner]
+    owner = bank.resolve(network.state, network.home.address(operator))
+    claims = [key for (key,), to in network.state.items(records.FORWARDS) if to == owner]
     accounts = [owner, *(key for key in claims if isinstance(key, bytes))]
     heights = "SELECT coalesce(max(height), 0) FROM blocks WHERE time < ?"
     bounds = [index.query(heights, (time,))[0][0] for time in (first, last)]
@@ -180,12 +180,12 @@ def statement(network: Opened, operator: str, month: str) -> Statement:
     credited = _credited(network, accounts, leaves, before, after)
     movements = _movements(network, accounts, before, after)
     gap = closing - opening - credited - int(movements["amount"].sum())
-    if gap and owner != TREASURY and network.state.get(CONTRACTS, owner) is None:
+    if gap and owner != TREASURY and network.state.get(records.CONTRACTS, owner) is None:
         money = network.currency.format(gap)
         findings.append(f"{money} moved without a row: run dii rebuild, as the index is damaged.")
     return Statement(
         operator=operator,
-        accounts=tuple(map(format_address, accounts)),
+        accounts=tuple(map(crypto.format_address, accounts)),
         month=month,
         chain=genesis.chain_id,
         laboratory=genesis.laboratory,
@@ -209,71 +209,74 @@ def _month(text: str) -> tuple[int, int]:
         begin = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
         end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
     except ValueError:
-        raise BadMonth(text=text) from None
+        raise errors.BadMonth(text=text) from None
     return to_microseconds(begin), to_microseconds(end)
 
 
 def _leaves(
-    network: Opened, accounts: Sequence[bytes], epoch: int, stream: str
+    network: View, accounts: Sequence[bytes], epoch: int, stream: str
 ) -> list[tuple[int, ReceiptLeaf]]:
-    """Return height and leaf of the receipts of some accounts, which the state commits to."""
+    """Return height and leaf of some accounts' receipts, verified against the state."""
     rows = leaves_of(network, epoch, stream)
     likely = [row for row in rows if any(one in row[1] for one in accounts)]
     found = [(height, codec.loads(ReceiptLeaf, leaf)) for height, leaf in likely]
     return [(height, leaf) for height, leaf in found if leaf.payee in accounts]
 
 
+def _table(
+    columns: Sequence[str], rows: Sequence[tuple[Any, ...] | Mapping[str, Any]]
+) -> pd.DataFrame:
+    """Return rows as a data frame; ``start`` and ``time`` are given in microseconds since 1970."""
+    import pandas as pd  # noqa: PLC0415 - slow
+
+    table = pd.DataFrame(rows, columns=[*columns])
+    for name in {"start", "time"}.intersection(columns if rows else ()):
+        table[name] = pd.to_datetime(table[name], unit="us", utc=True)
+    return table
+
+
 def _receipts(
-    network: Opened, leaves: Leaves, low: int, high: int
+    network: View, leaves: Leaves, low: int, high: int
 ) -> tuple[pd.DataFrame, tuple[str, ...], set[bytes]]:
-    """Return what some accounts were paid in a range of epochs, what for, and for which gateways."""
+    """Return the receipts of a range of epochs, the metrics of their rules, and the gateways."""
     names, currency = network.home.names("gateway"), network.currency
     times = dict(network.view.index.query("SELECT height, time FROM blocks"))
     rows: list[dict[str, Any]] = []
     needs: set[str] = set()
     hashes: set[bytes] = set()
-    keys = [key for key, _ in network.state.items(ISSUANCES)]
+    keys = [key for key, _ in network.state.items(records.ISSUANCES)]
     issued = sorted((int(epoch), str(stream)) for stream, epoch in keys)
     for epoch, stream in issued:
         if not low <= epoch < high:
             continue
-        issuance = network.issued(epoch, stream)
+        start, issuance = network.genesis.span(epoch)[0], network.issued(epoch, stream)
         for height, leaf in leaves(epoch, stream):
             if height not in times:
-                raise IndexDamaged(file=network.view.index.path, epoch=epoch, stream=stream)
+                raise errors.IndexDamaged(file=network.view.index.path, epoch=epoch, stream=stream)
             rule, values = from_spec(issuance.rule, RULES), dict(zip(issuance.metrics, leaf.values))
-            missed = _missed(rule, values, leaf.weight)
+            weights = leaf.weight, issuance.total_weight, _missed(rule, values, leaf.weight)
+            contribution, total, missed = (weight / rule.scale for weight in weights)
             note = REASONS[leaf.reason]
             if not (leaf.weight or note):
                 zero = " and ".join(f"{name} {values[name]:,}" for name in rule.needs)
                 note = f"the rule gives nothing at {zero}"
-            start, _ = network.genesis.span(epoch)
-            explained = {
-                "epoch": epoch,
-                "start": pd.Timestamp(start, unit="us", tz="UTC"),
-                "stream": stream,
-                "gateway": names.get(leaf.gateway, leaf.gateway.hex()),
-                "contribution": leaf.weight / rule.scale,
-                "total_contribution": issuance.total_weight / rule.scale,
-                "pool": issuance.pool,
-                "amount": leaf.amount,
-                "missed": missed / rule.scale,
-                "note": note,
-                "rule": describe(issuance.rule, RULES, currency),
-                "policy": describe(issuance.policy, POLICIES, currency),
-                "time": pd.Timestamp(times[height], unit="us", tz="UTC"),
-            }
-            rows.append(explained | values)
+            row = (
+                epoch, start, stream, names.get(leaf.gateway, leaf.gateway.hex()), contribution,
+                total, issuance.pool, leaf.amount, missed, note,
+                describe(issuance.rule, RULES, currency),
+                describe(issuance.policy, POLICIES, currency), times[height],
+            )  # fmt: skip
+            rows.append(dict(zip(RECEIPTS, row)) | values)
             needs.update(rule.needs)
             hashes.add(leaf.gateway)
     given = [name for name in METRICS if any(name in row for row in rows)]
-    table = pd.DataFrame(rows, columns=[*RECEIPTS, *given])
+    table = _table([*RECEIPTS, *given], rows)
     table[given] = table[given].astype("Int64")
     return table, tuple(name for name in METRICS if name in needs), hashes
 
 
 def _missed(rule: Rule, values: dict[str, int | None], weight: int) -> int:
-    """Return the weight that being online throughout would have added, all else as it was."""
+    """Return the weight that being online throughout would have added, all else equal."""
     known = {name: value for name, value in values.items() if value is not None}
     if "online_ppm" not in rule.needs or not known.keys() >= set(rule.needs):
         return 0
@@ -284,7 +287,7 @@ def _missed(rule: Rule, values: dict[str, int | None], weight: int) -> int:
 def _findings(
     receipts: pd.DataFrame, needs: Sequence[str], currency: Currency, length: int
 ) -> Iterator[str]:
-    """Say what stood between these receipts and more, as far as they tell."""
+    """Yield reasons why these receipts are not higher, as far as the receipts tell."""
     nothing = receipts[receipts["contribution"] == 0]
     kinds = nothing["note"].str.replace(r" at .*", " at what was reported", regex=True)
     for note, rows in nothing.groupby(kinds, sort=False):
@@ -299,17 +302,17 @@ def _findings(
         connected = once["connected_ppm"].dropna() if "connected_ppm" in once else online
         away = _hours(PPM - connected, length)
         deaf = _hours(connected - online, length)
-        said = [f"Not connected: {away}."] if away else []
-        said += [f"Connected but deaf, as nothing was heard for long: {deaf}."] if deaf else []
-        if said:
-            said.append(
+        sentences = [f"Not connected: {away}."] if away else []
+        sentences += [f"Connected but deaf, as nothing was heard for long: {deaf}."] if deaf else []
+        if sentences:
+            sentences.append(
                 f"Online throughout, by the same rule and all else equal, the contribution would"
                 f" have been {receipts['missed'].sum():,.2f} units more, for about"
                 f" {_gain(receipts) / 10**currency.decimals:,.0f} {currency.symbol} more."
                 if receipts["missed"].any()
                 else "Of what it does not hear a gateway is paid nothing."
             )
-            yield " ".join(said)
+            yield " ".join(sentences)
     if "shapley_uplinks" in needs and {"uplinks", "sole_uplinks"} <= set(once):
         known = once[["uplinks", "sole_uplinks", "shapley_uplinks"]].dropna().sum()
         shared = int(known["uplinks"] - known["sole_uplinks"])
@@ -331,18 +334,16 @@ def _findings(
 
 
 def _hours(parts: pd.Series[Any], length: int) -> str:
-    """List the hours that parts (ppm) of epochs come to by gateway, without what is negligible."""
+    """List the hours of parts (ppm) of epochs by gateway, without negligible ones."""
     hours = (parts.groupby(level=0).sum() / PPM * length / (3600 * SECOND)).sort_values()[::-1]
     return _listed(f"{name} {of:,.1f} h" for name, of in hours[hours >= 0.1].items())
 
 
 def _gain(receipts: pd.DataFrame) -> float:
-    """Return what ``missed`` would have earned from the same pools, others as they were."""
+    """Return the amount that ``missed`` would have earned from the same pools, all else equal."""
     groups = receipts.groupby(["epoch", "stream"])
-    ours, all_ = (
-        groups[["contribution", "missed"]].sum(),
-        groups[["total_contribution", "pool"]].first(),
-    )
+    ours = groups[["contribution", "missed"]].sum()
+    all_ = groups[["total_contribution", "pool"]].first()
     before = ours["contribution"] / all_["total_contribution"].where(lambda total: total > 0, 1)
     more = all_["total_contribution"] + ours["missed"]
     after = (ours["contribution"] + ours["missed"]) / more.where(lambda total: total > 0, 1)
@@ -350,7 +351,7 @@ def _gain(receipts: pd.DataFrame) -> float:
 
 
 def _listed(texts: Iterator[str], most: int = 6) -> str:
-    """Return a list of a few, and how many more there are."""
+    """Join the first texts, and the number of the others."""
     known = list(texts)
     more = [f"{len(known) - most} more"] if len(known) > most else []
     return ", ".join(known[:most] + more)
@@ -360,17 +361,17 @@ def _listed_in_sql(accounts: Sequence[bytes]) -> str:
     return "(" + ", ".join(f"X'{one.hex()}'" for one in accounts) + ")"
 
 
-def _balance(network: Opened, accounts: Sequence[bytes], height: int) -> int:
-    """Return what accounts held after a block."""
+def _balance(network: View, accounts: Sequence[bytes], height: int) -> int:
+    """Return the balance of accounts after a block."""
     now = height >= network.height
     state = network.state if now else state_at(network.view.store, height)
-    return sum(account(state, one).balance for one in accounts)
+    return sum(bank.account(state, one).balance for one in accounts)
 
 
 def _credited(
-    network: Opened, accounts: Sequence[bytes], leaves: Leaves, before: int, after: int
+    network: View, accounts: Sequence[bytes], leaves: Leaves, before: int, after: int
 ) -> int:
-    """Return what was issued to accounts in the blocks after one, up to another."""
+    """Return the sum issued to accounts in the blocks after ``before``, up to ``after``."""
     index, state, amount = network.view.index, network.state, 0
     began: dict[str, int] = {}
     query = "SELECT epoch, stream, height FROM epochs ORDER BY epoch"
@@ -384,18 +385,18 @@ def _credited(
         "SELECT coalesce(sum(amount), 0) FROM receipts WHERE stream = ? AND epoch = ?"
         f" AND height > ? AND height <= ? AND payee IN {_listed_in_sql(accounts)}"
     )
-    for (name,), stream in state.items(STREAMS):
-        scope = state.get(SCOPES, stream.scope)
-        if scope and state.get(ISSUANCES, name, scope.next_epoch) is None:
+    for (name,), stream in state.items(records.STREAMS):
+        scope = state.get(records.SCOPES, stream.scope)
+        if scope and state.get(records.ISSUANCES, name, scope.next_epoch) is None:
             ((paid,),) = index.query(query, (name, scope.next_epoch, before, after))
             amount += int(paid)
     return amount
 
 
-def _movements(network: Opened, accounts: Sequence[bytes], before: int, after: int) -> pd.DataFrame:
-    """Return transfers and fees of accounts, but not what moved among them.
+def _movements(network: View, accounts: Sequence[bytes], before: int, after: int) -> pd.DataFrame:
+    """Return transfers and fees of accounts, but not movements among them.
 
-    A contract's purse is no part of its balance: what fills it and what is left of it moves at the
+    A contract's gas deposit is no part of its balance: filling and refunding it move money at the
     other end only.
     """
     ours = _listed_in_sql(accounts)
@@ -409,33 +410,29 @@ def _movements(network: Opened, accounts: Sequence[bytes], before: int, after: i
         f" WHERE fee > 0 AND sender IN {ours}"
         ") JOIN blocks USING (height) WHERE height > ? AND height <= ? ORDER BY height, position"
     )
-    rows: list[tuple[Any, ...]] = []
-    names = network.home.names("account")
-    for time, kind, sender, recipient, amount, note in network.view.index.query(
-        query, (before, after)
-    ):
-        other = recipient if sender in accounts else sender
+    rows, names = [], network.home.names("account")
+    moved = network.view.index.query(query, (before, after))
+    for time, kind, sender, recipient, amount, note in moved:
+        other, signed = (recipient, -amount) if sender in accounts else (sender, amount)
         named = "" if other is None else network.home.label(other, names)
-        moment = pd.Timestamp(time, unit="us", tz="UTC")
-        rows.append((moment, kind, named, -amount if sender in accounts else amount, note))
-    return pd.DataFrame(rows, columns=MOVEMENTS)
+        rows.append((time, kind, named, signed, note))
+    return _table(MOVEMENTS, rows)
 
 
 def _set_aside(
-    network: Opened, accounts: Sequence[bytes], hashes: set[bytes], first: int, last: int
+    network: View, accounts: Sequence[bytes], hashes: set[bytes], first: int, last: int
 ) -> pd.DataFrame:
-    """Count the records of some gateways, and of those that accounts own now, that were set aside."""
+    """Count the records set aside of some gateways, and of the gateways that accounts own now."""
     owned = {
         key
-        for (_, key), item in network.state.items(GATEWAYS, SCOPE)
+        for (_, key), item in network.state.items(records.GATEWAYS, SCOPE)
         if item.owners[-1][1] in accounts
     }
     names = network.home.names("gateway")
     ids = {names[one] for one in hashes | owned if one in names}
     ids.update(name for name, gateway in network.names().items() if gateway in ids)
-    columns = ["gateway", "reason", "records", "first"]
     if network.damage or network.feed is None:
-        return pd.DataFrame(columns=columns)
+        return _table(REJECTED, [])
     rejects = network.feed.telemetry.rejected
     rejects = rejects.filter(pc.is_in(rejects["gateway"], pa.array(ids, pa.string()))).to_pandas()
     rejects = rejects[rejects["time"].between(first, last - 1)]  # undated ones are of no month

@@ -1,36 +1,48 @@
-"""Tables for people: what the chain and its index say, with names where they are known.
+"""Tables for people: contents of the chain and its index, with names where they are known.
 
-Amounts are integers of the smallest unit with the unit in the column name; times are UTC.
+Each table is a function that yields rows, plain tuples in the order of the columns; ``TABLES`` has
+them all. People get a data frame of it: amounts are integers of the smallest unit with the unit in
+the column name, times are UTC.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, wraps
 from itertools import repeat
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
-import pandas as pd
-
-from dii import codec
-from dii.application.bank import resolve, supply
-from dii.application.governance import powers, standing
-from dii.application.records import ACCOUNTS, CONTRACTS, FORWARDS, GATEWAYS, PROPOSALS, STREAMS
-from dii.application.settling import UNATTRIBUTED, epoch_status, whole_reports
-from dii.crypto import format_address
+from dii import codec, crypto
+from dii.application import bank, governance, records, settling
 from dii.genesis import TREASURY
-from dii.minting import POLICIES, REASONS, RULES, ReceiptLeaf
+from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf
 from dii.minting.spec import from_spec
 from dii.network.draft import STREAM
 from dii.network.home import SCOPE
 from dii.network.receipt import describe, leaves_of
-from dii.network.view import Opened
+from dii.network.view import View
 from dii.units import format_time
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+P = ParamSpec("P")
+V = TypeVar("V", bound=View)
+Row = tuple[Any, ...]
+Rows = Callable[Concatenate[V, P], Iterable[Row]]
+Framed = Callable[Concatenate[V, P], "pd.DataFrame"]
+
 _AMOUNTS: Final = {
-    "amount", "balance", "dust", "earned", "fee", "paid", "pool", "rest", "unminted",
+    "amount", "balance", "dust", "earned", "fee", "paid", "pool", "purse", "rest", "unminted",
 }  # fmt: skip
 """Columns whose unit follows in the names that people see."""
+_TIMES: Final = {"acts", "expires", "settled", "start", "time"}
+"""Columns of microseconds since 1970."""
+PENDING: Final = {"open", "passed"}
+"""Statuses of proposals that may still change something."""
+_UNKNOWN: Final = {"since_epoch"}
+"""Columns of integers that may be unknown."""
 _ISSUED: Final = {"earned", "total_weight", "weight"}
 """Columns of tables that say whether traffic is generated."""
 _RECEIPTS: Final = (
@@ -40,70 +52,91 @@ _OF_GATEWAY: Final = f"{_RECEIPTS} WHERE gateway = ?"
 """One search an epoch instead of a scan of all receipts."""
 
 
-def _labels(network: Opened, addresses: Sequence[bytes | None]) -> list[str | None]:
+TABLES: Final[dict[str, tuple[list[str], Callable[..., Iterable[Row]]]]] = {}
+"""Columns of each table, and the function that yields its rows."""
+
+
+def table(columns: str) -> Callable[[Rows[V, P]], Framed[V, P]]:
+    """Enter a function that yields rows into ``TABLES``, and have it return a data frame."""
+
+    def entered(rows: Rows[V, P]) -> Framed[V, P]:
+        names, _ = TABLES[rows.__name__] = columns.split(), rows
+        rows.__annotations__["return"] = "pd.DataFrame"  # as signatures are shown
+
+        @wraps(rows)
+        def framed(network: V, /, *args: P.args, **kwargs: P.kwargs) -> pd.DataFrame:
+            return frame(network, names, [*rows(network, *args, **kwargs)])
+
+        return framed
+
+    return entered
+
+
+def _labels(network: View, addresses: Sequence[bytes | None]) -> list[str | None]:
     names = network.home.names("account")
     return [None if one is None else network.home.label(one, names) for one in addresses]
 
 
-def _gateways(network: Opened, hashes: Sequence[bytes]) -> list[str]:
-    names = network.home.names("gateway") | {UNATTRIBUTED: "(unattributed)"}
+def _gateways(network: View, hashes: Sequence[bytes]) -> list[str]:
+    names = network.home.names("gateway") | {settling.UNATTRIBUTED: "(unattributed)"}
     return [names.get(one, one.hex()) for one in hashes]
 
 
-def _times(_: Opened, values: Sequence[int]) -> pd.DatetimeIndex:
-    return pd.to_datetime([*values], unit="us", utc=True)
-
-
-def _hex(_: Opened, values: Sequence[bytes]) -> list[str]:
+def _hex(_: View, values: Sequence[bytes]) -> list[str]:
     return [one.hex() for one in values]
 
 
-_WRITTEN: Final[Mapping[str, Callable[[Opened, Sequence[Any]], Sequence[Any]]]] = {
-    **dict.fromkeys(("operator", "paid_to", "recipient", "sender"), _labels),
+_WRITTEN: Final[Mapping[str, Callable[[View, Sequence[Any]], Sequence[Any]]]] = {
+    **dict.fromkeys(
+        ("deployed_by", "operator", "paid_to", "proposer", "recipient", "sender"), _labels
+    ),
     **dict.fromkeys(("app_hash", "hash", "id"), _hex),
-    **dict.fromkeys(("settled", "time"), _times),
     "gateway": _gateways,
-    "since_epoch": lambda _, epochs: pd.array(epochs, dtype="Int64"),
-    "note": lambda _, reasons: [REASONS[one] for one in reasons],
 }
-"""How columns of these names are written; all others stay as the chain has them."""
+"""Form of columns of these names; all others stay as the chain has them."""
 
 
-def _table(network: Opened, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    """Return rows as a table for people: how a column is written follows from its name."""
+def frame(network: View, names: Sequence[str], rows: Sequence[Row]) -> pd.DataFrame:
+    """Return rows as a data frame for people: how a column is written follows from its name."""
+    import pandas as pd  # noqa: PLC0415 - rows alone do without
+
     unit, generated = network.currency.unit, network.genesis.generated
-    table = {}
+    columns: dict[str, Sequence[Any]] = {}
     for name, values in zip(names, zip(*rows) if rows else repeat(())):
         header = f"{name}_{unit}" if name in _AMOUNTS else name
-        table[header] = _WRITTEN[name](network, values) if name in _WRITTEN else values
+        columns[header] = _WRITTEN[name](network, values) if name in _WRITTEN else values
     if generated is not None and not _ISSUED.isdisjoint(names):
-        table["generated"] = [generated] * len(rows)
-    return pd.DataFrame(table)
+        columns["generated"] = [generated] * len(rows)
+    table = pd.DataFrame(columns if rows else [], columns=[*columns])
+    for name in _UNKNOWN.intersection(names):
+        table[name] = table[name].astype("Int64")
+    for name in _TIMES.intersection(names):
+        table[name] = pd.to_datetime(table[name], unit="us", utc=True)
+    return table
 
 
-def _query(network: Opened, columns: str, rest: str, *parameters: object) -> pd.DataFrame:
-    """Select from the index; a column is called by its last word."""
-    rows = network.view.index.query(f"SELECT {columns} {rest}", parameters)
-    return _table(network, [column.split()[-1] for column in columns.split(",")], rows)
-
-
-def _where(conditions: Mapping[str, object], joined: str = " AND ") -> tuple[str, list[object]]:
-    """Return the clause of those conditions that have a value, and the values."""
+def _select(
+    network: View, name: str, conditions: Mapping[str, object], joined: str = " AND "
+) -> list[Row]:
+    """Return the rows of a table of the index by those conditions that have a value."""
     given = {condition: value for condition, value in conditions.items() if value is not None}
-    return f"WHERE {joined.join(given)}" if given else "", list(given.values())
+    where = f"WHERE {joined.join(given)}" if given else ""
+    query = f"SELECT {', '.join(TABLES[name][0])} FROM {name} {where} ORDER BY 1, 2"
+    return network.view.index.query(query, [*given.values()])
 
 
-def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
+@table("account address kind balance transactions")
+def accounts(network: View, account: str | None = None) -> list[Row]:
     """Return every account, or one: name, address, kind, balance, number of transactions sent.
 
     An account without a name here that never sent anything may have a key or not: its kind is
     ``unknown``.
     """
     state, names = network.state, network.home.names("account")
-    forwards = {key for (key,), _ in state.items(FORWARDS)}
-    rows = []
+    forwards = {key for (key,), _ in state.items(records.FORWARDS)}
+    rows: list[Row] = []
     only = [] if account is None else [network.home.address(account)]
-    for (address,), item in state.items(ACCOUNTS, *only):
+    for (address,), item in state.items(records.ACCOUNTS, *only):
         assert isinstance(address, bytes)
         name = names.get(address)
         kind = "key" if name or item.nonce else "unknown"
@@ -113,84 +146,101 @@ def accounts(network: Opened, account: str | None = None) -> pd.DataFrame:
             kind = "treasury"
         elif address in forwards:
             kind = "forwards"
-        elif state.get(CONTRACTS, address) is not None:
+        elif state.get(records.CONTRACTS, address) is not None:
             kind = "contract"
-        text = format_address(address)
+        text = crypto.format_address(address)
         rows.append((name or text, text, kind, item.balance, item.nonce))
-    rows.sort(key=lambda row: (-row[3], row[0]))
-    return _table(network, ["account", "address", "kind", "balance", "transactions"], rows)
+    return sorted(rows, key=lambda row: (-row[3], row[0]))
 
 
-def owners(network: Opened) -> dict[tuple[str, bytes], tuple[int | None, bytes | None]]:
-    """Return the latest owner of each gateway by scope and hash, and the owner's first epoch.
+def owners(network: View) -> dict[tuple[str, bytes], tuple[int | None, bytes | None]]:
+    """Return the latest owner of each gateway and the owner's first epoch, by scope and hash.
 
-    That epoch may still come; it is None where nobody has bound the gateway yet. A claim account's gateways are those of the account that claimed it. Of several names of a
-    gateway the one that stands for it is there, and others under which it was paid.
+    That epoch may be one to come; it is None while the gateway is not bound. A claim account's
+    gateways are those of the account that claimed it. Of several names of a gateway, the resolved
+    name is listed, and others under which it was paid. Gateways are in the order of their names.
     """
     state, index, home = network.state, network.view.index, network.home
     names, last = network.names(), max(network.settled, network.last_epoch)
     paid = {key for (key,) in index.query("SELECT DISTINCT gateway FROM receipts")} if names else ()
-    known = home.names("gateway").items()
+    known = home.names("gateway")
     found: dict[Any, tuple[int | None, bytes | None]] = {
-        (SCOPE, key): (None, None) for key, name in known if name not in names or key in paid
+        (SCOPE, key): (None, None)
+        for key, name in known.items()
+        if name not in names or key in paid
     }
     unbound = network.unbound(last).items()
     found |= {(SCOPE, home.hash("gateway", name)): (None, owner) for name, owner in unbound}
-    found |= {key: item.owners[-1] for key, item in state.items(GATEWAYS)}
-    return {key: (at, owner and resolve(state, owner)) for key, (at, owner) in found.items()}
+    found |= {key: item.owners[-1] for key, item in state.items(records.GATEWAYS)}
+    resolved = cache(lambda owner: owner and bank.resolve(state, owner))
+    ordered = sorted(found, key=lambda key: known.get(key[1]) or key[1].hex())
+    return {key: (found[key][0], resolved(found[key][1])) for key in ordered}
 
 
-def gateways(network: Opened, operator: str | None = None) -> pd.DataFrame:
+@table("gateway scope operator since_epoch earned hash")
+def gateways(network: View, operator: str | None = None) -> list[Row]:
     """Return every gateway, or an account's: id, scope, owner and since when, and what it earned.
 
-    An owner who is decided for an epoch to come is there already. Gateways whose first epoch is still to be reported have the owner that is then bound. What
-    gateways that nobody owns have earned is the treasury's.
+    The owner may be decided for an epoch to come. Gateways whose first epoch is still to be reported
+    have the owner that is then bound. The earnings of gateways without an owner are the treasury's.
     """
     owned, query = owners(network), network.view.index.query
     sums_of = "SELECT scope, gateway, sum(amount)"
     if operator is None:
         sums = query(f"{sums_of} {_RECEIPTS} GROUP BY scope, gateway")
     else:
-        address = resolve(network.state, network.home.address(operator))
+        address = bank.resolve(network.state, network.home.address(operator))
         owned = {key: one for key, one in owned.items() if one[1] == address}
         of_one = f"{sums_of} {_OF_GATEWAY} GROUP BY scope"
         sums = [row for _, key in owned for row in query(of_one, (key,))]
     earned = {(scope, gateway): amount for scope, gateway, amount in sums}
     rows = [
-        (hashed, scope, owner, since, earned.get((scope, hashed), 0), hashed)
-        for (scope, hashed), (since, owner) in owned.items()
+        (key, scope, owner, since, earned.get((scope, key), 0), key)
+        for (scope, key), (since, owner) in owned.items()
     ]
-    columns = ["gateway", "scope", "operator", "since_epoch", "earned", "hash"]
-    table = _table(network, columns, rows)
-    order = [f"earned_{network.currency.unit}", "gateway"]
-    return table.sort_values(order, ascending=[False, True], ignore_index=True)
+    return sorted(rows, key=lambda row: -row[4])
 
 
-def epochs(network: Opened) -> pd.DataFrame:
+@table(
+    "epoch start stream gateways total_weight contribution pool paid unminted dust rest settled"
+    " height"
+)
+def epochs(network: View) -> Iterable[Row]:
     """Return every settled epoch by stream: gateways, weights, pool, paid, dust, rest."""
-    # What names no gateway has a receipt, too.
-    nameless = (
+    # The row of receptions without a gateway has a receipt, too.
+    unattributed = (
         "(SELECT 1 FROM receipts WHERE receipts.stream = epochs.stream"
         " AND receipts.epoch = epochs.epoch AND gateway = ?)"
     )
-    columns = (
-        f"epoch, stream, gateways - EXISTS {nameless} AS gateways, total_weight, pool, paid,"
-        " pool - rest AS unminted, dust, rest, time AS settled, height"
+    query = (
+        f"SELECT epoch, stream, gateways - EXISTS {unattributed}, total_weight, pool, paid, dust,"
+        " rest, time, height FROM epochs ORDER BY epoch, stream"
     )
-    table = _query(network, columns, "FROM epochs ORDER BY epoch, stream", UNATTRIBUTED)
-    unit, genesis = network.currency.unit, network.genesis
-    issued = (network.issued(*which) for which in zip(table["epoch"], table["stream"]))
-    before = [one.dust_before for one in issued]
-    # What is paid comes out of the pool and of what was carried over; the rest is carried on.
-    table[f"unminted_{unit}"] += before - table[f"paid_{unit}"] - table[f"dust_{unit}"]
-    table.insert(4, "contribution", contributions(network, table, "total_weight"))
-    starts = [genesis.span(epoch)[0] for epoch in table["epoch"]]
-    table.insert(1, "start", _times(network, starts))
-    return table
+    rows = network.view.index.query(query, (settling.UNATTRIBUTED,))
+    for epoch, stream, count, weight, pool, paid, dust, rest, settled, height in rows:
+        start, issued = network.genesis.span(epoch)[0], network.issued(epoch, stream)
+        # What is paid comes out of the pool and of what was carried over; the rest is carried on.
+        unminted = pool + issued.dust_before - rest - paid - dust
+        shares = weight, weight / scale(issued)
+        yield (
+            epoch,
+            start,
+            stream,
+            count,
+            *shares,
+            pool,
+            paid,
+            unminted,
+            dust,
+            rest,
+            settled,
+            height,
+        )
 
 
-def issuance(network: Opened, epoch: int, stream: str = STREAM) -> pd.DataFrame:
-    """Return who got what in an epoch, the greatest amounts first.
+@table("gateway operator weight amount")
+def issuance(network: View, epoch: int, stream: str = STREAM) -> list[Row]:
+    """Return the payments of an epoch, the greatest amounts first.
 
     Raises
     ------
@@ -199,131 +249,123 @@ def issuance(network: Opened, epoch: int, stream: str = STREAM) -> pd.DataFrame:
     """
     leaves = [codec.loads(ReceiptLeaf, leaf) for _, leaf in leaves_of(network, epoch, stream)]
     leaves.sort(key=lambda one: (-one.amount, -one.weight))
-    rows = [(one.gateway, one.payee, one.weight, one.amount) for one in leaves]
-    return _table(network, ["gateway", "operator", "weight", "amount"], rows)
+    return [(one.gateway, one.payee, one.weight, one.amount) for one in leaves]
 
 
-def contributions(network: Opened, table: pd.DataFrame, weight: str = "weight") -> pd.Series[float]:
-    """Return weights of epochs and streams in units of the rules that gave them."""
-    issued = (network.issued(*which) for which in zip(table["epoch"], table["stream"]))
-    scales = [from_spec(one.rule, RULES).scale for one in issued]
-    return table[weight] / pd.Series(scales, table.index, dtype="float64")
+def scale(issued: Issuance) -> float:
+    """Return the weight of one unit of contribution to a stream in an epoch."""
+    return float(from_spec(issued.rule, RULES).scale)
 
 
-def earnings(network: Opened, gateway: bytes) -> pd.DataFrame:
-    """Return what a gateway, given by its hash, was paid in each epoch, to whom, and why not."""
-    columns = "epoch, stream, weight, amount, payee AS paid_to, reason AS note"
-    table = _query(network, columns, f"{_OF_GATEWAY} ORDER BY epoch, stream", gateway)
-    table.insert(3, "contribution", contributions(network, table))
-    return table
+@table("epoch stream weight contribution amount paid_to note")
+def earnings(network: View, gateway: bytes) -> Iterable[Row]:
+    """Return the payments of each epoch for a gateway, given by its hash."""
+    query = f"SELECT epoch, stream, weight, amount, payee, reason {_OF_GATEWAY} ORDER BY 1, 2"
+    for epoch, stream, weight, amount, payee, reason in network.view.index.query(query, (gateway,)):
+        contribution = weight / scale(network.issued(epoch, stream))
+        yield epoch, stream, weight, contribution, amount, payee, REASONS[reason]
 
 
-def operators(network: Opened) -> pd.DataFrame:
-    """Return what each operator has earned over all epochs, the greatest first.
+@table("operator gateways paid_epochs earned share")
+def operators(network: View) -> list[Row]:
+    """Return the earnings of each operator over all epochs, the greatest first.
 
-    What came before an operator claimed an account and what came after are one. Operators whose
+    The amounts from before and after an operator claimed an account are added. Operators whose
     gateways have no receipt yet have earned nothing.
     """
-    index, forwards = network.view.index, {key: to for (key,), to in network.state.items(FORWARDS)}
+    index = network.view.index
+    forwards = {key: to for (key,), to in network.state.items(records.FORWARDS)}
     index.db.create_function("owner", 1, lambda one: forwards.get(one, one))
     rows = index.query(
         "SELECT owner(payee) AS operator, count(DISTINCT gateway), count(DISTINCT CASE WHEN"
         " amount > 0 THEN epoch END), sum(amount) FROM receipts WHERE gateway <> ?"
         " GROUP BY operator",
-        (UNATTRIBUTED,),
+        (settling.UNATTRIBUTED,),
     )
     counts = Counter(owner for _, owner in owners(network).values() if owner)
     rows += [(one, counts[one], 0, 0) for one in counts.keys() - {row[0] for row in rows}]
     rows.sort(key=lambda row: (-row[3], row[0]))
     total = sum(row[3] for row in rows) or 1
-    names = ["operator", "gateways", "paid_epochs", "earned", "share"]
-    return _table(network, names, [(*row, row[3] / total) for row in rows])
+    return [(*row, row[3] / total) for row in rows]
 
 
-def blocks(network: Opened, height: int | None = None, begins: str = "") -> pd.DataFrame:
+@table("height time transactions gas hash app_hash")
+def blocks(network: View, height: int | None = None, begins: str = "") -> list[Row]:
     """Return every block: height, time, transactions, gas, hash and root after it.
 
     Parameters
     ----------
     height, begins
-        Only the one of this height; only those whose hash begins so.
+        Only the block of this height; only blocks whose hash begins so.
     """
-    columns = "height, time, transactions, gas, hash, app_hash"
-    where = _where({"height = ?": height, "instr(hex(hash), ?) = 1": begins.upper() or None})
-    return _query(network, columns, f"FROM blocks {where[0]} ORDER BY height", *where[1])
+    begun = begins.upper() or None
+    return _select(network, "blocks", {"height = ?": height, "instr(hex(hash), ?) = 1": begun})
 
 
-def transactions(network: Opened, height: int | None = None, begins: str = "") -> pd.DataFrame:
-    """Return every transaction: who, what, its code (0 is success), gas and fee.
+@table("height position id sender nonce kind code gas fee detail")
+def transactions(network: View, height: int | None = None, begins: str = "") -> list[Row]:
+    """Return every transaction: sender, kind, code (0 is success), gas and fee.
 
     Parameters
     ----------
     height, begins
-        Only those of this block; only those whose id begins so.
+        Only transactions of this block; only those whose id begins so.
     """
-    columns = "height, position, id, sender, nonce, kind, code, gas, fee, detail"
-    where = _where({"height = ?": height, "instr(hex(id), ?) = 1": begins.upper() or None})
-    rest = f"FROM transactions {where[0]} ORDER BY height, position"
-    return _query(network, columns, rest, *where[1])
+    begun = begins.upper() or None
+    return _select(network, "transactions", {"height = ?": height, "instr(hex(id), ?) = 1": begun})
 
 
-def transfers(network: Opened, account: str | None = None) -> pd.DataFrame:
+@table("height position kind sender recipient amount")
+def transfers(network: View, account: str | None = None) -> list[Row]:
     """Return every movement of money but issuance and fees; all, or an account's."""
-    columns = "height, position, kind, sender, recipient, amount"
     address = None if account is None else network.home.address(account)
-    where = _where({"sender = ?": address, "recipient = ?": address}, " OR ")
-    rest = f"FROM transfers {where[0]} ORDER BY height, position"
-    return _query(network, columns, rest, *where[1])
+    ends = {"sender = ?": address, "recipient = ?": address}
+    return _select(network, "transfers", ends, " OR ")
 
 
-def _reporters(network: Opened) -> str:
+def _reporters(network: View) -> str:
     scope = network.scope
     many, epoch, now = len(scope.reporters), scope.next_epoch, network.header().time
     lying = f"{many}, of whom {scope.liars} may lie without effect"
-    said = "trusted reporter (one)" if many == 1 else lying
-    if epoch_status(network.state, network.parameters, SCOPE, epoch, now) == "reporting":
-        whole = whole_reports(network.state, SCOPE, scope)
-        said += f"; epoch {epoch} waits with {len(whole)} of {many} reports"
-    return said
+    text = "trusted reporter (one)" if many == 1 else lying
+    if settling.epoch_status(network.state, network.parameters, SCOPE, epoch, now) == "reporting":
+        whole = settling.whole_reports(network.state, SCOPE, scope)
+        text += f"; epoch {epoch} waits with {len(whole)} of {many} reports"
+    return text
 
 
-def summary(network: Opened) -> dict[str, str]:
+def summary(network: View) -> dict[str, str]:
     """Return the network at a glance, a line an entry."""
-    genesis, header = network.genesis, network.header()
-    money = supply(network.state)
-    power = powers(network.state)
-    kind = f" ({genesis.notice})" if genesis.notice else ""
-    base = network.view.store.base
-    damage = network.damage
+    genesis, header, state = network.genesis, network.header(), network.state
+    money, power, base = bank.supply(state), governance.powers(state), network.view.store.base
+    show, damage = network.currency.format, network.damage
     of = "" if base or damage else f" of {network.last_epoch + 1} with data"
+    later = f"{network.lag:,} later blocks are not shown yet"
     lines = {
-        "network": f"{genesis.chain_id}{kind}",
+        "network": genesis.chain_id + (f" ({genesis.notice})" if genesis.notice else ""),
         "currency": f"{genesis.currency.name} ({genesis.currency.symbol})",
         "height": f"{header.height}, {format_time(header.time)}",
         "epochs": f"{network.settled} settled{of}, each"
         f" {genesis.epoch_seconds:,} s from {format_time(genesis.start_time)}",
-        "minted": network.currency.format(money.minted),
-        "burned": network.currency.format(money.burned),
+        "minted": show(money.minted),
+        "burned": show(money.burned),
         "reporters": _reporters(network),
         "header": header.hash.hex(),
+        "begins": f"with the snapshot of height {base}: what was before is not here"
+        if base
+        else "",
+        "telemetry": damage,
+        "lag": later if network.lag else "",
     }
-    if base:
-        lines["begins"] = f"with the snapshot of height {base}: what was before is not here"
-    if damage:
-        lines["telemetry"] = damage
-    if network.lag:
-        lines["lag"] = f"{network.lag:,} later blocks are not shown yet"
-    for (name,), stream in network.state.items(STREAMS):
+    for (name,), stream in state.items(records.STREAMS):
         of = "" if name == STREAM else f"{name!s} "
         lines[f"{of}rule"] = describe(stream.rule, RULES, network.currency)
         lines[f"{of}policy"] = describe(stream.policy, POLICIES, network.currency)
-    if len(power) > 1:
-        lines["validators"] = f"{len(power)}, of {sum(power.values()):,} voting power"
+    voters = f"{len(power)}, of {sum(power.values()):,} voting power"
     pending = [
         f"number {number!r} is {status}"
-        for (number,), item in network.state.items(PROPOSALS)
-        if (status := standing(network.parameters, item, header.time)) in {"open", "passed"}
+        for (number,), item in state.items(records.PROPOSALS)
+        if (status := governance.standing(network.parameters, item, header.time)) in PENDING
     ]
-    if pending:
-        lines["proposals"] = ", ".join(pending)
-    return lines
+    lines |= {"validators": voters if len(power) > 1 else "", "proposals": ", ".join(pending)}
+    return {name: line for name, line in lines.items() if line}

@@ -1,8 +1,7 @@
-"""Where a network's reporter takes its records from: loaded files, or generated traffic.
+"""Records of a network's reporter: loaded telemetry, or generated traffic.
 
-A registry alone says who owns which gateway and nothing about traffic. For it the feed generates
-each day when it is asked for, by a seed, so that a month of a large network never stands in
-memory at once.
+A registry alone names the owners of gateways and has no traffic. For a registry the feed generates
+each day on demand, by a seed, so that a month of a large network is never in memory at once.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tomli_w
 
-from dii.errors import HomeBroken, SourceMissing
+from dii import errors
 from dii.files import write
 from dii.schema import GAP, METRICS, USAGE_GIVEN, Reject
 from dii.telemetry import outliers
@@ -37,7 +36,7 @@ TRAFFIC_FILE: Final = "traffic.toml"
 LOOKBACK_FILE: Final = "lookback"
 HOUR: Final = 3_600 * SECOND
 TRAFFIC_METRICS: Final = UPLINK_METRICS - {"excluded_frames"}
-"""What generated receptions give."""
+"""Metrics that generated receptions give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Traffic:
     start
         First day, microseconds since 1970.
     days
-        How many days there are.
+        Number of days.
     seed, active
         As in :func:`dii.telemetry.synthetic.populate`.
     tail
@@ -83,18 +82,18 @@ class Traffic:
 
 @dataclass(slots=True)
 class Feed:
-    """Records by time.
+    """Records of a reporter, by time.
 
     Attributes
     ----------
     telemetry
-        What was loaded.
+        The loaded telemetry.
     traffic
-        What is generated instead of receptions, or None.
+        Traffic to generate instead of receptions, or None.
     lookback
-        The last epoch whose metrics were computed, and what the next needs to know of it.
+        The last epoch whose metrics were computed, and its look-back for the next epoch.
     refused
-        What :meth:`admit` set aside of what came last, as rejects.
+        Records of the last load that :meth:`admit` set aside, as rejects.
     """
 
     telemetry: Telemetry
@@ -109,7 +108,7 @@ class Feed:
 
     @property
     def generated(self) -> str | None:
-        """What a genesis says of generated traffic; None where records are of real gateways."""
+        """Origin of generated traffic for the genesis; None where records are of real gateways."""
         return f"seed {self.traffic.seed}" if self.traffic else None
 
     @property
@@ -124,7 +123,7 @@ class Feed:
 
     @property
     def _given(self) -> frozenset[str]:
-        """What the records tell where also the chain tells whose applications are whose."""
+        """Metrics that the records give once the chain has the owners of applications."""
         given = self.telemetry.gives | (TRAFFIC_METRICS if self.traffic else frozenset())
         return given | {"own_uplinks"} if "usage.delivered" in given else given
 
@@ -137,7 +136,7 @@ class Feed:
 
     @property
     def reaches(self) -> int | None:
-        """Time up to which records are there: that of the latest, or the end of the traffic.
+        """Time that the records reach: that of the latest record, or the end of the traffic.
 
         None where there is no record.
         """
@@ -173,7 +172,7 @@ class Feed:
         return table.filter(pa.array((time >= start) & (time - covers < end)))
 
     def excluded(self, names: Collection[str], start: int, end: int) -> dict[str, int]:
-        """Return by reason how many frames of a gateway's names are excluded from [start, end)."""
+        """Return the number of excluded frames of a gateway in [start, end), by reason."""
         rows = excluded(self.telemetry.rejected, start, end)
         rows = rows.filter(pc.field("gateway").isin(pa.array(names, pa.string())))
         frames = set(zip(rows["reason"].to_pylist(), rows["time"].to_pylist()))
@@ -185,10 +184,10 @@ class Feed:
         Parameters
         ----------
         start
-            Start of epoch 0; what is earlier becomes a reject.
+            Start of epoch 0; earlier records become rejects.
         closed
-            End of the last closed epoch. New records before it become one reject: their epochs
-            are settled with what was known.
+            End of the last closed epoch. New records before it become one reject, since their
+            epochs are settled.
         before
             The feed as it was when those epochs settled.
         """
@@ -224,7 +223,7 @@ class Feed:
     def ending_early(self, start: int, end: int, epochs: range) -> list[str]:
         """Return notes on files that end more than an hour before an epoch that others complete.
 
-        A file that another one continues, as of a log that is rotated, is none of them.
+        Files that another file continues, such as a rotated log, are left out.
 
         Parameters
         ----------
@@ -280,8 +279,8 @@ class Feed:
     ) -> Epoch:
         """Compute an epoch's metrics, usage and exclusions; the latest is kept.
 
-        Epochs in order cost one epoch each, since each leaves what the next must know of the
-        time before. Any other is computed from the first on.
+        Epochs in order cost one epoch each, since each leaves a look-back for the next. Any other
+        epoch is computed from the first on.
 
         Parameters
         ----------
@@ -292,10 +291,10 @@ class Feed:
         operators
             Epoch to the operators of its gateways.
         applications
-            Epoch to the consumers of its applications, named as operators are; None where whose
-            applications are whose is not known.
+            Epoch to the consumers of its applications, named as operators are; None where the
+            owners of applications are not known.
         site_radius_m
-            Metres within which gateways are of one player; 0 where their places do not matter.
+            Metres within which gateways are of one player; 0 leaves them apart.
         names
             Epoch to the resolved names of stated names, where these differ.
         """
@@ -331,19 +330,19 @@ class Feed:
         return found
 
     def save_lookback(self, folder: Path) -> None:
-        """Keep what the last epoch leaves for the next; it could be computed again."""
+        """Write the look-back of the last epoch; without the file it is computed again."""
         if self.lookback is not None:
             epoch, lookback = self.lookback
             write(folder / LOOKBACK_FILE, epoch.to_bytes(8, "big") + lookback.to_bytes())
 
     def save(self, folder: Path) -> None:
-        """Write to ``telemetry/`` of a home; the telemetry last, since :meth:`open` looks for it."""
+        """Write the feed to ``telemetry/`` of a home."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.traffic:
             write(folder / TRAFFIC_FILE, tomli_w.dumps(asdict(self.traffic)).encode())
         else:
             (folder / TRAFFIC_FILE).unlink(missing_ok=True)
-        self.telemetry.save(folder)
+        self.telemetry.save(folder)  # last, since open() looks for it
 
     @classmethod
     def open(cls, folder: Path) -> Feed | None:
@@ -352,11 +351,11 @@ class Feed:
         Raises
         ------
         SourceUnreadable, HomeBroken
-            What is there is not what was saved.
+            A file is not as it was saved.
         """
         try:
             telemetry = Telemetry.open(folder)
-        except SourceMissing:  # also where the first saving was interrupted
+        except errors.SourceMissing:  # also where the first saving was interrupted
             return None
         traffic = _open_traffic(folder / TRAFFIC_FILE)
         return cls(telemetry, traffic, _open_lookback(folder / LOOKBACK_FILE))
@@ -370,7 +369,7 @@ def near(
     Parameters
     ----------
     data
-        What is to be taken in.
+        The telemetry to take in.
     gap
         Days without a record that may lie between two records; None for any number.
     known
@@ -416,7 +415,7 @@ def near(
 
 
 def _keep(data: Telemetry, tables: Mapping[str, pa.Table]) -> Telemetry:
-    """Return telemetry with these of its records, and without entries that rest on the others."""
+    """Return telemetry with some of its records, without entries that only other records support."""
     kept = replace(data, **tables)
     spans, left = _spans(data), _spans(kept)
 
@@ -426,23 +425,17 @@ def _keep(data: Telemetry, tables: Mapping[str, pa.Table]) -> Telemetry:
         return operator is not None or seen is None or not first <= seen < since
 
     rows = zip(*(data.entries[name].to_pylist() for name in ("gateway", "operator", "last_seen")))
-    return replace(
-        kept, entries=data.entries.filter(pa.array([stays(*row) for row in rows], pa.bool_()))
-    )
+    mask = pa.array([stays(*row) for row in rows], pa.bool_())
+    return replace(kept, entries=data.entries.filter(mask))
 
 
 def _spans(data: Telemetry) -> dict[str | None, tuple[int, int]]:
     """Return the first and last time of each gateway's records."""
     tables = [table.select(["gateway", "time"]) for table in (data.receptions, data.statuses)]
-    found = (
-        pa.concat_tables(tables, promote_options="default")
-        .group_by("gateway")
-        .aggregate([("time", "min_max")])
-    )
-    return {
-        name: (span["min"], span["max"])
-        for name, span in zip(*(found[name].to_pylist() for name in ("gateway", "time_min_max")))
-    }
+    groups = pa.concat_tables(tables, promote_options="default").group_by("gateway")
+    found = groups.aggregate([("time", "min"), ("time", "max")])
+    spans = zip(found["time_min"].to_pylist(), found["time_max"].to_pylist())
+    return dict(zip(found["gateway"].to_pylist(), spans))
 
 
 def _open_traffic(path: Path) -> Traffic | None:
@@ -456,11 +449,11 @@ def _open_traffic(path: Path) -> Traffic | None:
         return None
     except (OSError, TypeError, ValueError) as error:
         message = f"not the settings of generated traffic ({error})"
-        raise HomeBroken(file=path, message=message) from None
+        raise errors.HomeBroken(file=path, message=message) from None
 
 
 def _open_lookback(path: Path) -> tuple[int, Lookback] | None:
-    """Read a look-back; None where there is none, or none that can be read: it is computed again."""
+    """Read a look-back; None if there is no readable file, and it is computed again."""
     try:
         data = path.read_bytes()
         return int.from_bytes(data[:8], "big"), Lookback.from_bytes(data[8:])

@@ -1,9 +1,7 @@
-"""A network's chain, opened: what everything else about a network reads from.
+"""Read access to a network: home, genesis, committed state, index, last header, telemetry.
 
-The facade does many things to a network, and tables, receipts and statements show many things of
-it. All of them stand on the same ground: a home, a genesis, the committed state, the index, the
-last header, the telemetry. This is that ground, so that what shows a network need not know what
-can be done with it.
+Tables, receipts and statements take a :class:`View`, and need not know what else can be done with
+a network.
 """
 
 from __future__ import annotations
@@ -13,9 +11,7 @@ from functools import cache, cached_property
 from typing import Any, Final, Self
 
 from dii import errors
-from dii.application import records
-from dii.application.actions import DenyGateway
-from dii.application.context import epoch_from
+from dii.application import actions, context, records
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
 from dii.consensus.solo import Solo
 from dii.genesis import Genesis
@@ -33,8 +29,8 @@ from dii.units import Currency
 TELEMETRY: Final = "telemetry"
 
 
-class Opened:
-    """A home with its chain, if it has one yet.
+class View:
+    """Home of a network with its chain, if it has one yet.
 
     Attributes
     ----------
@@ -42,45 +38,43 @@ class Opened:
         Files, keys and names.
     """
 
-    def __init__(self, home: Home, draft: Mapping[str, Any] | None, *, readonly: bool) -> None:
+    def __init__(self, home: Home, *, readonly: bool) -> None:
         self.home = home
-        self._draft = draft
         self._readonly = readonly
-        self._genesis = home.genesis
-        self._node: Node | None = None
-        self._reader: Reader | None = None
+        self._chain: Node | Reader | None = None
         self._solo: Solo | None = None
-        if self._genesis is not None:
-            try:
-                self._start(self._genesis)
-            except BaseException:
-                self.close()
-                raise
+        try:
+            if home.draft is None and home.genesis is None:
+                raise errors.HomeMissing(folder=home.folder)
+            if self.sealed:
+                self._start()
+        except BaseException:
+            self.close()
+            raise
 
-    def _start(self, genesis: Genesis) -> None:
-        folder = self.home.folder
+    def _start(self) -> None:
+        """Open the chain of the sealed genesis."""
+        folder, genesis = self.home.folder, self.genesis
         if self._readonly and folder is not None:
-            chain = folder / CHAIN_FILE
-            self._reader = Reader(chain, folder / INDEX_FILE, genesis.hash)
-        else:
-            self._node = Node(genesis, folder)
-            if self._node.store.base:
-                return  # it began with a snapshot, and has no keys
-            # In a laboratory every key follows from the seed, even if its name was erased.
-            laboratory = self.home.seed is not None
-            key = self.home.key("validator", create=laboratory)
-            self._solo = Solo(self._node, key, find=self.home.key_of)
-            for name in reporter_names(len(genesis.scopes[0].reporters)) if laboratory else ():
-                self.home.key(name, create=True)
-            last = self._node.header
-            if last is not None and last.app_hash != self.state.committed_root:
-                self._solo.settle()  # an earlier session was interrupted while it settled
+            self._chain = Reader(folder / CHAIN_FILE, folder / INDEX_FILE, genesis.hash)
+            return
+        self._chain = node = Node(genesis, folder)
+        if node.store.base:
+            return  # it began with a snapshot, and has no keys
+        # In a laboratory every key follows from the seed, even if its name was erased.
+        laboratory = self.home.seed is not None
+        key = self.home.key("validator", create=laboratory)
+        self._solo = Solo(node, key, find=self.home.key_of)
+        for name in reporter_names(len(genesis.scopes[0].reporters)) if laboratory else ():
+            self.home.key(name, create=True)
+        if node.header is not None and node.header.app_hash != self.state.committed_root:
+            self._solo.settle()  # an earlier session was interrupted while it settled
 
     def close(self) -> None:
         """Write what is buffered and release the files."""
-        for part in (self._node, self._reader, self.home):
-            if part is not None:
-                part.close()
+        if self._chain is not None:
+            self._chain.close()
+        self.home.close()
 
     def __enter__(self) -> Self:
         return self
@@ -97,37 +91,35 @@ class Opened:
         NotSealed
             No telemetry has been ingested yet.
         """
-        if self._genesis is None:
+        if self.home.genesis is None:
             raise errors.NotSealed
-        return self._genesis
+        return self.home.genesis
 
     @property
     def sealed(self) -> bool:
-        """Whether there is a genesis, hence a chain."""
-        return self._genesis is not None
+        """True if there is a genesis, hence a chain."""
+        return self.home.genesis is not None
 
     @property
     def currency(self) -> Currency:
         """The currency, for reading and writing amounts."""
-        if self._genesis is None and self._draft is not None:
-            return Currency(**self._draft["currency"])
-        return self.genesis.money
+        draft = None if self.sealed else self.home.draft
+        return self.genesis.money if draft is None else Currency(**draft["currency"])
 
     @property
     def view(self) -> Node | Reader:
         """State, index and header to read from; NotSealed where there is no chain yet."""
-        view = self._node or self._reader
-        if view is None:
+        if self._chain is None:
             raise errors.NotSealed
-        return view
+        return self._chain
 
     def signer(self) -> Solo:
-        """Return what adds blocks.
+        """Return the engine that adds blocks.
 
         Raises
         ------
         Refused, NotSealed, HomeJoined
-            Nothing does here, and why.
+            Nothing can be added here; the error says why.
         """
         if self._solo is not None:
             return self._solo
@@ -136,7 +128,7 @@ class Opened:
         raise self.lacks("nothing can be added here")
 
     def lacks(self, what: str) -> errors.HomeJoined:
-        """Return the error that a home which began with a snapshot cannot do something."""
+        """Return the error that a home which began with a snapshot lacks something."""
         return errors.HomeJoined(folder=self.home.folder, base=self.view.store.base, what=what)
 
     @property
@@ -146,18 +138,18 @@ class Opened:
 
     @property
     def parameters(self) -> records.Chain:
-        """What genesis fixed and governance may have changed: prices and limits."""
+        """Prices and limits of the genesis, as governance may have changed them."""
         found = self.state.get(records.CHAIN)
         assert found is not None
         return found
 
     def header(self) -> Header:
-        """Return the last header: whoever trusts its hash can check everything.
+        """Return the last header, from whose hash everything can be checked.
 
         Raises
         ------
         NotSealed
-            There is no block yet; the first loading was interrupted.
+            There is no block yet, as the first load was interrupted.
         """
         header = self.view.header
         if header is None:
@@ -171,7 +163,7 @@ class Opened:
 
     @property
     def scope(self) -> records.Scope:
-        """The one scope that is reported on from here: who reports, and what."""
+        """The scope that is reported on from here: its reporters, metrics and usage."""
         found = self.state.get(records.SCOPES, SCOPE)
         assert found is not None, "a scope is never deleted"
         return found
@@ -182,33 +174,28 @@ class Opened:
         return self.scope.next_epoch
 
     @cached_property
-    def _feed(self) -> Feed | None:
-        """The telemetry, read when it is first needed: what needs none goes on without."""
-        folder = self.home.folder
-        return None if folder is None else Feed.open(folder / TELEMETRY)
-
-    @property
     def feed(self) -> Feed | None:
-        """What the reporter takes its records from; None where nothing has been loaded.
+        """Source of the reporter's records, read on first use; None where nothing was loaded.
 
         Raises
         ------
         SourceUnreadable, HomeBroken
-            What was loaded cannot be read any more.
+            The loaded telemetry cannot be read any more.
         """
-        return self._feed
+        folder = self.home.folder
+        return None if folder is None else Feed.open(folder / TELEMETRY)
 
     def names(self, epoch: int | None = None) -> Mapping[str, str]:
-        """Return the resolved name of each name of a gateway that stands for another.
+        """Return the resolved name of each gateway name that is an alias of another.
 
         Parameters
         ----------
         epoch
-            In which they are resolved; by default the one that is open.
+            Epoch in which names are resolved; by default the open epoch.
         """
-        if self.damage or self._feed is None or not self.sealed or not self.home.can_hash:
+        if self.damage or self.feed is None or not self.sealed or not self.home.can_hash:
             return {}
-        pairs = self._feed.pairs(self.genesis.start_time, self.genesis.epoch_length)
+        pairs = self.feed.pairs(self.genesis.start_time, self.genesis.epoch_length)
         number, bound = self.settled if epoch is None else epoch, {}
         known = self._stands_since(number) if pairs.names else {}
         for name in pairs.names:
@@ -243,8 +230,8 @@ class Opened:
     def _stands_since(self, epoch: int) -> dict[bytes, int]:
         """Return since when hashes without a binding stand for themselves in an epoch.
 
-        Those that are denied, since a gateway without an owner would escape by a further name
-        otherwise; and those with a receipt in the epoch, whatever registries came later.
+        Denied hashes do, since a gateway without an owner could escape a denial by a further name;
+        and hashes with a receipt in the epoch, whatever registries were loaded later.
         """
         since: dict[bytes, int] = {}
         if epoch < self.settled:
@@ -254,20 +241,20 @@ class Opened:
         for _, proposal in self.state.items(records.PROPOSALS):
             action = proposal.action
             decided = proposal.outcome in {"passed", "enacted"}
-            if decided and isinstance(action, DenyGateway) and action.scope == SCOPE:
-                first = epoch_from(self.parameters, proposal.acts)
+            if decided and isinstance(action, actions.DenyGateway) and action.scope == SCOPE:
+                first = context.epoch_from(self.parameters, proposal.acts)
                 since[action.gateway] = min(first, since.get(action.gateway, first))
         return since
 
     def unbound(self, epoch: int | None = None) -> dict[str, bytes]:
         """Return the accounts of gateways that have an operator and no binding yet.
 
-        They are bound when the epoch is reported, by default the one that is open.
+        They are bound when the epoch is reported, by default the open epoch.
         """
         number = self.settled if epoch is None else epoch
-        if self.damage or self._feed is None or not self.home.can_hash or number < self.settled:
+        if self.damage or self.feed is None or not self.home.can_hash or number < self.settled:
             return {}
-        named = owners(self._feed.operators(self.genesis.span(number)[1]), self.names(number))
+        named = owners(self.feed.operators(self.genesis.span(number)[1]), self.names(number))
         address = cache(self.home.operator_address)
         return {
             gateway: address(operator)
@@ -276,7 +263,7 @@ class Opened:
         }
 
     def gateway(self, who: str, epoch: int | None = None) -> bytes:
-        """Return the hash of the gateway that any of its names or its hash stands for.
+        """Return the hash of a gateway, given by any of its names or its hash.
 
         Raises
         ------
@@ -287,13 +274,9 @@ class Opened:
         name = self.home.names("gateway").get(hashed, "") if names else ""
         return self.home.hash("gateway", names[name]) if name in names else hashed
 
-    def stated(self, gateway: str, epoch: int | None = None) -> list[str]:
-        """Return all names that stand for a gateway, given by its resolved name."""
-        return [gateway, *(name for name, one in self.names(epoch).items() if one == gateway)]
-
     @property
     def damage(self) -> str:
-        """Why the telemetry cannot be read; empty where it can, or where there is none."""
+        """Reason why the telemetry cannot be read; empty if it can, or if there is none."""
         try:
             _ = self.feed
         except (errors.SourceUnreadable, errors.HomeBroken) as error:
@@ -302,13 +285,13 @@ class Opened:
 
     @property
     def lag(self) -> int:
-        """Number of durable blocks that are not shown, while another process writes them."""
-        return self._reader.lag if self._reader else 0
+        """Number of durable blocks that are not shown yet, while another process writes."""
+        return self._chain.lag if isinstance(self._chain, Reader) else 0
 
     @property
     def last_epoch(self) -> int:
-        """The epoch of the last record that was ingested; -1 where there is none."""
-        span = self._feed.span if self._feed else None
+        """Epoch of the last record; -1 where there is none."""
+        span = self.feed.span if self.feed else None
         if span is None:
             return -1
         return (span[1] - self.genesis.start_time) // self.genesis.epoch_length
@@ -316,7 +299,7 @@ class Opened:
     @property
     def reaches(self) -> int | None:
         """Time that the records reach; None where none have been loaded."""
-        return self._feed.reaches if self._feed else None
+        return self.feed.reaches if self.feed else None
 
     @property
     def complete_epochs(self) -> int:
@@ -331,12 +314,12 @@ class Opened:
         return Proof.of(self.header(), self.state, key)
 
     def issued(self, epoch: int, stream: str = STREAM) -> Issuance:
-        """Return what all of a stream's receipts of an epoch have in common.
+        """Return the common part of a stream's receipts of an epoch.
 
         Raises
         ------
         NotYetSettled, UnknownStream
-            The epoch has not been settled, or no stream is called so.
+            The epoch has not been settled, or there is no stream of this name.
         """
         found = self.state.get(records.ISSUANCES, stream, epoch) if epoch >= 0 else None
         if found is None:
