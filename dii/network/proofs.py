@@ -116,7 +116,9 @@ def prove(
     Raises
     ------
     UnknownName
-        There is no such kind, or nothing of the kind has this name.
+        Nothing of the kind has this name.
+    ValueError
+        There is no such kind, or a receipt without an epoch is asked for.
     NotYetSettled
         The epoch has no receipts yet.
     """
@@ -126,10 +128,13 @@ def prove(
         except errors.NoReceipt:
             return receipts.no_receipt(network, name, epoch, stream)
     if kind not in KINDS:
-        raise errors.UnknownName(kind="kind of proof without an epoch", name=kind)
-    known = KINDS[kind]
-    key = known.find(network, name)
-    return network.proof_of(known.table, *((scope, key) if known.scoped else (key,)))
+        known = ", ".join(KINDS)
+        raise ValueError(
+            f"no proof of a {kind!r}: name a receipt with its epoch, or one of {known}"
+        )
+    record = KINDS[kind]
+    key = record.find(network, name)
+    return network.proof_of(record.table, *((scope, key) if record.scoped else (key,)))
 
 
 def check(data: bytes, trusted: bytes) -> tuple[dict[str, Any], Header]:
