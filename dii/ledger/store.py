@@ -135,8 +135,8 @@ class Store:
             raise errors.WrongChain(file=self.path, expected=self._genesis.hex()[:8])
         if acknowledged > self.height:
             message = (
-                f"missing, as are all up to {acknowledged}. If an older copy was put back on purpose,"
-                " delete chain.lock to go on from there"
+                f"missing, as are all up to {acknowledged}. If an older copy was put back on"
+                " purpose, delete chain.lock to go on from there"
             )
             raise errors.BlockDamaged(file=self.path, height=self.height + 1, message=message)
 
