@@ -843,7 +843,7 @@ def test_an_agreement_says_in_plain_words_what_it_and_each_function_promises(
     assert len(contract.doc.partition("\n")[0]) < 80
     for function in contract.functions:
         assert function.doc.endswith("."), function.name
-    assert agreement.parameters
+    assert agreement.takes
     assert frontend.parse(unparse(contract)) == contract
 
 
