@@ -344,7 +344,7 @@ class Contract:
         """
         network, declared = self.network, self._function(function)
         if "view" not in declared.marks:
-            raise errors.BadCall(function=function, message="it is no view: call it instead")
+            raise errors.BadCall(function=function, message="it may change something: call it")
         wire = codec.decode(_wire(network, function, declared.parameters, arguments))
         return self._shown(declared.returns, self._ask(function, wire, VIEW_GAS))
 

@@ -141,7 +141,7 @@ class Home:
         home = cls(folder, seed, readonly=readonly)
         try:
             if seed is not None and home.genesis and not home.genesis.laboratory:
-                message = "only the keys of a laboratory follow from a seed: remove the file"
+                message = "a seed is for laboratories, and this is no laboratory: remove the file"
                 raise errors.HomeBroken(file=path, message=message)
         except BaseException:
             home.close()
