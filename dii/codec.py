@@ -214,7 +214,8 @@ class Bounds:
 class Kinds:
     """The numbers by which a union's dataclasses travel: ``[number, field, ...]``.
 
-    Those that are no members of the union are left out, so that several unions can share one.
+    Those that are no members of the union are left out, so that several unions can share one;
+    instead of a union there may be a base class of all kinds.
     """
 
     numbered: tuple[tuple[int, type], ...]
@@ -338,8 +339,9 @@ def _convert(hint: Any, where: str) -> _Shape:
         if isinstance(arguments[1], _Money):
             return _amount(where)
         if isinstance(arguments[1], Kinds):
-            members = typing.get_args(arguments[0])
-            return _union([item for item in arguments[1].numbered if item[1] in members], where)
+            members = typing.get_args(arguments[0]) or arguments[0]
+            numbered = [item for item in arguments[1].numbered if issubclass(item[1], members)]
+            return _union(numbered, where)
         if isinstance(arguments[1], Converted):
             return _Shape(arguments[1].pack, arguments[1].unpack)
         return _bounded(arguments[0], arguments[1], where)

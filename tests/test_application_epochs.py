@@ -27,7 +27,7 @@ from dii.application.records import (
     STREAMS,
     Duty,
 )
-from dii.application.settling import epoch_status
+from dii.application import epochs
 from dii.application.streams import current
 from dii.errors import (
     BadReport,
@@ -46,7 +46,7 @@ def test_an_epoch_is_open_until_it_ends_then_reporting_settling_and_closed():
 
     def status(epoch: int) -> str:
         record = chain.app.state.get(CHAIN)
-        return epoch_status(chain.app.state, record, "main", epoch, chain.time)
+        return epochs.status(chain.app.state, record, "main", epoch, chain.time)
 
     assert status(0) == "open"
     chain.block(time=epoch_end(0) - 1)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dii.application import settling
+from dii.application import epochs
 from dii.application.lookup import is_kept, lookup_metrics, lookup_usage
 from dii.application.records import (
     ACCOUNTS,
@@ -27,7 +27,6 @@ from dii.application.records import (
     TABLES,
     USAGE_PAGES,
 )
-from dii.application.settling import epoch_status, whole_reports
 from dii.errors import BadReport, DuplicateReport, EpochNotReportable
 from dii.genesis import TREASURY
 from dii.minting import ReceiptLeaf, Uptime
@@ -138,7 +137,7 @@ def test_chunks_that_come_after_settling_began_are_free_and_change_no_epoch(clos
     for who in REPORTERS[1:4]:
         says(chain, who, *report(0, ROWS))
     chain.block(time=epoch_end(0) + WINDOW)
-    assert epoch_status(chain.app.state, chain.app._chain(), "main", 0, chain.time) == "settling"
+    assert epochs.status(chain.app.state, chain.app._chain(), "main", 0, chain.time) == "settling"
     while closed and chain.block().changed:
         pass
     assert chain.settled() == closed
@@ -177,7 +176,7 @@ def test_a_manifest_that_lies_is_never_whole(lie):
     }
     says(chain, REPORTERS[3], lies[lie], *chunks)
     found = chain.app.state.get(SCOPES, "main")
-    assert REPORTERS[3].address not in whole_reports(chain.app.state, "main", found)
+    assert REPORTERS[3].address not in epochs.whole_reports(chain.app.state, "main", found)
     for who in REPORTERS[:3]:
         assert set(says(chain, who, *report(0, ROWS, **how))) == {0}
     assert chain.settled() == 0
@@ -391,12 +390,12 @@ def test_a_scope_that_is_changed_takes_reports_by_its_new_reporters_on_its_new_m
         says(chain, who, *report(0, ROWS))
     metrics = METRICS_OF["main"]
     new = tuple(key.address for key in REPORTERS[1:5])
-    settling.change_scope(chain.app.state, "main", new, ("online_ppm",), ())
+    epochs.change_scope(chain.app.state, "main", new, ("online_ppm",), ())
     chain.app.state.commit()
     chain.block(time=epoch_end(1))
     assert chain.settled() == 0, "one of the three is a reporter no more"
     assert says(chain, REPORTERS[0], report(1, ROWS)[0]) != [0]
-    settling.change_scope(chain.app.state, "main", new, metrics, ("lost",))
+    epochs.change_scope(chain.app.state, "main", new, metrics, ("lost",))
     chain.app.state.commit()
     rows = {one: (*values, 7) for one, values in ROWS.items()}
     how = {"metrics": metrics, "usage_columns": ("lost",)}
@@ -419,7 +418,7 @@ def test_a_scope_that_is_changed_while_an_epoch_settles_closes_it_as_it_was():
     for who in FOUR:
         says(chain, who, *report(0, ROWS, chunk_rows=1))
     assert chain.app.state.get(CURSORS, "main") is not None
-    settling.change_scope(chain.app.state, "main", (BOB.address,), METRICS_OF["main"], ())
+    epochs.change_scope(chain.app.state, "main", (BOB.address,), METRICS_OF["main"], ())
     chain.app.state.commit()
     assert chain.app.state.get(SCOPES, "main").metrics == ("online_ppm",)
     while chain.block().changed:

@@ -75,14 +75,14 @@ def _shifted(pool: int, weights: list[int], total: int) -> list[int]:
     return [0, *amounts[1:-1], amounts[0] + amounts[-1]] if len(amounts) > 1 else amounts
 
 
-def _early(state: Any, chain: Any, height: int, now: int, emit: Any) -> Any:
-    return enact(state, chain, height, now + DELAY // 2, emit)
+def _early(context: Any) -> Any:
+    return enact(replace(context, time=context.time + DELAY // 2))
 
 
-def _kept_nonce(self: Application, block: Any, chain: Any, position: int, known: Any) -> TxResult:
+def _kept_nonce(self: Application, context: Any, position: int, known: Any) -> TxResult:
     """Execute, and forget that what failed has been sent."""
     before = self.state.get(ACCOUNTS, known.tx.sender)
-    result = execute(self, block, chain, position, known)
+    result = execute(self, context, position, known)
     after = self.state.get(ACCOUNTS, known.tx.sender)
     if result.code and before and after:
         self.state.put(ACCOUNTS, replace(after, nonce=before.nonce), known.tx.sender)

@@ -1,23 +1,33 @@
-"""What validators can decide: one frozen dataclass an action.
+"""Actions, on which validators vote.
 
-An action travels within a proposal as ``[kind, field, ...]``, as messages do, and stays in the
-state with it: what was decided can be proven. Kinds and fields are the protocol: they are never
-reused or reordered.
+An action travels within a proposal as ``[number, field, ...]``, as messages do, and stays in the
+state with the proposal, so that decisions can be proven. Numbers and fields are the protocol: they
+are never reused or reordered.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final, dataclass_transform
 
 from dii.codec import Address, Amount, Bounds, Hash, Kinds, Name, PublicKey
 from dii.genesis import MAX_GAS_PRICE, MAX_POWER
 from dii.minting import Spec
 from dii.minting.receipts import GatewayHash
 
+ACTIONS: Final[dict[int, type[Action]]] = {}
+"""Classes of actions by their numbers."""
 
-@dataclass(frozen=True, slots=True)
-class SetStream:
+
+@dataclass_transform(frozen_default=True)
+class Action:
+    """Base of the actions, which are frozen dataclasses."""
+
+    def __init_subclass__(cls, number: int) -> None:
+        ACTIONS[number] = dataclass(frozen=True)(cls)
+
+
+class SetStream(Action, number=1):
     """Add a stream to a scope, or change one: how its gateways are paid."""
 
     scope: Name
@@ -27,16 +37,14 @@ class SetStream:
     rest: Name | None
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveStream:
+class RemoveStream(Action, number=2):
     """End a stream; what rounding left in it goes to the treasury."""
 
     scope: Name
     name: Name
 
 
-@dataclass(frozen=True, slots=True)
-class SetScope:
+class SetScope(Action, number=3):
     """Add a scope, or change who reports on it and what."""
 
     name: Name
@@ -45,32 +53,28 @@ class SetScope:
     usage: Annotated[tuple[Name, ...], Bounds(0, 32)]
 
 
-@dataclass(frozen=True, slots=True)
-class SetValidator:
+class SetValidator(Action, number=4):
     """Give a validator voting power; 0 removes it."""
 
     public_key: PublicKey
     power: Annotated[int, Bounds(0, MAX_POWER)]
 
 
-@dataclass(frozen=True, slots=True)
-class SetGas:
+class SetGas(Action, number=5):
     """Set what a gas costs, in the smallest unit, and after which schedule gas is counted."""
 
     price: Annotated[int, Bounds(0, MAX_GAS_PRICE)]
     schedule: int
 
 
-@dataclass(frozen=True, slots=True)
-class SpendTreasury:
+class SpendTreasury(Action, number=6):
     """Pay from the community's own account."""
 
     to: Address
     amount: Amount
 
 
-@dataclass(frozen=True, slots=True)
-class DenyGateway:
+class DenyGateway(Action, number=7):
     """Exclude a gateway from earning until an epoch, for a reason that is published elsewhere.
 
     ``evidence`` is the SHA-256 of what shows why. With ``until`` not after the epoch from which
@@ -83,17 +87,5 @@ class DenyGateway:
     until: int
 
 
-Action = Annotated[
-    SetStream | RemoveStream | SetScope | SetValidator | SetGas | SpendTreasury | DenyGateway,
-    Kinds(
-        (
-            (1, SetStream),
-            (2, RemoveStream),
-            (3, SetScope),
-            (4, SetValidator),
-            (5, SetGas),
-            (6, SpendTreasury),
-            (7, DenyGateway),
-        )
-    ),
-]
+AnyAction = Annotated[Action, Kinds(tuple(ACTIONS.items()))]
+"""Field of any action."""

@@ -2,76 +2,31 @@
 
 The verbs are ABCI 2.0's. The application does no I/O and reads no clock: time, height and
 proposer come with the block. ``finalize_block`` is total (every sequence of bytes has a result)
-and may be repeated; nothing is lasting until ``commit`` hands out the diff, which the engine
-makes durable.
+and may be repeated; nothing is lasting until ``commit`` returns the diff, which the engine makes
+durable.
 
-What a block records of a transaction is a code. Undecodable bytes, bad signatures, nonces out of
+A block records a code for each transaction. Undecodable bytes, bad signatures, nonces out of
 order, expiry and uncovered fees change nothing; any other failure is undone, pays its gas and
-takes its nonce. Free are only the duties of reporters and validators that succeed within their
-allowance. Who has such a duty need not have money, so one that fails may go unpaid: it takes its
-nonce and is counted, and after ``MAX_UNPAID`` of them in an epoch duties are like anything else.
+takes its nonce. Only the duties of reporters and validators are free, if they succeed within their
+allowance. An account with such a duty need not have money, so a failed duty may go unpaid: it takes
+its nonce and is counted, and after ``MAX_UNPAID`` of them in an epoch duties cost like anything
+else.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
-from dii import crypto
-from dii.application import bank, gas
-from dii.application.context import Context, duty_of, epoch_at
+from dii import crypto, errors
+from dii.application import bank, epochs, gas, messages, records
+from dii.application.context import BY_ITSELF, Context, duty_of
 from dii.application.governance import enact
-from dii.application.handlers import DUTY, HANDLERS, most_gas
-from dii.application.messages import (
-    Burn,
-    Call,
-    Deploy,
-    Message,
-    Propose,
-    ReportChunk,
-    ReportManifest,
-    TopUp,
-    Transfer,
-    Vote,
-    from_value,
-)
-from dii.application.programs import Loaded
-from dii.application.records import (
-    ACCOUNTS,
-    CHAIN,
-    CONTRACTS,
-    DUTIES,
-    ORIGIN,
-    PROGRESS,
-    REPORTS,
-    SCOPES,
-    STREAMS,
-    SUPPLY,
-    VALIDATORS,
-    Account,
-    Chain,
-    Origin,
-    Scope,
-    Stream,
-    Supply,
-)
+from dii.application.handlers import KINDS, most_gas
 from dii.application.settling import settle
 from dii.crypto import format_address, parse_address
-from dii.errors import (
-    BadSignature,
-    Expired,
-    FeeUncovered,
-    InvariantBroken,
-    NeverFits,
-    NonceMismatch,
-    OutOfGas,
-    TooManyPending,
-    TransactionError,
-    UnknownVersion,
-    UpgradeNeeded,
-)
 from dii.genesis import TREASURY, Genesis
 from dii.ledger import transaction
 from dii.ledger.state import Diff, State
@@ -83,17 +38,15 @@ MAX_REMEMBERED: Final = 1 << 27
 """Bytes of checked transactions remembered between check, proposal and execution."""
 
 MAX_UNPAID: Final = 16
-"""Failed duties of an account in an epoch that nobody need pay for."""
-
-
+"""Failed duties of an account in an epoch that may go unpaid."""
 ALLOWANCE: Final = (
     "free are one open proposal, the first vote on each, one report an epoch and its new bindings"
 )
-"""What a duty that found no money is told."""
+"""Explanation in the error of a duty whose account has no money."""
 
 
 class TxResult(NamedTuple):
-    """What became of one transaction.
+    """Result of executing one transaction.
 
     Attributes
     ----------
@@ -102,7 +55,7 @@ class TxResult(NamedTuple):
     detail
         The error's message, or the refused parts of a message that succeeded; not hashed.
     gas, fee
-        Gas used and what was paid for it.
+        Gas used, and the fee paid for it.
     """
 
     code: int
@@ -113,7 +66,7 @@ class TxResult(NamedTuple):
 
 @dataclass(slots=True)
 class BlockResult:
-    """What a block did: results in the order of its transactions, root, and rows to index."""
+    """Result of a block: results of its transactions in order, root, and rows to index."""
 
     results: list[TxResult]
     app_hash: bytes
@@ -126,17 +79,17 @@ class BlockResult:
 class _Known:
     """A decoded transaction whose signature holds.
 
-    ``gas`` is what it reserves: its limit, or less where its kind cannot use so much.
+    ``gas`` is the gas that it reserves: its limit, or less if its kind cannot use so much.
     """
 
     tx: Transaction
-    message: Message
+    message: messages.Message
     gas: int
 
 
 @dataclass(slots=True)
 class _Judged:
-    """Decoded transactions whose signatures are being judged, and what waits for the verdicts."""
+    """Decoded transactions whose signatures are being verified, and a function for the verdicts."""
 
     decoded: list[_Known]
     verdicts: Callable[[], list[bool]]
@@ -144,7 +97,7 @@ class _Judged:
 
 @dataclass(slots=True)
 class _Waiting:
-    """Transactions of one account that wait, their fees, their chunks and those they announce."""
+    """Waiting transactions of one account: number, fees, chunks, and chunks that they announce."""
 
     count: int = 0
     fees: int = 0
@@ -154,26 +107,12 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Sender:
-    """An account in a block that is being chosen: next nonce, money, and what it takes so far."""
+    """A sender in a block that is being chosen: next nonce, money, bytes and gas taken so far."""
 
     nonce: int
     spare: int
     bytes: int = 0
     gas: int = 0
-
-
-@dataclass(slots=True)
-class _Block:
-    """Work in progress on one block."""
-
-    height: int
-    time: int
-    fees: int = 0
-    rows: dict[str, list[tuple[object, ...]]] = field(default_factory=lambda: defaultdict(list))
-    loaded: Loaded = field(default_factory=Loaded)
-
-    def emit(self, table: str, row: tuple[object, ...]) -> None:
-        self.rows[table].append(row)
 
 
 class Application:
@@ -184,17 +123,17 @@ class Application:
     genesis
         The network's genesis.
     height, state
-        Those after a block, as stored or as others gave them, to go on from there; without a state
-        the chain begins with its genesis.
+        Height and state after a block, as stored or downloaded, to go on from there; without a
+        state the chain begins with its genesis.
 
     Attributes
     ----------
     state
-        The committed state, and what a block in progress changes of it.
+        The committed state, with the changes of a block in progress.
     height
         Height of the last commit.
     genesis_diff
-        What the genesis wrote: the diff of height 0. Empty where the chain went on from a state.
+        The diff of height 0. Empty if the chain went on from a state.
     """
 
     def __init__(self, genesis: Genesis, height: int = 0, state: State | None = None) -> None:
@@ -227,7 +166,7 @@ class Application:
     def anticipate(self, wires: Sequence[bytes]) -> None:
         """Begin to check transactions that will come, in processes beside this one.
 
-        May be called before any other verb with what that is to be called with, to save time.
+        May be called before any other verb, with its transactions, to save time.
         """
         known, judged = self._known, self._judged
         if self._remembered > MAX_REMEMBERED:
@@ -239,11 +178,11 @@ class Application:
             self._remembered += _weight(wire)
             try:
                 tx = transaction.decode(wire)
-                message = from_value(tx.message)
+                message = messages.from_value(tx.message)
                 most = most_gas(message, len(wire))
                 reserved = tx.gas_limit if most is None else min(tx.gas_limit, most)
                 decoded.append(_Known(tx, message, reserved))
-            except TransactionError as error:
+            except errors.TransactionError as error:
                 # Not the error itself: it holds the frames that raised it.
                 known[wire] = TxResult(error.code, str(error))
         if decoded:
@@ -253,24 +192,24 @@ class Application:
             judged.update((one.tx.wire, begun) for one in decoded)
 
     def check_tx(self, wire: bytes) -> TxResult:
-        """Say whether a transaction may wait for a block.
+        """Check whether a transaction may wait for a block.
 
-        Admits an account's next nonces only, up to the limit of pending ones, and only where the
-        balance covers the fees of all of them. A duty needs no balance, unless too many
-        have failed, and the announced chunks of a report are not held against the limit.
+        Admits an account's next nonces only, up to the limit of pending ones, and only if the
+        balance covers the fees of all of them. A duty needs no balance, unless too many duties
+        have failed, and the announced chunks of a report do not count towards the limit.
         """
         try:
             known = self._verified([wire])[0]
             if isinstance(known, TxResult):
                 return known
             fee = self._admit(known)
-        except TransactionError as error:
+        except errors.TransactionError as error:
             return TxResult(error.code, str(error))
         waiting, message = self._waiting[known.tx.sender], known.message
         waiting.count += 1
         waiting.fees += fee
-        waiting.chunks += isinstance(message, ReportChunk)
-        if isinstance(message, ReportManifest):
+        waiting.chunks += isinstance(message, messages.ReportChunk)
+        if isinstance(message, messages.ReportManifest):
             waiting.announced += len(message.chunks) + len(message.usage_chunks)
         return TxResult(0)
 
@@ -278,8 +217,8 @@ class Application:
         """Choose transactions for a block of a given time.
 
         Takes them in the given order, at first no more of each sender than a quarter of the block's
-        bytes and gas; what is left of the block is filled up with the others. Leaves out what
-        ``process_proposal`` would refuse a block for, and what does not fit.
+        bytes and gas; the rest of the block is filled up with the others. Leaves out transactions
+        for which ``process_proposal`` would refuse the block, and those that do not fit.
         """
         return self._chosen(wires, max_bytes, time, (4, 1))
 
@@ -291,15 +230,15 @@ class Application:
     def _chosen(
         self, wires: Sequence[bytes], max_bytes: int, time: int, shares: tuple[int, ...]
     ) -> list[bytes]:
-        """Choose in rounds: in that of a share n, no sender takes more than 1/n of the block.
+        """Choose in rounds, one for each share n: no sender takes more than 1/n of the block.
 
         A transaction that would do nothing and cost nothing could come back in each block, so none
-        is chosen: the sender must be able to pay for it if those before it succeed, or it is a
-        duty that need not be paid for.
+        is chosen: the sender must be able to pay for it if the earlier ones succeed, or it must be
+        a duty that may go unpaid.
         """
         chain, height = self._chain(), self.height + 1
         room = most_bytes = min(max_bytes, chain.block_bytes)
-        gas_left, epoch = chain.block_gas, epoch_at(chain, time)
+        gas_left, epoch = chain.block_gas, epochs.at(chain, time)
         senders: dict[bytes, _Sender] = {}
         chosen: list[bytes] = []
         waiting = [known for known in self._verified(wires) if isinstance(known, _Known)]
@@ -323,7 +262,8 @@ class Application:
                 if unpaid or height > tx.valid_until or tx.gas_limit < gas.intrinsic(size):
                     continue
                 sender.nonce += 1
-                sender.spare = max(0, sender.spare - fee - _outlay(known.message))
+                outlay = KINDS[type(known.message)].outlay(known.message)
+                sender.spare = max(0, sender.spare - fee - outlay)
                 sender.bytes += size
                 sender.gas += reserved
                 room -= size
@@ -338,14 +278,15 @@ class Application:
         Raises
         ------
         TransactionError
-            It cannot stand in a block.
+            No block can contain it.
         """
         known = self._verified([wire])[0]
         if isinstance(known, TxResult):
             return 0
         mark = self.state.mark()
         try:
-            return self._execute(_Block(self.height + 1, time), self._chain(), 0, known).gas
+            context = Context(self.state, self._chain(), self.height + 1, time)
+            return self._execute(context, 0, known).gas
         finally:
             self.state.revert(mark)
 
@@ -373,26 +314,29 @@ class Application:
             The chain has decided on something that this release lacks; fatal, too.
         """
         self.state.discard()
-        block = _Block(height, time)
         chain = self._chain()
         if chain.gas_schedule not in gas.VERSIONS:
-            raise UpgradeNeeded(height=height, what=f"gas schedule {chain.gas_schedule}")
+            raise errors.UpgradeNeeded(height=height, what=f"gas schedule {chain.gas_schedule}")
+        context = Context(self.state, chain, height, time)
         checked = self._verified(wires)
-        results = [
-            self._deliver(block, chain, position, known) for position, known in enumerate(checked)
-        ]
-        if block.fees:
-            bank.credit(self.state, TREASURY, block.fees)
-        updates = enact(self.state, chain, height, time, block.emit)
+        results = [self._deliver(context, *numbered) for numbered in enumerate(checked)]
+        context.position = BY_ITSELF
+        fees = sum(result.fee for result in results)
+        if fees:
+            bank.credit(self.state, TREASURY, fees)
+        updates = enact(context)
         try:
-            settle(self.state, chain, height, time, block.emit, block.loaded)
-        except UnknownVersion as error:  # an older release than the one that enacted it
-            raise UpgradeNeeded(height=height, what=error.numbers["spec"]) from error
+            settle(context)
+        except errors.UnknownVersion as error:  # an older release than the one that enacted it
+            raise errors.UpgradeNeeded(height=height, what=error.numbers["spec"]) from error
         self._check_conservation(height)
+        rows: dict[str, list[tuple[object, ...]]] = defaultdict(list)
+        for table, row in context.rows:
+            rows[table].append(row)
         app_hash = self.state.root()
-        self._finalized = height, epoch_at(chain, time), list(wires)
+        self._finalized = height, context.epoch, list(wires)
         changed = app_hash != self.state.committed_root
-        return BlockResult(results, app_hash, changed, dict(block.rows), updates)
+        return BlockResult(results, app_hash, changed, dict(rows), updates)
 
     def commit(self) -> Diff:
         """Make the finalized block the state to go on from; return what changed."""
@@ -411,47 +355,46 @@ class Application:
 
     # --- admission ----------------------------------------------------------------------------
 
-    def _chain(self) -> Chain:
-        chain = self.state.get(CHAIN)
+    def _chain(self) -> records.Chain:
+        chain = self.state.get(records.CHAIN)
         assert chain is not None, "init_chain comes first"
         return chain
 
     def _verified(self, wires: Sequence[bytes]) -> list[_Known | TxResult]:
-        """Decode and check signatures, on all cores; remember the verdicts."""
+        """Decode transactions and verify signatures, on all cores; remember the verdicts."""
         self.anticipate(wires)
         for wire in wires if self._judged else ():
             judged = self._judged.get(wire)
             for one, good in zip(judged.decoded, judged.verdicts()) if judged else ():
                 self._judged.pop(one.tx.wire, None)
-                self._known[one.tx.wire] = one if good else _refused(one.tx)
+                error = errors.BadSignature(sender=format_address(one.tx.sender))
+                self._known[one.tx.wire] = one if good else TxResult(error.code, str(error))
         return [self._known[wire] for wire in wires]
 
     def _admit(self, known: _Known) -> int:
-        """Apply the rules for waiting, see :meth:`check_tx`; return the fee that has to be covered."""
+        """Apply the rules for waiting, see :meth:`check_tx`; return the fee to be covered."""
         chain, tx = self._chain(), known.tx
         account = bank.account(self.state, tx.sender)
         queue = self._waiting.get(tx.sender, _Waiting())
-        nonce = account.nonce + queue.count
-        if tx.nonce != nonce:
-            raise NonceMismatch(sender=format_address(tx.sender), got=tx.nonce, expected=nonce)
-        self._check_bounds(known, self.height + 1)
+        self._check(known, account.nonce + queue.count, self.height + 1)
         duty = self._on_duty(known, self._epoch)
         if queue.count >= chain.pending and not (duty and self._is_awaited(known, queue)):
-            raise TooManyPending(sender=format_address(tx.sender), pending=queue.count)
+            raise errors.TooManyPending(sender=format_address(tx.sender), pending=queue.count)
         fee = 0 if duty else self._check_fee(chain, account, known, queue.fees)
         if known.gas > chain.block_gas:
-            raise NeverFits(limit=known.gas, block=chain.block_gas)
+            raise errors.NeverFits(limit=known.gas, block=chain.block_gas)
         return fee
 
     def _on_duty(self, known: _Known, epoch: int | None) -> bool:
-        """Tell whether the sender may say this without money, in an epoch that may be unknown."""
-        message, sender = known.message, known.tx.sender
-        if not isinstance(message, DUTY):
+        """Tell whether it is a duty of its sender, in an epoch that may be unknown (None)."""
+        message: Any = known.message
+        sender, duty = known.tx.sender, KINDS[type(message)].duty
+        if duty is None:
             return False
-        if isinstance(message, Propose | Vote):
-            entitled = self.state.get(VALIDATORS, known.tx.public_key) is not None
+        if duty == "validator":
+            entitled = self.state.get(records.VALIDATORS, known.tx.public_key) is not None
         else:
-            scope = self.state.get(SCOPES, message.scope)
+            scope = self.state.get(records.SCOPES, message.scope)
             entitled = scope is not None and sender in scope.reporters
         if not entitled or epoch is None:
             return entitled
@@ -460,23 +403,32 @@ class Application:
     def _is_awaited(self, known: _Known, queue: _Waiting) -> bool:
         """Tell whether it is a chunk that a manifest, in the state or waiting, has announced."""
         message = known.message
-        if not isinstance(message, ReportChunk):
+        if not isinstance(message, messages.ReportChunk):
             return False
         key = message.scope, message.epoch, known.tx.sender
-        report, progress = self.state.get(REPORTS, *key), self.state.get(PROGRESS, *key)
+        report, progress = (
+            self.state.get(records.REPORTS, *key),
+            self.state.get(records.PROGRESS, *key),
+        )
         awaited = report.parts - progress.received if report and progress else 0
         return queue.chunks < queue.announced + awaited
 
-    def _check_bounds(self, known: _Known, height: int) -> None:
+    def _check(self, known: _Known, nonce: int, height: int) -> None:
+        """Refuse another nonce than this, and what has expired or has too little gas."""
         tx = known.tx
+        if tx.nonce != nonce:
+            sender = format_address(tx.sender)
+            raise errors.NonceMismatch(sender=sender, got=tx.nonce, expected=nonce)
         if height > tx.valid_until:
-            raise Expired(until=tx.valid_until, height=height)
+            raise errors.Expired(until=tx.valid_until, height=height)
         least = gas.intrinsic(len(tx.wire))
         if tx.gas_limit < least:
-            raise OutOfGas(needed=least, limit=tx.gas_limit)
+            raise errors.OutOfGas(needed=least, limit=tx.gas_limit)
 
-    def _check_fee(self, chain: Chain, account: Account, known: _Known, waiting: int = 0) -> int:
-        """Return the fee; FeeUncovered if the balance lacks it beside the fees that wait."""
+    def _check_fee(
+        self, chain: records.Chain, account: records.Account, known: _Known, waiting: int = 0
+    ) -> int:
+        """Return the fee; FeeUncovered if the balance lacks it besides the waiting fees."""
         fee = known.gas * chain.gas_price
         if account.balance < fee + waiting:
             raise _uncovered(chain, known, account.balance, waiting)
@@ -484,117 +436,84 @@ class Application:
 
     # --- execution ----------------------------------------------------------------------------
 
-    def _deliver(
-        self, block: _Block, chain: Chain, position: int, known: _Known | TxResult
-    ) -> TxResult:
+    def _deliver(self, context: Context, position: int, known: _Known | TxResult) -> TxResult:
         if isinstance(known, TxResult):
             return known
         try:
-            result = self._execute(block, chain, position, known)
-        except TransactionError as error:  # before the nonce was taken: a no-op
+            result = self._execute(context, position, known)
+        except errors.TransactionError as error:  # before the nonce was taken: a no-op
             result = TxResult(error.code, str(error))
-        tx = known.tx
-        kind = type(known.message).__name__
-        row = (
-            position, tx.id, tx.sender, tx.nonce, kind, result.code, result.gas, result.fee,
-            result.detail,
+        tx, kind = known.tx, type(known.message).__name__
+        context.emit(
+            "transactions", position, tx.id, tx.sender, tx.nonce, kind, result.code, result.gas,
+            result.fee, result.detail,
         )  # fmt: skip
-        block.emit("transactions", row)
         return result
 
-    def _execute(self, block: _Block, chain: Chain, position: int, known: _Known) -> TxResult:
-        """Carry out one transaction; raises only where it changes nothing at all."""
-        state, tx = self.state, known.tx
+    def _execute(self, context: Context, position: int, known: _Known) -> TxResult:
+        """Carry out one transaction; raises only if it changes nothing at all."""
+        state, chain, tx = self.state, context.chain, known.tx
         account = bank.account(state, tx.sender)
-        if tx.nonce != account.nonce:
-            raise NonceMismatch(
-                sender=format_address(tx.sender), got=tx.nonce, expected=account.nonce
-            )
-        self._check_bounds(known, block.height)
+        self._check(known, account.nonce, context.height)
         # A duty is tried before anything is paid: it is free if it succeeds within its allowance.
-        epoch = epoch_at(chain, block.time)
+        epoch = context.epoch
         duty = self._on_duty(known, epoch)
         held = 0 if duty else self._check_fee(chain, account, known)
-        meter = gas.Meter(known.gas)
+        meter = context.meter = gas.Meter(known.gas)
         meter.charge(gas.intrinsic(len(tx.wire)))
-        rows: list[tuple[str, tuple[object, ...]]] = []
-        context = Context(
-            state, chain, block.height, block.time, tx.sender, tx.public_key, meter, position,
-            rows, block.loaded,
-        )  # fmt: skip
-        mark = state.mark()
+        context.sender, context.public_key, context.position = tx.sender, tx.public_key, position
+        context.note = ""
+        mark = context.mark()
         if held:
-            state.put(ACCOUNTS, Account(account.balance - held, tx.nonce), tx.sender)
+            state.put(
+                records.ACCOUNTS, records.Account(account.balance - held, tx.nonce), tx.sender
+            )
         outcome = TxResult(0)  # not the error itself: it and this frame would hold each other
         free = False
         try:
-            free = HANDLERS[type(known.message)](context, known.message)
+            free = KINDS[type(known.message)].handle(context, known.message)
             if context.note:
                 outcome = TxResult(0, context.note)
             balance = bank.account(state, tx.sender).balance + held
-        except TransactionError as error:
+        except errors.TransactionError as error:
             outcome = TxResult(error.code, str(error))
-            state.revert(mark)
-            rows.clear()
+            context.revert(mark)
             balance = account.balance
         # At least half of the reserved gas is paid for, used or not.
         fee = 0 if free else max(meter.used, known.gas // 2) * chain.gas_price
         if balance < fee:  # only a duty's: everything else has been covered
-            state.revert(mark)
-            rows.clear()
+            context.revert(mark)
             if not outcome.code:
                 short = _uncovered(chain, known, balance)
                 outcome = TxResult(short.code, f"{short}; {ALLOWANCE}")
             used = duty_of(state, tx.sender, epoch)
-            state.put(DUTIES, replace(used, failures=used.failures + 1), tx.sender)
+            state.put(records.DUTIES, replace(used, failures=used.failures + 1), tx.sender)
             balance, fee = account.balance, 0
-        state.put(ACCOUNTS, Account(balance - fee, tx.nonce + 1), tx.sender)
-        block.fees += fee
-        for table, row in rows:
-            block.emit(table, row)
+        state.put(records.ACCOUNTS, records.Account(balance - fee, tx.nonce + 1), tx.sender)
         return TxResult(outcome.code, outcome.detail, meter.used, fee)
 
     def _check_conservation(self, height: int) -> None:
         """Compare minted - burned with the sum of all changes of balances, purses and carried dust.
 
-        Counts the changed records themselves, not what the handlers say that they moved.
+        Counts the changed records themselves, not the amounts that the handlers moved.
         """
-        moved = sum(
-            (after.balance if after else 0) - (before.balance if before else 0)
-            for before, after in self.state.touched(ACCOUNTS)
+        held, made = (
+            sum(
+                getattr(after, name, 0) - getattr(before, name, 0)
+                for table, name in columns
+                for before, after in self.state.touched(table)
+            )
+            for columns in (records.MONEY, ((records.SUPPLY, "left"),))
         )
-        moved += sum(
-            (after.purse if after else 0) - (before.purse if before else 0)
-            for before, after in self.state.touched(CONTRACTS)
-        )
-        moved += sum(
-            (after.dust if after else 0) - (before.dust if before else 0)
-            for before, after in self.state.touched(STREAMS)
-        )
-        made = sum(
-            (after.minted - after.burned if after else 0)
-            - (before.minted - before.burned if before else 0)
-            for before, after in self.state.touched(SUPPLY)
-        )
-        if moved != made:
-            message = f"{made} minted less burned, {moved} more held"
-            raise InvariantBroken(height=height, message=message)
+        if held != made:
+            message = f"{made} minted less burned, {held} more held"
+            raise errors.InvariantBroken(height=height, message=message)
 
 
-def _outlay(message: Message) -> int:
-    """Return what a message takes from its sender's balance if it succeeds, the fee apart."""
-    match message:
-        case Transfer(amount=amount) | Burn(amount) | TopUp(amount=amount):
-            return amount
-        case Deploy():
-            return message.value + message.purse
-        case Call():
-            return message.value
-    return 0
-
-
-def _uncovered(chain: Chain, known: _Known, balance: int, waiting: int = 0) -> FeeUncovered:
-    return FeeUncovered(
+def _uncovered(
+    chain: records.Chain, known: _Known, balance: int, waiting: int = 0
+) -> errors.FeeUncovered:
+    return errors.FeeUncovered(
         sender=format_address(known.tx.sender),
         balance=balance - waiting,
         beyond=" beyond the fees of its waiting transactions" if waiting else "",
@@ -604,11 +523,6 @@ def _uncovered(chain: Chain, known: _Known, balance: int, waiting: int = 0) -> F
     )
 
 
-def _refused(tx: Transaction) -> TxResult:
-    error = BadSignature(sender=format_address(tx.sender))
-    return TxResult(error.code, str(error))
-
-
 def _weight(wire: bytes) -> int:
     """Return about how many bytes a decoded transaction takes in memory, or more."""
     return 4 * len(wire) + 2048
@@ -616,8 +530,8 @@ def _weight(wire: bytes) -> int:
 
 def write_genesis(state: State, genesis: Genesis) -> None:
     """Write the records that a genesis describes into an empty state."""
-    limits, rules = genesis.limits, genesis.governance
-    chain = Chain(
+    rules = genesis.governance
+    chain = records.Chain(
         genesis=genesis.hash,
         start=genesis.start_time,
         epoch_length=genesis.epoch_length,
@@ -628,36 +542,33 @@ def write_genesis(state: State, genesis: Genesis) -> None:
         max_treasury_per_epoch=genesis.max_mint_per_epoch * rules.max_treasury_ppm // PPM,
         governance_delay=rules.delay_seconds * SECOND,
         voting_period=rules.voting_seconds * SECOND,
-        block_bytes=limits.block_bytes,
-        block_gas=limits.block_gas,
-        settle_rows=limits.settle_rows,
-        max_rows=limits.max_rows,
-        max_bindings=limits.max_bindings,
-        pending=limits.pending,
-        hook_gas=limits.hook_gas,
-        hook_budget=limits.hook_budget,
+        **genesis.limits.model_dump(),
     )
-    state.put(CHAIN, chain)
+    state.put(records.CHAIN, chain)
     money, generated = genesis.money, genesis.generated
-    origin = Origin(genesis.name, money.symbol, money.decimals, genesis.laboratory, generated)
-    state.put(ORIGIN, origin)
-    for account in genesis.accounts:
-        state.put(ACCOUNTS, Account(account.balance, 0), parse_address(account.address))
-    state.put(SUPPLY, Supply(sum(account.balance for account in genesis.accounts), 0))
+    origin = records.Origin(
+        genesis.name, money.symbol, money.decimals, genesis.laboratory, generated
+    )
+    state.put(records.ORIGIN, origin)
+    for holder in genesis.accounts:
+        account = records.Account(holder.balance, 0)
+        state.put(records.ACCOUNTS, account, parse_address(holder.address))
+    supply = records.Supply(sum(holder.balance for holder in genesis.accounts), 0)
+    state.put(records.SUPPLY, supply)
     for validator in genesis.validators:
-        state.put(VALIDATORS, validator.power, bytes.fromhex(validator.public_key))
+        state.put(records.VALIDATORS, validator.power, bytes.fromhex(validator.public_key))
     for scope in genesis.scopes:
-        reporters = tuple(parse_address(text) for text in scope.reporters)
-        state.put(SCOPES, Scope(reporters, tuple(scope.metrics), tuple(scope.usage), 0), scope.name)
+        reporters = tuple(map(parse_address, scope.reporters))
+        record = records.Scope(reporters, tuple(scope.metrics), tuple(scope.usage), 0)
+        state.put(records.SCOPES, record, scope.name)
     for position, stream in enumerate(genesis.streams):
-        record = Stream(
-            position, stream.scope, stream.rule.spec, stream.policy.spec, stream.rest, 0
-        )
-        state.put(STREAMS, record, stream.name)
+        rule, policy = stream.rule.spec, stream.policy.spec
+        made = records.Stream(position, stream.scope, rule, policy, stream.rest, 0)
+        state.put(records.STREAMS, made, stream.name)
 
 
 def total_money(state: State) -> int:
     """Return the sum of all balances, purses and carried dust; equals minted - burned, always."""
-    held = sum(account.balance for _, account in state.items(ACCOUNTS))
-    held += sum(contract.purse for _, contract in state.items(CONTRACTS))
-    return held + sum(stream.dust for _, stream in state.items(STREAMS))
+    return sum(
+        getattr(record, name) for table, name in records.MONEY for _, record in state.items(table)
+    )

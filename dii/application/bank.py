@@ -6,30 +6,29 @@ overflow by adding.
 
 from __future__ import annotations
 
-from dii import crypto
-from dii.application.records import ACCOUNTS, FORWARDS, SUPPLY, Account, Supply
-from dii.errors import InsufficientFunds
+from dii import crypto, errors
+from dii.application import records
 from dii.ledger.state import State
 from dii.units import MAX_AMOUNT
 
-NOBODY = Account(0, 0)
+NOBODY = records.Account(0, 0)
 
 
-def account(state: State, address: bytes) -> Account:
+def account(state: State, address: bytes) -> records.Account:
     """Return an account; one that was never used is empty."""
-    return state.get(ACCOUNTS, address) or NOBODY
+    return state.get(records.ACCOUNTS, address) or NOBODY
 
 
 def resolve(state: State, address: bytes) -> bytes:
     """Return where money sent to an address arrives: a claimed claim account forwards."""
-    forward = state.get(FORWARDS, address)
+    forward = state.get(records.FORWARDS, address)
     return address if forward is None else forward
 
 
 def credit(state: State, address: bytes, amount: int) -> None:
     """Add to a balance; creates the account."""
     was = account(state, address)
-    state.put(ACCOUNTS, Account(was.balance + amount, was.nonce), address)
+    state.put(records.ACCOUNTS, records.Account(was.balance + amount, was.nonce), address)
 
 
 def debit(state: State, address: bytes, amount: int) -> None:
@@ -43,25 +42,25 @@ def debit(state: State, address: bytes, amount: int) -> None:
     was = account(state, address)
     if was.balance < amount:
         name = crypto.format_address(address)
-        raise InsufficientFunds(account=name, balance=was.balance, needed=amount)
-    state.put(ACCOUNTS, Account(was.balance - amount, was.nonce), address)
+        raise errors.InsufficientFunds(account=name, balance=was.balance, needed=amount)
+    state.put(records.ACCOUNTS, records.Account(was.balance - amount, was.nonce), address)
 
 
-def supply(state: State) -> Supply:
+def supply(state: State) -> records.Supply:
     """Return all money minted and burned so far."""
-    return state.get(SUPPLY) or Supply(0, 0)
+    return state.get(records.SUPPLY) or records.Supply(0, 0)
 
 
 def mint(state: State, amount: int) -> None:
     """Count newly minted money; the caller credits it."""
     was = supply(state)
-    state.put(SUPPLY, Supply(was.minted + amount, was.burned))
+    state.put(records.SUPPLY, records.Supply(was.minted + amount, was.burned))
 
 
 def burn(state: State, amount: int) -> None:
     """Count destroyed money; the caller has debited it."""
     was = supply(state)
-    state.put(SUPPLY, Supply(was.minted, was.burned + amount))
+    state.put(records.SUPPLY, records.Supply(was.minted, was.burned + amount))
 
 
 def mintable(state: State) -> int:

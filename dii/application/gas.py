@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dii.errors import OutOfGas
+from dii import errors
 
 VERSIONS: Final = frozenset({1})
 """The schedules that this release has. The state says which is in force; a node without it stops."""
@@ -45,7 +45,7 @@ class Meter:
         self.used += gas
         if self.used > self.limit:
             needed, self.used = self.used, self.limit
-            raise OutOfGas(needed=needed, limit=self.limit)
+            raise errors.OutOfGas(needed=needed, limit=self.limit)
 
 
 def intrinsic(size: int) -> int:

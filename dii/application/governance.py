@@ -22,75 +22,25 @@ by balances, which would give the chain's rules to whoever earns the most under 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from dii.application import bank, gas, streams
-from dii.application.actions import (
-    Action,
-    DenyGateway,
-    RemoveStream,
-    SetGas,
-    SetScope,
-    SetStream,
-    SetValidator,
-    SpendTreasury,
-)
-from dii.application.context import Context, epoch_from
-from dii.application.contracts import BY_ITSELF, refuse_contract
-from dii.application.messages import Propose, Vote
-from dii.application.records import (
-    AGENDA,
-    CHAIN,
-    COMING,
-    ISSUANCES,
-    LATEST,
-    PROPOSALS,
-    SCOPES,
-    STREAMS,
-    UPDATES,
-    VALIDATORS,
-    Agenda,
-    Chain,
-    Proposal,
-    Scope,
-)
-from dii.application.settling import change_scope
+from dii import errors, genesis
+from dii.application import actions, bank, epochs, gas, messages, records, streams
+from dii.application.context import Context
+from dii.application.contracts import refuse_contract
 from dii.crypto import address_of, format_address
-from dii.errors import (
-    BadAction,
-    DiiError,
-    MintingError,
-    NotValidator,
-    ProposalClosed,
-    TransactionError,
-    UnknownProposal,
-    UnknownScope,
-    UpgradeNeeded,
-)
-from dii.genesis import (
-    MAX_SCOPES,
-    MAX_STREAMS,
-    MAX_VALIDATORS,
-    NAME,
-    TREASURY,
-    check_metrics,
-    check_stream,
-)
+from dii.genesis import TREASURY
 from dii.ledger.state import State
-from dii.minting import POLICIES, RULES, Spec
+from dii.minting import POLICIES, RULES
 from dii.schema import METRICS, USAGE
 
-Emit = Callable[[str, tuple[object, ...]], None]
-"""Takes (index table, row)."""
-
-NO_AGENDA: Final = Agenda(0, ())
+NO_AGENDA: Final = records.Agenda(0, ())
 
 
 def validators(state: State) -> dict[bytes, int]:
     """Return the voting power in force by the validators' public keys, in their order."""
-    found = state.items(VALIDATORS)
+    found = state.items(records.VALIDATORS)
     return {key: power for (key,), power in found if isinstance(key, bytes)}
 
 
@@ -99,7 +49,7 @@ def powers(state: State) -> dict[bytes, int]:
     return {address_of(key): power for key, power in validators(state).items()}
 
 
-def standing(chain: Chain, proposal: Proposal, now: int) -> str:
+def standing(chain: records.Chain, proposal: records.Proposal, now: int) -> str:
     """Return a proposal's outcome at a time, or ``expired``."""
     over = now >= proposal.opened + chain.voting_period
     return "expired" if proposal.outcome == "open" and over else proposal.outcome
@@ -108,53 +58,52 @@ def standing(chain: Chain, proposal: Proposal, now: int) -> str:
 # --- proposing and voting --------------------------------------------------------------------------
 
 
-def propose(context: Context, message: Propose) -> bool:
+def propose(context: Context, message: messages.Propose) -> bool:
     """Open a proposal; free for a validator that has no other one open for nothing."""
     state, sender = context.state, context.sender
     power = _require_validator(context)
     context.meter.charge(gas.BINDING)
     _check_form(message.action)
-    agenda = state.get(AGENDA) or NO_AGENDA
+    agenda = state.get(records.AGENDA) or NO_AGENDA
     number = agenda.proposals
-    latest = state.get(LATEST, sender)
-    before = None if latest is None else state.get(PROPOSALS, latest)
+    latest = state.get(records.LATEST, sender)
+    before = None if latest is None else state.get(records.PROPOSALS, latest)
     free = before is None or standing(context.chain, before, context.time) != "open"
     tally = 0, 0, sum(power.values())
-    opened = Proposal(message.action, sender, context.time, (), tally, "open", 0)
-    state.put(PROPOSALS, opened, number)
-    state.put(AGENDA, replace(agenda, proposals=number + 1))
+    opened = records.Proposal(message.action, sender, context.time, (), tally, "open", 0)
+    state.put(records.PROPOSALS, opened, number)
+    state.put(records.AGENDA, replace(agenda, proposals=number + 1))
     if free:
-        state.put(LATEST, number, sender)
+        state.put(records.LATEST, number, sender)
     context.emit("governance", number, "proposed", sender, context.time, "")
     return free
 
 
-def vote(context: Context, message: Vote) -> bool:
+def vote(context: Context, message: messages.Vote) -> bool:
     """Vote on an open proposal, and count; the first vote of a validator on it is free."""
     state, sender, number = context.state, context.sender, message.proposal
     power = _require_validator(context)
     context.meter.charge(gas.BINDING)
-    proposal = state.get(PROPOSALS, number)
+    proposal = state.get(records.PROPOSALS, number)
     if proposal is None:
-        raise UnknownProposal(number=number)
+        raise errors.UnknownProposal(number=number)
     status = standing(context.chain, proposal, context.time)
     if status != "open":
-        raise ProposalClosed(number=number, status=status)
-    others = tuple(one for one in proposal.votes if one[0] != sender and one[0] in power)
-    free = all(who != sender for who, _ in proposal.votes)
+        raise errors.ProposalClosed(number=number, status=status)
+    others = tuple(cast for cast in proposal.votes if cast[0] != sender and cast[0] in power)
+    free = all(voter != sender for voter, _ in proposal.votes)
     votes = *others, (sender, message.approve)
     yes, _, total = tally = count(votes, power)
     proposal = replace(proposal, votes=votes, tally=tally)
-    context.emit(
-        "governance", number, "approved" if message.approve else "opposed", sender, context.time, ""
-    )
+    event = "approved" if message.approve else "opposed"
+    context.emit("governance", number, event, sender, context.time, "")
     if 3 * yes > 2 * total:
         acts = context.time + context.chain.governance_delay
         proposal = replace(proposal, outcome="passed", acts=acts)
-        agenda = state.get(AGENDA) or NO_AGENDA
-        state.put(AGENDA, replace(agenda, due=(*agenda.due, (acts, number))))
+        agenda = state.get(records.AGENDA) or NO_AGENDA
+        state.put(records.AGENDA, replace(agenda, due=(*agenda.due, (acts, number))))
         context.emit("governance", number, "passed", sender, context.time, "")
-    state.put(PROPOSALS, proposal, number)
+    state.put(records.PROPOSALS, proposal, number)
     return free
 
 
@@ -166,52 +115,53 @@ def count(votes: tuple[tuple[bytes, bool], ...], power: dict[bytes, int]) -> tup
 
 
 def _require_validator(context: Context) -> dict[bytes, int]:
-    if context.state.get(VALIDATORS, context.public_key) is None:  # no sum of powers for strangers
-        raise NotValidator(sender=format_address(context.sender))
+    known = context.state.get(records.VALIDATORS, context.public_key) is not None
+    if not known:  # the powers are not summed up for strangers
+        raise errors.NotValidator(sender=format_address(context.sender))
     return powers(context.state)
 
 
-def _check_form(action: Action) -> None:
+def _check_form(action: actions.Action) -> None:
     """Refuse what is wrong whatever the chain's state will be."""
-    if isinstance(action, SetStream | SetScope) and not re.fullmatch(NAME, action.name):
-        raise _bad(action, f"{action.name!r} is no name: small letters, digits, '-' and '_'")
-    if isinstance(action, SetStream) and action.name == "treasury":
+    name = action.name if isinstance(action, actions.SetStream | actions.SetScope) else None
+    if name is not None and not re.fullmatch(genesis.NAME, name):
+        raise _bad(action, f"{name!r} is no name: small letters, digits, '-' and '_'")
+    if isinstance(action, actions.SetStream) and action.name == "treasury":
         raise _bad(action, "treasury is where a rest goes; take another name")
-    if isinstance(action, SpendTreasury) and not action.amount:
+    if isinstance(action, actions.SpendTreasury) and not action.amount:
         raise _bad(action, "an amount of zero moves nothing")
 
 
-def _bad(action: Action, message: str) -> BadAction:
-    return BadAction(action=type(action).__name__, message=message)
+def _bad(action: actions.Action, message: str) -> errors.BadAction:
+    return errors.BadAction(action=type(action).__name__, message=message)
 
 
 # --- carrying out ----------------------------------------------------------------------------------
 
 
-def enact(
-    state: State, chain: Chain, height: int, now: int, emit: Emit
-) -> tuple[tuple[bytes, int], ...]:
-    """Carry out, at a block's end, what is due; return the validators that change.
+def enact(context: Context) -> tuple[tuple[bytes, int], ...]:
+    """Carry out the actions that are due at a block's end; return the validators that change.
 
-    The block after the next is the first that they sign.
+    The block after the next is the first that these sign.
 
     Raises
     ------
     UpgradeNeeded
         This release lacks what was decided; the block must not be committed.
     """
-    for key, power in state.get(UPDATES) or ():
+    state = context.state
+    for key, power in state.get(records.UPDATES) or ():
         if power:
-            state.put(VALIDATORS, power, key)
+            state.put(records.VALIDATORS, power, key)
         else:
-            state.delete(VALIDATORS, key)
-    state.delete(UPDATES)
-    agenda = state.get(AGENDA) or NO_AGENDA
-    due = [number for acts, number in agenda.due if acts <= now]
+            state.delete(records.VALIDATORS, key)
+    state.delete(records.UPDATES)
+    agenda = state.get(records.AGENDA) or NO_AGENDA
+    due = [number for acts, number in agenda.due if acts <= context.time]
     if not due:
         return ()
-    state.put(AGENDA, replace(agenda, due=agenda.due[len(due) :]))
-    work = _Enactment(state, chain, height, now, emit)
+    state.put(records.AGENDA, replace(agenda, due=agenda.due[len(due) :]))
+    work = _Enactment(context)
     for number in due:
         work.carry_out(number)
     current = validators(state)
@@ -219,17 +169,19 @@ def enact(
         (key, power) for key, power in sorted(work.updates.items()) if current.get(key, 0) != power
     )
     if updates:
-        state.put(UPDATES, updates)
+        state.put(records.UPDATES, updates)
     return updates
 
 
-def trial(state: State, chain: Chain, height: int, now: int, action: Action) -> DiiError | None:
+def trial(
+    state: State, chain: records.Chain, height: int, now: int, action: actions.Action
+) -> errors.DiiError | None:
     """Return why an action could not be carried out now, or None; changes nothing."""
     mark = state.mark()
     try:
         _check_form(action)
-        _Enactment(state, chain, height, now, lambda *_: None).act(action, 0)
-    except DiiError as error:
+        _Enactment(Context(state, chain, height, now)).act(action, 0)
+    except errors.DiiError as error:
         return error
     finally:
         state.revert(mark)
@@ -238,84 +190,85 @@ def trial(state: State, chain: Chain, height: int, now: int, action: Action) -> 
 
 @dataclass(slots=True)
 class _Enactment:
-    """What one block carries out."""
+    """Actions that one block carries out."""
 
-    state: State
-    chain: Chain
-    height: int
-    now: int
-    emit: Emit
+    context: Context
     updates: dict[bytes, int] = field(default_factory=dict)
 
+    @property
+    def state(self) -> State:
+        """The state of the block."""
+        return self.context.state
+
     def carry_out(self, number: int) -> None:
-        """Do what a proposal asks, or note that it cannot be done and why."""
+        """Carry out the action of a proposal, or note why it failed."""
         state = self.state
-        proposal = state.get(PROPOSALS, number)
+        proposal = state.get(records.PROPOSALS, number)
         assert proposal is not None
         mark, outcome, detail = state.mark(), "enacted", ""
         try:
             self.act(proposal.action, number)
-        except (TransactionError, MintingError) as error:
+        except (errors.TransactionError, errors.MintingError) as error:
             state.revert(mark)
             outcome, detail = "failed", str(error)
-        state.put(PROPOSALS, replace(proposal, outcome=outcome), number)
-        self.emit("governance", (number, outcome, proposal.proposer, self.now, detail))
+        state.put(records.PROPOSALS, replace(proposal, outcome=outcome), number)
+        row = number, outcome, proposal.proposer, self.context.time, detail
+        self.context.emit("governance", *row)
 
-    def act(self, action: Action, number: int) -> None:
-        """Do what an action says; TransactionError or MintingError where it cannot be done."""
+    def act(self, action: actions.Action, number: int) -> None:
+        """Carry out an action; TransactionError or MintingError if it fails."""
         match action:
-            case SetStream():
+            case actions.SetStream():
                 self._set_stream(action)
-            case RemoveStream():
+            case actions.RemoveStream():
                 self._remove_stream(action)
-            case SetScope():
+            case actions.SetScope():
                 self._set_scope(action)
-            case SetValidator(key, power):
+            case actions.SetValidator(key, power):
                 self._set_validator(action, key, power)
-            case SetGas(price, schedule):
+            case actions.SetGas(price, schedule):
                 if schedule not in gas.VERSIONS:
                     self._lack(f"gas schedule {schedule}")
-                chain = self.state.get(CHAIN)
+                chain = self.state.get(records.CHAIN)
                 assert chain is not None
-                self.state.put(CHAIN, replace(chain, gas_price=price, gas_schedule=schedule))
-            case SpendTreasury(to, amount):
+                chain = replace(chain, gas_price=price, gas_schedule=schedule)
+                self.state.put(records.CHAIN, chain)
+            case actions.SpendTreasury(to, amount):
                 to = bank.resolve(self.state, to)
                 refuse_contract(self.state, to)
-                bank.debit(self.state, TREASURY, amount)
-                bank.credit(self.state, to, amount)
-                self.emit("transfers", (BY_ITSELF, "treasury", TREASURY, to, amount))
-            case DenyGateway():
+                self.context.pay("treasury", TREASURY, to, amount)
+            case actions.DenyGateway():
                 self._scope(action.scope)
         if isinstance(action, streams.Change):
-            epoch = epoch_from(self.chain, self.now)
+            epoch = epochs.first_from(self.context.chain, self.context.time)
             streams.schedule(self.state, action.scope, epoch, number)
 
     def _lack(self, what: str) -> None:
-        raise UpgradeNeeded(height=self.height, what=what)
+        raise errors.UpgradeNeeded(height=self.context.height, what=what)
 
-    def _scope(self, name: str) -> Scope:
-        scope = self.state.get(COMING, name) or self.state.get(SCOPES, name)
+    def _scope(self, name: str) -> records.Scope:
+        scope = self.state.get(records.COMING, name) or self.state.get(records.SCOPES, name)
         if scope is None:
-            raise UnknownScope(scope=name)
+            raise errors.UnknownScope(scope=name)
         return scope
 
-    def _need(self, rule: Spec, policy: Spec) -> None:
-        """Stop where this release lacks a version; to have it with other parameters is a fault."""
-        for spec, known in ((rule, RULES.keys()), (policy, POLICIES.keys())):
+    def _set_stream(self, action: actions.SetStream) -> None:
+        scope, name = self._scope(action.scope), action.name
+        # To have a version with other parameters is a fault of the action.
+        for spec, known in ((action.rule, RULES.keys()), (action.policy, POLICIES.keys())):
             if (spec.name, spec.version) not in known:
                 self._lack(f"{spec.name}/{spec.version}")
-
-    def _set_stream(self, action: SetStream) -> None:
-        scope, name = self._scope(action.scope), action.name
-        self._need(action.rule, action.policy)
-        check_stream(name, action.rule, action.policy, self.chain.max_mint_per_epoch)
-        check_metrics(name, action.rule, action.scope, scope.metrics)
+        most = self.context.chain.max_mint_per_epoch
+        genesis.check_stream(name, action.rule, action.policy, most)
+        genesis.check_metrics(name, action.rule, action.scope, scope.metrics)
         if self._is_elsewhere(name, action.scope):
             raise _bad(action, f"another scope has, or had, a stream {name!r}; take another name")
         plan = streams.planned(self.state, action.scope)
         streams.amend(plan, action)
-        if len(plan) > MAX_STREAMS:
-            raise _bad(action, f"scope {action.scope!r} has {MAX_STREAMS} streams, the most")
+        if len(plan) > genesis.MAX_STREAMS:
+            raise _bad(
+                action, f"scope {action.scope!r} has {genesis.MAX_STREAMS} streams, the most"
+            )
         later = [one for one in plan if plan[one].position > plan[name].position]
         if action.rest not in (None, "treasury", *later):
             message = f"its rest goes to {action.rest!r}, neither treasury nor a later stream"
@@ -323,18 +276,18 @@ class _Enactment:
 
     def _is_elsewhere(self, name: str, scope: str) -> bool:
         """Tell whether issuances under a name are, were or will be another scope's."""
-        stream = self.state.get(STREAMS, name)
-        issuance = next(self.state.items(ISSUANCES, name), None)
+        stream = self.state.get(records.STREAMS, name)
+        issuance = next(self.state.items(records.ISSUANCES, name), None)
         homes = {stream.scope} if stream else set()
         homes |= {issuance[1].scope} if issuance else set()
         homes |= {
             change.scope
             for _, change in streams.scheduled(self.state)
-            if isinstance(change, SetStream) and change.name == name
+            if isinstance(change, actions.SetStream) and change.name == name
         }
         return bool(homes - {scope})
 
-    def _remove_stream(self, action: RemoveStream) -> None:
+    def _remove_stream(self, action: actions.RemoveStream) -> None:
         plan = streams.planned(self.state, action.scope)
         if action.name not in plan:
             raise _bad(action, f"scope {action.scope!r} has no stream {action.name!r}")
@@ -342,7 +295,7 @@ class _Enactment:
             if stream.rest == action.name:
                 raise _bad(action, f"stream {name!r} hands its rest to it")
 
-    def _set_scope(self, action: SetScope) -> None:
+    def _set_scope(self, action: actions.SetScope) -> None:
         state, name = self.state, action.name
         for names, known in ((action.metrics, METRICS), (action.usage, USAGE)):
             for metric in set(names) - known.keys():
@@ -351,24 +304,28 @@ class _Enactment:
                 raise _bad(action, f"each metric once, in this order: {', '.join(known)}")
         if len(set(action.reporters)) < len(action.reporters):
             raise _bad(action, "a reporter stands twice; each has one voice")
-        if state.get(SCOPES, name) is not None:
-            rules = [(one, item.rule) for one, item in streams.planned(state, name).items()]
-            rules += [(one, item.rule) for one, item in streams.current(state, name).items()]
-            waiting = streams.scheduled(state, name)  # one may act in between, as reports are late
-            rules += [(one.name, one.rule) for _, one in waiting if isinstance(one, SetStream)]
-            for stream, rule in rules:
-                check_metrics(stream, rule, name, action.metrics)
-            change_scope(state, name, action.reporters, action.metrics, action.usage)
+        if state.get(records.SCOPES, name) is not None:
+            waiting = streams.scheduled(state, name)  # may act in between, as reports are late
+            plans: list[tuple[str, records.Stream | actions.SetStream]] = [
+                *streams.planned(state, name).items(),
+                *streams.current(state, name).items(),
+                *((one.name, one) for _, one in waiting if isinstance(one, actions.SetStream)),
+            ]
+            for stream, plan in plans:
+                genesis.check_metrics(stream, plan.rule, name, action.metrics)
+            epochs.change_scope(state, name, action.reporters, action.metrics, action.usage)
             return
-        if sum(1 for _ in state.items(SCOPES)) >= MAX_SCOPES:
-            raise _bad(action, f"there are {MAX_SCOPES} scopes, the most")
-        first = epoch_from(self.chain, self.now)
-        scope = Scope(action.reporters, action.metrics, action.usage, first)
-        state.put(SCOPES, scope, name)
+        if sum(1 for _ in state.items(records.SCOPES)) >= genesis.MAX_SCOPES:
+            raise _bad(action, f"there are {genesis.MAX_SCOPES} scopes, the most")
+        first = epochs.first_from(self.context.chain, self.context.time)
+        scope = records.Scope(action.reporters, action.metrics, action.usage, first)
+        state.put(records.SCOPES, scope, name)
 
-    def _set_validator(self, action: SetValidator, key: bytes, power: int) -> None:
+    def _set_validator(self, action: actions.SetValidator, key: bytes, power: int) -> None:
         after = validators(self.state) | self.updates | {key: power}
         count = sum(map(bool, after.values()))
-        if not 1 <= count <= MAX_VALIDATORS:
-            raise _bad(action, f"{count} validators would be left, of 1 to {MAX_VALIDATORS}")
+        if not 1 <= count <= genesis.MAX_VALIDATORS:
+            raise _bad(
+                action, f"{count} validators would be left, of 1 to {genesis.MAX_VALIDATORS}"
+            )
         self.updates[key] = power

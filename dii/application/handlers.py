@@ -1,104 +1,87 @@
-"""What each message does to the state.
+"""Handlers of messages, and the table of all kinds of messages.
 
-A handler checks and then changes the state through the journal; if it raises, everything it did
-is undone by its caller. It returns True where the message was a duty within its free allowance,
-so that no fee is due. Costs beyond the transaction itself are charged to the meter before the
-work is done.
+A handler checks and then changes the state through the journal; if it raises, its caller undoes
+everything. It returns True if the message was a duty within its free allowance, so that no fee is
+due. Costs beyond the transaction itself are charged to the meter before the work is done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
-from dii.application import bank, gas
-from dii.application.bindings import assign_gateway, claim, register_applications, register_gateways
+from dii import errors
+from dii.application import bank, bindings, contracts, gas, governance, messages, reports
 from dii.application.context import Context
-from dii.application.contracts import call, deploy, refuse_contract, top_up
-from dii.application.governance import propose, vote
-from dii.application.messages import (
-    AssignGateway,
-    Burn,
-    Call,
-    Claim,
-    Deploy,
-    Message,
-    Propose,
-    RegisterApplications,
-    RegisterGateways,
-    ReportChunk,
-    ReportManifest,
-    TopUp,
-    Transfer,
-    Vote,
-)
-from dii.application.reports import report_chunk, report_manifest
-from dii.errors import BadMessage
 
 
-def transfer(context: Context, message: Transfer) -> bool:
+def transfer(context: Context, message: messages.Transfer) -> bool:
     """Move money; a claimed claim account forwards it."""
     if not message.amount:
-        raise BadMessage(kind="Transfer", message="an amount of zero moves nothing")
+        raise errors.BadMessage(kind="Transfer", message="an amount of zero moves nothing")
     bank.debit(context.state, context.sender, message.amount)
     to = bank.resolve(context.state, message.to)
-    refuse_contract(context.state, to)
-    context.credit("transfer", to, message.amount)
+    contracts.refuse_contract(context.state, to)
+    context.credit("transfer", context.sender, to, message.amount)
     return False
 
 
-def burn(context: Context, message: Burn) -> bool:
+def burn(context: Context, message: messages.Burn) -> bool:
     """Destroy money of the sender's own."""
     if not message.amount:
-        raise BadMessage(kind="Burn", message="an amount of zero burns nothing")
+        raise errors.BadMessage(kind="Burn", message="an amount of zero burns nothing")
     bank.debit(context.state, context.sender, message.amount)
     bank.burn(context.state, message.amount)
     context.emit("transfers", context.position, "burn", context.sender, None, message.amount)
     return False
 
 
-HANDLERS: Final[dict[type[Message], Callable[[Context, Any], bool]]] = {
-    Transfer: transfer,
-    Burn: burn,
-    RegisterGateways: register_gateways,
-    AssignGateway: assign_gateway,
-    Claim: claim,
-    ReportManifest: report_manifest,
-    ReportChunk: report_chunk,
-    RegisterApplications: register_applications,
-    Deploy: deploy,
-    Call: call,
-    TopUp: top_up,
-    Propose: propose,
-    Vote: vote,
+class Kind(NamedTuple):
+    """Properties of one kind of message.
+
+    Attributes
+    ----------
+    handle
+        The handler.
+    most_gas
+        The most gas that it uses beyond the transaction's own; None if a contract decides.
+    outlay
+        The amount that it takes from its sender's balance if it succeeds, the fee apart.
+    duty
+        For whom it is a duty, free within an allowance: for a ``reporter`` of its scope, or a
+        ``validator``.
+    """
+
+    handle: Callable[[Context, Any], bool]
+    most_gas: Callable[[Any], int] | None
+    outlay: Callable[[Any], int] = lambda _: 0
+    duty: Literal["reporter", "validator"] | None = None
+
+
+KINDS: Final[dict[type[messages.Message], Kind]] = {
+    messages.Transfer: Kind(transfer, lambda _: gas.NEW_ACCOUNT, lambda message: message.amount),
+    messages.Burn: Kind(burn, lambda _: 0, lambda message: message.amount),
+    messages.RegisterGateways: Kind(
+        bindings.register, lambda message: gas.BINDING * len(message.bindings), duty="reporter"
+    ),
+    messages.RegisterApplications: Kind(
+        bindings.register, lambda message: gas.BINDING * len(message.bindings), duty="reporter"
+    ),
+    messages.AssignGateway: Kind(bindings.assign_gateway, lambda _: gas.BINDING),
+    messages.Claim: Kind(bindings.claim, lambda _: gas.BINDING + gas.NEW_ACCOUNT, duty="reporter"),
+    messages.ReportManifest: Kind(reports.report_manifest, lambda _: 0, duty="reporter"),
+    messages.ReportChunk: Kind(
+        reports.report_chunk, lambda message: gas.REPORT_BYTE * len(message.data), duty="reporter"
+    ),
+    messages.Deploy: Kind(contracts.deploy, None, lambda message: message.value + message.purse),
+    messages.Call: Kind(contracts.call, None, lambda message: message.value),
+    messages.TopUp: Kind(contracts.top_up, lambda _: 0, lambda message: message.amount),
+    messages.Propose: Kind(governance.propose, lambda _: gas.BINDING, duty="validator"),
+    messages.Vote: Kind(governance.vote, lambda _: gas.BINDING, duty="validator"),
 }
 
-DUTY: Final = (
-    RegisterGateways,
-    RegisterApplications,
-    Claim,
-    ReportManifest,
-    ReportChunk,
-    Propose,
-    Vote,
-)
-"""Messages that are free for those whose duty they are, when they succeed."""
 
-
-def most_gas(message: Message, size: int) -> int | None:
-    """Return the most gas that a transaction of this size can use; None where a contract decides."""
-    least = gas.intrinsic(size)
-    match message:
-        case Deploy() | Call():
-            return None
-        case Transfer():
-            return least + gas.NEW_ACCOUNT
-        case Claim():
-            return least + gas.BINDING + gas.NEW_ACCOUNT
-        case RegisterGateways() | RegisterApplications():
-            return least + gas.BINDING * len(message.bindings)
-        case AssignGateway() | Propose() | Vote():
-            return least + gas.BINDING
-        case ReportChunk():
-            return least + gas.REPORT_BYTE * len(message.data)
-    return least
+def most_gas(message: messages.Message, size: int) -> int | None:
+    """Return the most gas of a transaction of this size; None if a contract decides."""
+    most = KINDS[type(message)].most_gas
+    return None if most is None else gas.intrinsic(size) + most(message)

@@ -23,16 +23,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from dii.application import pages
-from dii.application.records import (
-    CHUNKS,
-    PAGES,
-    REPORTS,
-    USAGE_PAGES,
-    Cursor,
-    Report,
-    Scope,
-)
+from dii.application import pages, records
 from dii.ledger.state import State
 
 PAGE_COST: Final = 8
@@ -46,7 +37,7 @@ _Row = tuple[int, ...]
 class _Source:
     """One reporter's rows from where the cursor stands."""
 
-    report: Report
+    report: records.Report
     reporter: bytes
     hashes: tuple[bytes, ...]
     number: int
@@ -66,13 +57,15 @@ class Merge:
         Rows that the whole may have at most: those of one report, against which rules are checked.
     """
 
-    def __init__(self, state: State, name: str, scope: Scope, cursor: Cursor, limit: int) -> None:
+    def __init__(
+        self, state: State, name: str, scope: records.Scope, cursor: records.Cursor, limit: int
+    ) -> None:
         self.state, self.cursor = state, cursor
         self.where = name, scope.next_epoch
         self.limit = limit
         usage = cursor.phase == "usage"
         self.width = pages.USAGE_KEY if usage else pages.HASH
-        self.table = USAGE_PAGES if usage else PAGES
+        self.table = records.USAGE_PAGES if usage else records.PAGES
         self.needed = scope.liars + 1
         columns = len(scope.usage if usage else scope.metrics)
         self.per_page = pages.rows_of_page(columns, self.width)
@@ -80,14 +73,14 @@ class Merge:
         self.cost, self.last, self.count = 0, cursor.last, cursor.count
         self.sources = []
         for reporter, number in zip(cursor.reporters, cursor.chunks):
-            report = state.get(REPORTS, *self.where, reporter)
+            report = state.get(records.REPORTS, *self.where, reporter)
             assert report is not None
             hashes = report.usage_chunks if usage else report.chunks
             self.sources.append(_Source(report, reporter, hashes, number))
         self.keys: list[bytes] = []
         self.rows: list[_Row] = []
 
-    def advance(self, budget: int) -> tuple[Cursor, int, bool]:
+    def advance(self, budget: int) -> tuple[records.Cursor, int, bool]:
         """Merge for about so many rows' work; return the cursor, the cost, and whether all is done.
 
         What a chunk costs that was opened in an earlier block already does not end the work, so
@@ -117,12 +110,12 @@ class Merge:
                     source.at = bisect_right(source.keys, self.last)
 
     def _chunk(self, source: _Source) -> bytes:
-        chunk = self.state.get(CHUNKS, *self.where, source.reporter, self._place(source))
+        chunk = self.state.get(records.CHUNKS, *self.where, source.reporter, self._place(source))
         assert chunk is not None
         return chunk
 
     def _place(self, source: _Source) -> int:
-        before = len(source.report.chunks) if self.table is USAGE_PAGES else 0
+        before = len(source.report.chunks) if self.table is records.USAGE_PAGES else 0
         return before + source.number
 
     def _read(self, data: bytes) -> tuple[list[bytes], list[_Row]]:
@@ -180,7 +173,7 @@ class Merge:
 
     def _drop(self, source: _Source) -> None:
         """Turn to a reporter's next chunk."""
-        self.state.delete(CHUNKS, *self.where, source.reporter, self._place(source))
+        self.state.delete(records.CHUNKS, *self.where, source.reporter, self._place(source))
         source.keys, source.rows, source.at = [], [], 0
         source.number += 1
         self.cost += PAGE_COST

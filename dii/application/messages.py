@@ -1,62 +1,68 @@
-"""What participants can ask of the chain.
+"""Messages of transactions.
 
-A message travels as ``[kind, field, ...]``. Kinds and fields are the protocol: they are never
+A message travels as ``[number, field, ...]``. Numbers and fields are the protocol: they are never
 reused or reordered.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final, dataclass_transform
 
-from dii import codec
-from dii.application.actions import Action
-from dii.application.records import MAX_CHUNKS, ChunkBytes, CodeBytes
+from dii import codec, errors
+from dii.application import actions, records
 from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey, Value
-from dii.errors import BadTransaction, ShapeMismatch
 from dii.minting.receipts import GatewayHash
 
 MAX_ARGUMENTS: Final = 1 << 14
 """Bytes of a call's arguments."""
 MAX_BATCH: Final = 1024
 """Bindings in one registration."""
+KINDS: Final[dict[int, type[Message]]] = {}
+"""Classes of messages by their numbers; 16 to 31 are for contracts, 32 to 47 for governance."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+@dataclass_transform(frozen_default=True)
+class Message:
+    """Base of the messages, which are frozen dataclasses."""
+
+    number: ClassVar[int]
+
+    def __init_subclass__(cls, number: int) -> None:
+        cls.number = number
+        KINDS[number] = dataclass(frozen=True)(cls)
+
+
+class Transfer(Message, number=1):
     """Move money to another account."""
 
     to: Address
     amount: Amount
 
 
-@dataclass(frozen=True, slots=True)
-class Burn:
+class Burn(Message, number=2):
     """Destroy money, for service used."""
 
     amount: Amount
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterGateways:
-    """A reporter binds gateway hashes to their owners' accounts."""
+class RegisterGateways(Message, number=3):
+    """Bind gateway hashes to their owners' accounts, as a reporter."""
 
     scope: Name
     bindings: Annotated[tuple[tuple[GatewayHash, Address], ...], Bounds(1, MAX_BATCH)]
 
 
-@dataclass(frozen=True, slots=True)
-class AssignGateway:
-    """An owner hands a scope's gateway on, from the next epoch."""
+class AssignGateway(Message, number=4):
+    """Hand a scope's gateway on from the next epoch, as its owner."""
 
     scope: Name
     gateway: GatewayHash
     to: Address
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A reporter names the key of an operator known by name only.
+class Claim(Message, number=5):
+    """Name the key of an operator known by name only, as a reporter.
 
     ``operator`` is the keyed hash of the name; the claim account follows from it.
     """
@@ -66,9 +72,8 @@ class Claim:
     public_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
-class ReportManifest:
-    """Announces a report: its epoch; rows, columns and hashes of chunks, of metrics and of usage.
+class ReportManifest(Message, number=6):
+    """Announce a report: its epoch; rows, columns and hashes of chunks, of metrics and of usage.
 
     A row of usage has a key of 40 bytes: application hash and the operator's account.
     """
@@ -77,57 +82,53 @@ class ReportManifest:
     epoch: int
     rows: int
     columns: tuple[Name, ...]
-    chunks: Annotated[tuple[Hash, ...], Bounds(0, MAX_CHUNKS)]
+    chunks: Annotated[tuple[Hash, ...], Bounds(0, records.MAX_CHUNKS)]
     usage_rows: int = 0
     usage: tuple[Name, ...] = ()
-    usage_chunks: Annotated[tuple[Hash, ...], Bounds(0, MAX_CHUNKS)] = ()
+    usage_chunks: Annotated[tuple[Hash, ...], Bounds(0, records.MAX_CHUNKS)] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReportChunk:
-    """The next chunk of an announced report, in order: metrics, then usage."""
+class ReportChunk(Message, number=7):
+    """Send the next chunk of an announced report, in order: metrics, then usage."""
 
     scope: Name
     epoch: int
-    data: ChunkBytes
+    data: records.ChunkBytes
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterApplications:
-    """A reporter binds application hashes to their consumers' accounts."""
+class RegisterApplications(Message, number=8):
+    """Bind application hashes to their consumers' accounts, as a reporter."""
 
     scope: Name
     bindings: Annotated[tuple[tuple[GatewayHash, Address], ...], Bounds(1, MAX_BATCH)]
 
 
-@dataclass(frozen=True, slots=True)
-class Deploy:
+class Deploy(Message, number=16):
     """Put a contract on the chain.
 
     Attributes
     ----------
     scope
-        Whose metrics it reads.
+        Scope of the metrics that it reads.
     code
         Its tree.
     arguments
-        Of ``init``: a canonical array.
+        Arguments of ``init``: a canonical array.
     value
-        Money for ``init``.
+        Money that is passed to ``init``.
     hook_gas, purse
-        Gas for its ``@on_epoch`` functions each epoch, and the money that pays for it.
+        Gas for its ``@on_epoch`` functions each epoch, and the gas deposit that pays for it.
     """
 
     scope: Name
-    code: CodeBytes
+    code: records.CodeBytes
     arguments: Annotated[bytes, Bounds(1, MAX_ARGUMENTS)]
     value: Amount
     hook_gas: int
     purse: Amount
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Message, number=17):
     """Call a function of a contract with a canonical array of arguments, and money."""
 
     contract: Address
@@ -136,68 +137,29 @@ class Call:
     value: Amount
 
 
-@dataclass(frozen=True, slots=True)
-class TopUp:
-    """Put money into a contract's purse."""
+class TopUp(Message, number=18):
+    """Add to a contract's gas deposit."""
 
     contract: Address
     amount: Amount
 
 
-@dataclass(frozen=True, slots=True)
-class Propose:
-    """A validator proposes an action."""
+class Propose(Message, number=32):
+    """Propose an action, as a validator."""
 
-    action: Action
+    action: actions.AnyAction
 
 
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """A validator approves a proposal, or does not; its latest vote counts."""
+class Vote(Message, number=33):
+    """Approve a proposal, or oppose it, as a validator; its latest vote counts."""
 
     proposal: int
     approve: bool
 
 
-Message = (
-    Transfer
-    | Burn
-    | RegisterGateways
-    | AssignGateway
-    | Claim
-    | ReportManifest
-    | ReportChunk
-    | RegisterApplications
-    | Deploy
-    | Call
-    | TopUp
-    | Propose
-    | Vote
-)
-
-KINDS: Final[dict[int, type[Message]]] = {
-    1: Transfer,
-    2: Burn,
-    3: RegisterGateways,
-    4: AssignGateway,
-    5: Claim,
-    6: ReportManifest,
-    7: ReportChunk,
-    8: RegisterApplications,
-    16: Deploy,
-    17: Call,
-    18: TopUp,
-    32: Propose,
-    33: Vote,
-}
-"""Wire number of each kind; 16 to 31 are kept for contracts, 32 to 47 for governance."""
-
-_NUMBERS: Final = {kind: number for number, kind in KINDS.items()}
-
-
 def to_value(message: Message) -> Value:
     """Return the message as a transaction carries it."""
-    return (_NUMBERS[type(message)], *codec.pack(message))
+    return (message.number, *codec.pack(message))
 
 
 def from_value(value: Value) -> Message:
@@ -210,8 +172,8 @@ def from_value(value: Value) -> Message:
     """
     kind = KINDS.get(value[0]) if type(value) is tuple and value and type(value[0]) is int else None
     if kind is None:
-        raise BadTransaction(message="a message of an unknown kind")
+        raise errors.BadTransaction(message="a message of an unknown kind")
     try:
         return codec.unpack(kind, value[1:])
-    except ShapeMismatch as error:
-        raise BadTransaction(message=error) from None
+    except errors.ShapeMismatch as error:
+        raise errors.BadTransaction(message=error) from None

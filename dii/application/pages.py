@@ -16,15 +16,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from dii import codec
+from dii import codec, errors
 from dii.codec import Bounds
-from dii.errors import BadReport, CodecError, MetricOutOfRange, ShapeMismatch
 from dii.schema import Metric
 
 HASH: Final = 20
 """Bytes of a gateway's hash: the key of a row of metrics."""
 USAGE_KEY: Final = 40
 """Bytes of an application's hash and an operator's account: the key of a row of usage."""
+ZERO_HASH: Final = bytes(HASH)
+"""Gateway hash of the row for receptions that name no gateway; sorts before all others."""
 MAX_BYTES: Final = 1 << 16
 _FORMATS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
@@ -159,12 +160,18 @@ def check(
         A value beyond its metric's bound.
     """
 
-    def bad(message: object) -> BadReport:
-        return BadReport(scope=scope, epoch=epoch, message=message)
+    def bad(message: object) -> errors.BadReport:
+        return errors.BadReport(scope=scope, epoch=epoch, message=message)
 
     try:
         page = decode(data, key)
-    except (CodecError, ShapeMismatch, LookupError, ValueError, struct.error) as error:
+    except (
+        errors.CodecError,
+        errors.ShapeMismatch,
+        LookupError,
+        ValueError,
+        struct.error,
+    ) as error:
         raise bad(f"not a page of metrics: {error}") from None
     if not page.rows or len(page.keys[-1]) != key:
         raise bad(f"keys of {key} bytes expected, at least one")
@@ -180,7 +187,9 @@ def check(
         top = max((value for value in column if value is not None), default=0)
         if top > metric.maximum:
             row = column.index(top)
-            raise MetricOutOfRange(metric=metric.name, value=top, maximum=metric.maximum, row=row)
+            raise errors.MetricOutOfRange(
+                metric=metric.name, value=top, maximum=metric.maximum, row=row
+            )
     return page
 
 

@@ -6,10 +6,10 @@ else is ever written to the state, so this module is the whole of what can be pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Final
+from dataclasses import dataclass, is_dataclass
+from typing import Annotated, Any, Final, get_args, get_type_hints
 
-from dii.application.actions import Action
+from dii.application import actions
 from dii.application.pages import MAX_BYTES
 from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey
 from dii.contracts.tree import MAX_BYTES as MAX_CODE
@@ -18,6 +18,8 @@ from dii.minting import Issuance, Spec
 
 ChunkBytes = Annotated[bytes, Bounds(0, MAX_BYTES)]
 CodeBytes = Annotated[bytes, Bounds(1, MAX_CODE)]
+Held = Annotated[Amount, "held"]
+"""Money that a record holds: all of it together is what was minted less what was burned."""
 MAX_CHUNKS: Final = 1 << 13
 """Chunks of one report: 2**20 rows of 8 metrics need about 900."""
 FREE_TRIES: Final = 2
@@ -90,7 +92,7 @@ class Origin:
 class Account:
     """A participant's money and the number of transactions sent."""
 
-    balance: Amount
+    balance: Held
     nonce: int
 
 
@@ -100,6 +102,11 @@ class Supply:
 
     minted: Amount
     burned: Amount
+
+    @property
+    def left(self) -> int:
+        """Money minted and not burned."""
+        return self.minted - self.burned
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +143,7 @@ class Stream:
     rule: Spec
     policy: Spec
     rest: Name | None
-    dust: Amount
+    dust: Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +293,7 @@ class Proposal:
         Once passed, the time from which the next block carries it out.
     """
 
-    action: Action
+    action: actions.AnyAction
     proposer: Address
     opened: int
     votes: tuple[tuple[Address, bool], ...]
@@ -397,7 +404,7 @@ class Contract:
     hook_gas: int
     since: int
     until: int
-    purse: Amount
+    purse: Held
 
 
 CHAIN: Final = Table("chain", Chain)
@@ -474,9 +481,18 @@ DENIED: Final = Table("denied", Denial)
 UPDATES: Final = Table("updates", tuple[tuple[PublicKey, int], ...])
 """() -> (public key, power) of validators that change at the end of the next block."""
 
-TABLES: Final = (
+TABLES: Final[tuple[Table[Any], ...]] = (
     CHAIN, ORIGIN, SUPPLY, ACCOUNTS, FORWARDS, VALIDATORS, SCOPES, COMING, STREAMS, GATEWAYS, APPLICATIONS,
     NAMINGS, LAPSES, QUEUE, REPORTS, PROGRESS, CHUNKS, PAGES, USAGE_PAGES, EPOCH_PAGES, DUTIES, MINTED,
     CURSORS, TURNS, ISSUANCES, CODES, CONTRACTS, STORAGE, HOOKS, RESERVED, PROPOSALS, AGENDA,
     LATEST, SCHEDULE, DENIED, UPDATES,
 )  # fmt: skip
+
+MONEY: Final = tuple(
+    (table, name)
+    for table in TABLES
+    if is_dataclass(table.shape)
+    for name, hint in get_type_hints(table.shape, include_extras=True).items()
+    if "held" in get_args(hint)
+)
+"""(table, field) of all money that records hold."""

@@ -24,238 +24,191 @@ changes by governance count from the next epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Final
 
-from dii.application import bank, naming, pages
+from dii.application import bank, bindings, epochs, pages, records
+from dii.application.context import Context
 from dii.application.contracts import Hooks
 from dii.application.medians import PAGE_COST, Merge
-from dii.application.programs import Loaded
-from dii.application.records import (
-    CHUNKS,
-    COMING,
-    CURSORS,
-    EPOCH_PAGES,
-    GATEWAYS,
-    ISSUANCES,
-    MINTED,
-    PAGES,
-    PROGRESS,
-    REPORTS,
-    SCOPES,
-    STREAMS,
-    TURNS,
-    USAGE_PAGES,
-    Chain,
-    Cursor,
-    EpochPages,
-    Minted,
-    Plan,
-    Scope,
-    Stream,
-)  # fmt: skip
 from dii.application.streams import apply_streams, denied
 from dii.genesis import TREASURY
 from dii.ledger.log import LogBuilder
-from dii.ledger.state import State
 from dii.minting import POLICIES, RULES, Issuance, Rule, due, share, weigh
 from dii.minting.receipts import REASON_UNATTRIBUTED, encode_leaf
 from dii.minting.spec import from_spec
 
-UNATTRIBUTED: Final = bytes(pages.HASH)
-"""Gateway hash of the row for receptions that name no gateway; sorts before all others."""
-
 KEPT_EPOCHS: Final = 2
 """Settled epochs whose metrics stay in the state."""
 
-Emit = Callable[[str, tuple[object, ...]], None]
-"""Takes (index table, row)."""
 
-Status = Literal["open", "reporting", "settling", "closed"]
-
-
-def epoch_end(chain: Chain, epoch: int) -> int:
-    """Return the end of an epoch, microseconds since 1970."""
-    return chain.start + (epoch + 1) * chain.epoch_length
-
-
-def epoch_status(state: State, chain: Chain, name: str, epoch: int, now: int) -> Status:
-    """Return where an epoch of a scope stands at a block time."""
-    scope = state.get(SCOPES, name)
-    if scope is not None and epoch < scope.next_epoch:
-        return "closed"
-    if now < epoch_end(chain, epoch):
-        return "open"
-    if scope is not None and epoch == scope.next_epoch and state.get(CURSORS, name) is not None:
-        return "settling"
-    return "reporting"
-
-
-def settle(state: State, chain: Chain, height: int, now: int, emit: Emit, loaded: Loaded) -> None:
-    """Do one block's work: move every scope's settling on, and drop what has lapsed."""
-    naming.lapse(state, chain, now)
-    names = sorted(str(name) for (name,), _ in state.items(SCOPES))
-    turn = state.get(TURNS)
+def settle(context: Context) -> None:
+    """Do one block's work: move every scope's settling on, and drop expired votes."""
+    bindings.expire_votes(context)
+    state = context.state
+    names = sorted(str(name) for (name,), _ in state.items(records.SCOPES))
+    turn = state.get(records.TURNS)
     later = [name for name in names if turn is not None and name >= turn]
-    steps = [
-        _Step(state, chain, name, height, now, emit, loaded)
-        for name in dict.fromkeys([*later, *names])
-    ]
+    steps = [_Step(context, name) for name in dict.fromkeys([*later, *names])]
     busy = [step for step in steps if step.ready()]
-    budget = chain.settle_rows
+    budget = context.chain.settle_rows
     for step, following in zip(busy, [*busy[1:], *busy[:1]]):
         budget -= step.run(budget)
         if budget <= 0:
             if len(names) > 1:
-                state.put(TURNS, following.name)
+                state.put(records.TURNS, following.name)
             break
     for step in busy:  # an epoch begins to settle as soon as it can, however much there is to do
         step.ready()
 
 
-@dataclass(slots=True)
 class _Step:
-    """One scope's settling within one block."""
+    """Settling of one scope within one block.
 
-    state: State
-    chain: Chain
-    name: str
-    height: int
-    now: int
-    emit: Emit
-    loaded: Loaded
+    Attributes
+    ----------
+    scope, cursor
+        The scope and its cursor at the piece of work that is being done.
+    """
+
+    scope: records.Scope
+    cursor: records.Cursor
+
+    def __init__(self, context: Context, name: str) -> None:
+        self.context, self.name = context, name
+        self.state, self.chain = context.state, context.chain
 
     def run(self, budget: int) -> int:
-        """Work for about so many rows; return what it cost, less than asked for where all is done."""
+        """Work for about so many rows; return the cost, below the budget if nothing is left."""
         spent = 0
-        while spent < budget:
-            cost = self._advance(budget - spent)
-            if not cost:
-                break
-            spent += cost
+        while spent < budget and self.ready():
+            spent += self._advance(budget - spent)
         return spent
 
     def ready(self) -> bool:
         """Return whether an epoch is being settled, or can be from now on."""
-        return self.state.get(CURSORS, self.name) is not None or self._start()
+        scope = self.state.get(records.SCOPES, self.name)
+        assert scope is not None
+        self.scope = scope
+        cursor = self.state.get(records.CURSORS, self.name) or self._start()
+        if cursor is not None:
+            self.cursor = cursor
+        return cursor is not None
+
+    def _start(self) -> records.Cursor | None:
+        """Begin to settle the next epoch, if it has ended and enough of its reports are here."""
+        epoch, now = self.scope.next_epoch, self.context.time
+        end = epochs.end(self.chain, epoch)
+        if now < end:
+            return None
+        whole = epochs.whole_reports(self.state, self.name, self.scope)
+        waited = now >= end + self.chain.report_window
+        if len(whole) < (2 * self.scope.liars + 1 if waited else len(self.scope.reporters)):
+            return None
+        plans = tuple(
+            records.Plan(name, stream.rule, stream.policy, stream.rest)
+            for name, stream in apply_streams(self.state, self.name, epoch).items()
+        )
+        return self._put(records.Cursor("medians", whole, plans, chunks=(0,) * len(whole)))
 
     def _advance(self, budget: int) -> int:
-        """Do one piece of work; return what it cost, in rows; 0 where nothing is to be done."""
-        if not self.ready():
-            return 0
-        scope, cursor = self.state.get(SCOPES, self.name), self.state.get(CURSORS, self.name)
-        assert scope is not None
-        assert cursor is not None
+        """Do one piece of work; return its cost, in rows, at least 1."""
+        cursor = self.cursor
         if cursor.phase in ("medians", "usage"):
-            return self._merge(scope, cursor, budget)
+            return self._merge(budget)
         if cursor.phase == "clear":
-            return self._clear(scope, cursor, budget)
+            return self._clear(budget)
         if cursor.stream == len(cursor.plans):
-            return self._hooks(scope, cursor, budget)
+            return self._hooks(budget)
         plan = cursor.plans[cursor.stream]
-        stream = self.state.get(STREAMS, plan.name)
+        stream = self.state.get(records.STREAMS, plan.name)
         assert stream is not None
         if cursor.phase == "weights":
-            return self._weights(scope, cursor, plan, stream)
-        return self._receipts(scope, cursor, plan, stream)
+            return self._weights(plan, stream)
+        return self._receipts(plan, stream)
 
-    def _start(self) -> bool:
-        """Begin to settle the next epoch, if it has ended and enough of its reports are here."""
-        scope = self.state.get(SCOPES, self.name)
-        assert scope is not None
-        epoch = scope.next_epoch
-        end = epoch_end(self.chain, epoch)
-        if self.now < end:
-            return False
-        whole = whole_reports(self.state, self.name, scope)
-        waited = self.now >= end + self.chain.report_window
-        if len(whole) < (2 * scope.liars + 1 if waited else len(scope.reporters)):
-            return False
-        streams = apply_streams(self.state, self.name, epoch)
-        plans = tuple(Plan(name, one.rule, one.policy, one.rest) for name, one in streams.items())
-        self._put(Cursor("medians", whole, plans, chunks=(0,) * len(whole)))
-        return True
-
-    def _merge(self, scope: Scope, cursor: Cursor, budget: int) -> int:
+    def _merge(self, budget: int) -> int:
         """Make pages of metrics, then of usage, out of the reports."""
-        merge = Merge(self.state, self.name, scope, cursor, self.chain.max_rows)
+        state, scope, cursor = self.state, self.scope, self.cursor
+        merge = Merge(state, self.name, scope, cursor, self.chain.max_rows)
         merged, cost, done = merge.advance(budget)
         where = self.name, scope.next_epoch
         if not done:
             self._put(merged)
         elif cursor.phase == "medians":
-            self.state.put(
-                EPOCH_PAGES, EpochPages(scope.metrics, merged.pages, scope.usage, 0), *where
-            )
+            kept = records.EpochPages(scope.metrics, merged.pages, scope.usage, 0)
+            state.put(records.EPOCH_PAGES, kept, *where)
             chunks = (0,) * len(cursor.reporters)
-            self._put(Cursor("usage", cursor.reporters, cursor.plans, chunks=chunks))
+            self._put(records.Cursor("usage", cursor.reporters, cursor.plans, chunks=chunks))
         else:
-            kept = self.state.get(EPOCH_PAGES, *where)
-            assert kept is not None
-            self.state.put(EPOCH_PAGES, replace(kept, usage_pages=merged.pages), *where)
+            found = state.get(records.EPOCH_PAGES, *where)
+            assert found is not None
+            state.put(records.EPOCH_PAGES, replace(found, usage_pages=merged.pages), *where)
             for reporter in cursor.reporters:
-                report = self.state.get(REPORTS, *where, reporter)
-                progress = self.state.get(PROGRESS, *where, reporter)
+                report = state.get(records.REPORTS, *where, reporter)
+                progress = state.get(records.PROGRESS, *where, reporter)
                 if report and progress and progress.stored == report.parts:  # else cleared later
-                    self.state.delete(REPORTS, *where, reporter)
-                    self.state.delete(PROGRESS, *where, reporter)
-            self._put(Cursor("weights", cursor.reporters, cursor.plans, pages=kept.pages))
+                    state.delete(records.REPORTS, *where, reporter)
+                    state.delete(records.PROGRESS, *where, reporter)
+            self._put(records.Cursor("weights", cursor.reporters, cursor.plans, pages=found.pages))
         return max(1, cost)
 
-    def _page(
-        self, scope: Scope, number: int, rule: Rule
-    ) -> tuple[pages.Page, list[int], list[int]]:
-        data = self.state.get(PAGES, self.name, scope.next_epoch, number)
+    def _page(self, rule: Rule) -> tuple[pages.Page, list[int], list[int]]:
+        """Return the next page of metrics, its weights and their reasons."""
+        scope = self.scope
+        data = self.state.get(records.PAGES, self.name, scope.next_epoch, self.cursor.page)
         assert data is not None
         page = pages.decode(data)
         none = denied(self.state, self.name)
         rows = [row for row, key in enumerate(page.keys) if key in none] if none else ()
         return page, *weigh(rule, dict(zip(scope.metrics, page.columns)), rows)
 
-    def _weights(self, scope: Scope, cursor: Cursor, plan: Plan, stream: Stream) -> int:
-        rule = from_spec(plan.rule, RULES)
+    def _weights(self, plan: records.Plan, stream: records.Stream) -> int:
+        cursor, rule = self.cursor, from_spec(plan.rule, RULES)
         if cursor.page < cursor.pages:
-            page, weights, _ = self._page(scope, cursor.page, rule)
+            page, weights, _ = self._page(rule)
             total = cursor.total_weight + sum(weights)
-            nameless = weights[0] if page.keys[0] == UNATTRIBUTED else cursor.nameless
+            nameless = weights[0] if page.keys[0] == pages.ZERO_HASH else cursor.nameless
             self._put(replace(cursor, page=cursor.page + 1, total_weight=total, nameless=nameless))
             return PAGE_COST + page.rows
         policy = from_spec(plan.policy, POLICIES)
-        pool = policy.pool(scope.next_epoch, cursor.total_weight, rule.scale)
+        pool = policy.pool(self.scope.next_epoch, cursor.total_weight, rule.scale)
         pool += sum(amount for to, amount in cursor.rests if to == plan.name)
-        pool = min(pool, self._mintable(scope))
+        pool = min(pool, self._mintable())
         cursor = replace(cursor, phase="receipts", page=0, pool=pool, dust=stream.dust)
         if cursor.total_weight:
             divided = _due(rule, cursor)
-            cursor = replace(
-                cursor, unminted=min(pool, divided * cursor.nameless // cursor.total_weight)
-            )
-            fresh = max(0, divided - stream.dust - cursor.unminted)
-            self._mint(scope, fresh)
-            self.state.put(STREAMS, replace(stream, dust=stream.dust + fresh), plan.name)
+            unminted = min(pool, divided * cursor.nameless // cursor.total_weight)
+            cursor = replace(cursor, unminted=unminted)
+            fresh = max(0, divided - stream.dust - unminted)
+            self._mint(fresh)
+            self.state.put(records.STREAMS, replace(stream, dust=stream.dust + fresh), plan.name)
         self._put(cursor)
         return PAGE_COST
 
-    def _mintable(self, scope: Scope) -> int:
-        minted = self.state.get(MINTED, scope.next_epoch) or Minted(0, 0)
-        return min(self.chain.max_mint_per_epoch - minted.amount, bank.mintable(self.state))
+    def _minted(self) -> records.Minted:
+        return self.state.get(records.MINTED, self.scope.next_epoch) or records.Minted(0, 0)
 
-    def _mint(self, scope: Scope, amount: int, treasury: int = 0) -> None:
-        was = self.state.get(MINTED, scope.next_epoch) or Minted(0, 0)
-        minted = Minted(was.amount + amount, was.treasury + treasury)
-        self.state.put(MINTED, minted, scope.next_epoch)
+    def _mintable(self) -> int:
+        most = self.chain.max_mint_per_epoch - self._minted().amount
+        return min(most, bank.mintable(self.state))
+
+    def _mint(self, amount: int, treasury: int = 0) -> None:
+        was = self._minted()
+        minted = records.Minted(was.amount + amount, was.treasury + treasury)
+        self.state.put(records.MINTED, minted, self.scope.next_epoch)
         bank.mint(self.state, amount)
 
-    def _receipts(self, scope: Scope, cursor: Cursor, plan: Plan, stream: Stream) -> int:
+    def _receipts(self, plan: records.Plan, stream: records.Stream) -> int:
+        cursor = self.cursor
         if cursor.page == cursor.pages:
-            self._finish(scope, cursor, plan, stream)
+            self._finish(plan, stream)
             return PAGE_COST
-        name, epoch, rule = plan.name, scope.next_epoch, from_spec(plan.rule, RULES)
-        page, weights, reasons = self._page(scope, cursor.page, rule)
+        name, epoch, rule = plan.name, self.scope.next_epoch, from_spec(plan.rule, RULES)
+        page, weights, reasons = self._page(rule)
         divided, total = _due(rule, cursor), cursor.total_weight
         amounts = share(divided, weights, total) if total else [0] * page.rows
-        if page.keys[0] == UNATTRIBUTED:
+        if page.keys[0] == pages.ZERO_HASH:
             amounts[0], reasons[0] = 0, REASON_UNATTRIBUTED
         owed: dict[bytes, int] = {}
         leaves = []
@@ -266,45 +219,36 @@ class _Step:
             leaf = encode_leaf(gateway, payee, weight, amount, reason, values)
             leaves.append(leaf)
             row = (name, epoch, position, gateway, payee, weight, amount, reason, leaf)
-            self.emit("receipts", row)
+            self.context.emit("receipts", *row)
         for payee, amount in owed.items():
             if amount:
                 bank.credit(self.state, payee, amount)
         paid = sum(amounts)
-        self.state.put(STREAMS, replace(stream, dust=stream.dust - paid), name)
+        self.state.put(records.STREAMS, replace(stream, dust=stream.dust - paid), name)
         tree = LogBuilder(cursor.count, cursor.edge)
         tree.extend(leaves)
-        self._put(
-            replace(
-                cursor,
-                page=cursor.page + 1,
-                paid=cursor.paid + paid,
-                count=tree.count,
-                edge=tree.edge,
-            )
-        )
+        cursor = replace(cursor, page=cursor.page + 1, paid=cursor.paid + paid)
+        self._put(replace(cursor, count=tree.count, edge=tree.edge))
         return PAGE_COST + page.rows
 
     def _payee(self, gateway: bytes, epoch: int) -> bytes:
-        binding = self.state.get(GATEWAYS, self.name, gateway)
+        binding = self.state.get(records.GATEWAYS, self.name, gateway)
         owner = binding.owner(epoch) if binding else None
         return TREASURY if owner is None else bank.resolve(self.state, owner)
 
-    def _finish(self, scope: Scope, cursor: Cursor, plan: Plan, stream: Stream) -> None:
+    def _finish(self, plan: records.Plan, stream: records.Stream) -> None:
         """Record the stream's issuance, hand its rest on, and turn to the next stream."""
-        name, epoch, rests = plan.name, scope.next_epoch, cursor.rests
-        divided = _due(from_spec(plan.rule, RULES), cursor)
+        cursor, scope, name = self.cursor, self.scope, plan.name
+        divided, rests = _due(from_spec(plan.rule, RULES), cursor), cursor.rests
         rest = cursor.pool - max(0, divided - cursor.dust) if plan.rest is not None else 0
         if plan.rest == "treasury":
-            minted = self.state.get(MINTED, epoch) or Minted(0, 0)
-            room = self.chain.max_treasury_per_epoch - minted.treasury
-            rest = min(rest, room, self._mintable(scope))  # another scope may have minted meanwhile
+            room = self.chain.max_treasury_per_epoch - self._minted().treasury
+            rest = min(rest, room, self._mintable())  # another scope may have minted meanwhile
         if rest and plan.rest == "treasury":
-            self._mint(scope, rest, treasury=rest)
+            self._mint(rest, treasury=rest)
             bank.credit(self.state, TREASURY, rest)
         elif rest and plan.rest is not None:
             rests = (*rests, (plan.rest, rest))
-        tree = LogBuilder(cursor.count, cursor.edge)
         issuance = Issuance(
             scope=self.name,
             rule=plan.rule,
@@ -318,116 +262,79 @@ class _Step:
             unminted=cursor.unminted,
             rest=rest,
             count=cursor.count,
-            root=tree.root(),
+            root=LogBuilder(cursor.count, cursor.edge).root(),
         )
-        self.state.put(ISSUANCES, issuance, name, epoch)
-        row = (
-            self.name, epoch, name, self.now, cursor.count, cursor.total_weight, cursor.pool,
-            cursor.paid, cursor.unminted, stream.dust, rest,
+        self.state.put(records.ISSUANCES, issuance, name, scope.next_epoch)
+        self.context.emit(
+            "epochs", self.name, scope.next_epoch, name, self.context.time, cursor.count,
+            cursor.total_weight, cursor.pool, cursor.paid, cursor.unminted, stream.dust, rest,
         )  # fmt: skip
-        self.emit("epochs", row)
-        self._put(
-            Cursor(
-                "weights", cursor.reporters, cursor.plans,
-                stream=cursor.stream + 1, pages=cursor.pages, rests=rests,
-            )
-        )  # fmt: skip
+        following = records.Cursor("weights", cursor.reporters, cursor.plans, pages=cursor.pages)
+        self._put(replace(following, stream=cursor.stream + 1, rests=rests))
 
-    def _hooks(self, scope: Scope, cursor: Cursor, budget: int) -> int:
-        """Let contracts do what they promised for the epoch: all is paid, pages can be looked up.
+    def _hooks(self, budget: int) -> int:
+        """Run the hooks of contracts: all is paid, pages can be looked up.
 
-        A block's gas for this, ``hook_gas``, stands beside ``settle_rows``: so much of the one is
-        used up as of the other.
+        A block's gas for this, ``hook_gas``, stands beside ``settle_rows``: the share of it that is
+        used up is used up of the rows, too.
         """
-        rows, most = self.chain.settle_rows, self.chain.hook_gas
-        hooks = Hooks(
-            self.state, self.chain, self.name, scope.next_epoch, self.height, self.now, self.emit,
-            self.loaded,
-        )  # fmt: skip
+        rows, most, cursor = self.chain.settle_rows, self.chain.hook_gas, self.cursor
+        hooks = Hooks(self.context, self.name, self.scope.next_epoch)
         after, used = hooks.run(cursor.last, max(1, budget * most // rows))
         if after is None:
-            self._put(Cursor("clear", cursor.reporters, ()))
+            self._put(records.Cursor("clear", cursor.reporters, ()))
         else:
             self._put(replace(cursor, phase="hooks", last=after))
         return 1 + used * rows // most
 
-    def _clear(self, scope: Scope, cursor: Cursor, budget: int) -> int:
+    def _clear(self, budget: int) -> int:
         """Drop old reports and the pages that are no longer kept; last, close the epoch.
 
         Reports that were unfinished when an epoch began to settle stay until the next one is
         cleared: their chunks may still be on their way.
         """
-        state, epoch = self.state, scope.next_epoch
-        key, progress = next(state.items(PROGRESS, self.name), ((self.name, epoch), None))
+        state, cursor, epoch = self.state, self.cursor, self.scope.next_epoch
+        key, progress = next(state.items(records.PROGRESS, self.name), ((self.name, epoch), None))
         if progress is not None and int(key[1]) < epoch:
             least = max(0, progress.stored - budget)
             for number in range(least, progress.stored):
-                state.delete(CHUNKS, *key, number)
+                state.delete(records.CHUNKS, *key, number)
             if least:
-                state.put(PROGRESS, replace(progress, stored=least), *key)
+                state.put(records.PROGRESS, replace(progress, stored=least), *key)
             else:
-                state.delete(PROGRESS, *key)
-                state.delete(REPORTS, *key)
+                state.delete(records.PROGRESS, *key)
+                state.delete(records.REPORTS, *key)
             return progress.stored - least + 1
         where = self.name, epoch - KEPT_EPOCHS
-        old = state.get(EPOCH_PAGES, *where) if epoch >= KEPT_EPOCHS else None
+        old = state.get(records.EPOCH_PAGES, *where) if epoch >= KEPT_EPOCHS else None
         if old is None:
-            self._close(scope)
+            self._close()
             return 1
         end = min(cursor.page + budget, old.pages + old.usage_pages)
         for number in range(cursor.page, end):
             if number < old.pages:
-                state.delete(PAGES, *where, number)
+                state.delete(records.PAGES, *where, number)
             else:
-                state.delete(USAGE_PAGES, *where, number - old.pages)
+                state.delete(records.USAGE_PAGES, *where, number - old.pages)
         if end == old.pages + old.usage_pages:
-            state.delete(EPOCH_PAGES, *where)
+            state.delete(records.EPOCH_PAGES, *where)
         self._put(replace(cursor, page=end))
         return end - cursor.page + 1
 
-    def _close(self, scope: Scope) -> None:
-        epoch, state = scope.next_epoch, self.state
-        state.delete(CURSORS, self.name)
-        scope = state.get(COMING, self.name) or scope
-        state.delete(COMING, self.name)
-        state.put(SCOPES, replace(scope, next_epoch=epoch + 1), self.name)
-        if all(other.next_epoch > epoch for _, other in state.items(SCOPES)):
-            state.delete(MINTED, epoch)
+    def _close(self) -> None:
+        epoch, state = self.scope.next_epoch, self.state
+        state.delete(records.CURSORS, self.name)
+        scope = state.get(records.COMING, self.name) or self.scope
+        state.delete(records.COMING, self.name)
+        state.put(records.SCOPES, replace(scope, next_epoch=epoch + 1), self.name)
+        if all(other.next_epoch > epoch for _, other in state.items(records.SCOPES)):
+            state.delete(records.MINTED, epoch)
 
-    def _put(self, cursor: Cursor) -> None:
-        self.state.put(CURSORS, cursor, self.name)
+    def _put(self, cursor: records.Cursor) -> records.Cursor:
+        self.state.put(records.CURSORS, cursor, self.name)
+        return cursor
 
 
-def _due(rule: Rule, cursor: Cursor) -> int:
-    """Return what the stream in work divides in proportion to weights."""
+def _due(rule: Rule, cursor: records.Cursor) -> int:
+    """Return the amount that the stream in work divides in proportion to weights."""
     return due(cursor.pool + cursor.dust, cursor.total_weight, claim=rule.claim)
-
-
-def whole_reports(state: State, name: str, scope: Scope) -> tuple[bytes, ...]:
-    """Return the reporters whose report on a scope's next epoch has arrived whole."""
-    whole = []
-    for reporter in scope.reporters:
-        key = name, scope.next_epoch, reporter
-        report, progress = state.get(REPORTS, *key), state.get(PROGRESS, *key)
-        if report and progress and progress.received == report.parts and report.fits(scope):
-            whole.append(reporter)
-    return tuple(whole)
-
-
-def change_scope(
-    state: State,
-    name: str,
-    reporters: tuple[bytes, ...],
-    metrics: tuple[str, ...],
-    usage: tuple[str, ...],
-) -> None:
-    """Change who reports what of a scope, for all epochs that are not settling yet.
-
-    What a report says that a removed reporter has sent, or that has other columns, counts for
-    nothing from then on and leaves the state when its epoch is closed; a reporter may send another
-    for nothing. The last change that is made while an epoch settles is the one that acts after it.
-    """
-    scope = state.get(SCOPES, name)
-    assert scope is not None, "governance changes scopes that there are"
-    changed = Scope(reporters, metrics, usage, scope.next_epoch)
-    state.put(SCOPES if state.get(CURSORS, name) is None else COMING, changed, name)

@@ -11,34 +11,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dii.application import bank
-from dii.application.actions import DenyGateway, RemoveStream, SetStream
-from dii.application.records import DENIED, PROPOSALS, SCHEDULE, STREAMS, Denial, Stream
+from dii.application import actions, bank, records
 from dii.genesis import TREASURY
 from dii.ledger.state import State
 
-Change = SetStream | RemoveStream | DenyGateway
+Change = actions.SetStream | actions.RemoveStream | actions.DenyGateway
 """What waits for an epoch."""
 
 
 def schedule(state: State, scope: str, epoch: int, number: int) -> None:
     """Have a proposal's change wait for an epoch of a scope."""
-    waiting = state.get(SCHEDULE, scope, epoch) or ()
-    state.put(SCHEDULE, (*waiting, number), scope, epoch)
+    waiting = state.get(records.SCHEDULE, scope, epoch) or ()
+    state.put(records.SCHEDULE, (*waiting, number), scope, epoch)
 
 
 def scheduled(state: State, *scope: str) -> Iterator[tuple[int, Change]]:
     """Yield (epoch, change) of what waits, in a scope's order."""
-    for (_, epoch), waiting in state.items(SCHEDULE, *scope):
+    for (_, epoch), waiting in state.items(records.SCHEDULE, *scope):
         for number in waiting:
-            proposal = state.get(PROPOSALS, number)
+            proposal = state.get(records.PROPOSALS, number)
             assert proposal is not None
             assert isinstance(epoch, int)
             assert isinstance(proposal.action, Change)
             yield epoch, proposal.action
 
 
-def planned(state: State, scope: str) -> dict[str, Stream]:
+def planned(state: State, scope: str) -> dict[str, records.Stream]:
     """Return a scope's streams as they are to be once all that waits has acted."""
     streams = current(state, scope)
     for _, change in scheduled(state, scope):
@@ -46,20 +44,20 @@ def planned(state: State, scope: str) -> dict[str, Stream]:
     return streams
 
 
-def amend(streams: dict[str, Stream], change: Change) -> None:
+def amend(streams: dict[str, records.Stream], change: Change) -> None:
     """Apply a change to a scope's streams: a new one comes last, a changed one keeps its place."""
-    if isinstance(change, SetStream):
+    if isinstance(change, actions.SetStream):
         was = streams.get(change.name)
         last = max((one.position for one in streams.values()), default=-1)
         position, dust = (was.position, was.dust) if was else (last + 1, 0)
-        streams[change.name] = Stream(
+        streams[change.name] = records.Stream(
             position, change.scope, change.rule, change.policy, change.rest, dust
         )
-    elif isinstance(change, RemoveStream):
+    elif isinstance(change, actions.RemoveStream):
         streams.pop(change.name, None)
 
 
-def apply_streams(state: State, scope: str, epoch: int) -> dict[str, Stream]:
+def apply_streams(state: State, scope: str, epoch: int) -> dict[str, records.Stream]:
     """Apply what waits for an epoch as its settling begins; return its streams, in order.
 
     A removed stream's dust is spent.
@@ -69,30 +67,30 @@ def apply_streams(state: State, scope: str, epoch: int) -> dict[str, Stream]:
     for at, change in list(scheduled(state, scope)):
         if at <= epoch:
             amend(after, change)
-            if isinstance(change, DenyGateway):
-                denial = Denial(change.evidence, change.until)
-                state.put(DENIED, denial, scope, change.gateway)
-            state.delete(SCHEDULE, scope, at)
+            if isinstance(change, actions.DenyGateway):
+                denial = records.Denial(change.evidence, change.until)
+                state.put(records.DENIED, denial, scope, change.gateway)
+            state.delete(records.SCHEDULE, scope, at)
     for name in before.keys() - after.keys():
-        state.delete(STREAMS, name)
+        state.delete(records.STREAMS, name)
     for name, stream in after.items():
         if stream != before.get(name):
-            state.put(STREAMS, stream, name)
+            state.put(records.STREAMS, stream, name)
     freed = sum(one.dust for one in before.values()) - sum(one.dust for one in after.values())
     if freed:
         bank.credit(state, TREASURY, freed)
-    for (_, gateway), denial in list(state.items(DENIED, scope)):
+    for (_, gateway), denial in list(state.items(records.DENIED, scope)):
         if denial.until <= epoch:
-            state.delete(DENIED, scope, gateway)
+            state.delete(records.DENIED, scope, gateway)
     return dict(sorted(after.items(), key=lambda one: (one[1].position, one[0])))
 
 
 def denied(state: State, scope: str) -> frozenset[bytes]:
     """Return the gateways that earn nothing in the epoch of a scope that settles."""
-    found = (gateway for (_, gateway), _ in state.items(DENIED, scope))
+    found = (gateway for (_, gateway), _ in state.items(records.DENIED, scope))
     return frozenset(one for one in found if isinstance(one, bytes))
 
 
-def current(state: State, scope: str) -> dict[str, Stream]:
+def current(state: State, scope: str) -> dict[str, records.Stream]:
     """Return a scope's streams as the epoch that settles next may still find them."""
-    return {str(name): one for (name,), one in state.items(STREAMS) if one.scope == scope}
+    return {str(name): one for (name,), one in state.items(records.STREAMS) if one.scope == scope}

@@ -159,7 +159,7 @@ def _epochs(network: Signing, sender: bytes, message: messages.Deploy) -> int:
         now = network.header().time + SECOND
         nonce = bank.account(state, sender).nonce
         trial = context.Context(
-            state, network.parameters, network.height + 1, now, sender, b"", meter, 0, []
+            state, network.parameters, network.height + 1, now, sender, meter=meter
         )
         chain.deploy(trial, message)
         made = state.get(records.CONTRACTS, crypto.contract_address(sender, nonce))
@@ -351,10 +351,8 @@ class Contract:
     def _ask(self, function: str, wire: Any, gas_limit: int) -> Any:
         """Run a view, without a sender."""
         network, now = self.network, self.network.header().time
-        host = chain.ChainHost(
-            network.state, self.record.scope, self._address, bytes(20), 0, network.height,
-            now // SECOND, context.epoch_at(network.parameters, now), 0, lambda *_: None,
-        )  # fmt: skip
+        view = context.Context(network.state, network.parameters, network.height, now)
+        host = chain.ChainHost(view, self.record.scope, self._address, bytes(20), 0)
         return self.program.run(function, wire, host, gas_limit).value
 
     def variables(self) -> dict[str, Any]:

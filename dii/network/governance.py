@@ -150,6 +150,7 @@ def in_words(network: View, action: actions.Action, *, pending: bool = True) -> 
             name = network.home.names("gateway").get(action.gateway, action.gateway.hex())
             seen = f"evidence {action.evidence.hex()[:16]}…"
             return f"deny gateway {name} until epoch {action.until}, {seen}"
+    raise TypeError(f"no words for {action}")
 
 
 def _stream(network: View, action: actions.SetStream, was: records.Stream | None) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import pyarrow as pa
 
 from dii import crypto
-from dii.application import messages, settling
-from dii.application.pages import HASH, USAGE_KEY, Page, paginate
+from dii.application import messages
+from dii.application.pages import HASH, USAGE_KEY, ZERO_HASH, Page, paginate
 from dii.application.records import Scope
 from dii.schema import METRICS, UNATTRIBUTED, USAGE, USAGE_GIVEN
 from dii.telemetry.metrics import Epoch
@@ -40,7 +40,7 @@ def report(
         rows that are bound stay first, then those with most receptions or delivered uplinks.
     """
     gateways = [
-        settling.UNATTRIBUTED if one == UNATTRIBUTED else hashed("gateway", one)
+        ZERO_HASH if one == UNATTRIBUTED else hashed("gateway", one)
         for one in found.metrics["gateway"].to_pylist()
     ]
     used = zip(found.usage["application"].to_pylist(), found.usage["operator"].to_pylist())
@@ -50,7 +50,7 @@ def report(
     ]
     rows, metrics = _pages(
         gateways, found.metrics, scope.metrics, HASH, "receptions", most,
-        lambda key: key == settling.UNATTRIBUTED or bound("gateway", key),
+        lambda key: key == ZERO_HASH or bound("gateway", key),
     )  # fmt: skip
     uses, usage = _pages(
         users, found.usage, scope.usage, USAGE_KEY, "delivered", most,

@@ -14,7 +14,9 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from dii import codec, crypto
-from dii.application import bank, governance, records, settling
+from dii.application import bank, governance, pages, records
+from dii.application.epochs import status as epoch_status
+from dii.application.epochs import whole_reports
 from dii.genesis import TREASURY
 from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf
 from dii.minting.spec import from_spec
@@ -78,7 +80,7 @@ def _labels(network: View, addresses: Sequence[bytes | None]) -> list[str | None
 
 
 def _gateways(network: View, hashes: Sequence[bytes]) -> list[str]:
-    names = network.home.names("gateway") | {settling.UNATTRIBUTED: "(unattributed)"}
+    names = network.home.names("gateway") | {pages.ZERO_HASH: "(unattributed)"}
     return [names.get(one, one.hex()) for one in hashes]
 
 
@@ -216,7 +218,7 @@ def epochs(network: View) -> Iterable[Row]:
         f"SELECT epoch, stream, gateways - EXISTS {unattributed}, total_weight, pool, paid, dust,"
         " rest, time, height FROM epochs ORDER BY epoch, stream"
     )
-    rows = network.view.index.query(query, (settling.UNATTRIBUTED,))
+    rows = network.view.index.query(query, (pages.ZERO_HASH,))
     for epoch, stream, count, weight, pool, paid, dust, rest, settled, height in rows:
         start, issued = network.genesis.span(epoch)[0], network.issued(epoch, stream)
         # What is paid comes out of the pool and of what was carried over; the rest is carried on.
@@ -280,7 +282,7 @@ def operators(network: View) -> list[Row]:
         "SELECT owner(payee) AS operator, count(DISTINCT gateway), count(DISTINCT CASE WHEN"
         " amount > 0 THEN epoch END), sum(amount) FROM receipts WHERE gateway <> ?"
         " GROUP BY operator",
-        (settling.UNATTRIBUTED,),
+        (pages.ZERO_HASH,),
     )
     counts = Counter(owner for _, owner in owners(network).values() if owner)
     rows += [(one, counts[one], 0, 0) for one in counts.keys() - {row[0] for row in rows}]
@@ -328,8 +330,8 @@ def _reporters(network: View) -> str:
     many, epoch, now = len(scope.reporters), scope.next_epoch, network.header().time
     lying = f"{many}, of whom {scope.liars} may lie without effect"
     text = "trusted reporter (one)" if many == 1 else lying
-    if settling.epoch_status(network.state, network.parameters, SCOPE, epoch, now) == "reporting":
-        whole = settling.whole_reports(network.state, SCOPE, scope)
+    if epoch_status(network.state, network.parameters, SCOPE, epoch, now) == "reporting":
+        whole = whole_reports(network.state, SCOPE, scope)
         text += f"; epoch {epoch} waits with {len(whole)} of {many} reports"
     return text
 

@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from typing import Any, Final, Self
 
 from dii import errors
-from dii.application import actions, context, records
+from dii.application import actions, epochs, records
 from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
 from dii.consensus.solo import Solo
 from dii.genesis import Genesis
@@ -242,7 +242,7 @@ class View:
             action = proposal.action
             decided = proposal.outcome in {"passed", "enacted"}
             if decided and isinstance(action, actions.DenyGateway) and action.scope == SCOPE:
-                first = context.epoch_from(self.parameters, proposal.acts)
+                first = epochs.first_from(self.parameters, proposal.acts)
                 since[action.gateway] = min(first, since.get(action.gateway, first))
         return since
 
