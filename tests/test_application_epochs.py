@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dii import codec
+from dii.application import epochs
 from dii.application.bank import supply
 from dii.application.messages import Message, ReportChunk, ReportManifest
 from dii.application.pages import Page
@@ -27,7 +28,6 @@ from dii.application.records import (
     STREAMS,
     Duty,
 )
-from dii.application import epochs
 from dii.application.streams import current
 from dii.errors import (
     BadReport,

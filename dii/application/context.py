@@ -25,6 +25,8 @@ class Context:
         The state with its journal; the chain's parameters.
     height, time
         Of the block; time in microseconds since 1970.
+    epoch
+        The epoch that contains the time; -1 before the first.
     sender, public_key, meter, position
         Of the transaction in work: its sender and key, the gas that is left, its position in the
         block. Without a transaction the position is ``BY_ITSELF``.
@@ -47,6 +49,10 @@ class Context:
     note: str = ""
     rows: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
     loaded: Loaded = field(default_factory=Loaded)
+    epoch: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.epoch = epochs.at(self.chain, self.time)
 
     def emit(self, table: str, *row: object) -> None:
         """Add a row for the index."""
@@ -60,11 +66,6 @@ class Context:
         """Undo all writes and rows since a mark."""
         self.state.revert(mark[0])
         del self.rows[mark[1] :]
-
-    @property
-    def epoch(self) -> int:
-        """The epoch that contains the block's time; -1 before the first."""
-        return epochs.at(self.chain, self.time)
 
     def scope_of_reporter(self, name: str) -> records.Scope:
         """Return a scope on which the sender reports.

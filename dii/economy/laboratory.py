@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from dii.telemetry.load import Telemetry
 
 CLONE: Final = "(clone)"
-"""Gateway and operator by which an experiment cheats."""
+"""Name of the gateway and the operator of a cheating experiment."""
 
 SELF_BYTES: Final = 24
 """Payload of a frame of self-traffic: one data unit."""
@@ -54,27 +54,27 @@ MEASURES: Final = (
     *("paid", "gini", "nakamoto", "top_1_percent"),
     *("distance_to_shapley", "distance_to_leave_one_out", "clone_gain", "self_traffic_earned"),
 )
-"""What is measured; the last four need uplinks that are known to be delivered."""
+"""Measures of a comparison; the last four need uplinks that are known to be delivered."""
 
 
 @dataclass(frozen=True)
 class Records:
-    """What an epoch's metrics are computed from.
+    """Records from which the metrics of an epoch are computed.
 
     Attributes
     ----------
     receptions, statuses
         Tables of ``telemetry.schema``.
     operators
-        Gateway to operator; a gateway that is not in it is its own (a chain pays the treasury).
+        Gateway to operator; a gateway without an operator is its own (a chain pays the treasury).
     start, length
-        Of the epoch, microseconds.
+        Start and length of the epoch, microseconds.
     gives
         Metrics that the records give.
     rejects
         Records that were set aside, for ``excluded_frames``.
     lookback
-        What the epoch before leaves to know; None where nothing is known of it.
+        Knowledge carried over from the epoch before; None if nothing is known of it.
     places, site_radius_m
         Degrees north and east of gateways; metres within which players count as one, 0 for never.
     denied
@@ -99,8 +99,9 @@ class Records:
     ) -> Records:
         """Return an epoch of loaded telemetry; number 0 is that of its first record.
 
-        Operators own what they own in a network made of it, silent gateways too. What the epochs
-        before leave to know is computed from the first on, as a reporter does.
+        Operators own the same gateways, silent ones too, as in a network made of this telemetry.
+        The knowledge carried over from earlier epochs is computed from the first, as a reporter
+        does.
         """
         first, _ = data.span or (0, 0)
         origin = first // length * length
@@ -133,30 +134,22 @@ class Records:
 
     def metrics(self) -> pa.Table:
         """Return one row of metrics a gateway, as a report carries them."""
+        radius = self.site_radius_m
         return metrics(
-            self.receptions,
-            self.statuses,
-            operators=self.operators,
-            players=players(self.operators, self.places, self.site_radius_m)
-            if self.site_radius_m
-            else None,
-            gateways=sorted(self.operators),
-            start=self.start,
-            length=self.length,
-            gives=self.gives,
-            rejects=self.rejects,
-            lookback=self.lookback,
-        ).metrics
+            self.receptions, self.statuses, operators=self.operators,
+            players=players(self.operators, self.places, radius) if radius else None,
+            gateways=sorted(self.operators), start=self.start, length=self.length,
+            gives=self.gives, rejects=self.rejects, lookback=self.lookback,
+        ).metrics  # fmt: skip
 
     def without_owners(self) -> Records:
-        """Return the same with every operator as one gateway: each hears what any of its heard."""
+        """Return the same with one gateway for each operator, which hears all that its gateways heard."""
         names = self.receptions["gateway"].to_pylist()
-        owners = [None if one is None else self.owner(one) for one in names]
-        merged = _renamed(self.receptions, owners)
-        statuses = self.statuses.slice(0, 0)
+        owners = [None if name is None else self.owner(name) for name in names]
         return replace(
-            self, receptions=merged, operators={}, statuses=statuses, rejects=None, site_radius_m=0
-        )
+            self, receptions=_renamed(self.receptions, owners), operators={},
+            statuses=self.statuses.slice(0, 0), rejects=None, site_radius_m=0,
+        )  # fmt: skip
 
     def owner(self, gateway: str) -> str:
         """Return a gateway's operator."""
@@ -164,38 +157,35 @@ class Records:
 
     def with_clone(self, gateway: str) -> Records:
         """Return the same with a copy of a gateway under another operator's name beside it."""
-        heard = self.receptions.filter(pc.equal(self.receptions["gateway"], gateway))
         places, lookback = dict(self.places), self.lookback
         if gateway in places:
             places[CLONE] = places[gateway]
         if lookback is not None:
             known = {name: _cloned(getattr(lookback, name), gateway) for name in ("heard", "known")}
             lookback = replace(lookback, **known)
-        statuses = _cloned(self.statuses, gateway)
-        cloned = self._more(heard, CLONE, CLONE)
-        return replace(cloned, statuses=statuses, places=places, lookback=lookback)
+        return replace(
+            self, receptions=_cloned(self.receptions, gateway),
+            statuses=_cloned(self.statuses, gateway), places=places, lookback=lookback,
+            operators={**self.operators, CLONE: CLONE},
+        )  # fmt: skip
 
     def with_self_traffic(self, gateway: str, frames: int, size: int, airtime: int) -> Records:
         """Return the same with frames that only one gateway hears, evenly over the epoch."""
-        times = [self.start + self.length * number // frames for number in range(frames)]
-        row = {
-            "time": times,
-            "kind": ["data"] * frames,
-            "device": ["(self)"] * frames,
-            "f_cnt": list(range(frames)),
-            "size": [size] * frames,
-            "airtime": [airtime] * frames,
-            "delivered": [True] * frames,
-        }
-        schema = self.receptions.schema
-        nothing = [None] * frames
-        columns = [pa.array(row.get(field.name, nothing), field.type) for field in schema]
-        return self._more(pa.Table.from_arrays(columns, schema=schema), gateway, None)
-
-    def _more(self, rows: pa.Table, gateway: str, operator: str | None) -> Records:
-        operators = dict(self.operators) | ({gateway: operator} if operator else {})
-        receptions = pa.concat_tables([self.receptions, _renamed(rows, [gateway] * len(rows))])
-        return replace(self, receptions=receptions, operators=operators)
+        rows = [
+            {
+                "time": self.start + self.length * number // frames,
+                "kind": "data",
+                "gateway": gateway,
+                "device": "(self)",
+                "f_cnt": number,
+                "size": size,
+                "airtime": airtime,
+                "delivered": True,
+            }
+            for number in range(frames)
+        ]
+        own = pa.Table.from_pylist(rows, schema=self.receptions.schema)
+        return replace(self, receptions=pa.concat_tables([self.receptions, own]))
 
 
 def _cloned(rows: pa.Table, gateway: str) -> pa.Table:
@@ -211,7 +201,7 @@ def _renamed(rows: pa.Table, gateways: Sequence[str | None]) -> pa.Table:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What rules pay for the same records.
+    """Amounts that rules pay for the same records, and measures of them.
 
     Attributes
     ----------
@@ -273,7 +263,7 @@ def compare(
             message = f"{rule.spec()} needs {missing[0]}, which the telemetry does not give"
             raise NothingToCompare(message=message)
     table = records.metrics()
-    columns = {str(rule.spec()): paid(records, table, rule, pool) for rule in rules}
+    columns = _paid_by_rule(records, table, rules, pool)
     of_uplinks = _of_uplinks(records, table, rules, columns, pool, frames, price)
     if not of_uplinks and not any(map(any, (amounts.values() for amounts in columns.values()))):
         message = "no delivered uplinks in this epoch, nor anything else that is paid for"
@@ -281,20 +271,17 @@ def compare(
     measures = {
         name: {
             "paid": sum(amounts.values()),
-            "gini": gini(list(amounts.values())),
-            "nakamoto": nakamoto(list(amounts.values())),
-            "top_1_percent": top_share(list(amounts.values()), 0.01),
+            "gini": gini([*amounts.values()]),
+            "nakamoto": nakamoto([*amounts.values()]),
+            "top_1_percent": top_share([*amounts.values()], 0.01),
             **of_uplinks.get(name, {}),
         }
         for name, amounts in columns.items()
     }
     measured = pd.DataFrame.from_dict(measures, orient="index").reindex(columns=[*MEASURES])
-    ordered = pd.DataFrame(columns).fillna(0).astype("int64").rename_axis("operator")
-    first = ordered.columns[0]
-    return Comparison(
-        ordered.sort_values([first], ascending=False, kind="stable"),
-        measured.rename_axis("rule"),
-    )
+    amounts = pd.DataFrame(columns).fillna(0).astype("int64").rename_axis("operator")
+    ordered = amounts.sort_values([amounts.columns[0]], ascending=False, kind="stable")
+    return Comparison(ordered, measured.rename_axis("rule"))
 
 
 def _of_uplinks(
@@ -306,11 +293,11 @@ def _of_uplinks(
     frames: int,
     price: int,
 ) -> dict[str, dict[str, float]]:
-    """Return by rule the measures that follow from uplinks; nothing where none was delivered."""
+    """Return by rule the measures that follow from uplinks; nothing if none was delivered."""
     if "shapley_uplinks" not in records.gives:
         return {}
     shapley = _by_operator(records, table, _column(table, "shapley_uplinks"))
-    target = max(shapley, key=lambda one: (shapley[one], one), default="")
+    target = max(shapley, key=lambda operator: (shapley[operator], operator), default="")
     if not shapley.get(target):
         return {}
     alone = records.without_owners().metrics()
@@ -318,20 +305,25 @@ def _of_uplinks(
     gateway = _best_gateway(records, table, target)
     cloned = records.with_clone(gateway)
     padded = records.with_self_traffic(gateway, frames, SELF_BYTES, SELF_AIRTIME)
-    cheats = {"clone": (cloned, cloned.metrics()), "self": (padded, padded.metrics())}
+    by_clone = _paid_by_rule(cloned, cloned.metrics(), rules, pool)
+    by_traffic = _paid_by_rule(padded, padded.metrics(), rules, pool)
     measures = {}
-    for rule in rules:
-        amounts = columns[str(rule.spec())]
-        found = {cheat: paid(*what, rule, pool) for cheat, what in cheats.items()}
+    for name, amounts in columns.items():
         before = amounts.get(target, 0)
-        both = found["clone"].get(target, 0) + found["clone"].get(CLONE, 0)
-        measures[str(rule.spec())] = {
+        both = by_clone[name].get(target, 0) + by_clone[name].get(CLONE, 0)
+        measures[name] = {
             "distance_to_shapley": distance(amounts, shapley),
             "distance_to_leave_one_out": distance(amounts, left_out),
             "clone_gain": both / before - 1 if before else 0.0,
-            "self_traffic_earned": found["self"].get(target, 0) - before - price * frames,
+            "self_traffic_earned": by_traffic[name].get(target, 0) - before - price * frames,
         }
     return measures
+
+
+def _paid_by_rule(
+    records: Records, table: pa.Table, rules: Sequence[Rule], pool: int
+) -> dict[str, dict[str, int]]:
+    return {str(rule.spec()): paid(records, table, rule, pool) for rule in rules}
 
 
 def paid(records: Records, table: pa.Table, rule: Rule, pool: int) -> dict[str, int]:

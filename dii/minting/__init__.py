@@ -1,45 +1,13 @@
-"""How contributions become money: rules, policies, issuance and receipts.
+"""Rules, policies, issuance and receipts, by which contributions become money.
 
 A *stream* joins a rule (metrics to weights) and a policy (how much an epoch may mint) for one
 scope's gateways. Everything here is pure and exact in Python integers, so that the laboratory
-replays the very functions that the chain executes.
+replays the very functions that the chain executes. A module's ``__all__`` lists its part of this
+package's names.
 """
 
-from dii.minting.issuance import divide, due, issue, share
-from dii.minting.policies import POLICIES, ExponentialDecay, FixedEmission, PerContribution, Policy
-from dii.minting.receipts import REASONS, Issuance, ReceiptLeaf
-from dii.minting.rules import (
-    RULES,
-    Airtime,
-    Composite,
-    DataCredits,
-    Rule,
-    ShapleyTraffic,
-    Uptime,
-    weigh,
-)
-from dii.minting.spec import Spec
-
-__all__ = [
-    "POLICIES",
-    "REASONS",
-    "RULES",
-    "Airtime",
-    "Composite",
-    "DataCredits",
-    "ExponentialDecay",
-    "FixedEmission",
-    "Issuance",
-    "PerContribution",
-    "Policy",
-    "ReceiptLeaf",
-    "Rule",
-    "ShapleyTraffic",
-    "Spec",
-    "Uptime",
-    "divide",
-    "due",
-    "issue",
-    "share",
-    "weigh",
-]
+from dii.minting.issuance import *
+from dii.minting.policies import *
+from dii.minting.receipts import *
+from dii.minting.rules import *
+from dii.minting.spec import *

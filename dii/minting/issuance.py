@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 from dii.errors import NoWeights
 
+__all__ = ["divide", "due", "issue", "share"]
+
 
 def share(pool: int, weights: Sequence[int], total: int) -> list[int]:
     """Return ``floor(pool * weight / total)`` for each weight; one page of an issuance.

@@ -15,6 +15,8 @@ from dii.errors import BadParameter
 from dii.minting.spec import Versioned, registry
 from dii.units import PPM
 
+__all__ = ["POLICIES", "ExponentialDecay", "FixedEmission", "PerContribution", "Policy"]
+
 
 @dataclass(frozen=True)
 class Policy(Versioned):

@@ -15,6 +15,8 @@ from dii import codec
 from dii.codec import Address, Amount, Bounds, Hash, Name
 from dii.minting.spec import Spec
 
+__all__ = ["REASONS", "Issuance", "ReceiptLeaf"]
+
 GatewayHash = Annotated[bytes, Bounds(20, 20)]
 """Keyed hash of a gateway's id; all zero stands for receptions that name no gateway."""
 

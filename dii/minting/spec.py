@@ -16,6 +16,8 @@ from dii.codec import Bounds, Name
 from dii.errors import UnknownVersion
 from dii.units import MAX_AMOUNT, Currency
 
+__all__ = ["Spec"]
+
 _Parameter = Annotated[int, Bounds(0, MAX_AMOUNT)]
 
 
