@@ -1,10 +1,10 @@
-"""The genesis: everything that a network agrees on before its first block.
+"""Genesis of a network: everything that it agrees on before its first block.
 
 One TOML file, validated with errors that name the field. The genesis hash is the SHA-256 of the
 validated content in a canonical form, not of the file's text, so comments and order do not matter;
 every transaction is signed over it, so no other chain can replay one.
 
-People, here as in the state, are addresses and public keys; names stay in the home directory.
+People are addresses and public keys here, as in the state; their names are in the home directory.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ NAME: Final = r"[a-z0-9][a-z0-9_-]{0,40}"
 
 
 def _written(pattern: str, like: str) -> AfterValidator:
-    """Return what refuses a text unless it is written so, in words."""
+    """Return a validator of texts of a pattern, which the error describes in words."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text, re.ASCII):
@@ -75,7 +75,7 @@ MAX_VALIDATORS: Final = 128
 MAX_POWER: Final = 2**40
 MAX_GAS_PRICE: Final = 10**12
 LEAST_BLOCK_GAS: Final = 602_000
-"""A block's gas that holds a full registration or a full chunk: with less a scope may never report."""
+"""Gas of a full registration or a full chunk: in smaller blocks a scope could never report."""
 
 _Name = Annotated[
     str, _written(NAME, "1 to 41 of a-z, 0-9, '_' and '-', and begin with a letter or digit")
@@ -131,14 +131,14 @@ class ValidatorSection(_Part):
 
 
 class ScopeSection(_Part):
-    """A set of gateways, who reports on them, and which metrics and usage they give."""
+    """A set of gateways, its reporters, and the metrics and usage of their reports."""
 
     name: _Name
     reporters: Annotated[list[_AddressText], Field(min_length=1, max_length=64)]
     metrics: Annotated[list[str], Field(min_length=1, max_length=32)]
     usage: Annotated[list[str], Field(max_length=32)] = []
     site_radius_m: Annotated[int, Field(ge=0, le=100_000)] = 0
-    """Players whose gateways stand within so many metres of each other count as one; 0: none do."""
+    """Players with gateways within this distance of each other count as one player; 0: none do."""
 
     @model_validator(mode="after")
     def _known_metrics(self) -> Self:
@@ -182,34 +182,34 @@ class StreamSection(_Part):
     rule: SpecSection
     policy: SpecSection
     rest: str | None = None
-    """A later stream of the scope, ``treasury``, or none: what is left is not minted."""
+    """A later stream of the scope, ``treasury``, or none: the rest is not minted."""
 
 
 class Limits(_Part):
-    """Bounds on blocks, settling and what is free."""
+    """Bounds on blocks, settling and free messages."""
 
     block_bytes: Annotated[int, Field(ge=1 << 17, le=4_000_000)] = 1 << 21
-    """Of the transactions; their heads and the signatures must fit into 4 MiB with them."""
+    """Bytes of the transactions; with header and signatures the block must fit into 4 MiB."""
     block_gas: _Count = 100_000_000
     settle_rows: Annotated[int, Field(ge=1, le=1 << 20)] = 8_000
     max_rows: Annotated[int, Field(ge=1, le=1 << 20)] = 1 << 20
     max_bindings: _Count = 1 << 16
     pending: Annotated[int, Field(ge=1, le=1024)] = 16
     hook_gas: _Count = 10_000_000
-    """Of what contracts do by themselves, in a block."""
+    """Gas of hooks in a block."""
     hook_budget: _Count = 50_000_000
-    """Of the same, in all that a scope's contracts may reserve for each epoch."""
+    """Gas that all contracts of a scope may reserve for each epoch."""
 
 
 class GovernanceSection(_Part):
     """Limits that no vote can change: delays of decisions, and the share of the treasury."""
 
     delay_seconds: Annotated[int, Field(ge=0, le=10 * 366 * 86_400)] = 7 * 86_400
-    """From a decision to its effect."""
+    """Seconds from a decision to its effect."""
     voting_seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86_400)] = 14 * 86_400
-    """After which a proposal that has not passed expires."""
+    """Seconds after which a proposal that has not passed expires."""
     max_treasury_ppm: Annotated[int, Field(ge=0, le=PPM)] = 200_000
-    """Of ``max_mint_per_epoch``: what an epoch may mint to the treasury as the rest of streams."""
+    """Share of ``max_mint_per_epoch`` that an epoch may mint to the treasury as rest of streams."""
 
 
 class Genesis(_Part):
@@ -343,7 +343,7 @@ class Genesis(_Part):
 
     @property
     def chain_id(self) -> str:
-        """Name and 8 hex digits of the hash, as people see it."""
+        """Name and 8 hex digits of the hash."""
         return f"{self.name}-{self.hash.hex()[:8]}"
 
     @property
@@ -381,12 +381,12 @@ class Genesis(_Part):
 
 
 def check_stream(name: str, rule: Spec, policy: Spec, most: int) -> None:
-    """Refuse a stream that no chain can have whose epochs mint at most so much.
+    """Refuse a stream that cannot exist on a chain whose epochs mint at most ``most``.
 
     Raises
     ------
     UnknownVersion, Overflow, BadParameter, MintsTooMuch
-        What is wrong with its rule or policy.
+        Its rule or policy is unknown, wrong, or mints too much.
     """
     from_spec(rule, minting.RULES).check()
     made = from_spec(policy, minting.POLICIES)

@@ -1,4 +1,4 @@
-"""Moving money: the only functions that change balances.
+"""Balances and supply: the only functions that change them.
 
 Total supply stays below 2**63 (minting is capped at what is left of it), so no balance can
 overflow by adding.
@@ -20,7 +20,7 @@ def account(state: State, address: bytes) -> records.Account:
 
 
 def resolve(state: State, address: bytes) -> bytes:
-    """Return where money sent to an address arrives: a claimed claim account forwards."""
+    """Return the account that gets money sent to an address: a claimed claim account forwards."""
     forward = state.get(records.FORWARDS, address)
     return address if forward is None else forward
 
@@ -64,5 +64,5 @@ def burn(state: State, amount: int) -> None:
 
 
 def mintable(state: State) -> int:
-    """Return how much may still be minted: Supply.minted, too, stays below 2**63."""
+    """Return the amount that may still be minted: Supply.minted, too, stays below 2**63."""
     return MAX_AMOUNT - supply(state).minted

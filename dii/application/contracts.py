@@ -1,14 +1,14 @@
-"""Contracts on the chain: deployment, calls, and what runs by itself when an epoch has settled.
+"""Contracts on the chain: deployment, calls, and hooks that run when an epoch has settled.
 
-A contract's money is the balance of an account that nobody has the key to; its variables are
-records of the state, so they are proven like anything else. Its code is a tree, kept once however
-often it is deployed. Compiled programs are kept in memory only (:mod:`dii.application.programs`).
+A contract's money is the balance of an account without a key; its variables are records of the
+state, so they are proven like anything else. Its code is a tree, kept once even if it is deployed
+several times. Compiled programs are kept in memory only (:mod:`dii.application.programs`).
 
 Hooks run in the settling of the contract's scope, within the gas that was reserved when the
-contract was deployed. That gas is paid from a *purse* apart from the balance, each epoch, used or
-not: what is promised to an epoch cannot be crowded out by others, and holding it costs something.
-A purse that cannot pay puts the contract to sleep; the epochs it sleeps through are lost to it.
-What is left of a purse goes back to the deployer.
+contract was deployed. That gas is paid each epoch, used or not, from a gas deposit (*purse*) apart
+from the balance: reserved gas cannot be crowded out by other contracts, and reserving it costs
+something. If the deposit cannot pay, the contract falls asleep; it misses the epochs until it
+wakes. The rest of the deposit goes back to the deployer.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from dii.ledger.state import State
 from dii.units import SECOND
 
 HOOK_LEAST: Final = 1_000
-"""Gas that a contract reserves at least: what finding and paying it costs."""
+"""The least gas that a contract reserves: the cost of finding and paying it."""
 NO_ARGUMENTS: Final = codec.encode(())
 UNTIL: Final = codec.encode(("until",))
 """Key under which a contract stores the last epoch of its hooks."""
 BALANCE: Final = codec.encode(tree.pack(tree.Name("balance")))
-"""Stands in the tree of each contract that looks at its balance."""
+"""Part of the tree of each contract that reads its balance."""
 
 
 class ChainHost:
@@ -77,8 +77,8 @@ class ChainHost:
     def pay(self, to: bytes, amount: int) -> None:
         """Pay from the contract's balance.
 
-        Another contract takes money so if its code looks at its balance: it can tell that some
-        came. Money would be lost on any other.
+        Another contract can be paid only if its code reads its balance, so that it notices the
+        payment. Other contracts would lose the money.
         """
         to = bank.resolve(self.state, to)
         other = self.state.get(records.CONTRACTS, to)
@@ -94,7 +94,7 @@ class ChainHost:
         self.context.emit("events", *row)
 
     def operator(self, gateway: bytes, epoch: int) -> bytes | None:
-        """Return the owner of a gateway in an epoch; of a later one, as decided so far."""
+        """Return the owner of a gateway in an epoch; in a future epoch, as decided so far."""
         binding = self.state.get(records.GATEWAYS, self.scope, gateway)
         owner = binding.owner(max(0, epoch)) if binding else None
         return None if owner is None else bank.resolve(self.state, owner)
@@ -104,10 +104,10 @@ class ChainHost:
         return _known(lookup_metrics(self.state, self.scope, epoch, gateway))
 
     def usage(self, application: bytes, operator: bytes, epoch: int) -> Mapping[str, int] | None:
-        """Return what an application used of an operator's in one of these epochs.
+        """Return an application's use of an operator's gateways in one of these epochs.
 
-        A claimed claim account and its owner's are two names of one operator: in one call a row
-        answers to the first of them, lest its uplinks be paid for twice.
+        A claimed claim account and its owner's account are two names of one operator: within a call
+        a row is found by the first name only, so that its uplinks are not paid for twice.
         """
         for owner in dict.fromkeys((operator, bank.resolve(self.state, operator))):
             found = lookup_usage(self.state, self.scope, epoch, application, owner)
@@ -118,7 +118,7 @@ class ChainHost:
 
 
 def _known(found: Mapping[str, int | None] | None) -> Mapping[str, int] | None:
-    """Return a row for the language, which has no *unknown*: 0 stands for it."""
+    """Return a row with 0 for unknown values, since the language has no *unknown*."""
     return None if found is None else {name: value or 0 for name, value in found.items()}
 
 
@@ -133,9 +133,9 @@ def _note(context: Context, contract: bytes, event: str, *values: int | str | by
 
 
 def refuse_contract(state: State, to: bytes) -> None:
-    """Refuse to pay a contract past its functions: it could never say whose money that was.
+    """Refuse to pay a contract without a call: it could not know who paid.
 
-    What a gateway earns may go to one, as its owner.
+    A gateway's earnings may go to a contract that owns the gateway.
 
     Raises
     ------
@@ -210,7 +210,7 @@ def hook_gas_needed(program: Program, size: int) -> int:
 
 
 def call(context: Context, message: messages.Call) -> bool:
-    """Call a function of a contract, with money where it takes any."""
+    """Call a function of a contract, with money if it takes any."""
     state, address = context.state, message.contract
     contract = _contract(state, address)
     if message.value:
@@ -223,7 +223,7 @@ def call(context: Context, message: messages.Call) -> bool:
 
 
 def top_up(context: Context, message: messages.TopUp) -> bool:
-    """Put money into a contract's purse; it wakes if it slept and there is room for it."""
+    """Add to a contract's gas deposit; wake it if it slept and its gas can be reserved."""
     state, sender, address = context.state, context.sender, message.contract
     contract = _contract(state, address)
     awake = state.get(records.HOOKS, contract.scope, address) is not None
@@ -331,8 +331,8 @@ class Hooks:
         Returns
         -------
         after, gas
-            Where to go on, None where all have run; and the gas that was reserved for those, with
-            that of loading them: no purse pays for this, but the block's work is bounded.
+            The contract to go on from, None if all have run; and the gas reserved for the hooks,
+            with that of loading them: no deposit pays for loading, but it bounds a block's work.
         """
         spent = 0
         for (_, address), _ in self.state.items(records.HOOKS, self.scope):
@@ -348,7 +348,7 @@ class Hooks:
         return None, spent
 
     def _epoch(self, address: bytes, contract: records.Contract) -> int:
-        """Pay for an epoch of a contract and run it; put it to rest where that is due."""
+        """Pay for an epoch of a contract and run it; stop it if it ended or cannot pay."""
         fee = contract.hook_gas * self.chain.gas_price
         if contract.purse < fee:
             self._rest(address, contract, "asleep")
@@ -369,7 +369,7 @@ class Hooks:
     def _hook(
         self, address: bytes, contract: records.Contract, program: Program, name: str, limit: int
     ) -> int:
-        """Run one function; return the gas it used. What fails is undone and noted."""
+        """Run one function; return the gas it used. A failure is undone and noted."""
         host = ChainHost(self.context, contract.scope, address, address, 0)
         mark = self.context.mark()
         epoch = self.epoch.to_bytes(self.epoch.bit_length() // 8 + 1)
@@ -381,7 +381,7 @@ class Hooks:
             return error.gas
 
     def _rest(self, address: bytes, contract: records.Contract, event: str) -> None:
-        """Free a contract's reservation and give its purse back."""
+        """Release a contract's reserved gas and pay its deposit back."""
         reserved = self.state.get(records.RESERVED, self.scope)
         assert reserved is not None
         self.state.put(records.RESERVED, reserved - contract.hook_gas, self.scope)

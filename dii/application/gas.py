@@ -1,7 +1,8 @@
-"""Gas: what work costs, after a versioned schedule.
+"""Gas: the cost of work, by a versioned schedule.
 
 A block's gas bounds its work: a signed transfer, which takes about a tenth of a millisecond, uses
-about 1,300 gas. The other prices are by judgement until they are measured. The numbers are protocol; a change is a new version.
+about 1,300 gas. The other prices are estimates until they are measured. The numbers are part of the
+protocol; a change is a new version.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Final
 from dii import errors
 
 VERSIONS: Final = frozenset({1})
-"""The schedules that this release has. The state says which is in force; a node without it stops."""
+"""Schedules of this release. The state names the one in force; a node without it stops."""
 
 TRANSACTION: Final = 1_000
 """A signature check, a nonce and a fee."""
@@ -26,7 +27,7 @@ REPORT_BYTE: Final = 2
 
 
 class Meter:
-    """Counts one transaction's gas against its limit."""
+    """Gas of one transaction, counted against its limit."""
 
     __slots__ = ("limit", "used")
 

@@ -1,22 +1,22 @@
 """Governance: validators propose, vote, and after a delay the chain does what they decided.
 
-Participants must be able to see what is coming and to leave before it comes. So a proposal that
+Participants must be able to see a change in advance and to leave before it acts. So a proposal that
 more than two thirds of the voting power approve acts only after ``governance_delay``, and never on
 an epoch that has begun (:mod:`dii.application.streams`). The delay itself, the most that an epoch
 may mint and the most that the treasury may get of it are constitutional: no action changes them.
 
-Power is counted when a vote arrives, by the validators in force then; a vote of who is no
-validator any more counts nothing. Nothing happens merely because time passes: a proposal whose
-time is over stays as it is, and everybody can tell; what is due is done by the next block.
+Power is counted when a vote arrives, by the validators in force then; votes of former validators
+count nothing. Nothing happens merely because time passes: an expired proposal stays as it is, as
+everybody can see; a proposal that is due is carried out by the next block.
 
-An action names rules, policies and schedules of gas that software has, or has not. What a node's
-software lacks must never decide what the chain does, or releases would split it. So a proposal is
-accepted whatever it names (the client looks, and warns), and when it is due, a node that lacks
-what it names stops before the block is committed (:class:`UpgradeNeeded`). Everything else that
-can be wrong with an action is judged when it is due, by all nodes alike: it has *failed*.
+An action names rules, policies and gas schedules, which a release may or may not have. A release
+that lacks one must not decide differently from others, or releases would split the chain. So a
+proposal is accepted whatever it names (the client checks, and warns), and when it is due, a node
+that lacks a named version stops before the block is committed (:class:`UpgradeNeeded`). All other
+faults of an action are found when it is due, by all nodes alike: the proposal has *failed*.
 
 Rejected: code as part of a proposal (a vote must not be able to run anything), and votes weighted
-by balances, which would give the chain's rules to whoever earns the most under them.
+by balances, which would give the chain's rules to those who earn the most under them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NO_AGENDA: Final = records.Agenda(0, ())
 
 
 def validators(state: State) -> dict[bytes, int]:
-    """Return the voting power in force by the validators' public keys, in their order."""
+    """Return the voting power in force by the validators' public keys, in the order of keys."""
     found = state.items(records.VALIDATORS)
     return {key: power for (key,), power in found if isinstance(key, bytes)}
 
@@ -55,11 +55,11 @@ def standing(chain: records.Chain, proposal: records.Proposal, now: int) -> str:
     return "expired" if proposal.outcome == "open" and over else proposal.outcome
 
 
-# --- proposing and voting --------------------------------------------------------------------------
+# --- proposing and voting ------------------------------------------------------------------------
 
 
 def propose(context: Context, message: messages.Propose) -> bool:
-    """Open a proposal; free for a validator that has no other one open for nothing."""
+    """Open a proposal; free for a validator that has no other free proposal open."""
     state, sender = context.state, context.sender
     power = _require_validator(context)
     context.meter.charge(gas.BINDING)
@@ -80,7 +80,7 @@ def propose(context: Context, message: messages.Propose) -> bool:
 
 
 def vote(context: Context, message: messages.Vote) -> bool:
-    """Vote on an open proposal, and count; the first vote of a validator on it is free."""
+    """Vote on an open proposal, and count the votes; a validator's first vote on it is free."""
     state, sender, number = context.state, context.sender, message.proposal
     power = _require_validator(context)
     context.meter.charge(gas.BINDING)
@@ -108,7 +108,7 @@ def vote(context: Context, message: messages.Vote) -> bool:
 
 
 def count(votes: tuple[tuple[bytes, bool], ...], power: dict[bytes, int]) -> tuple[int, int, int]:
-    """Return the power of the votes for, of those against, and of all validators."""
+    """Return the power of the votes for a proposal, of those against, and of all validators."""
     yes = sum(power.get(voter, 0) for voter, approves in votes if approves)
     no = sum(power.get(voter, 0) for voter, approves in votes if not approves)
     return yes, no, sum(power.values())
@@ -122,7 +122,7 @@ def _require_validator(context: Context) -> dict[bytes, int]:
 
 
 def _check_form(action: actions.Action) -> None:
-    """Refuse what is wrong whatever the chain's state will be."""
+    """Refuse an action that is wrong in any state of the chain."""
     name = action.name if isinstance(action, actions.SetStream | actions.SetScope) else None
     if name is not None and not re.fullmatch(genesis.NAME, name):
         raise _bad(action, f"{name!r} is no name: small letters, digits, '-' and '_'")
@@ -136,7 +136,7 @@ def _bad(action: actions.Action, message: str) -> errors.BadAction:
     return errors.BadAction(action=type(action).__name__, message=message)
 
 
-# --- carrying out ----------------------------------------------------------------------------------
+# --- carrying out --------------------------------------------------------------------------------
 
 
 def enact(context: Context) -> tuple[tuple[bytes, int], ...]:
@@ -176,7 +176,7 @@ def enact(context: Context) -> tuple[tuple[bytes, int], ...]:
 def trial(
     state: State, chain: records.Chain, height: int, now: int, action: actions.Action
 ) -> errors.DiiError | None:
-    """Return why an action could not be carried out now, or None; changes nothing."""
+    """Return the error of carrying out an action now, or None; changes nothing."""
     mark = state.mark()
     try:
         _check_form(action)
@@ -275,7 +275,7 @@ class _Enactment:
             raise _bad(action, message)
 
     def _is_elsewhere(self, name: str, scope: str) -> bool:
-        """Tell whether issuances under a name are, were or will be another scope's."""
+        """Tell whether a stream of this name is, was or will be in another scope."""
         stream = self.state.get(records.STREAMS, name)
         issuance = next(self.state.items(records.ISSUANCES, name), None)
         homes = {stream.scope} if stream else set()

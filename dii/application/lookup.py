@@ -1,9 +1,9 @@
 """Lookups of one gateway's metrics, or of an application's use of an operator, in a settled epoch.
 
-Contracts ask for one row at a time. Pages lie in the order of keys, so a binary search over the
+Contracts ask for one row at a time. Pages are in the order of keys, so a binary search over the
 pages' first keys, which are read without decoding, finds the page, and another one finds the row
-in the page's bytes. Nothing is remembered, so a contract that asks all over an epoch pays what it
-costs, and no node takes longer than another.
+in the page's bytes. Nothing is cached, so a contract pays the cost of each look-up, and no node
+takes longer than another.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def is_kept(state: State, scope: str, epoch: int) -> bool:
 
 
 def _pages(state: State, scope: str, epoch: int) -> records.EpochPages | None:
-    """Return what is kept of an epoch; a contract may ask for any number, a key holds 64 bits."""
+    """Return the record of an epoch that is kept; contracts ask for any integer, keys hold 64 bits."""
     return state.get(records.EPOCH_PAGES, scope, epoch) if 0 <= epoch < 1 << 64 else None
 
 

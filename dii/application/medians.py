@@ -1,20 +1,20 @@
-"""What several reporters say becomes one: lower medians, gateway by gateway.
+"""Merge of several reports into one: lower medians, gateway by gateway.
 
-Each reporter's chunks are sorted, so all are merged as they stand, without ever holding an epoch
-in memory. A gateway that a report does not have counts as zeros there; of each metric the lower
-median holds, *unknown* ordered below 0. With 2f + 1 or more reports, at most f of them false, the
-median lies between two honest values (Dolev et al. 1986): f liars move nothing beyond what honest
-reporters say.
+The chunks of each report are sorted, so all are merged as they are, without ever holding an epoch
+in memory. A gateway that is missing in a report counts as zeros there; of each metric the lower
+median counts, *unknown* ordered below 0. With 2f + 1 or more reports, at most f of them false, the
+median lies between two honest values (Dolev et al. 1986): f liars move nothing beyond the values of
+honest reporters.
 
-A gateway in fewer than f + 1 reports is left out, since no honest reporter need have seen it. It
+A gateway in fewer than f + 1 reports is left out, since perhaps no honest reporter has seen it. It
 could only earn nothing (more than half of its values are zeros or unknown); a receipt of zero for
 each name that a liar invents would fill state and index.
 
-Where all stand before identical chunks, the chunk becomes the page without being read: so a single
-reporter costs nothing here, nor do honest ones who agree.
+If the next chunks of all reports are identical, the chunk becomes the page without being read: a
+single reporter costs nothing here, nor do honest reporters who agree.
 
-Pages must not depend on how the work falls into blocks: where a block ends within a page, what
-there is of it is written and taken up again in the next.
+Pages must not depend on the division of the work into blocks: if a block ends within a page, the
+page is written as far as it goes, and the next block continues it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dii.application import pages, records
 from dii.ledger.state import State
 
 PAGE_COST: Final = 8
-"""What reading or writing a page or chunk costs a block, in rows, whatever it holds."""
+"""Cost of reading or writing a page or chunk, in rows, whatever its content."""
 
 _Row = tuple[int, ...]
 """Values with -1 for unknown, so that they sort."""
@@ -35,7 +35,7 @@ _Row = tuple[int, ...]
 
 @dataclass(slots=True)
 class _Source:
-    """One reporter's rows from where the cursor stands."""
+    """Rows of one report from the cursor on."""
 
     report: records.Report
     reporter: bytes
@@ -47,14 +47,14 @@ class _Source:
 
 
 class Merge:
-    """Merges the reports of one scope and epoch within one block.
+    """Merge of the reports of one scope and epoch within one block.
 
     Parameters
     ----------
     state, name, scope, cursor
-        Where it stands; the phase says whether metrics or usage are merged.
+        The state, the scope and its cursor, whose phase says if metrics or usage are merged.
     limit
-        Rows that the whole may have at most: those of one report, against which rules are checked.
+        The most rows of the result: those of one report, against which rules are checked.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class Merge:
         self.rows: list[_Row] = []
 
     def advance(self, budget: int) -> tuple[records.Cursor, int, bool]:
-        """Merge for about so many rows' work; return the cursor, the cost, and whether all is done.
+        """Merge about as many rows as the budget; return the cursor, the cost, and True at the end.
 
-        What a chunk costs that was opened in an earlier block already does not end the work, so
-        that each step comes on.
+        The cost of opening again a chunk of an earlier block does not count towards the budget, so
+        that each step makes progress.
         """
         self._resume()
         resumed, self.cost = self.cost, 0
@@ -98,7 +98,7 @@ class Merge:
         return cursor, self.cost + resumed, done
 
     def _resume(self) -> None:
-        """Read again what the last block left half done."""
+        """Read the pages and chunks again that the last block left half done."""
         page = self.state.get(self.table, *self.where, self.cursor.pages)
         if page is not None:
             self.keys, self.rows = self._read(page)
@@ -125,7 +125,7 @@ class Merge:
         return page.keys, list(zip(*columns))
 
     def _move(self) -> bool:
-        """Make the next chunk a page as it stands, where all reporters have the same there."""
+        """Make the next chunk a page as it is, if it is the same in all reports."""
         sources = self.sources
         if any(source.at for source in sources):
             return False
@@ -145,7 +145,7 @@ class Merge:
         return True
 
     def _row(self) -> bool:
-        """Merge the next key of any reporter; False where there is none."""
+        """Merge the next key of any report; False if there is none."""
         live = []
         for source in self.sources:
             if not source.keys and source.number < len(source.hashes):
@@ -172,7 +172,7 @@ class Merge:
         return True
 
     def _drop(self, source: _Source) -> None:
-        """Turn to a reporter's next chunk."""
+        """Delete the current chunk of a report and turn to the next."""
         self.state.delete(records.CHUNKS, *self.where, source.reporter, self._place(source))
         source.keys, source.rows, source.at = [], [], 0
         source.number += 1

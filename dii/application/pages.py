@@ -1,11 +1,11 @@
-"""Columns of integers as bytes: the chunks of reports and the pages of settled epochs.
+"""Columns of integers as bytes: chunks of reports and pages of settled epochs.
 
 A page is ``[keys, [[width, values, mask], ...]]``: keys of one length end to end, ascending, then
 one entry a column. The key of a row of metrics is the gateway's hash; of a row of usage, the
-application's hash and the operator's account. ``values`` holds one big-endian integer of ``width`` bytes (1, 2, 4 or 8, the
-least that fits) a row, zero where absent; ``mask`` is null where every row is present, else one
-bit a row, set where the value is known. One value has one form, so a page can be hashed, and a
-page of a thousand rows decodes in two dozen C calls.
+application's hash and the operator's account. ``values`` holds one big-endian integer a row, of
+``width`` bytes (1, 2, 4 or 8, the least that fits), zero if unknown; ``mask`` is null if every
+value is known, else one bit a row, set if the value is known. A page has one form only, so that it
+can be hashed, and a page of a thousand rows decodes in two dozen C calls.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _WirePage:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of integers: keys ascending, one column a metric, None where unknown."""
+    """Rows of integers: keys ascending, one column a metric, None if unknown."""
 
     keys: list[bytes]
     columns: list[Column]
@@ -82,7 +82,7 @@ def decode(data: bytes, key: int = HASH) -> Page:
 
 
 def _span(data: bytes, at: int) -> tuple[int, int]:
-    """Return where bytes of a checked page begin and end, whose head of CBOR is there."""
+    """Return begin and end of the bytes of a checked page whose CBOR head is at a position."""
     more = {0x58: 1, 0x59: 2, 0x5A: 4}.get(data[at], 0)
     begin = at + 1 + more
     return begin, begin + (int.from_bytes(data[at + 1 : begin]) if more else data[at] & 0x1F)
@@ -101,7 +101,7 @@ def count_rows(data: bytes, key: int = HASH) -> int:
 
 
 def find(data: bytes, wanted: bytes) -> list[int | None] | None:
-    """Return a row of a checked page, or None where it has none, without reading other rows."""
+    """Return a row of a checked page, or None if it has none, without reading other rows."""
     (begin, at), key = _span(data, 1), len(wanted)
     rows = (at - begin) // key
     keys = range(begin, at, key)
@@ -155,7 +155,7 @@ def check(
     Raises
     ------
     BadReport
-        Not a page in its one form, or keys out of order.
+        Not a page in its only form, or keys out of order.
     MetricOutOfRange
         A value beyond its metric's bound.
     """

@@ -1,11 +1,11 @@
-"""Programs in memory: what a block has compiled it does not compile, or pay for, again.
+"""Compiled programs in memory: a block compiles a tree once, and pays for it once.
 
 Compiling a tree takes forty times as long as looking it up, and a node that has just started must
-compile what others have in memory from the blocks before. If a call paid for a look only, whoever
-deployed more contracts than memory holds could have each of them compiled at every call: a block of
-such calls took minutes. So the first call of a tree in a block pays for its compilation, and what
-was paid for is kept to the block's end; beyond so many trees each call pays. What a node keeps
-from block to block saves it time and changes nothing else.
+compile what others have in memory from the blocks before. If a call paid for the look-up only,
+somebody who deployed more contracts than memory holds could have each of them compiled at every
+call: a block of such calls took minutes. So the first call of a tree in a block pays for its
+compilation, and the program is kept to the block's end; beyond ``MAX_LOADED`` trees each call pays.
+Programs that a node keeps from block to block save it time and change nothing else.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def program(code: bytes) -> Program:
 
 
 class Loaded:
-    """The programs that one block has run, failed transactions' included."""
+    """Programs that one block has run, including those of failed transactions."""
 
     __slots__ = ("_programs",)
 
@@ -44,7 +44,7 @@ class Loaded:
         self._programs: dict[bytes, Program] = {}
 
     def gas(self, code: bytes) -> int:
-        """Return what loading a tree costs; due before :meth:`load`."""
+        """Return the gas of loading a tree; due before :meth:`load`."""
         known = code in self._programs
         return LOAD_BYTE * len(code) if known else compile_gas(len(code))
 

@@ -1,4 +1,4 @@
-"""Everything that the state holds: a table for each kind of record or bare value.
+"""Records of the state: a table for each kind of record or bare value.
 
 Keys are canonical arrays ``[table, part, ...]``; values are canonical bytes. Nothing
 else is ever written to the state, so this module is the whole of what can be proven.
@@ -19,7 +19,7 @@ from dii.minting import Issuance, Spec
 ChunkBytes = Annotated[bytes, Bounds(0, MAX_BYTES)]
 CodeBytes = Annotated[bytes, Bounds(1, MAX_CODE)]
 Held = Annotated[Amount, "held"]
-"""Money that a record holds: all of it together is what was minted less what was burned."""
+"""Money that a record holds; all of it together equals the supply minted less the supply burned."""
 MAX_CHUNKS: Final = 1 << 13
 """Chunks of one report: 2**20 rows of 8 metrics need about 900."""
 FREE_TRIES: Final = 2
@@ -30,19 +30,19 @@ MAX_REPORTERS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What genesis fixes for all time, and the parameters that governance may change.
+    """Parameters of the chain: those fixed by genesis, and those that governance may change.
 
     Attributes
     ----------
     start, epoch_length, report_window
-        Microseconds.
+        Start of epoch 0, length of epochs, and time for reports; microseconds.
     gas_price
-        Smallest units a gas.
+        Price of one gas in the smallest unit.
     gas_schedule
         Version of the prices in :mod:`dii.application.gas`.
     max_mint_per_epoch, max_treasury_per_epoch
-        Constitutional: the most that all streams together mint in an epoch, and of that to the
-        treasury as what is left of pools.
+        Constitutional: the most that all streams together mint in an epoch, and the part of it that
+        may go to the treasury as the rest of pools.
     governance_delay, voting_period
         Constitutional; microseconds.
     """
@@ -69,16 +69,16 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What kind of network this is; every proof file carries it.
+    """Kind of a network; every proof file contains it.
 
     Attributes
     ----------
     name, symbol, decimals
-        Of the network and its currency.
+        Name of the network; symbol and decimals of its currency.
     laboratory
         Whether its money is play money.
     generated
-        How its traffic was generated (``seed 7``); None where records say what gateways heard.
+        The way its traffic was generated (``seed 7``); None if gateways recorded it.
     """
 
     name: Name
@@ -111,16 +111,16 @@ class Supply:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A set of gateways and who reports on them.
+    """A set of gateways and their reporters.
 
     Attributes
     ----------
     reporters
         Addresses that may report.
     metrics, usage
-        What they give, in the order of ``METRICS`` and of ``USAGE``.
+        Columns of their reports, in the order of ``METRICS`` and of ``USAGE``.
     next_epoch
-        The oldest epoch that is not closed: the settling cursor's place.
+        The oldest epoch that is not closed: the epoch that settles, or settles next.
     """
 
     reporters: Annotated[tuple[Address, ...], Bounds(1, MAX_REPORTERS)]
@@ -130,13 +130,13 @@ class Scope:
 
     @property
     def liars(self) -> int:
-        """Return f: how many of the n >= 3f + 1 reporters may lie and decide nothing."""
+        """Number f of the n >= 3f + 1 reporters who may lie and still decide nothing."""
         return (len(self.reporters) - 1) // 3
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A way in which money is issued; ``position`` orders a scope's streams."""
+    """One way in which money is issued; ``position`` orders a scope's streams."""
 
     position: int
     scope: Name
@@ -155,14 +155,14 @@ class Binding:
     first
         The epoch from which its first owner counts.
     owners
-        (first epoch, account) in order of epochs; what no unsettled epoch needs is dropped.
+        (first epoch, account) in order of epochs; owners that no unsettled epoch needs are dropped.
     """
 
     first: int
     owners: tuple[tuple[int, Address], ...]
 
     def owner(self, epoch: int) -> bytes | None:
-        """Return the account of its owner in an epoch, or None before the first."""
+        """Return the account of the owner in an epoch, or None before the first."""
         return next((owner for since, owner in reversed(self.owners) if since <= epoch), None)
 
 
@@ -187,16 +187,16 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One reporter's report on one epoch, as its latest manifest announces it.
+    """Report of one reporter on one epoch, as its latest manifest announces it.
 
     Attributes
     ----------
     columns, rows, chunks
-        Metrics; chunks are SHA-256 hashes.
+        Names, number of rows and SHA-256 hashes of chunks, of metrics.
     usage, usage_rows, usage_chunks
         The same of usage, whose chunks come after those of metrics.
     tries
-        How often the reporter has announced a report with these columns.
+        Number of times that the reporter has announced a report with these columns.
     """
 
     columns: tuple[Name, ...]
@@ -214,7 +214,7 @@ class Report:
 
     @property
     def free(self) -> bool:
-        """Whether its manifest and chunks cost nothing."""
+        """True if its manifest and chunks cost nothing."""
         return self.tries <= FREE_TRIES
 
     def fits(self, scope: Scope) -> bool:
@@ -224,7 +224,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How much of a report has arrived; apart from the report, which no chunk rewrites.
+    """Progress of a report whose chunks arrive; apart from the report, which no chunk rewrites.
 
     Attributes
     ----------
@@ -244,7 +244,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class EpochPages:
-    """What the pages of an epoch hold: names of columns, and how many pages there are."""
+    """Columns and number of the pages of an epoch, of metrics and of usage."""
 
     metrics: tuple[Name, ...]
     pages: int
@@ -254,9 +254,9 @@ class EpochPages:
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """How much of its free allowance an account has used in the latest epoch in which it did.
+    """Use of an account's free allowance in the latest epoch in which it used any.
 
-    ``failures`` are duties that failed and that it could not pay for.
+    ``failures`` are duties that failed and that the account could not pay for.
     """
 
     epoch: int
@@ -266,9 +266,9 @@ class Duty:
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """What all streams together have minted for an epoch; held against constitutional limits.
+    """Amount that all streams together have minted for an epoch, for the constitutional limits.
 
-    ``treasury`` is what of it went to the treasury as the rest of pools.
+    ``treasury`` is the part of it that went to the treasury as the rest of pools.
     """
 
     amount: Amount
@@ -277,18 +277,18 @@ class Minted:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a validator wants to be done, and how it stands.
+    """Action that a validator proposes, its votes and its outcome.
 
     Attributes
     ----------
     opened
         Block time, microseconds.
     votes
-        (validator's address, whether it approves), the latest of each.
+        (address of the validator, True if it approves), the latest vote of each.
     tally
         Voting power for it, against it and in all, as counted at the latest vote.
     outcome
-        ``open`` (also when its time is over), ``passed``, ``enacted`` or ``failed``.
+        ``open`` (also after it has expired), ``passed``, ``enacted`` or ``failed``.
     acts
         Once passed, the time from which the next block carries it out.
     """
@@ -304,7 +304,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """How many proposals were made, and (time, number) of those that are to be carried out."""
+    """Number of proposals so far, and (time, number) of those that are to be carried out."""
 
     proposals: int
     due: tuple[tuple[int, int], ...]
@@ -312,7 +312,7 @@ class Agenda:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Why a gateway earns nothing, as a hash, and the first epoch in which it does again."""
+    """Hash of the evidence against a gateway, and the first epoch in which it earns again."""
 
     evidence: Hash
     until: int
@@ -320,7 +320,7 @@ class Denial:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A stream as an epoch that settles found it; what is changed meanwhile counts from the next."""
+    """A stream as it was when an epoch began to settle; later changes count from the next epoch."""
 
     name: Name
     rule: Spec
@@ -330,33 +330,35 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far the settling of a scope's next epoch has come.
+    """Progress of the settling of a scope's next epoch.
 
     Attributes
     ----------
     phase
         ``medians``, ``usage``, ``weights``, ``receipts``, ``hooks`` or ``clear``.
     reporters, plans
-        Whose reports count, and the scope's streams: both as they were at the start.
+        Reporters whose reports count, and the scope's streams: both as they were at the start.
     chunks
-        In ``medians`` and ``usage``: the number of the chunk in work, a reporter each.
+        In ``medians`` and ``usage``: the number of the chunk in work, for each reporter.
     last
-        There: the key up to which rows are merged. In ``hooks``: the last contract that has run.
+        In ``medians`` and ``usage``: the key up to which rows are merged. In ``hooks``: the last
+        contract that has run.
     stream
-        Place of the stream in work among the plans.
+        Position of the stream in work among the plans.
     page
         The next page to work on.
     pages
-        Pages there are of what is in work.
+        Number of pages of metrics.
     total_weight, nameless
         Sums of all weights and of those that name no gateway, complete after ``weights``.
     pool, dust, unminted, paid
-        In ``receipts``: what may be minted; what the stream carried in; what nobody gets; what
-        has been paid so far.
+        In ``receipts``: amounts that may be minted, that the stream carried in, that nobody gets,
+        and that have been paid so far.
     count, edge
-        The receipts' tree: leaves so far and the hashes of its right edge. Before: merged rows.
+        Of the receipts' tree: number of leaves so far, and hashes of its right edge. In ``medians``
+        and ``usage``: number of merged rows.
     rests
-        (stream, amount) that earlier streams handed on in this epoch.
+        (stream, amount) that earlier streams of this epoch left to later ones.
     """
 
     phase: Name
@@ -385,17 +387,17 @@ class Contract:
     Attributes
     ----------
     scope
-        Whose metrics it reads, and after whose settling its hooks run.
+        The scope whose metrics it reads, and after whose settling its hooks run.
     deployer
-        Who gets what is left of the purse.
+        The account that gets the rest of the gas deposit.
     code
         SHA-256 of its tree.
     hook_gas
-        Gas reserved for its hooks each epoch; 0 where it has none.
+        Gas reserved for its hooks each epoch; 0 if it has none.
     since, until
         First and last epoch of its hooks.
     purse
-        What pays for them.
+        The gas deposit, which pays for the hooks.
     """
 
     scope: Name
@@ -410,7 +412,7 @@ class Contract:
 CHAIN: Final = Table("chain", Chain)
 """() -> parameters."""
 ORIGIN: Final = Table("genesis", Origin)
-"""() -> what kind of network this is; written once."""
+"""() -> kind of the network; written once."""
 SUPPLY: Final = Table("supply", Supply)
 """() -> money minted and burned."""
 ACCOUNTS: Final = Table("account", Account)
@@ -430,24 +432,24 @@ GATEWAYS: Final = Table("gateway", Binding)
 APPLICATIONS: Final = Table("application", Binding)
 """(scope, application hash) -> binding to the account of its consumer."""
 NAMINGS: Final = Table("naming", tuple[Address, int])
-"""(gateway, application or operator; scope; hash; reporter) -> vote (account, time), while there are
-too few to decide."""
+"""(gateway, application or operator; scope; hash; reporter) -> vote (account, time), while too few
+votes agree."""
 LAPSES: Final = Table("lapse", Lapse)
 """(number) -> votes that expire, the oldest first."""
 QUEUE: Final = Table("queue", Queue)
-"""() -> the numbers that ``LAPSES`` has."""
+"""() -> the numbers of the entries of ``LAPSES``."""
 REPORTS: Final = Table("report", Report)
 """(scope, epoch, reporter) -> report."""
 PROGRESS: Final = Table("progress", Progress)
-"""(scope, epoch, reporter) -> how much of the report has arrived."""
+"""(scope, epoch, reporter) -> progress of the report."""
 CHUNKS: Final[Table[bytes]] = Table("chunk", ChunkBytes)
 """(scope, epoch, reporter, number) -> chunk of a report."""
 PAGES: Final[Table[bytes]] = Table("page", ChunkBytes)
-"""(scope, epoch, number) -> page of metrics of the last two settled epochs; a format as of chunks."""
+"""(scope, epoch, number) -> page of metrics of the last two settled epochs, formatted as chunks."""
 USAGE_PAGES: Final[Table[bytes]] = Table("usage", ChunkBytes)
 """(scope, epoch, number) -> their usage."""
 EPOCH_PAGES: Final = Table("pages", EpochPages)
-"""(scope, epoch) -> what these pages hold."""
+"""(scope, epoch) -> columns and number of these pages."""
 DUTIES: Final = Table("duty", Duty)
 """(account) -> allowance used."""
 MINTED: Final = Table("minted", Minted)
@@ -455,7 +457,7 @@ MINTED: Final = Table("minted", Minted)
 CURSORS: Final = Table("cursor", Cursor)
 """(scope) -> cursor, while an epoch of the scope is settling."""
 TURNS: Final[Table[str]] = Table("turn", Name)
-"""() -> the scope that settles first in the next block, where several do."""
+"""() -> the scope that settles first in the next block, if several do."""
 ISSUANCES: Final = Table("issuance", Issuance)
 """(stream, epoch) -> issuance, for good."""
 CODES: Final[Table[bytes]] = Table("code", CodeBytes)
@@ -463,7 +465,7 @@ CODES: Final[Table[bytes]] = Table("code", CodeBytes)
 CONTRACTS: Final = Table("contract", Contract)
 """(address) -> contract."""
 STORAGE: Final = Table("storage", bytes)
-"""(contract, key) -> value; the key is the canonical array of the variable's name, and a map's key."""
+"""(contract, key) -> value; the key is the canonical array of the variable's name and map key."""
 HOOKS: Final = Table("hook", int)
 """(scope, contract) -> gas that it has reserved for each epoch, while it is awake."""
 RESERVED: Final = Table("reserved", int)
@@ -471,23 +473,20 @@ RESERVED: Final = Table("reserved", int)
 PROPOSALS: Final = Table("proposal", Proposal)
 """(number) -> proposal, for good."""
 AGENDA: Final = Table("agenda", Agenda)
-"""() -> what governance has to do."""
+"""() -> the agenda of governance."""
 LATEST: Final = Table("latest", int)
 """(validator's address) -> number of its latest free proposal."""
 SCHEDULE: Final = Table("schedule", tuple[int, ...])
 """(scope, epoch) -> numbers of the proposals that act from this epoch on, in order."""
 DENIED: Final = Table("denied", Denial)
-"""(scope, gateway) -> why, in the epoch that settles next."""
+"""(scope, gateway) -> denial, in the epoch that settles next."""
 UPDATES: Final = Table("updates", tuple[tuple[PublicKey, int], ...])
 """() -> (public key, power) of validators that change at the end of the next block."""
 
-TABLES: Final[tuple[Table[Any], ...]] = (
-    CHAIN, ORIGIN, SUPPLY, ACCOUNTS, FORWARDS, VALIDATORS, SCOPES, COMING, STREAMS, GATEWAYS, APPLICATIONS,
-    NAMINGS, LAPSES, QUEUE, REPORTS, PROGRESS, CHUNKS, PAGES, USAGE_PAGES, EPOCH_PAGES, DUTIES, MINTED,
-    CURSORS, TURNS, ISSUANCES, CODES, CONTRACTS, STORAGE, HOOKS, RESERVED, PROPOSALS, AGENDA,
-    LATEST, SCHEDULE, DENIED, UPDATES,
-)  # fmt: skip
-
+TABLES: Final[tuple[Table[Any], ...]] = tuple(
+    table for table in vars().values() if isinstance(table, Table)
+)
+"""All tables above, in their order."""
 MONEY: Final = tuple(
     (table, name)
     for table in TABLES

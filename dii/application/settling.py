@@ -6,20 +6,21 @@ Its phases are
 1. *medians* and *usage*: the reporters' chunks become pages of agreed integers;
 2. *weights*, stream by stream: the sum of weights, hence the pool;
 3. *receipts*, stream by stream: amounts, the leaves of the receipts' tree, and the payees' credit;
-4. *clear*: what nobody needs any more leaves the state, and the epoch is closed.
+4. *hooks*: contracts run their ``@on_epoch`` functions;
+5. *clear*: records that are no longer needed leave the state, and the epoch is closed.
 
 Weights are computed again in phase 3 instead of being kept: a rule is a pure function of a page,
-and recomputing costs less than storing. What a stream may pay is minted into the stream's own
-``dust`` when its pool is known and paid out of there page by page; what remains at the end *is*
-the dust. So money is conserved after every block, however an epoch falls into blocks.
+and recomputing costs less than storing. The amount that a stream may pay is minted into its own
+``dust`` when its pool is known, and paid from there page by page; the remainder *is* the dust. So
+money is conserved after every block, however the work is divided into blocks.
 
 Epochs of a scope settle in order and wait for their reports; scopes do not wait for each other.
-A block does ``settle_rows`` rows of work. Where one scope has as much to do or more, the next block
-goes on with the next scope, so that none waits for longer than a block of each other. Pages are not
-divided, so a block may do a page (of each reporter, in *medians*) more than that.
+A block does ``settle_rows`` rows of work. If one scope has as much to do or more, the next block
+begins with the next scope, so that a scope waits for at most one block of each other scope. Pages
+are not divided, so a block may do a page (of each reporter, in *medians*) more than that.
 
-Who reports what, and by which streams it is paid, is as it was when the epoch's settling began:
-changes by governance count from the next epoch.
+Reporters, columns and streams are those of the time at which the epoch's settling began: changes by
+governance count from the next epoch.
 """
 
 from __future__ import annotations

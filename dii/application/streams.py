@@ -1,10 +1,10 @@
-"""Decided changes of what an epoch's settling follows: streams, and gateways denied.
+"""Decided changes of streams and denials, which wait for the epoch from which they act.
 
-Nothing acts backwards. A decision acts from the first epoch that begins after it, but epochs
-before that may settle much later: an outage delays them. So what is decided waits in the state
-under the scope and the epoch from which it acts, and is applied when that scope begins to settle
-that epoch. What the decisions come to can be told at any time (:func:`planned`), and every new one
-is checked against that.
+Nothing acts backwards. A decision acts from the first epoch that begins after it, but earlier
+epochs may settle much later: an outage delays them. So a decision waits in the state under the
+scope and the epoch from which it acts, and is applied when that scope begins to settle that epoch.
+The result of all decisions is known at any time (:func:`planned`), and every new one is checked
+against it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from dii.genesis import TREASURY
 from dii.ledger.state import State
 
 Change = actions.SetStream | actions.RemoveStream | actions.DenyGateway
-"""What waits for an epoch."""
+"""Actions that wait for an epoch."""
 
 
 def schedule(state: State, scope: str, epoch: int, number: int) -> None:
-    """Have a proposal's change wait for an epoch of a scope."""
+    """Let the change of a proposal wait for an epoch of a scope."""
     waiting = state.get(records.SCHEDULE, scope, epoch) or ()
     state.put(records.SCHEDULE, (*waiting, number), scope, epoch)
 
 
 def scheduled(state: State, *scope: str) -> Iterator[tuple[int, Change]]:
-    """Yield (epoch, change) of what waits, in a scope's order."""
+    """Yield (epoch, change) of all waiting changes, in the order of scopes and epochs."""
     for (_, epoch), waiting in state.items(records.SCHEDULE, *scope):
         for number in waiting:
             proposal = state.get(records.PROPOSALS, number)
@@ -37,7 +37,7 @@ def scheduled(state: State, *scope: str) -> Iterator[tuple[int, Change]]:
 
 
 def planned(state: State, scope: str) -> dict[str, records.Stream]:
-    """Return a scope's streams as they are to be once all that waits has acted."""
+    """Return a scope's streams as they will be after all waiting changes."""
     streams = current(state, scope)
     for _, change in scheduled(state, scope):
         amend(streams, change)
@@ -45,7 +45,7 @@ def planned(state: State, scope: str) -> dict[str, records.Stream]:
 
 
 def amend(streams: dict[str, records.Stream], change: Change) -> None:
-    """Apply a change to a scope's streams: a new one comes last, a changed one keeps its place."""
+    """Apply a change to a scope's streams: new ones come last, changed ones keep their place."""
     if isinstance(change, actions.SetStream):
         was = streams.get(change.name)
         last = max((one.position for one in streams.values()), default=-1)
@@ -58,9 +58,9 @@ def amend(streams: dict[str, records.Stream], change: Change) -> None:
 
 
 def apply_streams(state: State, scope: str, epoch: int) -> dict[str, records.Stream]:
-    """Apply what waits for an epoch as its settling begins; return its streams, in order.
+    """Apply the waiting changes of an epoch as its settling begins; return its streams, in order.
 
-    A removed stream's dust is spent.
+    The dust of removed streams goes to the treasury.
     """
     before = current(state, scope)
     after = dict(before)
@@ -92,5 +92,5 @@ def denied(state: State, scope: str) -> frozenset[bytes]:
 
 
 def current(state: State, scope: str) -> dict[str, records.Stream]:
-    """Return a scope's streams as the epoch that settles next may still find them."""
+    """Return a scope's streams as they are now, before the waiting changes."""
     return {str(name): one for (name,), one in state.items(records.STREAMS) if one.scope == scope}

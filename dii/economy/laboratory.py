@@ -1,16 +1,16 @@
-"""The laboratory: the rules of the chain over the records of an epoch, side by side.
+"""Laboratory: the rules of the chain over the records of an epoch, side by side.
 
-What a rule pays cannot be judged from its formula. The questions are who gets how much, how
-unequally, how far from what each operator adds to the network, and what it gains to cheat. The
-answers need the records themselves, since a cheat changes what is heard, not a metric: so every
-experiment edits receptions and runs them through the very functions that the reporter and the
-chain use. Nothing here is a model of them.
+A rule cannot be judged from its formula. The questions are who gets how much, how unequally, how
+far from each operator's contribution to the network, and how much a cheat gains. The answers need
+the records themselves, since a cheat changes receptions, not a metric: so every experiment edits
+receptions and runs them through the very functions that the reporter and the chain use. Nothing
+here is a model of them.
 
 The measures: *Gini coefficient* and *share of the top 1 %* of operators; the *Nakamoto
 coefficient*, the least number of operators who together get more than half (Srinivasan and Lee
 2017); the *distance* between two ways of dividing, half the sum of absolute differences of shares
-(total variation: the share of the money that would have to change hands); *leave-one-out*, what
-the network would deliver less without an operator.
+(total variation: the share of the money that would have to change hands); *leave-one-out*, the
+uplinks that the network would deliver less without an operator.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Records:
         ).metrics  # fmt: skip
 
     def without_owners(self) -> Records:
-        """Return the same with one gateway for each operator, which hears all that its gateways heard."""
+        """Return the same with one gateway for each operator, which hears all that any heard."""
         names = self.receptions["gateway"].to_pylist()
         owners = [None if name is None else self.owner(name) for name in names]
         return replace(
@@ -238,16 +238,17 @@ def compare(
     Parameters
     ----------
     records
-        Of one epoch: ``Records.of(data)`` or ``Network.records``. Metrics alone would not do, as
-        cheats change what is heard.
+        Records of one epoch: ``Records.of(data)`` or ``Network.records``. Metrics alone do not
+        suffice, as cheats change receptions.
     rules
-        With amounts in the smallest unit.
+        Rules, with amounts in the smallest unit.
     pool
-        What each rule may pay, in the smallest unit; by default amounts read as millionths.
+        The most that each rule may pay, in the smallest unit; by default amounts read as
+        millionths.
     frames
         Frames of self-traffic, of ``SELF_BYTES`` at SF7.
     price
-        What a data unit costs who sends it, in the smallest unit; each frame is one.
+        Price of a data unit for its sender, in the smallest unit; each frame is one data unit.
 
     Raises
     ------
@@ -327,7 +328,7 @@ def _paid_by_rule(
 
 
 def paid(records: Records, table: pa.Table, rule: Rule, pool: int) -> dict[str, int]:
-    """Return what each operator gets under a rule; nothing for unattributed receptions."""
+    """Return the amount of each operator under a rule; nothing for unattributed receptions."""
     columns = {name: table[name].to_pylist() for name in table.column_names if name != "gateway"}
     gateways = table["gateway"].to_pylist()
     denied = [row for row, gateway in enumerate(gateways) if gateway in records.denied]

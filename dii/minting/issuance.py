@@ -1,4 +1,4 @@
-"""Issuance: a pool and weights become amounts, exactly.
+"""Issuance: the exact division of a pool by weights.
 
 Largest-remainder methods pay everything out but are not monotone under splitting: a payee could
 gain by dividing a weight among several names. Rounding every payee down cannot be gained from,
@@ -34,10 +34,10 @@ def share(pool: int, weights: Sequence[int], total: int) -> list[int]:
 
 
 def due(pool: int, total: int, *, claim: bool) -> int:
-    """Return what is divided in proportion to weights that sum to ``total``.
+    """Return the amount to divide in proportion to weights that sum to ``total``.
 
-    Of a share rule the pool; of a claim rule no more than is claimed, so that each claim is paid
-    in full, or pro rata where the pool does not suffice. Nothing where nobody earned.
+    For a share rule the pool; for a claim rule no more than is claimed, so that each claim is paid
+    in full, or pro rata if the pool does not suffice. Nothing if nobody earned.
     """
     if not total:
         return 0
@@ -45,7 +45,7 @@ def due(pool: int, total: int, *, claim: bool) -> int:
 
 
 def divide(pool: int, weights: Sequence[int], *, claim: bool) -> list[int]:
-    """Return what each payee gets of a pool under a share or a claim rule."""
+    """Return the amount of each payee of a pool under a share or a claim rule."""
     total = sum(weights)
     return share(due(pool, total, claim=claim), weights, total or 1)
 

@@ -1,7 +1,7 @@
-"""Policies: how much a stream may mint in an epoch.
+"""Policies, which say how much a stream may mint in an epoch.
 
 A policy sees the epoch's number and the sum of weights, nothing else, so that nobody can move the
-pool but by contributing.
+pool except by contributing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["POLICIES", "ExponentialDecay", "FixedEmission", "PerContribution", "
 
 @dataclass(frozen=True)
 class Policy(Versioned):
-    """How much a stream may mint in an epoch."""
+    """Base of policies: the amount that a stream may mint in an epoch."""
 
     @abstractmethod
     def pool(self, epoch: int, total_weight: int, scale: int) -> int:
@@ -42,7 +42,7 @@ class Policy(Versioned):
         """The greatest pool that any epoch can have."""
 
     def check(self) -> None:
-        """Refuse parameters that make no sense; BadParameter says which."""
+        """Refuse parameters that make no sense: BadParameter."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class PerContribution(Policy):
     Parameters
     ----------
     rate
-        Paid for one unit (``scale`` weights): one uplink, one full epoch online.
+        Price of one unit (``scale`` weights): one uplink, one full epoch online.
     cap
-        Greatest pool an epoch.
+        Greatest pool of an epoch.
     """
 
     rate: int | str
@@ -114,7 +114,7 @@ class ExponentialDecay(Policy):
     amount
         Pool of epoch 0.
     keep_ppm
-        What is kept from epoch to epoch, below 10**6; 999,000 halves the pool in 693 epochs.
+        Share of the pool that the next epoch keeps, below 10**6; 999,000 halves it in 693 epochs.
     """
 
     amount: int | str
@@ -156,7 +156,7 @@ def _decayed(amount: int, keep_ppm: int, epochs: int) -> int:
 
 @lru_cache(maxsize=1 << 12)
 def _stride(amount: int, keep_ppm: int, epochs: int) -> int:
-    """Return a pool some epochs on; kept, so that an epoch costs no more the later it is."""
+    """Return a pool some epochs on; cached, so that late epochs cost no more than early ones."""
     for _ in range(epochs):
         amount = amount * keep_ppm // PPM
     return amount

@@ -1,4 +1,4 @@
-"""Rules: what a gateway's metrics are worth.
+"""Rules, which say what a gateway's metrics are worth.
 
 A rule turns columns of metrics into one weight a gateway. It sees integers only and uses integer
 operations only; it never sees who owns a gateway, when, or what others did. The same object runs
@@ -39,7 +39,7 @@ Columns = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class Rule(Versioned):
-    """Metrics to weights.
+    """Base of rules: metrics to weights.
 
     Attributes
     ----------

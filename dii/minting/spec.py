@@ -1,4 +1,4 @@
-"""Naming a rule or a policy: (name, version, parameters).
+"""Specifications, which name a rule or a policy: (name, version, parameters).
 
 A genesis file and a vote name code that every node already has; they never carry code. What a
 released version does is frozen, a change of behaviour is a new version. All parameters are
@@ -23,7 +23,7 @@ _Parameter = Annotated[int, Bounds(0, MAX_AMOUNT)]
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A rule or policy as it stands in genesis, state and receipts."""
+    """A rule or policy as genesis, state and receipts contain it."""
 
     name: Name
     version: int
@@ -74,7 +74,7 @@ def from_spec(spec: Spec, known: Mapping[tuple[str, int], type[V]]) -> V:
     Raises
     ------
     UnknownVersion
-        This node does not have it, or its parameters have other names.
+        This release does not have it, or its parameters have other names.
     """
     kind: Any = known.get((spec.name, spec.version))
     names = {field.name for field in dataclasses.fields(kind)} if kind else set()
