@@ -326,8 +326,8 @@ class Genesis(_Part):
         except MintsTooMuch:
             amounts = from_spec(policy, minting.POLICIES).most, self.max_mint_per_epoch
             most, limit = map(self.money.format, amounts)
-            said = MintsTooMuch(stream=stream.name, most=most, limit=limit)
-            raise GenesisError(field=f"{field}.policy", message=str(said)) from None
+            reason = MintsTooMuch(stream=stream.name, most=most, limit=limit)
+            raise GenesisError(field=f"{field}.policy", message=str(reason)) from None
         except DiiError as error:
             raise GenesisError(field=field, message=str(error)) from None
 

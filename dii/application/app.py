@@ -175,7 +175,7 @@ class Application:
             judged.clear()
             self._remembered = 0
         decoded = []
-        for wire in dict.fromkeys(one for one in wires if one not in known and one not in judged):
+        for wire in dict.fromkeys(new for new in wires if new not in known and new not in judged):
             self._remembered += _weight(wire)
             try:
                 tx = transaction.decode(wire)
@@ -188,9 +188,9 @@ class Application:
                 known[wire] = TxResult(error.code, str(error))
         if decoded:
             chain = self.genesis.hash
-            items = [transaction.signed_item(chain, one.tx) for one in decoded]
+            items = [transaction.signed_item(chain, item.tx) for item in decoded]
             begun = _Judged(decoded, crypto.start_verifying(items))
-            judged.update((one.tx.wire, begun) for one in decoded)
+            judged.update((item.tx.wire, begun) for item in decoded)
 
     def check_tx(self, wire: bytes) -> TxResult:
         """Check whether a transaction may wait for a block.
@@ -366,10 +366,13 @@ class Application:
         self.anticipate(wires)
         for wire in wires if self._judged else ():
             judged = self._judged.get(wire)
-            for one, good in zip(judged.decoded, judged.verdicts()) if judged else ():
-                self._judged.pop(one.tx.wire, None)
-                error = errors.BadSignature(sender=format_address(one.tx.sender))
-                self._known[one.tx.wire] = one if good else TxResult(error.code, str(error))
+            for item, good in zip(judged.decoded, judged.verdicts()) if judged else ():
+                self._judged.pop(item.tx.wire, None)
+                verdict: _Known | TxResult = item
+                if not good:
+                    error = errors.BadSignature(sender=format_address(item.tx.sender))
+                    verdict = TxResult(error.code, str(error))
+                self._known[item.tx.wire] = verdict
         return [self._known[wire] for wire in wires]
 
     def _admit(self, known: _Known) -> int:

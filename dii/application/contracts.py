@@ -83,8 +83,9 @@ class ChainHost:
         to = bank.resolve(self.state, to)
         other = self.state.get(records.CONTRACTS, to)
         if other is not None and BALANCE not in _code(self.state, other):
-            what = f"contract {format_address(to)} never looks at its balance; it takes no payments"
-            raise errors.BadMessage(kind="pay", message=what)
+            name = format_address(to)
+            reason = f"contract {name} never looks at its balance; it takes no payments"
+            raise errors.BadMessage(kind="pay", message=reason)
         self.context.pay("contract", self.self_address, to, amount)
         _note(self.context, self.self_address, "pays", amount, to)
 
@@ -110,21 +111,21 @@ class ChainHost:
         a row is found by the first name only, so that its uplinks are not paid for twice.
         """
         for owner in dict.fromkeys((operator, bank.resolve(self.state, operator))):
-            found = lookup_usage(self.state, self.scope, epoch, application, owner)
-            if found is not None:
+            row = lookup_usage(self.state, self.scope, epoch, application, owner)
+            if row is not None:
                 first = self.usage_rows.setdefault((application, owner, epoch), operator)
-                return _known(found) if first == operator else None
+                return _known(row) if first == operator else None
         return None
 
 
-def _known(found: Mapping[str, int | None] | None) -> Mapping[str, int] | None:
+def _known(row: Mapping[str, int | None] | None) -> Mapping[str, int] | None:
     """Return a row with 0 for unknown values, since the language has no *unknown*."""
-    return None if found is None else {name: value or 0 for name, value in found.items()}
+    return None if row is None else {name: value or 0 for name, value in row.items()}
 
 
 def shown(values: tuple[int | bool | str | bytes, ...]) -> str:
     """Return an event's values as the index keeps them: JSON, bytes as ``0x…``."""
-    return json.dumps([f"0x{one.hex()}" if isinstance(one, bytes) else one for one in values])
+    return json.dumps([f"0x{item.hex()}" if isinstance(item, bytes) else item for item in values])
 
 
 def _note(context: Context, contract: bytes, event: str, *values: int | str | bytes) -> None:
@@ -161,9 +162,9 @@ def deploy(context: Context, message: messages.Deploy) -> bool:
     if scope is None:
         raise errors.UnknownScope(scope=message.scope)
     context.meter.charge(contract_gas.compile_gas(len(message.code)) + gas.NEW_ACCOUNT)
-    found = context.loaded.load(message.code)
-    _check_reads(message.scope, scope.metrics, found.metrics_read)
-    _check_reads(message.scope, scope.usage, found.usage_read)
+    program = context.loaded.load(message.code)
+    _check_reads(message.scope, scope.metrics, program.metrics_read)
+    _check_reads(message.scope, scope.usage, program.usage_read)
     digest = crypto.sha256(message.code)
     if state.get(records.CODES, digest) is None:
         context.meter.charge(contract_gas.STORED * len(message.code))
@@ -177,27 +178,27 @@ def deploy(context: Context, message: messages.Deploy) -> bool:
     if message.purse:
         context.emit("transfers", context.position, "top up", sender, address, message.purse)
     _note(context, address, "deployed", message.value, sender)
-    if "init" in found.functions:
-        _run(context, address, contract, found, "init", message, door="init")
+    if "init" in program.functions:
+        _run(context, address, contract, program, "init", message, door="init")
     elif message.value or message.arguments != NO_ARGUMENTS:
         raise refused(message="without an init there is nothing to give it")
-    if bool(found.hooks) != bool(message.hook_gas):
-        what = "an @on_epoch function needs gas reserved for it, and nothing else does"
-        raise refused(message=what)
-    if found.hooks:
-        least, most = hook_gas_needed(found, len(message.code)), context.chain.hook_gas
+    if bool(program.hooks) != bool(message.hook_gas):
+        reason = "an @on_epoch function needs gas reserved for it, and nothing else does"
+        raise refused(message=reason)
+    if program.hooks:
+        least, most = hook_gas_needed(program, len(message.code)), context.chain.hook_gas
         if not least <= message.hook_gas <= most:
-            what = (
+            reason = (
                 f"it reserves {message.hook_gas:,} gas an epoch and needs at least {least:,};"
                 f" the network allows {most:,}"
             )
-            raise refused(message=what)
+            raise refused(message=reason)
         stored = state.get(records.STORAGE, address, UNTIL)
         until = int.from_bytes(codec.decode(stored), signed=True) if stored else 0
         since = max(0, context.epoch)
         if not since <= until < 2**63:
-            what = f"until is {until} after init; it should be {since}, the epoch now, or later"
-            raise refused(message=what)
+            reason = f"until is {until} after init; it should be {since}, the epoch now, or later"
+            raise refused(message=reason)
         _wake(context, address, replace(contract, since=since, until=until, purse=message.purse))
     elif message.purse:
         raise refused(message="a purse pays for @on_epoch, and there is none")
@@ -233,8 +234,8 @@ def top_up(context: Context, message: messages.TopUp) -> bool:
     if not message.amount:
         raise errors.BadMessage(kind="TopUp", message="no money came along")
     if not awake and not (contract.hook_gas and since <= contract.until):
-        what = "nothing would run of it: it has no @on_epoch function, or its last epoch is over"
-        raise errors.BadMessage(kind="TopUp", message=what)
+        reason = "nothing would run of it: it has no @on_epoch function, or its last epoch is over"
+        raise errors.BadMessage(kind="TopUp", message=reason)
     bank.debit(state, sender, message.amount)
     context.emit("transfers", context.position, "top up", sender, address, message.amount)
     _note(context, address, "topped up", message.amount, sender)

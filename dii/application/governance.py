@@ -269,7 +269,7 @@ class _Enactment:
             raise _bad(
                 action, f"scope {action.scope!r} has {genesis.MAX_STREAMS} streams, the most"
             )
-        later = [one for one in plan if plan[one].position > plan[name].position]
+        later = [other for other in plan if plan[other].position > plan[name].position]
         if action.rest not in (None, "treasury", *later):
             message = f"its rest goes to {action.rest!r}, neither treasury nor a later stream"
             raise _bad(action, message)
@@ -300,7 +300,7 @@ class _Enactment:
         for names, known in ((action.metrics, METRICS), (action.usage, USAGE)):
             for metric in set(names) - known.keys():
                 self._lack(f"metric {metric}")
-            if list(names) != [one for one in known if one in names]:
+            if list(names) != [metric for metric in known if metric in names]:
                 raise _bad(action, f"each metric once, in this order: {', '.join(known)}")
         if len(set(action.reporters)) < len(action.reporters):
             raise _bad(action, "a reporter stands twice; each has one voice")
@@ -309,7 +309,7 @@ class _Enactment:
             plans: list[tuple[str, records.Stream | actions.SetStream]] = [
                 *streams.planned(state, name).items(),
                 *streams.current(state, name).items(),
-                *((one.name, one) for _, one in waiting if isinstance(one, actions.SetStream)),
+                *((item.name, item) for _, item in waiting if isinstance(item, actions.SetStream)),
             ]
             for stream, plan in plans:
                 genesis.check_metrics(stream, plan.rule, name, action.metrics)

@@ -179,10 +179,10 @@ def check(
         raise bad(f"{len(page.columns)} columns where {len(known)} are announced")
     if page.encode() != data:
         raise bad("not in its one form")
-    for one in page.keys:
-        if one <= after:
-            raise bad(f"key {one.hex()} does not ascend")
-        after = one
+    for row_key in page.keys:
+        if row_key <= after:
+            raise bad(f"key {row_key.hex()} does not ascend")
+        after = row_key
     for metric, column in zip(known, page.columns):
         top = max((value for value in column if value is not None), default=0)
         if top > metric.maximum:

@@ -50,7 +50,7 @@ class Loaded:
 
     def load(self, code: bytes) -> Program:
         """Return a tree's program; errors as of :func:`program`."""
-        found = self._programs.get(code) or program(code)
+        loaded = self._programs.get(code) or program(code)
         if len(self._programs) < MAX_LOADED:
-            self._programs[code] = found
-        return found
+            self._programs[code] = loaded
+        return loaded

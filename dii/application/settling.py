@@ -142,16 +142,16 @@ class _Step:
             chunks = (0,) * len(cursor.reporters)
             self._put(records.Cursor("usage", cursor.reporters, cursor.plans, chunks=chunks))
         else:
-            found = state.get(records.EPOCH_PAGES, *where)
-            assert found is not None
-            state.put(records.EPOCH_PAGES, replace(found, usage_pages=merged.pages), *where)
+            whole = state.get(records.EPOCH_PAGES, *where)
+            assert whole is not None
+            state.put(records.EPOCH_PAGES, replace(whole, usage_pages=merged.pages), *where)
             for reporter in cursor.reporters:
                 report = state.get(records.REPORTS, *where, reporter)
                 progress = state.get(records.PROGRESS, *where, reporter)
                 if report and progress and progress.stored == report.parts:  # else cleared later
                     state.delete(records.REPORTS, *where, reporter)
                     state.delete(records.PROGRESS, *where, reporter)
-            self._put(records.Cursor("weights", cursor.reporters, cursor.plans, pages=found.pages))
+            self._put(records.Cursor("weights", cursor.reporters, cursor.plans, pages=whole.pages))
         return max(1, cost)
 
     def _page(self, rule: Rule) -> tuple[pages.Page, list[int], list[int]]:

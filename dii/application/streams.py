@@ -48,7 +48,7 @@ def amend(streams: dict[str, records.Stream], change: Change) -> None:
     """Apply a change to a scope's streams: new ones come last, changed ones keep their place."""
     if isinstance(change, actions.SetStream):
         was = streams.get(change.name)
-        last = max((one.position for one in streams.values()), default=-1)
+        last = max((stream.position for stream in streams.values()), default=-1)
         position, dust = (was.position, was.dust) if was else (last + 1, 0)
         streams[change.name] = records.Stream(
             position, change.scope, change.rule, change.policy, change.rest, dust
@@ -76,21 +76,22 @@ def apply_streams(state: State, scope: str, epoch: int) -> dict[str, records.Str
     for name, stream in after.items():
         if stream != before.get(name):
             state.put(records.STREAMS, stream, name)
-    freed = sum(one.dust for one in before.values()) - sum(one.dust for one in after.values())
+    freed = sum(old.dust for old in before.values()) - sum(new.dust for new in after.values())
     if freed:
         bank.credit(state, TREASURY, freed)
     for (_, gateway), denial in list(state.items(records.DENIED, scope)):
         if denial.until <= epoch:
             state.delete(records.DENIED, scope, gateway)
-    return dict(sorted(after.items(), key=lambda one: (one[1].position, one[0])))
+    return dict(sorted(after.items(), key=lambda item: (item[1].position, item[0])))
 
 
 def denied(state: State, scope: str) -> frozenset[bytes]:
     """Return the gateways that earn nothing in the epoch of a scope that settles."""
-    found = (gateway for (_, gateway), _ in state.items(records.DENIED, scope))
-    return frozenset(one for one in found if isinstance(one, bytes))
+    gateways = (gateway for (_, gateway), _ in state.items(records.DENIED, scope))
+    return frozenset(gateway for gateway in gateways if isinstance(gateway, bytes))
 
 
 def current(state: State, scope: str) -> dict[str, records.Stream]:
     """Return a scope's streams as they are now, before the waiting changes."""
-    return {str(name): one for (name,), one in state.items(records.STREAMS) if one.scope == scope}
+    streams = state.items(records.STREAMS)
+    return {str(name): stream for (name,), stream in streams if stream.scope == scope}

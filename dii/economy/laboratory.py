@@ -382,10 +382,13 @@ def top_share(amounts: Sequence[int], part: float) -> float:
     return sum(sorted(amounts, reverse=True)[:count]) / total if total else 0.0
 
 
-def distance(one: Mapping[str, int], other: Mapping[str, int]) -> float:
+def distance(first: Mapping[str, int], second: Mapping[str, int]) -> float:
     """Return the share of the money that would have to change hands between two divisions."""
-    first, second = sum(one.values()), sum(other.values())
-    if not first or not second:
+    totals = sum(first.values()), sum(second.values())
+    if not all(totals):
         return 1.0
-    names = one.keys() | other.keys()
-    return sum(abs(one.get(n, 0) / first - other.get(n, 0) / second) for n in sorted(names)) / 2
+    shares = [
+        (first.get(name, 0) / totals[0], second.get(name, 0) / totals[1])
+        for name in sorted(first.keys() | second.keys())
+    ]
+    return sum(abs(before - after) for before, after in shares) / 2

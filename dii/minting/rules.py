@@ -48,15 +48,18 @@ class Rule(Versioned):
     claim
         False: a *share* rule, whose weights divide the pool. True: a *claim* rule, whose weights
         are amounts of the smallest unit, paid in full up to the pool and pro rata above.
+    metrics
+        Metrics that must be known; a rule whose parameters decide this overrides ``needs``.
     """
 
     scale: ClassVar[int]
     claim: ClassVar[bool] = False
+    metrics: ClassVar[tuple[str, ...]] = ()
 
     @property
-    @abstractmethod
     def needs(self) -> tuple[str, ...]:
         """Metrics that must be known."""
+        return self.metrics
 
     @abstractmethod
     def weights(self, columns: Columns) -> list[int]:
@@ -101,11 +104,7 @@ class Uptime(Rule):
     minimum_ppm: int = 0
 
     scale: ClassVar[int] = PPM
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Uptime while not deaf."""
-        return ("online_ppm",)
+    metrics: ClassVar[tuple[str, ...]] = ("online_ppm",)
 
     def weights(self, columns: Columns) -> list[int]:
         """Return online_ppm, or 0 below the minimum."""
@@ -140,11 +139,7 @@ class ShapleyTraffic(Rule):
     """
 
     scale: ClassVar[int] = SHAPLEY_UNIT
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The Shapley value of the gateway's part."""
-        return ("shapley_uplinks",)
+    metrics: ClassVar[tuple[str, ...]] = ("shapley_uplinks",)
 
     def weights(self, columns: Columns) -> list[int]:
         """Return shapley_uplinks as it is."""
@@ -205,11 +200,7 @@ class DataCredits(Rule):
 
     scale: ClassVar[int] = 1
     claim: ClassVar[bool] = True
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Units of 24 bytes carried."""
-        return ("data_units",)
+    metrics: ClassVar[tuple[str, ...]] = ("data_units",)
 
     def weights(self, columns: Columns) -> list[int]:
         """Return the amounts that are claimed."""
