@@ -24,7 +24,7 @@ from dii import crypto, errors
 from dii.application import bank, epochs, gas, messages, records
 from dii.application.context import BY_ITSELF, Context, duty_of
 from dii.application.governance import enact
-from dii.application.handlers import KINDS, Kind, most_gas
+from dii.application.handlers import HANDLERS, Handler, most_gas
 from dii.application.settling import settle
 from dii.crypto import format_address, parse_address
 from dii.genesis import TREASURY, Genesis
@@ -84,7 +84,7 @@ class _Known:
 
     tx: Transaction
     message: messages.Message
-    kind: Kind
+    handler: Handler
     gas: int
 
 
@@ -182,7 +182,7 @@ class Application:
                 message = messages.from_value(tx.message)
                 most = most_gas(message, len(wire))
                 reserved = tx.gas_limit if most is None else min(tx.gas_limit, most)
-                decoded.append(_Known(tx, message, KINDS[type(message)], reserved))
+                decoded.append(_Known(tx, message, HANDLERS[type(message)], reserved))
             except errors.TransactionError as error:
                 # Not the error itself: it holds the frames that raised it.
                 known[wire] = TxResult(error.code, str(error))
@@ -263,7 +263,7 @@ class Application:
                 if unpaid or height > tx.valid_until or tx.gas_limit < gas.intrinsic(size):
                     continue
                 sender.nonce += 1
-                outlay = known.kind.outlay(known.message)
+                outlay = known.handler.outlay(known.message)
                 sender.spare = max(0, sender.spare - fee - outlay)
                 sender.bytes += size
                 sender.gas += reserved
@@ -392,7 +392,7 @@ class Application:
     def _on_duty(self, known: _Known, epoch: int | None) -> bool:
         """Tell whether it is a duty of its sender, in an epoch that may be unknown (None)."""
         message: Any = known.message
-        sender, duty = known.tx.sender, known.kind.duty
+        sender, duty = known.tx.sender, known.handler.duty
         if duty is None:
             return False
         if duty == "validator":
@@ -475,7 +475,7 @@ class Application:
         outcome = TxResult(0)  # not the error itself: it and this frame would hold each other
         free = False
         try:
-            free = known.kind.handle(context, known.message)
+            free = known.handler.handle(context, known.message)
             if context.note:
                 outcome = TxResult(0, context.note)
             balance = bank.account(state, tx.sender).balance + held

@@ -1,4 +1,4 @@
-"""Handlers of messages, and the table of all kinds of messages.
+"""Handlers of messages, in one table of all kinds.
 
 A handler checks and then changes the state through the journal; if it raises, its caller undoes
 everything. It returns True if the message was a duty within its free allowance, so that no fee is
@@ -36,13 +36,13 @@ def burn(context: Context, message: messages.Burn) -> bool:
     return False
 
 
-class Kind(NamedTuple):
-    """Properties of one kind of message.
+class Handler(NamedTuple):
+    """Handler of one kind of message, with its gas, outlay and duty.
 
     Attributes
     ----------
     handle
-        The handler.
+        Checks and carries out a message.
     most_gas
         The most gas that it uses beyond the transaction's own; None if a contract decides.
     outlay
@@ -58,30 +58,32 @@ class Kind(NamedTuple):
     duty: Literal["reporter", "validator"] | None = None
 
 
-KINDS: Final[dict[type[messages.Message], Kind]] = {
-    messages.Transfer: Kind(transfer, lambda _: gas.NEW_ACCOUNT, lambda message: message.amount),
-    messages.Burn: Kind(burn, lambda _: 0, lambda message: message.amount),
-    messages.RegisterGateways: Kind(
+HANDLERS: Final[dict[type[messages.Message], Handler]] = {
+    messages.Transfer: Handler(transfer, lambda _: gas.NEW_ACCOUNT, lambda message: message.amount),
+    messages.Burn: Handler(burn, lambda _: 0, lambda message: message.amount),
+    messages.RegisterGateways: Handler(
         bindings.register, lambda message: gas.BINDING * len(message.bindings), duty="reporter"
     ),
-    messages.RegisterApplications: Kind(
+    messages.RegisterApplications: Handler(
         bindings.register, lambda message: gas.BINDING * len(message.bindings), duty="reporter"
     ),
-    messages.AssignGateway: Kind(bindings.assign_gateway, lambda _: gas.BINDING),
-    messages.Claim: Kind(bindings.claim, lambda _: gas.BINDING + gas.NEW_ACCOUNT, duty="reporter"),
-    messages.ReportManifest: Kind(reports.report_manifest, lambda _: 0, duty="reporter"),
-    messages.ReportChunk: Kind(
+    messages.AssignGateway: Handler(bindings.assign_gateway, lambda _: gas.BINDING),
+    messages.Claim: Handler(
+        bindings.claim, lambda _: gas.BINDING + gas.NEW_ACCOUNT, duty="reporter"
+    ),
+    messages.ReportManifest: Handler(reports.report_manifest, lambda _: 0, duty="reporter"),
+    messages.ReportChunk: Handler(
         reports.report_chunk, lambda message: gas.REPORT_BYTE * len(message.data), duty="reporter"
     ),
-    messages.Deploy: Kind(contracts.deploy, None, lambda message: message.value + message.purse),
-    messages.Call: Kind(contracts.call, None, lambda message: message.value),
-    messages.TopUp: Kind(contracts.top_up, lambda _: 0, lambda message: message.amount),
-    messages.Propose: Kind(governance.propose, lambda _: gas.BINDING, duty="validator"),
-    messages.Vote: Kind(governance.vote, lambda _: gas.BINDING, duty="validator"),
+    messages.Deploy: Handler(contracts.deploy, None, lambda message: message.value + message.purse),
+    messages.Call: Handler(contracts.call, None, lambda message: message.value),
+    messages.TopUp: Handler(contracts.top_up, lambda _: 0, lambda message: message.amount),
+    messages.Propose: Handler(governance.propose, lambda _: gas.BINDING, duty="validator"),
+    messages.Vote: Handler(governance.vote, lambda _: gas.BINDING, duty="validator"),
 }
 
 
 def most_gas(message: messages.Message, size: int) -> int | None:
     """Return the most gas of a transaction of this size; None if a contract decides."""
-    most = KINDS[type(message)].most_gas
+    most = HANDLERS[type(message)].most_gas
     return None if most is None else gas.intrinsic(size) + most(message)
