@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from dii.contracts.agreements import Agreement
 
 app = typer.Typer()
-contract = typer.Typer(help="Agreements that execute themselves.")
-app.add_typer(contract, name="contract")
+verbs = typer.Typer(help="Agreements that execute themselves.")
+app.add_typer(verbs, name="contract")
 
 MAX_FILE: Final = 1 << 19
 """Bytes of a contract's text."""
@@ -41,7 +41,7 @@ Value = Annotated[str, {"help": "Money to send along."}]
 Gas = Annotated[int | None, {"min": 1, "help": "Most gas that may be used."}]
 
 
-@verb(contract)
+@verb(verbs)
 def check(what: What) -> Iterator[Answer]:
     """Check a contract's text: every fault, where, and what to write instead."""
     from dii.network import contracts  # noqa: PLC0415
@@ -52,7 +52,7 @@ def check(what: What) -> Iterator[Answer]:
         raise typer.Exit(1)
 
 
-@verb(contract, writing)
+@verb(verbs, writing)
 def deploy(
     network: Network,
     what: What,
@@ -72,16 +72,18 @@ def deploy(
     purse
         Gas deposit that pays for them.
     """
-    deal = network.deploy(
+    contract = network.deploy(
         _source(what), by=sender, value=value, hook_gas=hook_gas, purse=purse, gas_limit=gas,
         **_arguments(arguments),
     )  # fmt: skip
-    again = command(network.home.folder, "contract", "show", deal.address)
-    lines = deal.lines()
-    return Answer({"contract": deal.address} | lines, [lines, f"look at it again with: {again}"])
+    again = command(network.home.folder, "contract", "show", contract.address)
+    lines = contract.lines()
+    return Answer(
+        {"contract": contract.address} | lines, [lines, f"look at it again with: {again}"]
+    )
 
 
-@verb(contract, writing)
+@verb(verbs, writing)
 def call(
     network: Network,
     address: Address,
@@ -92,29 +94,29 @@ def call(
     gas: Gas = None,
 ) -> Answer:
     """Call a function of a contract."""
-    deal = network.contract(address)
-    sent = deal.call(function, by=sender, value=value, gas_limit=gas, **_arguments(arguments))
+    contract = network.contract(address)
+    sent = contract.call(function, by=sender, value=value, gas_limit=gas, **_arguments(arguments))
     return done(network, sent, f"{sender} called {function}")
 
 
-@verb(contract, writing)
+@verb(verbs, writing)
 def top_up(network: Network, address: Address, amount: Amount, sender: Sender) -> Answer:
     """Add money to a contract's gas deposit; a sleeping contract wakes."""
     sent = network.contract(address).top_up(amount, by=sender)
     return done(network, sent, f"{sender} put {amount} into the purse")
 
 
-@verb(contract, looking)
+@verb(verbs, looking)
 def view(
     network: Network, address: Address, function: Function, arguments: Arguments = None
 ) -> Answer:
     """Call a view of a contract; costs nothing and changes nothing."""
-    deal = network.contract(address)
-    value = deal.view(function, **_arguments(arguments))
-    return Answer(value, deal.answer(function, value))
+    contract = network.contract(address)
+    value = contract.view(function, **_arguments(arguments))
+    return Answer(value, contract.answer(function, value))
 
 
-@verb(contract, looking)
+@verb(verbs, looking)
 def show(network: Network, address: Address, source: bool = False) -> Iterator[Answer]:
     """Show a contract: its promises, its state, and its events.
 
@@ -123,18 +125,18 @@ def show(network: Network, address: Address, source: bool = False) -> Iterator[A
     source
         Print its text, as it runs.
     """
-    deal = network.contract(address)
+    contract = network.contract(address)
     if source:
-        screen.show_parts(deal.source.splitlines())
+        screen.show_parts(contract.source.splitlines())
         return
-    lines, events = deal.lines(), deal.events()
+    lines, events = contract.lines(), contract.events()
     # The source matters: a contract may say that it pays, and not pay.
     told = events.assign(by=events["told"].map({True: "contract", False: "chain"}))
     table = partial(screen.rows, told, "time by event details")
     yield Answer(lines | {"events": events}, [lines, "", table])
 
 
-@verb(contract)
+@verb(verbs)
 def agreements(name: Annotated[str | None, typer.Argument()] = None) -> Iterator[Answer]:
     """List the agreements that come with dii, or print agreement to start from.
 

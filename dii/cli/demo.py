@@ -55,7 +55,7 @@ def story() -> Iterator[screen.Shown]:
     # Agreements, deployed by bob: 10 TTC a day that a gateway is online; 0.05 TTC an uplink
     uptime, uplinks = dii.agreements.UptimeAgreement, dii.agreements.PayPerUplink
     terms = {"online_ppm": 950_000, "epochs": 5}
-    deals = [
+    contracts = [
         network.deploy(uptime, by="bob", value="50 TTC", gateway="ttn:gateway-14", **terms),
         network.deploy(uptime, by="bob", value="50 TTC", gateway="B827EBFFFE0F7730", **terms),
         network.deploy(
@@ -75,8 +75,8 @@ def story() -> Iterator[screen.Shown]:
     yield _settled(network)
 
     # What the agreements did by themselves, epoch after epoch
-    events = [deal.events() for deal in deals]
-    yield _kept(deals, events)
+    events = [contract.events() for contract in contracts]
+    yield _kept(contracts, events)
 
     # One receipt, explained and checked against a header hash, and against nothing else
     receipt = network.receipt(network.issuance(epoch=0)["gateway"][0], epoch=0)
@@ -124,16 +124,17 @@ def _settled(network: Network) -> Iterator[screen.Shown]:
     yield "operator."
 
 
-def _kept(deals: Sequence[Contract], events: Sequence[pd.DataFrame]) -> Iterator[screen.Shown]:
+def _kept(contracts: Sequence[Contract], events: Sequence[pd.DataFrame]) -> Iterator[screen.Shown]:
     """Yield the events of agreements, and the reason of each."""
-    for deal, happened in zip(deals, events):
+    for contract, happened in zip(contracts, events):
         told = happened[happened["told"]]
         counts = ", ".join(
             f"{word} {count}" for word, count in told["event"].value_counts().items()
         )
-        holds = deal.network.currency.format(deal.balance)
-        yield f"{deal.title} {deal.view('status').capitalize()}: {counts}; now holds {holds}."
-        terms = deal.lines()
+        holds = contract.network.currency.format(contract.balance)
+        status = contract.view("status").capitalize()
+        yield f"{contract.title} {status}: {counts}; now holds {holds}."
+        terms = contract.lines()
         if "required" in terms:
             yield f"An epoch is paid if online for {terms['required']}, else refunded."
         else:

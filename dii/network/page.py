@@ -153,14 +153,15 @@ def _chart(statement: Statement, money: Callable[[int], str]) -> str:
 
 
 def _proof(statement: Statement) -> str:
-    """Return how to prove the first receipt."""
+    """Return the commands that prove the first receipt."""
+    header = statement.header
     for row in statement.receipts.head(1).itertuples():
         make = ["dii", "proof", "make", "receipt", row.gateway, "--epoch", str(row.epoch)]
         make += ["--stream", row.stream, "-o", "receipt.proof"]
-        check = ["dii", "proof", "check", "receipt.proof", "--header", statement.header.hash.hex()]
+        check = ["dii", "proof", "check", "receipt.proof", "--header", header.hash.hex()]
         code = "\n".join(_escape(shlex.join(line)) for line in (make, check))
         return (
-            f"<p>Anybody who trusts the hash of header {statement.header.height} can check every receipt"
+            f"<p>Anybody who trusts the hash of header {header.height} can check every receipt"
             " on this page, with dii or with a page of Python (docs/proofs.md):</p>"
             f"<pre><code>{code}</code></pre>"
         )
