@@ -294,7 +294,7 @@ def metrics(
         engine.give(heard_before=heard)
         engine.make("watched", "excluded", "known", "gates", "stated")
         numbers = engine.ask("numbers")
-        # Deafness takes 24 h: within a day, only frames heard before the day can make a gateway deaf.
+        # Deafness takes 24 h: within a day, only frames heard before it can make a gateway deaf.
         for day in range(start, end, DAY):
             night, slots = min(day + DAY, end), []
             for begin in range(day, night, step):
