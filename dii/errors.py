@@ -29,7 +29,10 @@ class DiiError(Exception):
 
     def __init_subclass__(cls, says: str = "", code: int = 0) -> None:
         super().__init_subclass__()
-        cls.says, cls.code = says or cls.says, code or cls.code
+        if says:
+            cls.says = says
+        if code:
+            cls.code = code
 
     def __init__(self, **numbers: object) -> None:
         self.numbers = numbers
