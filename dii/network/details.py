@@ -111,10 +111,10 @@ def account(network: View, who: str) -> dict[str, Any]:
 
 def gateway(network: View, which: str) -> dict[str, Any]:
     """Return a gateway, its owner, and its earnings by epoch."""
-    hashed = network.gateway(which)
-    since, owner = tables.owners(network).get((SCOPE, hashed), (None, None))
+    hashed, names = network.gateway(which), network.home.names("gateway")
+    since, owner = tables.owners(network, names).get((SCOPE, hashed), (None, None))
     return {
-        "gateway": network.home.names("gateway").get(hashed, hashed.hex()),
+        "gateway": names.get(hashed, hashed.hex()),
         "operator": network.home.label(owner) if owner else None,
         "since_epoch": since,
         "hash": hashed,

@@ -155,17 +155,18 @@ def accounts(network: View, account: str | None = None) -> list[Row]:
     return sorted(rows, key=lambda row: (-row[3], row[0]))
 
 
-def owners(network: View) -> dict[tuple[str, bytes], tuple[int | None, bytes | None]]:
+def owners(
+    network: View, known: Mapping[bytes, str]
+) -> dict[tuple[str, bytes], tuple[int | None, bytes | None]]:
     """Return the latest owner of each gateway and the owner's first epoch, by scope and hash.
 
     That epoch may be one to come; it is None while the gateway is not bound. A claim account's
     gateways are those of the account that claimed it. Of several names of a gateway, the resolved
-    name is listed, and others under which it was paid. Gateways are in the order of their names.
+    name is listed, and others under which it was paid. ``known`` has the names of gateways.
     """
     state, index, home = network.state, network.view.index, network.home
     names, last = network.names(), max(network.settled, network.last_epoch)
     paid = {key for (key,) in index.query("SELECT DISTINCT gateway FROM receipts")} if names else ()
-    known = home.names("gateway")
     found: dict[Any, tuple[int | None, bytes | None]] = {
         (SCOPE, key): (None, None)
         for key, name in known.items()
@@ -175,8 +176,7 @@ def owners(network: View) -> dict[tuple[str, bytes], tuple[int | None, bytes | N
     found |= {(SCOPE, home.hash("gateway", name)): (None, owner) for name, owner in unbound}
     found |= {key: item.owners[-1] for key, item in state.items(records.GATEWAYS)}
     resolved = cache(lambda owner: owner and bank.resolve(state, owner))
-    ordered = sorted(found, key=lambda key: known.get(key[1]) or key[1].hex())
-    return {key: (found[key][0], resolved(found[key][1])) for key in ordered}
+    return {key: (since, resolved(owner)) for key, (since, owner) in found.items()}
 
 
 @table("gateway scope operator since_epoch earned hash")
@@ -186,7 +186,8 @@ def gateways(network: View, operator: str | None = None) -> list[Row]:
     The owner may be decided for an epoch to come. Gateways whose first epoch is still to be reported
     have the owner that is then bound. The earnings of gateways without an owner are the treasury's.
     """
-    owned, query = owners(network), network.view.index.query
+    known, query = network.home.names("gateway"), network.view.index.query
+    owned = owners(network, known)
     sums_of = "SELECT scope, gateway, sum(amount)"
     if operator is None:
         sums = query(f"{sums_of} {_RECEIPTS} GROUP BY scope, gateway")
@@ -200,7 +201,7 @@ def gateways(network: View, operator: str | None = None) -> list[Row]:
         (key, scope, owner, since, earned.get((scope, key), 0), key)
         for (scope, key), (since, owner) in owned.items()
     ]
-    return sorted(rows, key=lambda row: -row[4])
+    return sorted(rows, key=lambda row: (-row[4], known.get(row[0]) or row[0].hex()))
 
 
 @table(
@@ -284,7 +285,8 @@ def operators(network: View) -> list[Row]:
         " GROUP BY operator",
         (pages.ZERO_HASH,),
     )
-    counts = Counter(owner for _, owner in owners(network).values() if owner)
+    known = network.home.names("gateway")
+    counts = Counter(owner for _, owner in owners(network, known).values() if owner)
     rows += [(one, counts[one], 0, 0) for one in counts.keys() - {row[0] for row in rows}]
     rows.sort(key=lambda row: (-row[3], row[0]))
     total = sum(row[3] for row in rows) or 1
