@@ -103,7 +103,7 @@ class CurrencySection(_Part):
 
     @classmethod
     def of(cls, currency: Currency) -> CurrencySection:
-        """Return the section of a currency; GenesisError where it can be none."""
+        """Return the section of a currency; GenesisError if it is invalid."""
         try:
             return cls(**asdict(currency))
         except ValidationError as error:
@@ -149,7 +149,7 @@ class ScopeSection(_Part):
             if given != [name for name in known if name in given]:
                 raise ValueError(f"each metric once, in this order: {', '.join(known)}")
         if len(set(self.reporters)) < len(self.reporters):
-            raise ValueError("a reporter stands twice; each has one voice")
+            raise ValueError("duplicate reporter; each has one vote")
         return self
 
 
@@ -162,7 +162,7 @@ class SpecSection(_Part):
 
     @classmethod
     def of(cls, spec: Spec) -> SpecSection:
-        """Return the section that names a rule or policy; GenesisError where none can."""
+        """Return the section that names a rule or policy; GenesisError if it is invalid."""
         try:
             return cls(name=spec.name, version=spec.version, parameters=dict(spec.parameters))
         except ValidationError as error:
@@ -416,7 +416,7 @@ def _unique(field: str, names: list[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise GenesisError(field=field, message=f"{name} stands twice")
+            raise GenesisError(field=field, message=f"duplicate {name}; list it once")
         seen.add(name)
 
 

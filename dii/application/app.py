@@ -148,7 +148,7 @@ class Application:
         self._remembered = 0
         self._judged: dict[bytes, _Judged] = {}
         self._waiting: dict[bytes, _Waiting] = defaultdict(_Waiting)
-        self._epoch: int | None = None  # of the last block; unknown where none was executed yet
+        self._epoch: int | None = None  # of the last block; None before the first block
         self._finalized: tuple[int, int, list[bytes]] | None = None
 
     # --- consensus ----------------------------------------------------------------------------

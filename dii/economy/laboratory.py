@@ -211,7 +211,7 @@ class Comparison:
         A row a rule: paid, gini, nakamoto, top_1_percent, distance_to_shapley,
         distance_to_leave_one_out, clone_gain (of the cloned operator's amount, as a share) and
         self_traffic_earned (what so many frames of one's own bring above what they cost, in the
-        smallest unit). The last four are NaN where no uplink is known to be delivered.
+        smallest unit). The last four are NaN if no uplink is known to be delivered.
     """
 
     amounts: pd.DataFrame
@@ -356,7 +356,7 @@ def _best_gateway(records: Records, table: pa.Table, operator: str) -> str:
 
 
 def gini(amounts: Sequence[int]) -> float:
-    """Return the Gini coefficient: 0 where all get the same, towards 1 where one gets all."""
+    """Return the Gini coefficient: 0 if all get the same, towards 1 if one gets all."""
     ordered: npt.NDArray[np.float64] = np.sort(np.asarray(amounts, dtype=np.float64))
     count, total = len(ordered), ordered.sum()
     if not total:

@@ -43,7 +43,7 @@ class ReceiptLeaf:
     gateway
         Keyed hash of the gateway's id.
     payee
-        Account that was paid (the treasury where nobody owns the gateway).
+        Account that was paid (the treasury if nobody owns the gateway).
     weight, amount
         Weight by the rule; amount paid, in the smallest unit.
     reason

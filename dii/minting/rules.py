@@ -69,7 +69,7 @@ class Rule(Versioned):
         """Refuse parameters by which the weights of ``MAX_ROWS`` gateways could pass 2**63.
 
         Looks at a row in which every metric is the greatest there is, which suffices because rules
-        are monotone: where a metric rises, no weight falls. A rule that is not must override this.
+        are monotone: if a metric rises, no weight falls. Other rules must override this.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class Rule(Versioned):
 class Uptime(Rule):
     """Pay for being there and hearing.
 
-    ``weight = online_ppm`` where it is at least ``minimum_ppm``, else 0; unit: ppm of the epoch.
+    ``weight = online_ppm`` if it is at least ``minimum_ppm``, else 0; unit: ppm of the epoch.
 
     The simplest rule, and the easiest to game: a gateway in a cellar is online too.
     ``online_ppm`` therefore counts nothing while a gateway is deaf; one that hears nothing but
@@ -169,7 +169,7 @@ class Airtime(Rule):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Airtime heard and, where it counts, sent."""
+        """Airtime heard and, if it counts, sent."""
         return ("uplink_units", "downlink_units") if self.downlink else ("uplink_units",)
 
     def weights(self, columns: Columns) -> list[int]:
