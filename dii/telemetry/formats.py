@@ -13,32 +13,32 @@ from typing import Final
 
 from dii.errors import InputTooLarge, UnknownFormat
 from dii.schema import METRICS, USAGE_GIVEN
-from dii.telemetry.plain import Gateways, Receptions, Statuses
+from dii.telemetry import plain
+from dii.telemetry.readers import (
+    gateway_log,
+    gateway_server,
+    noc,
+    registry,
+    things_stack,
+    uplinks,
+)
 from dii.telemetry.readers.base import Reader
-from dii.telemetry.readers.chirpstack import ChirpStack, ChirpStackV4
-from dii.telemetry.readers.gateway_log import GatewayCollector, PacketForwarder
-from dii.telemetry.readers.gateway_server import ConnectionStats, GatewayEvents
-from dii.telemetry.readers.registry import Mapper, Registry
-from dii.telemetry.readers.things_stack import ThingsStack
-from dii.telemetry.readers.ttn_v2 import NocCounters, NocStatuses, TtnV2
 from dii.telemetry.source import MAX_COLUMNS, Source
 
 READERS: Final[tuple[Reader, ...]] = (
-    Registry(),
-    Mapper(),
-    NocStatuses(),
-    NocCounters(),
-    ThingsStack(),
-    GatewayEvents(),
-    ConnectionStats(),
-    TtnV2(),
-    ChirpStack(),
-    ChirpStackV4(),
-    PacketForwarder(),
-    GatewayCollector(),
-    Gateways(),
-    Receptions(),
-    Statuses(),
+    registry.REGISTRY,
+    registry.MAPPER,
+    noc.NOC,
+    noc.NOC_COUNTERS,
+    things_stack.THINGS_STACK,
+    gateway_server.EVENTS,
+    gateway_server.CONNECTIONS,
+    uplinks.TTN_V2,
+    uplinks.CHIRPSTACK_V3,
+    uplinks.CHIRPSTACK_V4,
+    gateway_log.PACKET_FORWARDER,
+    gateway_log.GATEWAY_COLLECTOR,
+    *plain.READERS,
 )
 
 

@@ -15,12 +15,11 @@ in them, which telemetry does not have.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,7 +36,7 @@ from dii.telemetry.readers.fields import (
     eui,
     gateway_name,
     is_stand_in,
-    parse_time,
+    moment,
 )
 from dii.telemetry.source import Source
 from dii.telemetry.tables import BATCH, FIELD_REASONS, SCHEMAS, Rows
@@ -67,7 +66,6 @@ _READ: Final = frozenset({"gateway", "eui", "device", "kind", "country", "placem
 """Texts that are read, not taken as they are."""
 _PLACE: Final = frozenset({"latitude", "longitude", "altitude"})
 _CONTROL: Final = r"[\x00-\x1f\x7f-\x{9f}\x{2028}-\x{202e}\x{2066}-\x{2069}]"
-_DIGITS: Final = re.compile(r"(-?[0-9]{1,19})(?:\.0*)?", re.ASCII)
 
 _Faults = dict[int, Fault]
 """What is wrong with a row, by its number in the batch."""
@@ -82,27 +80,31 @@ def _table(header: Sequence[str]) -> str | None:
     return "statuses" if "covers" in header else "receptions"
 
 
-class _Plain(Reader):
-    """A table with the columns of the schema."""
-
-    table: ClassVar[str]
+class Plain(Reader):
+    """Reader of a table with the columns of the schema; its name is the table's."""
 
     def declines(self, source: Source) -> str | None:
         """Return why a source is not of this format, None if it is."""
         found = _table(source.header)
-        if found == self.table:
+        if found == self.name:
             return None
         return f"its columns are those of {found}" if found else NO_GATEWAY
 
     def explain(self, source: Source) -> str:
         """Return what the format is, and which columns are ignored."""
-        known = {"", *(column.name for column in TABLES[self.table])}
+        known = {"", *(column.name for column in TABLES[self.name])}
         ignored = ", ".join(name for name in source.header if name not in known)
         return f"{self.about}; columns that are none of ours: {ignored}" if ignored else self.about
 
+    def given(self, rows: Rows) -> frozenset[str]:
+        """Return the metrics of the rows; receptions without any downlink know of none."""
+        known, kinds = super().given(rows), rows.table("receptions")["kind"]
+        unsent = self.name == "receptions" and not pc.any(pc.equal(kinds, "downlink")).as_py()
+        return known - DOWNLINK_METRICS - {"usage.downlinks"} if unsent else known
+
     def read(self, source: Source, rows: Rows) -> None:
         """Push the rows whose every value can be read."""
-        wanted = {column.name: column for column in TABLES[self.table]}
+        wanted = {column.name: column for column in TABLES[self.name]}
         names = [name for name in source.header if name in wanted]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise BadColumns(file=source.name, message=f"two columns are {twice!r}")
@@ -115,7 +117,7 @@ class _Plain(Reader):
                 columns[name] = (
                     _convert(column, batch[name], source, wrong)
                     if name in batch
-                    else pa.nulls(len(lines), SCHEMAS[self.table].field(name).type)
+                    else pa.nulls(len(lines), SCHEMAS[self.name].field(name).type)
                 )
                 if name in ESSENTIAL:
                     faults = wrong | faults
@@ -126,14 +128,14 @@ class _Plain(Reader):
             nothing = pa.scalar(None, pa.string())
             columns["eui"] = pc.if_else(pc.fill_null(same, True), nothing, columns["eui"])
             named = _without_stand_ins(columns["gateway"])
-            if self.table == "receptions":
+            if self.name == "receptions":
                 columns["gateway"] = named
                 columns["kind"] = pc.fill_null(columns["kind"], "data")
             for name, column in wanted.items():
                 if column.required:
                     missing = Fault("bad_field", f"{name}: a value is required")
                     _note(faults, pc.is_null(columns[name]), missing)
-            if self.table != "receptions":
+            if self.name != "receptions":
                 _note(faults, pc.is_null(named), Fault("stand_in", STAND_IN))
             self._push(rows, lines, columns, faults)
             for row, fault in sorted(lost, key=itemgetter(0)):
@@ -145,18 +147,18 @@ class _Plain(Reader):
     def _push(
         self, rows: Rows, lines: Sequence[int], columns: dict[str, pa.Array], faults: _Faults
     ) -> None:
-        times = columns["time"] if self.table == "receptions" else None
+        times = columns["time"] if self.name == "receptions" else None
         for row in sorted(faults):
             rows.line = lines[row]
             time = times[row].as_py() if times is not None else None
             fault, gateway = faults[row], columns["gateway"][row].as_py()
             rows.reject(fault.reason, fault.detail, gateway, time)
-        table = pa.Table.from_arrays(list(columns.values()), schema=SCHEMAS[self.table])
+        table = pa.Table.from_arrays(list(columns.values()), schema=SCHEMAS[self.name])
         good = [row for row in range(len(lines)) if row not in faults]
         if faults:
             table = table.take(pa.array(good, pa.int64()))
-        if self.table != "gateways":
-            rows.batch(self.table, table, [lines[row] for row in good] if faults else lines)
+        if self.name != "gateways":
+            rows.batch(self.name, table, [lines[row] for row in good] if faults else lines)
             return
         for row, record in zip(good, table.to_pylist()):
             rows.line = lines[row]
@@ -165,42 +167,14 @@ class _Plain(Reader):
             rows.entry(gateway._replace(latitude=latitude, longitude=longitude, altitude=altitude))
 
 
-class Gateways(_Plain):
-    """A table of gateways."""
-
-    name = "gateways"
-    about = "plain gateways: CSV or Parquet with the columns of the schema"
-    gives: ClassVar[frozenset[str]] = frozenset()
-    table = "gateways"
-
-
-class Receptions(_Plain):
-    """A table of receptions."""
-
-    name = "receptions"
-    about = "plain receptions: CSV or Parquet with the columns of the schema"
-    gives = RECEPTION_METRICS
-    table = "receptions"
-
-    def given(self, rows: Rows) -> frozenset[str]:
-        """Return the metrics of the rows; a table without any downlink knows of none."""
-        kinds = rows.table("receptions")["kind"]
-        known = super().given(rows)
-        sent = pc.any(pc.equal(kinds, "downlink")).as_py()
-        return known if sent else known - DOWNLINK_METRICS - {"usage.downlinks"}
-
-
-class Statuses(_Plain):
-    """A table of statuses.
-
-    It gives ``online_ppm`` only if it knows ``frames``: a gateway is deaf that hears no frame of
-    any network, and the uplinks of applications are frames of one.
-    """
-
-    name = "statuses"
-    about = "plain statuses: CSV or Parquet with the columns of the schema"
-    gives = STATUS_METRICS
-    table = "statuses"
+READERS: Final = tuple(
+    Plain(name, f"plain {name}: CSV or Parquet with the columns of the schema", gives)
+    for name, gives in (
+        ("gateways", frozenset[str]()),
+        ("receptions", RECEPTION_METRICS),
+        ("statuses", STATUS_METRICS),
+    )
+)
 
 
 # --- batches -----------------------------------------------------------------------------------
@@ -401,10 +375,10 @@ def _read(column: Column, value: object) -> object:
                 value = float(value)
             except ValueError:
                 value = None
-        elif match := _DIGITS.fullmatch(value):
+        elif match := fields.INTEGER.fullmatch(value):
             value = int(match[1])
         elif column.name in _TIMES:
-            return parse_time(column.name, value)
+            return moment(column.name, value)
     if type(value) is float and value.is_integer() and column.type == "int64":
         value = int(value)
     wanted = {"bool": (bool,), "float64": (float, int), "int64": (int,)}.get(column.type, ())
@@ -423,11 +397,11 @@ def _text(name: str, text: str, network: str) -> str | None:
             raise Fault("bad_field", "eui: 16 hexadecimal digits are expected")
         return found
     if name == "device":
-        return eui(text) or text.upper()
+        return fields.device(name, text)
     if name == "placement":
-        return fields.placement({name: text}, name)
+        return fields.placement(name, text)
     if name == "kind" and lower:
         if lower not in KINDS:
             raise Fault("bad_field", f"kind: one of {', '.join(KINDS)} is expected")
         return KINDS[lower]
-    return fields.country({name: text}, name)
+    return fields.country(name, text)

@@ -1,9 +1,9 @@
-"""What a reader is.
+"""Readers: base classes, and the functions and the state that readers share.
 
-A reader is one small class for one format. It says what the format is, looks at the beginning of
-a source and either takes it or says why not, declares which metrics the format can give at most,
-and pushes rows. Everything that readers share (bounds, fields, rows, rejects) stands elsewhere, so
-that a new format is a new file and one more entry in ``READERS``.
+A reader knows one format: it looks at the beginning of a source and either takes it or says why
+not, lists the metrics that the format can give at most, and pushes rows. Where the columns of a
+format lie is a table of paths (``Columns``), read by one loop (``Log.read``), so that a field that
+cannot be read costs only itself. A new format is a row of ``dii.telemetry.formats``.
 """
 
 from __future__ import annotations
@@ -12,18 +12,24 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from dii.schema import BOUNDS, GAP, Gateway, Reception
-from dii.telemetry.readers import fields
+from dii.telemetry.metrics.airtime import frame_airtime, uplink_airtime
+from dii.telemetry.readers import fields, phy
 from dii.telemetry.readers.fields import NO_FIELDS, Fault, Named, Record
 from dii.telemetry.readers.radio import too_strong
 from dii.telemetry.source import Source, parse_line, values
 from dii.telemetry.tables import Rows
 from dii.units import DAY, SECOND
+
+T = TypeVar("T")
+Heard = tuple[Reception, Record]
+"""A reception, and the place that the record states for its gateway."""
 
 STATUS_METRICS: Final = frozenset({"connected_ppm", "online_ppm"})
 """Metrics of statuses: only they tell silence from absence."""
@@ -69,12 +75,61 @@ NEEDED: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "usage.downlinks": ("receptions", frozenset({"application"})),
     "usage.lost": ("receptions", frozenset({"application", "delivered", "device", "f_cnt"})),
 }
-"""Metrics that cannot be told from a source that knows nothing of some column."""
+"""Columns of a table without which a source does not give a metric."""
 
 _WRAPPERS: Final = ("gateway", "gateway_id", "gatewayEui", "gatewayID", "gatewayId", "mac")
 _EUI_IN_NAME: Final = re.compile(
     r"(?<![0-9a-f])([0-9a-f]{16})(?![0-9a-f])", re.IGNORECASE | re.ASCII
 )
+
+
+class Field(NamedTuple):
+    """Paths of a column in a record, of which the first that states a value counts.
+
+    Attributes
+    ----------
+    paths
+        Keys with dots between them, from the record inwards.
+    adapt
+        Function that returns the value in the type and unit of the column.
+    absent
+        Value where no path states one.
+    """
+
+    paths: tuple[str, ...]
+    adapt: fields.Adapter[object]
+    absent: object = None
+
+
+Columns = Mapping[str, Field]
+"""Table of a format: where the columns of a row lie in a record."""
+
+_ADAPTERS: Final[Mapping[str, fields.Adapter[object]]] = {
+    "application": fields.text,
+    "data": fields.payload,
+    "deduplication_id": fields.text,
+    "device": fields.device,
+    "f_cnt": fields.integer("f_cnt"),
+    "gateway_time": fields.clock,
+    "rssi": fields.number("rssi"),
+    "snr": fields.number("snr"),
+    "trusted": fields.flag,
+}
+"""Adapting functions by column; what the airtime follows from is checked as it is computed."""
+
+
+def columns(zeros: Collection[str] = (), **paths: str | tuple[str, ...] | Field) -> Columns:
+    """Return the table of columns by their paths; absent ``zeros`` are 0, as protobuf omits 0."""
+    return {
+        name: path
+        if isinstance(path, Field)
+        else Field(
+            (path,) if isinstance(path, str) else path,
+            _ADAPTERS.get(name, fields.raw),
+            0 if name in zeros else None,
+        )
+        for name, path in paths.items()
+    }
 
 
 def known_metrics(gives: frozenset[str], rows: Rows) -> frozenset[str]:
@@ -98,69 +153,13 @@ def known_metrics(gives: frozenset[str], rows: Rows) -> frozenset[str]:
     return frozenset(m for m in gives if m not in NEEDED or not unknown(*NEEDED[m]))
 
 
-class Reader(ABC):
-    """Turns sources of one format into rows.
-
-    Attributes
-    ----------
-    name
-        Short name, as in tables of readers and in errors.
-    about
-        The format, for people.
-    gives
-        The metrics that the format can give at most.
-    """
-
-    name: ClassVar[str]
-    about: ClassVar[str]
-    gives: ClassVar[frozenset[str]]
-
-    @abstractmethod
-    def declines(self, source: Source) -> str | None:
-        """Return why a source is not of this format, None if it is."""
-
-    def explain(self, source: Source) -> str:  # noqa: ARG002 - others say something of it
-        """Return what the format is, and what is not read of a source."""
-        return self.about
-
-    def given(self, rows: Rows) -> frozenset[str]:
-        """Return which of the metrics the rows of a source do give."""
-        return known_metrics(self.gives, rows)
-
-    @abstractmethod
-    def read(self, source: Source, rows: Rows) -> None:
-        """Push all rows."""
-
-
-def read_records(source: Source, rows: Rows, handle: Callable[[Record], None]) -> None:
-    """Hand each JSON object of a source to ``handle``; its faults become rejects.
-
-    Objects come one a line, or, over any lines, in an array or one after another.
-    """
-
-    def use(record: object) -> None:
-        try:
-            if not isinstance(record, dict):
-                raise Fault("bad_record", "an object is expected")
-            handle(record)
-        except Fault as fault:
-            rows.reject(fault.reason, fault.detail)
-
-    if source.whole:
-        try:
-            for number, value in enumerate(values(source.document(rows)), 1):
-                rows.line = number
-                use(value)
-        except Fault as fault:
-            rows.line += 1
-            rows.reject(fault.reason, fault.detail)
-        return
-    for line in source.lines(rows):
-        try:
-            for value in parse_line(line):
-                use(value)
-        except Fault as fault:
-            rows.reject(fault.reason, fault.detail)
+@contextmanager
+def set_aside(rows: Rows, gateway: str | None = None) -> Iterator[None]:
+    """Turn a fault into a reject."""
+    try:
+        yield
+    except Fault as fault:
+        rows.reject(fault.reason, fault.detail, gateway)
 
 
 def unwrapped(record: Record) -> Record:
@@ -169,131 +168,52 @@ def unwrapped(record: Record) -> Record:
     return result if isinstance(result, dict) else record
 
 
-class LastPlaces:
-    """Keeps when each gateway of a stream was last seen, and the last place that it gives.
-
-    Networks repeat a gateway's place with every record, jittered by its own GPS.
-    """
-
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[int, int, int, Record, str | None]] = {}
-
-    def note(
-        self, gateway: str, time: int, line: int, location: Record, placement: str | None = None
-    ) -> None:
-        """Note that a gateway was there, and where; ``time`` is 0 where that is not known."""
-        seen, at, first, place, stand = self._last.get(gateway, (0, -1, line, NO_FIELDS, None))
-        if location and time >= at:
-            at, first, place = time, line, location
-        self._last[gateway] = max(seen, time), at, first, place, placement or stand
-
-    def push(self, rows: Rows) -> None:
-        """Push each gateway with its last place."""
-        for gateway, (seen, _, line, location, placement) in self._last.items():
-            rows.line = line
-            where = rows.place(location, gateway)
-            rows.gateway(Gateway(gateway, None, *where, None, placement, seen or None))
-
-
-class Polls:
-    """Turns what is asked of gateways again and again into statuses.
-
-    A poll covers the time since the one before it, but no more than ``interval``: who asks seldom
-    does not know what was between. The first poll of a gateway covers a moment. Of a connection
-    that the server says began at ``since``, all of the time since then is covered.
-
-    Cumulative counters become the frames since the poll before; with a new connection they begin
-    at 0.
-    """
-
-    def __init__(self, rows: Rows, interval: int) -> None:
-        self._rows = rows
-        self._interval = interval
-        self._last: dict[str, tuple[int, int | None, int | None]] = {}
-
-    def later(self, gateway: str, time: int) -> bool:
-        """Return whether a time is later than the last poll of a gateway.
-
-        Where it is far earlier, one of both dates is wrong, and no poll may be lost for that.
-        """
-        last = self._last[gateway][0] if gateway in self._last else time - 1
-        return time > last or last - time > GAP * DAY
-
-    def poll(
-        self,
-        named: Named,
-        time: int,
-        *,
-        frames: int | None = None,
-        total: int | None = None,
-        rate: float | None = None,
-        since: int | None = None,
-    ) -> None:
-        """Add a poll.
-
-        Parameters
-        ----------
-        named, time
-            The gateway that was asked, and when.
-        frames, total, rate
-            Frames of the interval, or a cumulative counter, or frames per hour (any rate above 0
-            is one frame at least).
-        since
-            When the connection began of which the poll speaks.
-
-        Raises
-        ------
-        Fault
-            ``stale_poll``; ``bad_time`` before the connection began; ``bad_counter``.
-        """
-        gateway = named.gateway
-        before, base, session = self._last.get(gateway, (None, None, None))
-        if not self.later(gateway, time):
-            raise Fault("stale_poll", "not later than the poll before it")
-        if since is not None and time < since:
-            raise Fault("bad_time", "before its connection began")
-        self._last[gateway] = time, total, since
-        before = None if before is None or before > time else before
-        covers = min(time - before, self._interval) if before is not None else 1
-        if since is not None:
-            covers = max(min(time - max(since, before or 0), BOUNDS["covers"][1]), 1)
-        if rate is not None:
-            frames = math.ceil(rate * covers / (3600 * SECOND))
-        base = base if since == session else 0
-        if total is not None and base is not None:
-            frames = total - base
-            if not 0 <= frames <= BOUNDS["frames"][1]:
-                raise Fault("bad_counter", "not what the poll before it allows")
-        self._rows.status(named, time, covers, frames)
-
-
 @dataclass(slots=True)
 class Log:
-    """What a reader of records works with, for one source."""
+    """State of reading one source of records.
+
+    Attributes
+    ----------
+    source, rows
+        The source, and the sink for its rows.
+    interval
+        Longest time for which a status speaks, microseconds.
+    """
 
     source: Source
     rows: Rows
-    polls: Polls
-    places: LastPlaces = field(default_factory=LastPlaces)
+    interval: int
+    _polls: dict[str, tuple[int, int | None, int | None]] = field(default_factory=dict)
+    _places: dict[str, tuple[int, int, int, Record, str | None]] = field(default_factory=dict)
 
-    def push(self, receptions: Iterable[Heard], devices: Collection[Record] = ()) -> None:
-        """Push receptions, and note where their gateways were.
+    def get(self, record: Record, path: str, adapt: fields.Adapter[T]) -> T | None:
+        """Return the value of an optional field, or None and add a reject if it is wrong."""
+        return self.rows.optional(fields.get, record, path, adapt)
 
-        ``devices`` are the places that the record states for the device.
-        """
-        for row, location in receptions:
-            if row.gateway is not None:
-                self.places.note(row.gateway, row.time, self.rows.line, location)
-            why = too_strong(row.rssi, location, devices) if self.source.check_radio else None
-            if why is None:
-                self.rows.reception(row)
-            else:
-                self.rows.reject("too_strong", why, row.gateway, row.time)
+    def read(self, table: Columns, record: Record) -> dict[str, Any]:
+        """Return the columns of a record; a field that cannot be read is None, and a reject."""
+        found: dict[str, Any] = {}
+        faults: dict[str, None] = {}
+        for column, (paths, adapt, absent) in table.items():
+            found[column] = absent
+            for path in paths:
+                try:
+                    value = fields.get(record, path, adapt)
+                except Fault as fault:
+                    found[column] = None
+                    faults[fault.detail] = None
+                    continue
+                if value is not None:
+                    found[column] = value
+                    break
+        for detail in faults:  # an object that holds several columns is one fault
+            self.rows.reject("unread_field", detail)
+        return found
 
-    def heard(
+    def read_each(
         self, frame: Reception, entries: Iterable[object], read: Callable[[Record], Heard]
     ) -> list[Heard]:
-        """Return what ``read`` makes of each entry of who heard a frame.
+        """Return the receptions of a frame that ``read`` makes of a list of entries.
 
         A bad entry costs only itself; those that are wrong in the same way make one reject.
         """
@@ -311,66 +231,211 @@ class Log:
             self.rows.reject(reason, detail + more, frame.gateway, frame.time)
         return found
 
-    def entry(
-        self, frame: Reception, entry: Record, named: Named | None, snr: str = "snr"
-    ) -> Heard:
-        """Return the reception of a frame that an entry states, and the place of its gateway.
+    def by_gateway(self, record: Record, key: str, handle: Callable[[Named, Record], None]) -> None:
+        """Handle each member of an object of gateways by id; a bad member costs only itself."""
+        for identifier, entry in fields.get(record, key, fields.inner).items():
+            with set_aside(self.rows):
+                if not isinstance(entry, dict):
+                    raise Fault("bad_record", f"{key}: objects are expected")
+                name = fields.text("id", identifier)
+                handle(fields.identity(name, None, self.source.network), entry)
 
-        ``snr`` is the entry's name for the signal-to-noise ratio.
+    def push(self, receptions: Iterable[Heard], devices: Collection[Record] = ()) -> None:
+        """Push receptions, and note the places of their gateways.
+
+        ``devices`` are the places that the record states for the device.
         """
-        optional = self.rows.optional
-        row = frame._replace(
-            **(named._asdict() if named else {}),
-            gateway_time=optional(fields.clock, entry, "time"),
-            rssi=optional(fields.number, entry, "rssi", "rssi"),
-            snr=optional(fields.number, entry, snr, "snr"),
-        )
-        return row, optional(fields.inner, entry, "location") or {}
+        for row, location in receptions:
+            if row.gateway is not None:
+                self.note(row.gateway, row.time, location)
+            why = too_strong(row.rssi, location, devices) if self.source.check_radio else None
+            if why is None:
+                self.rows.reception(row)
+            else:
+                self.rows.reject("too_strong", why, row.gateway, row.time)
+
+    def note(self, gateway: str, time: int, location: Record, placement: str | None = None) -> None:
+        """Note when a gateway was seen (0 where that is not known), and its place.
+
+        The last place counts: networks repeat it with every record, jittered by the gateway's GPS.
+        """
+        nowhere = 0, -1, self.rows.line, NO_FIELDS, None
+        seen, at, line, place, stand = self._places.get(gateway, nowhere)
+        if location and time >= at:
+            at, line, place = time, self.rows.line, location
+        self._places[gateway] = max(seen, time), at, line, place, placement or stand
+
+    def push_places(self) -> None:
+        """Push each gateway with its last place."""
+        rows = self.rows
+        for gateway, (seen, _, rows.line, location, placement) in self._places.items():
+            where = rows.place(location, gateway)
+            rows.gateway(Gateway(gateway, None, *where, None, placement, seen or None))
+
+    def later(self, gateway: str, time: int) -> bool:
+        """Return whether a time is later than the last poll of a gateway.
+
+        Where it is far earlier, one of both dates is wrong, and no poll may be lost for that.
+        """
+        last = self._polls[gateway][0] if gateway in self._polls else time - 1
+        return time > last or last - time > GAP * DAY
+
+    def poll(
+        self,
+        named: Named,
+        time: int,
+        *,
+        frames: int | None = None,
+        total: int | None = None,
+        rate: float | None = None,
+        since: int | None = None,
+    ) -> None:
+        """Push the status that follows from asking a gateway again.
+
+        A poll covers the time since the poll before it, but no more than ``interval``: whoever
+        asks seldom does not know what was between. The first poll of a gateway covers a moment. Of
+        a connection that the server says began at ``since``, all of the time since then is covered.
+
+        Cumulative counters become the frames since the poll before; with a new connection they
+        begin at 0.
+
+        Parameters
+        ----------
+        named, time
+            The gateway that was asked, and when.
+        frames, total, rate
+            Frames of the interval, or a cumulative counter, or frames per hour (any rate above 0
+            is one frame at least).
+        since
+            When the connection began of which the poll speaks.
+
+        Raises
+        ------
+        Fault
+            ``stale_poll``; ``bad_time`` before the connection began; ``bad_counter``.
+        """
+        gateway = named.gateway
+        before, base, session = self._polls.get(gateway, (None, None, None))
+        if not self.later(gateway, time):
+            raise Fault("stale_poll", "not later than the poll before it")
+        if since is not None and time < since:
+            raise Fault("bad_time", "before its connection began")
+        self._polls[gateway] = time, total, since
+        before = None if before is None or before > time else before
+        covers = min(time - before, self.interval) if before is not None else 1
+        if since is not None:
+            covers = max(min(time - max(since, before or 0), BOUNDS["covers"][1]), 1)
+        if rate is not None:
+            frames = math.ceil(rate * covers / (3600 * SECOND))
+        base = base if since == session else 0
+        if total is not None and base is not None:
+            frames = total - base
+            if not 0 <= frames <= BOUNDS["frames"][1]:
+                raise Fault("bad_counter", "not what the poll before it allows")
+        self.rows.status(named, time, covers, frames)
 
 
-Heard = tuple[Reception, Record]
-"""A reception, and the place that the record states for its gateway."""
+@dataclass(frozen=True)
+class Reader(ABC):
+    """Base of readers, which turn sources of one format into rows.
+
+    Attributes
+    ----------
+    name
+        Short name, as in tables of readers and in errors.
+    about
+        The format, for people.
+    gives
+        The metrics that the format can give at most.
+    """
+
+    name: str
+    about: str
+    gives: frozenset[str]
+
+    @abstractmethod
+    def declines(self, source: Source) -> str | None:
+        """Return why a source is not of this format, None if it is."""
+
+    def explain(self, source: Source) -> str:  # noqa: ARG002 - plain tables name columns of it
+        """Return the format, and the parts of a source that are not read."""
+        return self.about
+
+    def given(self, rows: Rows) -> frozenset[str]:
+        """Return which of the metrics the rows of a source do give."""
+        return known_metrics(self.gives, rows)
+
+    @abstractmethod
+    def read(self, source: Source, rows: Rows) -> None:
+        """Push all rows."""
 
 
+@dataclass(frozen=True)
 class JsonReader(Reader):
-    """Reads objects that have some fields, each on its own.
+    """Reader of objects that have some keys, each on its own.
+
+    Objects come one a line, or, over any lines, in an array or one after another.
 
     Attributes
     ----------
     keys
-        What the objects of this format have.
+        Keys of an object of this format.
+    handle
+        Function that pushes the rows of one object.
     interval
-        How much time a status speaks for at most, microseconds.
+        Longest time for which a status speaks, microseconds.
+    knows
+        Function that recognises an object where having all keys is not the test.
     """
 
-    keys: ClassVar[tuple[str, ...]]
-    interval: ClassVar[int] = 300 * SECOND
+    keys: tuple[str, ...]
+    handle: Callable[[Record, Log], None]
+    interval: int = 300 * SECOND
+    knows: Callable[[Record], bool] | None = None
 
     def declines(self, source: Source) -> str | None:
         """Return why a source is not of this format, None if it is."""
-        if any(self.knows(unwrapped(record)) for record in source.records):
+        knows = self.knows or (lambda record: all(key in record for key in self.keys))
+        if any(knows(unwrapped(record)) for record in source.records):
             return None
         return f"no object with {' and '.join(self.keys)}"
 
-    def knows(self, record: Record) -> bool:
-        """Whether an object is of this format."""
-        return all(name in record for name in self.keys)
-
     def read(self, source: Source, rows: Rows) -> None:
-        """Push what each object says, and the last place of each gateway."""
-        log = Log(source, rows, Polls(rows, self.interval))
-        read_records(source, rows, lambda record: self.record(unwrapped(record), log))
-        log.places.push(rows)
+        """Push the rows of each object, and the last place of each gateway."""
+        log = Log(source, rows, self.interval)
 
-    @abstractmethod
-    def record(self, record: Record, log: Log) -> None:
-        """Push what one object says."""
+        def handle(found: Iterable[object], step: int = 0) -> None:
+            with set_aside(rows):
+                for record in found:
+                    with set_aside(rows):
+                        if not isinstance(record, dict):
+                            raise Fault("bad_record", "an object is expected")
+                        self.handle(unwrapped(record), log)
+                    rows.line += step
+
+        if source.whole:
+            rows.line = 1
+            handle(values(source.document(rows)), 1)
+        else:
+            for line in source.lines(rows):
+                handle(parse_line(line))
+        log.push_places()
 
 
+@dataclass(frozen=True)
 class CsvReader(Reader):
-    """Reads rows of a CSV file with some columns, each on its own."""
+    """Reader of the rows of a CSV file with some columns, each on its own.
 
-    columns: ClassVar[frozenset[str]]
+    Attributes
+    ----------
+    columns
+        Columns of a file of this format.
+    handle
+        Function that pushes what one row says.
+    """
+
+    columns: frozenset[str]
+    handle: Callable[[Record, Log], None]
 
     def declines(self, source: Source) -> str | None:
         """Return why a source is not of this format, None if it is."""
@@ -380,71 +445,57 @@ class CsvReader(Reader):
         return None
 
     def read(self, source: Source, rows: Rows) -> None:
-        """Push what each row says."""
-        log = Log(source, rows, Polls(rows, 3600 * SECOND))
+        """Push the rows of a file."""
+        log = Log(source, rows, 3600 * SECOND)
         for line in source.csv_rows(rows):
-            try:
-                self.record(dict(zip(source.header, line)), log)
-            except Fault as fault:
-                rows.reject(fault.reason, fault.detail)
-
-    @abstractmethod
-    def record(self, record: Record, log: Log) -> None:
-        """Push what one row says."""
+            with set_aside(rows):
+                self.handle(dict(zip(source.header, line)), log)
 
 
-def application_uplink(
-    received: int,
-    device: str | None,
-    application: str | None,
-    f_cnt: int | None,
-    data: bytes | None,
-    airtime: int | None,
+def _modulation(stated: dict[str, Any]) -> tuple[object, object, object]:
+    """Remove spreading factor, bandwidth and code rate from the columns of a frame."""
+    names = ("spreading_factor", "bandwidth", "code_rate", "data_rate")
+    factor, bandwidth, code_rate, data_rate = (stated.pop(name, None) for name in names)
+    if bandwidth is None and data_rate is not None:
+        factor, bandwidth = data_rate
+    return factor, bandwidth, code_rate
+
+
+def application_frame(time: int, stated: dict[str, Any]) -> Reception:
+    """Return the columns that all receptions of an uplink that reached its application share."""
+    data, modulation = stated.pop("data"), _modulation(stated)
+    size = None if data is None else len(data)
+    if stated.get("airtime") is None:
+        stated["airtime"] = uplink_airtime(size, *modulation)
+    digest = None if data is None else fields.payload_hash(data)
+    frame = Reception(time, None, payload_hash=digest, size=size, delivered=True, foreign=False)
+    return frame._replace(**stated)
+
+
+def radio_frame(
+    time: int, data: bytes, stated: dict[str, Any], network: str, *, sent: bool = False
 ) -> Reception:
-    """Return what all receptions of an uplink that reached its application share.
-
-    ``f_cnt`` and ``data`` are None where they cannot be read.
-    """
-    return Reception(
-        received,
-        None,
-        device=(fields.eui(device) or device.upper()) if device else None,
-        application=application,
-        f_cnt=f_cnt,
-        payload_hash=None if data is None else fields.payload_hash(data),
-        size=None if data is None else len(data),
-        airtime=airtime,
-        delivered=True,
-        foreign=False,
-    )
+    """Return the columns of a frame that a gateway heard, or sent, as it goes over the air."""
+    airtime = frame_airtime(len(data), *_modulation(stated), crc=not sent)
+    frame = phy.read_frame(data, time, network)
+    if sent:
+        frame = frame._replace(kind="downlink", foreign=False)
+    elif frame.kind == "downlink":
+        raise Fault("not_uplink", "a downlink of a gateway near by")
+    return frame._replace(airtime=airtime, **stated)
 
 
 def stated_eui(record: Record, identifier: str | None, rows: Rows) -> str | None:
-    """Return what a record states as EUI; one that cannot be read costs itself beside an id.
+    """Return the EUI that a record states; a wrong one costs itself beside an id.
 
     Raises
     ------
     Fault
         It cannot be read, and there is no id.
     """
-    return rows.optional(fields.text, record, "eui") if identifier else fields.text(record, "eui")
-
-
-def server_time(record: Record) -> int:
-    """Return when whoever logged a message of a gateway got it.
-
-    ``received_at`` or ``time``, ISO 8601, or ``_timestamp``, milliseconds. A gateway's clock will
-    not do: who is paid per epoch must not choose the epoch.
-
-    Raises
-    ------
-    Fault
-        ``no_time``: there is none; ``bad_time``.
-    """
-    at = fields.first_time(record, "received_at", "time", "_timestamp")
-    if at is None:
-        raise Fault("no_time", "none of received_at, time, _timestamp")
-    return at
+    if identifier:
+        return rows.optional(fields.get, record, "eui", fields.text)
+    return fields.get(record, "eui", fields.text)
 
 
 def wrapped_gateway(record: Record, log: Log) -> Named:
@@ -455,10 +506,9 @@ def wrapped_gateway(record: Record, log: Log) -> Named:
     Fault
         Neither names a gateway.
     """
-    ids = fields.inner(record, "gateway_ids")
-    identifier = fields.text(ids, "gateway_id")
-    for key in _WRAPPERS:
-        identifier = identifier or fields.text(record, key)
+    ids = fields.get(record, "gateway_ids", fields.inner)
+    identifier = fields.get(ids, "gateway_id", fields.text)
+    identifier = identifier or fields.first(record, _WRAPPERS, fields.text)
     stated = stated_eui(ids, identifier, log.rows)
     if not identifier and not stated and (match := _EUI_IN_NAME.search(log.source.name)):
         stated = match[1]

@@ -1,15 +1,16 @@
-"""Fields of records that somebody else wrote: checked as they are read.
+"""Fields of records: adapting functions, which check a value as they read it.
 
-Records come from JSON, so any field may be missing, of another type, out of range, or not a number
-at all. Each function here reads one field, returns None where it is absent (servers leave empty
-fields out, so the empty string counts as absent, and so do ``null``, ``None`` and ``-``, which
-programs write for it), and raises a ``Fault`` where it is there and wrong. Blanks around a text are
-no part of it. The fault becomes a reject with the file and the line; a wrong value is never guessed at.
-A schema validator would do as much, but costs several times the parsing, builds objects that are
-thrown away again, and cannot set one reception aside while keeping the others of its uplink.
+Records come from JSON and from tables, so any field may be missing, of another type, out of range,
+or not a number at all. ``get`` follows a path to a value; an adapting function gets its key and the
+value. It returns None for an absent value (servers leave empty fields out, so the empty string
+counts as absent, and so do ``null``, ``None`` and ``-``, which programs write for it), and raises a
+``Fault`` for a wrong value. Blanks around a text are no part of it. The fault becomes a reject with
+the file and the line; a wrong value is never guessed at. A schema validator would do as much, but
+costs several times the parsing, builds objects that are thrown away again, and cannot set one
+reception aside while keeping the others of its uplink.
 
-Texts of a fault name the field and what was expected, never what stood there: rejects are shown
-and kept, and payloads or addresses have no place in them.
+The text of a fault names the field and the expected value, never the value that was read: rejects
+are shown and kept, and payloads or addresses have no place in them.
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, NamedTuple
+from functools import partial, wraps
+from typing import Final, NamedTuple, TypeVar
 
 from dii.schema import BOUNDS, EARLIEST, LATEST, MAX_PAYLOAD
 from dii.units import SECOND, to_microseconds
 
+T = TypeVar("T")
 Record = Mapping[str, object]
+Adapter = Callable[[str, object], T]
+"""Function that returns the value of a key in the type and unit of a column."""
 
 NO_FIELDS: Final[Record] = {}
 _THINGS_NET_ID: Final = "000013"
@@ -36,11 +42,11 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff
 _PREFIX = re.compile(r"^(?:eui[-_: ]?|0x)", re.IGNORECASE)
 _PAIRS = re.compile(r"(?:[0-9a-f]{2}[-:. _]?){7}[0-9a-f]{2}", re.IGNORECASE | re.ASCII)
 _ID6_GROUP = re.compile(r"[0-9a-f]{1,4}", re.IGNORECASE | re.ASCII)
-_INTEGER = re.compile(r"(-?[0-9]{1,19})(?:\.0*)?", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,19}(?:\.[0-9]{0,19})?", re.ASCII)
 _COUNTRY = re.compile(r"[a-z]{2}", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?s", re.ASCII)
-
+INTEGER: Final = re.compile(r"(-?[0-9]{1,19})(?:\.0*)?", re.ASCII)
+"""Texts of integers: protobuf writes numbers of 64 bits so, and tables with gaps ``12.0``."""
 
 UNKNOWN: Final = frozenset(
     {"", "-", "--", "nan", "NaN", "<NA>", "n/a", "N/A"}
@@ -53,7 +59,7 @@ STAND_IN: Final = "an id that servers write where there is no gateway"
 
 
 class Fault(Exception):
-    """What is wrong with a record or a field: the reason and the detail of a reject."""
+    """Error of a record or a field, with the reason and the detail of a reject."""
 
     def __init__(self, reason: str, detail: str) -> None:
         self.reason, self.detail = reason, detail
@@ -64,212 +70,203 @@ def _wrong(key: str, expected: str) -> Fault:
     return Fault("bad_field", f"{key}: {expected} is expected")
 
 
-def fit_text(text: str) -> bool:
-    """Whether a text is short, and free of lone surrogates and of what controls a terminal.
+def get(record: Record, path: str, adapt: Adapter[T]) -> T:
+    """Return the value at a path of keys, such as ``"metadata.time"``."""
+    *outer, key = path.split(".")
+    for name in outer:
+        record = inner(name, record.get(name))
+    return adapt(key, record.get(key))
 
-    That is control characters, and marks that turn the direction of writing.
-    """
-    return len(text) <= MAX_TEXT and _UNFIT.search(text) is None
+
+def first(record: Record, paths: tuple[str, ...], adapt: Adapter[T | None]) -> T | None:
+    """Return the first value that is stated at one of several paths."""
+    found = (get(record, path, adapt) for path in paths)
+    return next((value for value in found if value is not None), None)
 
 
-def stated(record: Record, key: str) -> object:
-    """Return a value, a text without blanks around it; None where it is absent or unknown."""
-    value = record.get(key)
-    if type(value) is str:
-        value = value.strip()
-        return None if value in UNKNOWN else value
+def _known(adapt: Adapter[T]) -> Adapter[T | None]:
+    """Return an adapting function for values that may be absent or unknown."""
+
+    @wraps(adapt)
+    def adapt_known(key: str, value: object) -> T | None:
+        if type(value) is str:
+            value = value.strip()
+            value = None if value in UNKNOWN else value
+        return None if value is None else adapt(key, value)
+
+    return adapt_known
+
+
+def raw(_key: str, value: object) -> object:
+    """Return a value as it stands there."""
     return value
 
 
-def text(record: Record, key: str) -> str | None:
-    """Return a short text."""
-    value = stated(record, key)
-    if value is None:
-        return None
-    if type(value) is not str or not fit_text(value):
+@_known
+def text(key: str, value: object) -> str:
+    """Return a short text without lone surrogates and characters that control a terminal.
+
+    That is control characters, and marks that turn the direction of writing.
+    """
+    if type(value) is not str or len(value) > MAX_TEXT or _UNFIT.search(value):
         raise _wrong(key, f"a text of at most {MAX_TEXT} printable characters")
     return value
 
 
-def integer(record: Record, key: str, column: str | None = None) -> int | None:
-    """Return an integer within the bounds of a column, or a counter.
-
-    Protobuf writes it as text, and tables with gaps write ``12.0``.
-    """
-    value = stated(record, key)
-    if value is None:
-        return None
-    if type(value) is str and (match := _INTEGER.fullmatch(value)):
-        value = int(match[1])
-    elif type(value) is float and value.is_integer():
-        value = int(value)
+def integer(column: str | None = None) -> Adapter[int | None]:
+    """Return the adapting function for integers within the bounds of a column, or counters."""
     least, most = BOUNDS[column] if column else (0, 2**63 - 1)
-    if type(value) is not int or not least <= value <= most:
-        raise _wrong(key, f"an integer from {least} to {most}")
-    return value
+
+    @_known
+    def adapt(key: str, value: object) -> int:
+        if type(value) is str and (match := INTEGER.fullmatch(value)):
+            value = int(match[1])
+        elif type(value) is float and value.is_integer():
+            value = int(value)
+        if type(value) is not int or not least <= value <= most:
+            raise _wrong(key, f"an integer from {least} to {most}")
+        return value
+
+    return adapt
 
 
-def counter(record: Record, key: str, column: str | None = None) -> int:
-    """Return an integer that is left out where it is 0."""
-    return integer(record, key, column) or 0
+COUNTER: Final = integer()
+FRAMES: Final = integer("frames")
 
 
-def number(record: Record, key: str, column: str) -> float | None:
-    """Return a finite number within the bounds of a column."""
-    value = stated(record, key)
-    if value is None:
-        return None
+def number(column: str, *, written: bool = False) -> Adapter[float | None]:
+    """Return the adapting function for finite numbers within the bounds of a column.
+
+    ``written`` numbers are texts of a table.
+    """
     least, most = BOUNDS[column]
-    if not (type(value) is float or type(value) is int) or not least <= value <= most:
-        raise _wrong(key, f"a number from {least} to {most}")
-    return float(value)
+
+    @_known
+    def adapt(key: str, value: object) -> float:
+        if written and type(value) is str:
+            with suppress(ValueError):
+                value = float(value)
+        if not (type(value) is float or type(value) is int) or not least <= value <= most:
+            raise _wrong(key, f"a number from {least} to {most}")
+        return float(value)
+
+    return adapt
 
 
-def flag(record: Record, key: str) -> bool | None:
+PLACE: Final = {name: number(name) for name in ("latitude", "longitude", "altitude")}
+"""Adapting functions of a place."""
+
+
+@_known
+def flag(key: str, value: object) -> bool:
     """Return a truth value."""
-    value = stated(record, key)
-    if value is not None and type(value) is not bool:
+    if type(value) is not bool:
         raise _wrong(key, "true or false")
     return value
 
 
-def inner(record: Record, *keys: str) -> Record:
-    """Return a record within records; an absent one has no fields."""
-    for key in keys:
-        value = record.get(key)
-        if value is not None and not isinstance(value, dict):
-            raise _wrong(key, "an object")
-        record = value or NO_FIELDS
-    return record
+def inner(key: str, value: object) -> Record:
+    """Return a record within a record; an absent record has no fields."""
+    if value is not None and not isinstance(value, dict):
+        raise _wrong(key, "an object")
+    return value or NO_FIELDS
 
 
-def items(record: Record, key: str) -> list[object]:
-    """Return a list; an absent one is empty."""
-    value = record.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list):
+def items(key: str, value: object) -> list[object]:
+    """Return a list; an absent list is empty."""
+    if value is not None and not isinstance(value, list):
         raise _wrong(key, "a list")
-    return value
+    return value or []
 
 
-def parse_time(key: str, value: str) -> int | None:
+@_known
+def moment(key: str, value: object) -> int | None:
     """Return the microseconds since 1970 of an ISO 8601 time; without a zone it is UTC.
 
     Nanoseconds are cut off. Times before 1970 are None: Go and protobuf write an absent time as
     the year 1.
-
-    Raises
-    ------
-    Fault
-        ``bad_time``: the text is no time.
     """
     try:
-        micros = to_microseconds(datetime.fromisoformat(value))
-    except (ValueError, OverflowError):
+        micros = to_microseconds(datetime.fromisoformat(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
         raise Fault("bad_time", f"{key}: an ISO 8601 time is expected") from None
     return micros if micros >= 0 else None
 
 
-def clock(record: Record, key: str) -> int | None:
-    """Return what a gateway's clock said, in microseconds; None where that is beyond all bounds."""
-    micros = _moment(record, key)
+def clock(key: str, value: object) -> int | None:
+    """Return the time of a gateway's clock in microseconds; None where it is beyond all bounds."""
+    micros = moment(key, value)
     return micros if micros is not None and micros <= LATEST else None
 
 
-def time(record: Record, key: str) -> int | None:
-    """Return a server's time in microseconds, from 2000 to 2100."""
-    micros = _moment(record, key)
-    return None if micros is None else check_time(key, micros)
+@_known
+def time(key: str, value: object) -> int | None:
+    """Return a server's time in microseconds, from 2000 to 2100.
+
+    It is ISO 8601, but ``_timestamp``, which loggers write, is milliseconds since 1970.
+    """
+    if key == "_timestamp":
+        expected = "milliseconds since 1970, from 2000 to 2100, are expected"
+        digits = str(value) if type(value) in {int, float, str} else ""
+        micros: int | None = int(Decimal(digits) * 1000) if _DECIMAL.fullmatch(digits) else 0
+    else:
+        micros, expected = moment(key, value), "a time from 2000 to 2100 is expected"
+    if micros is not None and not EARLIEST <= micros <= LATEST:
+        raise Fault("bad_time", f"{key}: {expected}")
+    return micros
 
 
-def milliseconds(record: Record, key: str) -> int | None:
-    """Return a server's time in microseconds that a logger states as milliseconds since 1970."""
-    value = stated(record, key)
-    if value is None:
-        return None
-    if type(value) in {int, float}:
-        value = str(value)
-    if type(value) is not str or not _DECIMAL.fullmatch(value):
-        raise Fault("bad_time", f"{key}: milliseconds since 1970 are expected")
-    try:
-        return check_time(key, int(Decimal(value) * 1000))
-    except Fault:
-        what = "milliseconds since 1970, from 2000 to 2100, are expected"
-        raise Fault("bad_time", f"{key}: {what}") from None
-
-
-def country(record: Record, key: str) -> str | None:
+def country(key: str, value: object) -> str | None:
     """Return a country's ISO 3166 alpha-2 code in lower case."""
-    found = (text(record, key) or "").lower()
+    found = (text(key, value) or "").lower()
     if found and not _COUNTRY.fullmatch(found):
         raise _wrong(key, "two letters")
     return found or None
 
 
-def placement(record: Record, key: str) -> str | None:
+def placement(key: str, value: object) -> str | None:
     """Return ``indoor`` or ``outdoor``; None for other texts."""
-    found = (text(record, key) or "").lower()
+    found = (text(key, value) or "").lower()
     return found if found in {"indoor", "outdoor"} else None
 
 
-def first_time(record: Record, *keys: str) -> int | None:
-    """Return the first of several server's times that is stated; ``_timestamp`` is milliseconds."""
-    for key in keys:
-        read = milliseconds if key == "_timestamp" else time
-        if (at := read(record, key)) is not None:
-            return at
-    return None
-
-
-def _moment(record: Record, key: str) -> int | None:
-    value = stated(record, key)
-    if value is None:
-        return None
-    if type(value) is not str:
-        raise Fault("bad_time", f"{key}: an ISO 8601 time is expected")
-    return parse_time(key, value)
-
-
-def check_time(key: str, micros: int) -> int:
-    """Return a time that a server can have had.
-
-    Raises
-    ------
-    Fault
-        ``bad_time``: it lies before 2000 or after 2100.
-    """
-    if not EARLIEST <= micros <= LATEST:
-        raise Fault("bad_time", f"{key}: a time from 2000 to 2100 is expected")
-    return micros
-
-
-def duration(record: Record, key: str, column: str) -> int | None:
+@_known
+def duration(key: str, value: object) -> int:
     """Return the microseconds of a protobuf duration such as ``"0.056576s"``, rounded up."""
-    value = record.get(key)
-    if value is None or value == "":
-        return None
     match = _DURATION.fullmatch(value) if type(value) is str else None
     if match is None:
         raise _wrong(key, 'a duration such as "0.056576s"')
     nanos = int(match[1]) * 10**9 + int((match[2] or "").ljust(9, "0"))
-    micros = -(-nanos // 1000)
-    if micros > BOUNDS[column][1]:
-        raise _wrong(key, f"at most {BOUNDS[column][1] // SECOND} s")
+    micros, most = -(-nanos // 1000), BOUNDS["airtime"][1]
+    if micros > most:
+        raise _wrong(key, f"at most {most // SECOND} s")
     return micros
 
 
-def payload(record: Record, key: str, *, hexadecimal: bool = False) -> bytes:
-    """Return the bytes of a payload in base64 (or hexadecimal); an absent one is empty."""
-    value = record.get(key)
-    if value is None:
-        return b""
-    try:
-        if type(value) is not str or len(value) > 2 * MAX_PAYLOAD:
-            raise ValueError
-        return bytes.fromhex(value) if hexadecimal else base64.b64decode(value, validate=True)
-    except (ValueError, binascii.Error):
-        raise _wrong(key, "hexadecimal" if hexadecimal else "base64") from None
+def _payload(decode: Callable[[str], bytes], form: str) -> Adapter[bytes]:
+    """Return the adapting function for payloads of a form; an absent payload is empty."""
+
+    def adapt(key: str, value: object) -> bytes:
+        if value is None:
+            return b""
+        try:
+            if type(value) is not str or len(value) > 2 * MAX_PAYLOAD:
+                raise ValueError
+            return decode(value)
+        except ValueError:
+            raise _wrong(key, form) from None
+
+    return adapt
+
+
+payload: Final = _payload(partial(base64.b64decode, validate=True), "base64")
+hexadecimal: Final = _payload(bytes.fromhex, "hexadecimal")
+
+
+def device(key: str, value: object) -> str | None:
+    """Return the name of a device in upper case, an EUI in one spelling."""
+    found = text(key, value)
+    return (eui(found) or found.upper()) if found else None
 
 
 def eui(value: str | None) -> str | None:
@@ -364,14 +361,22 @@ def is_stand_in(name: str | None) -> bool:
     return name is not None and name.rpartition(":")[2].strip().lower() in STAND_INS
 
 
-def network_of(net_id: str | None, tenant: str | None, default: str) -> str:
-    """Return whose gateway ids they are: a tenant of The Things Network, or another network.
+def network_of(record: Record, net_id: str, tenant_id: str, default: str) -> str:
+    """Return the network of gateway ids: a tenant of The Things Network, or another network.
 
     The Things Network's tenants ``ttn`` and ``ttnv2`` are one namespace: version 2 had the registry
     from which gateways moved to version 3.
+
+    Parameters
+    ----------
+    record, net_id, tenant_id
+        A record, and the paths of the network and of its tenant.
+    default
+        Network of a record that states none.
     """
-    if net_id is None:
+    network, tenant = (get(record, path, text) for path in (net_id, tenant_id))
+    if network is None:
         return default
-    if net_id == _THINGS_NET_ID:
+    if network == _THINGS_NET_ID:
         return tenant if tenant not in {None, "ttn", "ttnv2"} else "ttn"
-    return f"{net_id}-{tenant}" if tenant else net_id
+    return f"{network}-{tenant}" if tenant else network

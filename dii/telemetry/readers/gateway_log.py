@@ -14,100 +14,85 @@ Both know frames of all networks, and of none what became of it.
 
 from __future__ import annotations
 
-import math
+from typing import Final
 
 from dii.schema import Reception
-from dii.telemetry.metrics.airtime import data_rate, frame_airtime
-from dii.telemetry.readers import fields
-from dii.telemetry.readers.base import (
-    LOG_METRICS,
-    STATUS_METRICS,
-    CsvReader,
-    Heard,
-    JsonReader,
-    Log,
-    server_time,
-    wrapped_gateway,
+from dii.telemetry.metrics.airtime import data_rate
+from dii.telemetry.readers import base, fields
+from dii.telemetry.readers.base import CsvReader, Field, Heard, JsonReader, Log, columns
+from dii.telemetry.readers.fields import NO_FIELDS, Fault, Record
+
+_TIMES: Final = ("received_at", "time", "_timestamp")
+"""Times of whoever logged a message. A gateway's clock will not do: who is paid per epoch must not
+choose the epoch."""
+_STAT_PLACE: Final = {"latitude": "lati", "longitude": "long", "altitude": "alti"}
+_PACKET: Final = columns(gateway_time="time", rssi="rssi", snr="lsnr", code_rate="codr")
+_LINE: Final = columns(
+    rssi=Field(("rssi",), fields.number("rssi", written=True)),
+    snr=Field(("snr",), fields.number("snr", written=True)),
+    spreading_factor=Field(("sf",), fields.COUNTER),
 )
-from dii.telemetry.readers.fields import Fault, Named, Record
-from dii.telemetry.readers.phy import read_uplink
 
 
-class PacketForwarder(JsonReader):
-    """Messages of Semtech's packet forwarder."""
-
-    name = "semtech-udp"
-    about = "Semtech UDP packet forwarder: rxpk and stat with gateway and time, JSON lines"
-    gives = STATUS_METRICS | LOG_METRICS
-    keys = ("rxpk or stat",)
-
-    def knows(self, record: Record) -> bool:
-        """Whether an object has frames or a status."""
-        return "rxpk" in record or isinstance(record.get("stat"), dict)
-
-    def record(self, record: Record, log: Log) -> None:
-        """Push the receptions and the status of a message."""
-        optional = log.rows.optional
-        entries = optional(fields.items, record, "rxpk") or []
-        stat = optional(fields.inner, record, "stat")
-        if not entries and not stat:
-            raise Fault("no_receptions", "neither rxpk nor stat")
-        named, at = wrapped_gateway(record, log), server_time(record)
-        frame = Reception(at, **named._asdict())
-        log.push(log.heard(frame, entries, lambda entry: _packet(entry, frame, named, log)))
-        if stat:
-            log.polls.poll(named, at, frames=optional(fields.integer, stat, "rxok", "frames"))
-            names = {"latitude": "lati", "longitude": "long", "altitude": "alti"}
-            place = {name: stat[key] for name, key in names.items() if key in stat}
-            log.places.note(named.gateway, at, log.rows.line, place)
+def _is_message(record: Record) -> bool:
+    """Tell whether an object has frames or a status."""
+    return "rxpk" in record or isinstance(record.get("stat"), dict)
 
 
-def _packet(entry: Record, frame: Reception, named: Named, log: Log) -> Heard:
+def _message(record: Record, log: Log) -> None:
+    """Push the receptions and the status of a message."""
+    entries = log.get(record, "rxpk", fields.items) or []
+    stat = log.get(record, "stat", fields.inner)
+    if not entries and not stat:
+        raise Fault("no_receptions", "neither rxpk nor stat")
+    named, at = base.wrapped_gateway(record, log), fields.first(record, _TIMES, fields.time)
+    if at is None:
+        raise Fault("no_time", f"none of {', '.join(_TIMES)}")
+    message = Reception(at, **named._asdict())
+    log.push(log.read_each(message, entries, lambda entry: _packet(entry, message, log)))
+    if stat:
+        log.poll(named, at, frames=log.get(stat, "rxok", fields.FRAMES))
+        place = {name: stat[key] for name, key in _STAT_PLACE.items() if key in stat}
+        log.note(named.gateway, at, place)
+
+
+def _packet(entry: Record, message: Reception, log: Log) -> Heard:
     checked = entry.get("stat")
     if checked is not None and (type(checked) not in {int, float} or checked not in {-1, 0, 1}):
         raise Fault("bad_field", "stat: one of -1, 0, 1 is expected")
     if checked == -1:
         raise Fault("bad_crc", "stat is -1")
-    data = fields.payload(entry, "data")
-    airtime = frame_airtime(len(data), *data_rate(entry.get("datr")), entry.get("codr"))
-    row, _ = log.entry(frame, entry, named, "lsnr")
-    said = read_uplink(data, log.source.network)
-    return row._replace(airtime=airtime, **said._asdict()), {}
+    data = fields.get(entry, "data", fields.payload)
+    stated = log.read(_PACKET, entry) | {"data_rate": data_rate(entry.get("datr"))}
+    frame = base.radio_frame(message.time, data, stated, log.source.network)
+    return frame._replace(gateway=message.gateway, eui=message.eui), NO_FIELDS
 
 
-class GatewayCollector(CsvReader):
-    """The log of ttn-gateway-collector."""
-
-    name = "ttn-gateway-collector"
-    about = "ttn-gateway-collector: every frame that a gateway heard, CSV"
-    gives = LOG_METRICS
-    columns = frozenset({"time", "gateway", "raw_payload", "dev_addr", "fcnt"})
-
-    def record(self, record: Record, log: Log) -> None:
-        """Push a reception."""
-        at, identifier = fields.time(record, "time"), fields.text(record, "gateway")
-        if at is None:
-            raise Fault("no_time", "a time is expected")
-        data = fields.payload(record, "raw_payload")
-        optional = log.rows.optional
-        stated = {key: optional(_number, record, key) for key in ("rssi", "snr", "sf")}
-        factor = int(stated["sf"]) if stated["sf"] else None
-        row = Reception(
-            at,
-            **fields.identity(identifier, None, log.source.network)._asdict(),
-            airtime=frame_airtime(len(data), factor, 125_000),
-            rssi=optional(fields.number, stated, "rssi", "rssi"),
-            snr=optional(fields.number, stated, "snr", "snr"),
-        )
-        log.rows.reception(row._replace(**read_uplink(data, log.source.network)._asdict()))
+def _line(record: Record, log: Log) -> None:
+    """Push a reception."""
+    at = fields.get(record, "time", fields.time)
+    identifier = fields.get(record, "gateway", fields.text)
+    if at is None:
+        raise Fault("no_time", "a time is expected")
+    data = fields.get(record, "raw_payload", fields.payload)
+    stated = log.read(_LINE, record) | {"bandwidth": 125_000}
+    named = fields.identity(identifier, None, log.source.network)
+    frame = base.radio_frame(at, data, stated, log.source.network)
+    log.rows.reception(frame._replace(**named._asdict()))
 
 
-def _number(record: Record, key: str) -> float | None:
-    """Return the number that a text states."""
-    try:
-        found = float(value) if (value := fields.text(record, key)) else None
-        if found is None or math.isfinite(found):
-            return found
-        raise ValueError
-    except ValueError:
-        raise Fault("bad_field", f"{key}: a number is expected") from None
+PACKET_FORWARDER: Final = JsonReader(
+    "semtech-udp",
+    "Semtech UDP packet forwarder: rxpk and stat with gateway and time, JSON lines",
+    base.STATUS_METRICS | base.LOG_METRICS,
+    ("rxpk",),
+    _message,
+    knows=_is_message,
+)
+GATEWAY_COLLECTOR: Final = CsvReader(
+    "ttn-gateway-collector",
+    "ttn-gateway-collector: every frame that a gateway heard, CSV",
+    base.LOG_METRICS,
+    frozenset({"time", "gateway", "raw_payload", "dev_addr", "fcnt"}),
+    _line,
+)

@@ -17,7 +17,8 @@ from math import log10
 from typing import Final
 
 from dii.telemetry.metrics.sites import Place, distance
-from dii.telemetry.readers.fields import Fault, Record, number
+from dii.telemetry.readers import fields
+from dii.telemetry.readers.fields import Fault, Record
 
 EIRP: Final = 36.0
 """dBm: the most that any region allows a device to radiate (USA, 47 CFR 15.247: 30 dBm into 6 dBi)."""
@@ -43,7 +44,9 @@ def strongest(metres: float) -> float:
 def place(record: Record) -> Place | None:
     """Return the place of a record's ``latitude`` and ``longitude``, None without a sound one."""
     try:
-        north, east = (number(record, name, name) for name in ("latitude", "longitude"))
+        north, east = (
+            fields.get(record, name, fields.PLACE[name]) for name in ("latitude", "longitude")
+        )
     except Fault:
         return None
     if north is None or east is None or (north, east) == NOWHERE:

@@ -13,21 +13,21 @@ kept one after another in one file are polls and tell uptime; of a single one, a
 
 from __future__ import annotations
 
+from typing import Final
+
 from dii.schema import Gateway
-from dii.telemetry.readers import fields
-from dii.telemetry.readers.base import STATUS_METRICS, JsonReader, Log, Reader, stated_eui
+from dii.telemetry.readers import base, fields
+from dii.telemetry.readers.base import JsonReader, Log, Reader, set_aside
 from dii.telemetry.readers.fields import Fault, Record
 from dii.telemetry.source import Source, members
 from dii.telemetry.tables import Rows
 from dii.units import SECOND
 
+_RATE: Final = fields.number("frames")
+
 
 class Registry(Reader):
-    """TTN's ``gateway-data``."""
-
-    name = "ttn-registry"
-    about = "TTN gateway-data: JSON, gateways by id or a list of them"
-    gives = frozenset()
+    """Reader of TTN's ``gateway-data``."""
 
     def declines(self, source: Source) -> str | None:
         """Return why a source is not of this format, None if it is."""
@@ -42,68 +42,60 @@ class Registry(Reader):
 
     def read(self, source: Source, rows: Rows) -> None:
         """Push the gateways; a gateway that stands twice is rejected once."""
-        document = source.document(rows)
-        try:
-            for rows.line, (_, record) in enumerate(members(document), 1):
-                try:
-                    rows.entry(_gateway(record, source.network, rows))
-                except Fault as fault:
-                    rows.reject(fault.reason, fault.detail)
-        except Fault as fault:
-            rows.line += 1
-            rows.reject(fault.reason, fault.detail)
+        log = Log(source, rows, 0)
+        rows.line = 1
+        with set_aside(rows):
+            for _, record in members(source.document(rows)):
+                with set_aside(rows):
+                    if not isinstance(record, dict):
+                        raise Fault("bad_record", "an object is expected")
+                    rows.entry(_gateway(record, log))
+                rows.line += 1
 
 
-def _gateway(record: object, network: str, rows: Rows) -> Gateway:
-    if not isinstance(record, dict):
-        raise Fault("bad_record", "an object is expected")
-    identifier = fields.text(record, "id")
+def _gateway(record: Record, log: Log) -> Gateway:
+    identifier = fields.get(record, "id", fields.text)
     if identifier is None:
         raise Fault("bad_field", "id: a text is expected")
-    gateway, eui = fields.identity(identifier, rows.optional(fields.text, record, "eui"), network)
-    attributes = rows.optional(fields.inner, record, "attributes") or {}
+    stated = log.get(record, "eui", fields.text)
+    gateway, eui = fields.identity(identifier, stated, log.source.network)
+    owners = log.get(record, "owners", fields.items) or []
+    names = (log.get({"owners": owner}, "owners", fields.text) for owner in owners)
     return Gateway(
         gateway,
-        _operator(record, rows),
-        *rows.place(rows.optional(fields.inner, record, "location") or {}, gateway),
-        rows.optional(fields.country, record, "country_code"),
-        rows.optional(fields.placement, attributes, "placement"),
-        rows.optional(fields.time, record, "last_seen"),
+        log.get(record, "owner", fields.text) or next(filter(None, names), None),
+        *log.rows.place(log.get(record, "location", fields.inner) or {}, gateway),
+        log.get(record, "country_code", fields.country),
+        log.get(record, "attributes.placement", fields.placement),
+        log.get(record, "last_seen", fields.time),
         eui,
     )
 
 
-def _operator(record: Record, rows: Rows) -> str | None:
-    """Return the owner, else the first of the owners."""
-    owners = rows.optional(fields.items, record, "owners") or []
-    names = (rows.optional(fields.text, {"owners": owner}, "owners") for owner in owners)
-    return rows.optional(fields.text, record, "owner") or next(filter(None, names), None)
+def _status(record: Record, log: Log) -> None:
+    """Push a status of a gateway that is online, and note its place."""
+    default = log.source.network
+    network = log.rows.optional(fields.network_of, record, "netID", "tenantID", default) or ""
+    identifier = fields.get(record, "id", fields.text)
+    eui = base.stated_eui(record, identifier, log.rows)
+    named = fields.identity(identifier, eui, network)
+    updated = log.get(record, "updatedAt", fields.time)
+    rate = log.get(record, "rxRate", _RATE)
+    placement = log.get(record, "antennaPlacement", fields.placement)
+    location = log.get(record, "location", fields.inner) or {}
+    log.note(named.gateway, updated or 0, location, placement)
+    if record.get("online") is True and updated and log.later(named.gateway, updated):
+        log.poll(named, updated, rate=rate)
 
 
-def _network(record: Record, default: str) -> str:
-    net_id, tenant = fields.text(record, "netID"), fields.text(record, "tenantID")
-    return fields.network_of(net_id, tenant, default)
-
-
-class Mapper(JsonReader):
-    """Packet Broker's Mapper."""
-
-    name = "packet-broker-mapper"
-    about = "Packet Broker Mapper: JSON arrays of gateways, one or one after another"
-    gives = STATUS_METRICS
-    keys = ("netID", "online")
-    interval = 3600 * SECOND
-
-    def record(self, record: Record, log: Log) -> None:
-        """Push a status of a gateway that is online, and note its place."""
-        optional = log.rows.optional
-        network = optional(_network, record, log.source.network) or ""
-        identifier = fields.text(record, "id")
-        named = fields.identity(identifier, stated_eui(record, identifier, log.rows), network)
-        updated = optional(fields.time, record, "updatedAt")
-        rate = optional(fields.number, record, "rxRate", "frames")
-        placement = optional(fields.placement, record, "antennaPlacement")
-        location = optional(fields.inner, record, "location") or {}
-        log.places.note(named.gateway, updated or 0, log.rows.line, location, placement)
-        if record.get("online") is True and updated and log.polls.later(named.gateway, updated):
-            log.polls.poll(named, updated, rate=rate)
+REGISTRY: Final = Registry(
+    "ttn-registry", "TTN gateway-data: JSON, gateways by id or a list of them", frozenset()
+)
+MAPPER: Final = JsonReader(
+    "packet-broker-mapper",
+    "Packet Broker Mapper: JSON arrays of gateways, one or one after another",
+    base.STATUS_METRICS,
+    ("netID", "online"),
+    _status,
+    interval=3600 * SECOND,
+)

@@ -24,141 +24,137 @@ from __future__ import annotations
 from typing import Final
 
 from dii.schema import RELAYED, Reception
-from dii.telemetry.metrics.airtime import uplink_airtime
-from dii.telemetry.readers import fields
-from dii.telemetry.readers.base import (
-    UPLINK_METRICS,
-    Heard,
-    JsonReader,
-    Log,
-    application_uplink,
-    stated_eui,
-)
-from dii.telemetry.readers.fields import Fault, Record
-from dii.telemetry.tables import Rows
+from dii.telemetry.readers import base, fields
+from dii.telemetry.readers.base import Columns, Field, Heard, JsonReader, Log, columns
+from dii.telemetry.readers.fields import Fault, Named, Record
+from dii.telemetry.readers.uplinks import Uplinks
 
 _BROKER: Final = "packetbroker"
+_FORWARDER: Final = "packet_broker.forwarder_"
+_NETWORK: Final = "network_ids.net_id", "network_ids.tenant_id"
 _RELAY_PORT: Final = 226
 
 
-class ThingsStack(JsonReader):
-    """Application uplinks of The Things Stack."""
+def modulation(path: str) -> Columns:
+    """Return the table of the modulation whose settings lie at a path."""
+    return columns(
+        spreading_factor=f"{path}.data_rate.lora.spreading_factor",
+        bandwidth=f"{path}.data_rate.lora.bandwidth",
+        code_rate=(f"{path}.data_rate.lora.coding_rate", f"{path}.coding_rate"),
+    )
 
-    name = "things-stack-v3"
-    about = "The Things Stack v3: uplink messages of applications, JSON lines"
-    gives = UPLINK_METRICS
-    keys = ("end_device_ids",)
 
-    def record(self, record: Record, log: Log) -> None:
+class _Messages(Uplinks):
+    """Table of messages in which Packet Broker and relays stand for gateways."""
+
+    def push(self, record: Record, log: Log) -> None:
         """Push the receptions of an uplink."""
-        _message(record, log)
+        frame, entries = self.opened(record, log)
+        message = fields.get(record, "uplink_message", fields.inner)
+        if message.get("f_port") == _RELAY_PORT:
+            frame = _relayed(frame, record, "end_device_ids", log)
+        network = log.rows.optional(fields.network_of, message, *_NETWORK, log.source.network) or ""
+
+        def read(entry: Record) -> Heard:
+            return self._entry(entry, frame, network, log)
+
+        heard = log.read_each(frame, entries, read)
+        if record.get("simulated"):
+            for row, _ in heard:
+                log.rows.reject("simulated", "never on the air", row.gateway, frame.time)
+            return
+        stated = message.get("locations")  # by where each comes from; of no weight unless asked for
+        places = stated.values() if isinstance(stated, dict) else ()
+        devices = [place for place in places if isinstance(place, dict)]
+        signals = {_signal(row) for row, _ in heard if row.gateway} - {None}
+        for row, location in heard:
+            if row.gateway is None and _signal(row) in signals:
+                detail = "a named gateway's, through Packet Broker"
+                log.rows.reject("same_reception", detail, time=frame.time)
+            else:
+                log.push([(row, location)], devices)
+
+    def received(self, record: Record, log: Log) -> int:
+        """Return when the network server got an uplink."""
+        received = super().received(record, log)
+        if received is None:
+            raise Fault("no_time", "received_at is missing")
+        return received
+
+    def _entry(self, entry: Record, frame: Reception, network: str, log: Log) -> Heard:
+        """Return the reception of an entry, without a gateway where none is named."""
+        ids = fields.get(entry, "gateway_ids", fields.inner)
+        identifier = fields.get(ids, "gateway_id", fields.text)
+        eui = base.stated_eui(ids, identifier, log.rows)
+        if brokered := identifier == _BROKER:
+            found = log.rows.optional(_forwarder, entry, network)
+            identifier, eui, network = found or (None, None, network)
+        named: Named | None = None
+        if fields.is_stand_in(identifier):
+            frame = _relayed(frame, entry, "relay", log)
+        elif not brokered or identifier or fields.eui(eui):
+            named = fields.identity(identifier, eui, network)
+        return self.heard(entry, frame, named, log)
 
 
-def _message(record: Record, log: Log) -> None:
-    rows = log.rows
-    if "end_device_ids" not in record:
-        raise Fault("bad_record", "a message of an application is expected")
-    message = fields.inner(record, "uplink_message")
-    received = fields.time(message, "received_at") or fields.time(record, "received_at")
-    if received is None:
-        raise Fault("no_time", "received_at is missing")
-    entries = fields.items(message, "rx_metadata")
-    if not entries:
-        rows.reject("no_receptions", "not an uplink, or without rx_metadata", time=received)
-        return
-    frame = _frame(record, message, received, rows)
-    if message.get("f_port") == _RELAY_PORT:
-        frame = _relayed(frame, record, "end_device_ids", rows)
-    network = rows.optional(_network, message, log.source.network) or ""
-    heard = log.heard(frame, entries, lambda entry: _entry(entry, frame, network, log))
-    if record.get("simulated"):
-        for row, _ in heard:
-            rows.reject("simulated", "never on the air", row.gateway, received)
-        return
-    stated = message.get("locations")  # by where each comes from; of no weight unless asked for
-    places = stated.values() if isinstance(stated, dict) else ()
-    devices = [place for place in places if isinstance(place, dict)]
-    signals = {_signal(row) for row, _ in heard if row.gateway} - {None}
-    for row, location in heard:
-        if row.gateway is None and _signal(row) in signals:
-            rows.reject("same_reception", "a named gateway's, through Packet Broker", time=received)
-        else:
-            log.push([(row, location)], devices)
+def _forwarder(entry: Record, network: str) -> tuple[str | None, str | None, str]:
+    """Return id, EUI and network of the gateway that Packet Broker names."""
+    identifier, eui = (
+        fields.get(entry, f"{_FORWARDER}gateway_{key}", fields.text) for key in ("id", "eui")
+    )
+    ids = f"{_FORWARDER}net_id", f"{_FORWARDER}tenant_id"
+    return identifier, eui, fields.network_of(entry, *ids, network)
 
 
 def _signal(row: Reception) -> tuple[object, ...] | None:
-    """Return what two entries of one reception share; None where it is not known."""
+    """Return the values that two entries of one reception share; None where one is not known."""
     signal = row.gateway_time, row.rssi, row.snr
     return None if None in signal else signal
 
 
-def _forwarder(entry: Record, network: str) -> tuple[str | None, str | None, str]:
-    broker = fields.inner(entry, "packet_broker")
-    identifier, eui, net_id, tenant = (
-        fields.text(broker, f"forwarder_{key}")
-        for key in ("gateway_id", "gateway_eui", "net_id", "tenant_id")
-    )
-    return identifier, eui, fields.network_of(net_id, tenant, network)
-
-
-def _network(message: Record, default: str) -> str:
-    ids = fields.inner(message, "network_ids")
-    return fields.network_of(fields.text(ids, "net_id"), fields.text(ids, "tenant_id"), default)
-
-
-def _relayed(frame: Reception, record: Record, key: str, rows: Rows) -> Reception:
+def _relayed(frame: Reception, record: Record, key: str, log: Log) -> Reception:
     """Return a frame that a relay carried, with an id that its carrying frame has, too."""
-    ids = rows.optional(fields.inner, record, key) or {}
-    if (relay := rows.optional(fields.text, ids, "device_id")) is None:
+    relay = log.get(record, f"{key}.device_id", fields.text)
+    if relay is None:
         return frame
     shared = f"{RELAYED}{frame.application}/{relay}@{frame.time}"
     return frame._replace(deduplication_id=shared)
 
 
-def _frame(record: Record, message: Record, received: int, rows: Rows) -> Reception:
-    """Return what all receptions of an uplink share."""
-    optional = rows.optional
-    ids = optional(fields.inner, record, "end_device_ids") or {}
-    session = (optional(fields.payload, message, "session_key_id") or b"").hex()
-    data = optional(fields.payload, message, "frm_payload")
-    settings = modulation(message, "settings", rows)
-    application = optional(_application, ids)
-    airtime = optional(fields.duration, message, "consumed_airtime", "airtime")
-    if airtime is None:
-        airtime = uplink_airtime(data if data is None else len(data), *settings)
-    return application_uplink(
-        received,
-        optional(fields.text, ids, "dev_eui") or session or optional(fields.text, ids, "dev_addr"),
-        application,
-        optional(fields.counter, message, "f_cnt", "f_cnt"),
-        data,
-        airtime,
-    )
+def _device(key: str, value: object) -> str | None:
+    """Return the name of a device, or in its place the id of its session."""
+    if key == "session_key_id":
+        return fields.payload(key, value).hex().upper() or None
+    return fields.device(key, value)
 
 
-def _application(ids: Record) -> str | None:
-    return fields.text(fields.inner(ids, "application_ids"), "application_id")
-
-
-def modulation(message: Record, key: str, rows: Rows) -> tuple[object, object, object]:
-    """Return spreading factor, bandwidth and code rate, as the server states them."""
-    settings = rows.optional(fields.inner, message, key) or {}
-    lora = rows.optional(fields.inner, settings, "data_rate", "lora") or {}
-    code_rate = lora.get("coding_rate") or settings.get("coding_rate")
-    return lora.get("spreading_factor"), lora.get("bandwidth"), code_rate
-
-
-def _entry(entry: Record, frame: Reception, network: str, log: Log) -> Heard:
-    ids = fields.inner(entry, "gateway_ids")
-    identifier = fields.text(ids, "gateway_id")
-    eui_text = stated_eui(ids, identifier, log.rows)
-    if brokered := identifier == _BROKER:
-        found = log.rows.optional(_forwarder, entry, network)
-        identifier, eui_text, network = found or (None, None, network)
-    named = None
-    if fields.is_stand_in(identifier):
-        frame = _relayed(frame, entry, "relay", log.rows)
-    elif not brokered or identifier or fields.eui(eui_text):
-        named = fields.identity(identifier, eui_text, network)
-    row, location = log.entry(frame, entry, named)
-    return row._replace(snr=row.snr or 0.0), location
+THINGS_STACK: Final = JsonReader(
+    "things-stack-v3",
+    "The Things Stack v3: uplink messages of applications, JSON lines",
+    base.UPLINK_METRICS,
+    ("end_device_ids",),
+    _Messages(
+        key="end_device_ids",
+        times=("uplink_message.received_at", "received_at"),
+        entries="uplink_message.rx_metadata",
+        frame={
+            **columns(
+                zeros=("f_cnt",),
+                device=Field(
+                    (
+                        "end_device_ids.dev_eui",
+                        "uplink_message.session_key_id",
+                        "end_device_ids.dev_addr",
+                    ),
+                    _device,
+                ),
+                application="end_device_ids.application_ids.application_id",
+                f_cnt="uplink_message.f_cnt",
+                data="uplink_message.frm_payload",
+                airtime=Field(("uplink_message.consumed_airtime",), fields.duration),
+            ),
+            **modulation("uplink_message.settings"),
+        },
+        entry=columns(zeros=("snr",), gateway_time="time", rssi="rssi", snr="snr"),
+    ).push,
+)
