@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from dii.errors import InputTooLarge, SourceMissing, SourceUnreachable
+from dii import errors
+from dii.telemetry.source import check_size
 
 if TYPE_CHECKING:
     import httpx
@@ -65,20 +66,29 @@ def fetch(url: str, folder: Path) -> Path:
     import httpx  # noqa: PLC0415 - slow, and most sources are files
 
     try:
-        httpx.URL(url)
-        urlsplit(url)
+        named, name = httpx.URL(url), shown(url)
     except (httpx.InvalidURL, ValueError):
-        raise SourceUnreachable(file="a URL", message="it cannot be read", attempts=0) from None
-    name = _UNSAFE.sub("_", urlsplit(url).path.rpartition("/")[2])[-100:] or "download"
-    path = folder / name
+        message = "it cannot be read"
+        raise errors.SourceUnreachable(file="a URL", message=message, attempts=0) from None
+    path = folder / (_UNSAFE.sub("_", name.rpartition("/")[2])[-100:] or "download")
     deadline = time.monotonic() + MAX_SECONDS
-    message = ""
-    named = httpx.URL(url).host
 
     def check(request: httpx.Request) -> None:
-        if request.url.host not in {named, ""} and (address := _local(request.url.host)):
+        if request.url.host not in {named.host, ""} and (address := _local(request.url.host)):
             message = f"it redirects to {address}, which is not public; name that address itself"
-            raise SourceUnreachable(file=shown(url), message=message, attempts=1)
+            raise errors.SourceUnreachable(file=name, message=message, attempts=1)
+
+    def download(client: httpx.Client) -> Path:
+        with client.stream("GET", url) as response, path.open("wb") as file:
+            response.raise_for_status()
+            stated = response.headers.get("Content-Length", "")
+            size = int(stated) if stated.isdecimal() else 0  # counts before anything comes
+            for chunk in chain([b""], response.iter_raw()):
+                check_size(name, "a file", max(size, file.tell() + len(chunk)), "bytes", MAX_BYTES)
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout(f"not done within {MAX_SECONDS:g} s")
+                file.write(chunk)
+        return path
 
     with httpx.Client(
         event_hooks={"request": [check]},
@@ -89,25 +99,21 @@ def fetch(url: str, folder: Path) -> Path:
     ) as client:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                _download(client, url, path, deadline)
-                return path
-            except (httpx.TooManyRedirects, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-                raise SourceUnreachable(file=shown(url), message=str(error), attempts=1) from None
+                return download(client)
             except httpx.HTTPStatusError as error:
                 status = error.response.status_code
                 if status in {404, 410}:
-                    raise SourceMissing(file=shown(url)) from None
-                message = f"the server answers {status}"
-                if status not in _AGAIN:
-                    break
-            except httpx.TransportError as error:
+                    raise errors.SourceMissing(file=name) from None
+                message, again = f"the server answers {status}", status in _AGAIN
+            except (httpx.RequestError, httpx.InvalidURL) as error:
                 message = str(error) or type(error).__name__
+                final = httpx.TooManyRedirects, httpx.InvalidURL, httpx.UnsupportedProtocol
+                again = not isinstance(error, final)
             pause = BACKOFF * 2 ** (attempt - 1)
-            if attempt < ATTEMPTS and time.monotonic() + pause < deadline:
-                time.sleep(pause)
-            else:
+            if not again or attempt == ATTEMPTS or time.monotonic() + pause >= deadline:
                 break
-    raise SourceUnreachable(file=shown(url), message=message, attempts=attempt)
+            time.sleep(pause)
+    raise errors.SourceUnreachable(file=name, message=message, attempts=attempt)
 
 
 def _local(host: str) -> str | None:
@@ -117,23 +123,3 @@ def _local(host: str) -> str | None:
     except (OSError, UnicodeError):
         return None
     return next((one for one in sorted(found) if not ipaddress.ip_address(one).is_global), None)
-
-
-def _download(client: httpx.Client, url: str, path: Path, deadline: float) -> None:
-    import httpx  # noqa: PLC0415
-
-    with client.stream("GET", url) as response, path.open("wb") as file:
-        response.raise_for_status()
-        stated = response.headers.get("Content-Length", "")
-        size = int(stated) if stated.isdecimal() else 0
-        for chunk in chain(
-            [b""], response.iter_raw()
-        ):  # what the server states counts before anything comes
-            size = max(size, file.tell() + len(chunk))
-            if size > MAX_BYTES:
-                raise InputTooLarge(
-                    file=shown(url), what="a file", size=size, unit="bytes", limit=MAX_BYTES
-                )
-            if time.monotonic() > deadline:
-                raise httpx.ReadTimeout(f"not done within {MAX_SECONDS:g} s")
-            file.write(chunk)

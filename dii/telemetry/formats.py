@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from dii.errors import InputTooLarge, UnknownFormat
+from dii.errors import UnknownFormat
 from dii.schema import METRICS, USAGE_GIVEN
 from dii.telemetry import plain
 from dii.telemetry.readers import (
@@ -23,7 +23,7 @@ from dii.telemetry.readers import (
     uplinks,
 )
 from dii.telemetry.readers.base import Reader
-from dii.telemetry.source import MAX_COLUMNS, Source
+from dii.telemetry.source import MAX_COLUMNS, Source, check_size
 
 READERS: Final[tuple[Reader, ...]] = (
     registry.REGISTRY,
@@ -69,10 +69,8 @@ def find_reader(source: Source) -> Reader:
     for reader, reason in judged(source):
         if reason is None:
             return reader
-    if source.wide and not source.records:
-        raise InputTooLarge(
-            file=source.name, what="a table", size=source.wide, unit="columns", limit=MAX_COLUMNS
-        )
+    if not source.records:
+        check_size(source.name, "a table", source.wide, "columns", MAX_COLUMNS)
     start = (source.head.decode("utf-8", "replace") or ",".join(source.names))[:40]
     what = f"it begins with {start!r}" if start else "it is empty"
     raise UnknownFormat(file=source.name, what=what)

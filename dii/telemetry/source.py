@@ -16,18 +16,22 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from io import BufferedReader, TextIOWrapper
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dii.errors import InputTooLarge, SourceUnreadable
+from dii import errors
 from dii.telemetry.readers.fields import Fault
 from dii.telemetry.tables import Rows
+
+T = TypeVar("T")
 
 MAX_LINE: Final = 1 << 20
 MAX_DOCUMENT: Final = 256 << 20
@@ -95,7 +99,7 @@ def parse_line(line: bytes) -> Iterator[object]:
             while at < len(text):
                 value, at = _DECODER.raw_decode(text, at)
                 found.append(value)
-                at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+                at = _skip(text, at)
         except (RecursionError, ValueError):
             found = found if text[at] == "{" else []
     yield from found
@@ -116,71 +120,67 @@ def first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]
 
 
-def members(document: str) -> Iterator[tuple[str | None, object]]:
-    """Yield the key (None in an array) and the value of each member of one JSON document.
+def check_size(file: str, what: str, size: int, unit: str, limit: int) -> None:
+    """Refuse input beyond a limit.
+
+    Raises
+    ------
+    InputTooLarge
+        There are more units than the limit.
+    """
+    if size > limit:
+        raise errors.InputTooLarge(file=file, what=what, size=size, unit=unit, limit=limit)
+
+
+def members(document: str, containers: str = "{[") -> Iterator[tuple[str | None, object]]:
+    """Yield JSON values that follow one another; of each container its members, with their keys.
 
     One at a time: neither does a document become objects as a whole, nor does a mistake near its
-    end cost what stands before it.
+    end cost what precedes it. The key of a value that is not in an object is None.
 
     Raises
     ------
     Fault
         ``bad_json``: where the document breaks.
     """
-
-    def skip(at: int) -> int:
-        return _SPACE.match(document, at).end()  # type: ignore[union-attr]
-
-    def expect(marks: str, at: int) -> int:
-        if document[at : at + 1] not in tuple(marks):
-            raise Fault("bad_json", f"one of {marks} is expected at character {at}")
-        return skip(at + 1)
-
+    at, close = 0, ""
     try:
-        start = skip(0)
-        at = expect("{[", start)
-        close = "}" if document[start] == "{" else "]"
-        while document[at : at + 1] != close:
-            key = None
+        while (at := _skip(document, at)) < len(document):
+            mark, key = document[at], None
+            if close and mark in {close, ","}:
+                at, close = at + 1, close if mark == "," else ""
+                continue
+            if not close and mark in containers:
+                at, close = at + 1, "}" if mark == "{" else "]"
+                continue
             if close == "}":
                 key, at = _DECODER.raw_decode(document, at)
-                if not isinstance(key, str):
-                    raise Fault("bad_json", f"a key is expected before character {at}")
-                at = expect(":", skip(at))
+                at = _skip(document, at)
+                if not isinstance(key, str) or document[at : at + 1] != ":":
+                    raise Fault("bad_json", f"a key and a colon are expected at character {at}")
+                at = _skip(document, at + 1)
             value, at = _DECODER.raw_decode(document, at)
             yield key, value
-            at = skip(at)
-            if document[at : at + 1] != close:
-                at = expect(",", at)
-        if skip(at + 1) != len(document):
-            raise Fault("bad_json", f"more follows the document at character {at + 1}")
     except (RecursionError, ValueError) as error:
         raise _broken(error) from None
+    if close:
+        raise Fault("bad_json", f"{close!r} is missing at the end")
+
+
+def _skip(text: str, at: int) -> int:
+    """Return the place of the first character from ``at`` on that is not blank."""
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]
 
 
 def values(document: str) -> Iterator[object]:
-    """Yield JSON values that follow one another; of an array, each of its members.
+    """Yield JSON values that follow one another; of an array, each of its members."""
+    return (value for _, value in members(document, "["))
 
-    Raises
-    ------
-    Fault
-        ``bad_json``: where the document breaks.
-    """
-    at, inside = 0, False
-    try:
-        while (at := _SPACE.match(document, at).end()) < len(document):  # type: ignore[union-attr]
-            mark = document[at]
-            if mark == ("]" if inside else "["):
-                at, inside = at + 1, not inside
-            elif inside and mark == ",":
-                at += 1
-            else:
-                value, at = _DECODER.raw_decode(document, at)
-                yield value
-    except (RecursionError, ValueError) as error:
-        raise _broken(error) from None
-    if inside:
-        raise Fault("bad_json", "the end of an array is missing")
+
+def sound(found: Iterator[T]) -> Iterator[T]:
+    """Yield what precedes a fault."""
+    with suppress(Fault):
+        yield from found
 
 
 def open_parquet(path: Path, name: str, texts: Sequence[str] = ()) -> pq.ParquetFile:
@@ -199,9 +199,10 @@ def open_parquet(path: Path, name: str, texts: Sequence[str] = ()) -> pq.Parquet
             thrift_container_size_limit=1 << 16,
         )
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise SourceUnreadable(file=name, message=first_line(error)) from None
+        raise errors.SourceUnreadable(file=name, message=first_line(error)) from None
 
 
+@dataclass(eq=False)
 class Source:
     """One file, or one table, that is to be read.
 
@@ -226,45 +227,39 @@ class Source:
         It is compressed beyond reason.
     """
 
-    def __init__(
-        self,
-        origin: Path | pa.Table,
-        name: str,
-        columns: Mapping[str, str] | None = None,
-        network: str = "ttn",
-        *,
-        check_radio: bool = False,
-    ) -> None:
-        self.check_radio = check_radio
-        self.origin = origin
-        self.name = name
-        self.columns = columns or {}
-        self.network = network
+    origin: Path | pa.Table
+    name: str
+    columns: Mapping[str, str] | None = None
+    network: str = "ttn"
+    _: KW_ONLY
+    check_radio: bool = False
+
+    def __post_init__(self) -> None:
+        """Look at the beginning of a file."""
         self.head = b""
-        self.zipped = False
-        self.returns = False
+        self.zipped = self.returns = False
         self.wide = 0
-        if isinstance(origin, Path):
-            self._look(origin)
+        if isinstance(self.origin, Path):
+            self._look(self.origin)
 
     def _look(self, path: Path) -> None:
         try:
             if not path.is_file():
                 what = "a directory" if path.is_dir() else "no regular file"
                 message = f"{what}; name files, or DIR/*.jsonl"
-                raise SourceUnreadable(file=self.name, message=message)
+                raise errors.SourceUnreadable(file=self.name, message=message)
             self.size = path.stat().st_size
             with path.open("rb") as stream:
                 self.zipped = stream.read(2) == b"\x1f\x8b"
         except OSError as error:
-            raise SourceUnreadable(file=self.name, message=error.strerror) from None
+            raise errors.SourceUnreadable(file=self.name, message=error.strerror) from None
         self.head = b"".join(self._chunks(HEAD))
         if self.head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise SourceUnreadable(file=self.name, message="UTF-16 text: save it as UTF-8")
+            raise errors.SourceUnreadable(file=self.name, message="UTF-16 text: save it as UTF-8")
         kinds = [kind for mark, kind in _ARCHIVES.items() if self.head.startswith(mark)]
         if kinds or self.head[_TAR : _TAR + 5] == b"ustar":
             message = f"a {(kinds or ['tar'])[0]} archive: unpack it and name its files"
-            raise SourceUnreadable(file=self.name, message=message)
+            raise errors.SourceUnreadable(file=self.name, message=message)
         self.returns = b"\r" in self.head and b"\n" not in self.head and not self.parquet
         if self.returns:
             self.head = self.head.replace(b"\r", b"\n")
@@ -277,14 +272,10 @@ class Source:
 
     def _spent(self, size: int, lines: int = 0, ratio: int = MAX_RATIO) -> None:
         """Refuse a compressed file once it has expanded to a size beyond reason."""
-        if not self.zipped:
-            return
-        what, unit = "expanded content", "bytes"
-        limit = max(FREE_EXPANSION, ratio * self.size)
-        if lines > FREE_LINES + self.size:
-            size, unit, limit = lines, "lines", FREE_LINES + self.size
-        if size > limit:
-            raise InputTooLarge(file=self.name, what=what, size=size, unit=unit, limit=limit)
+        if self.zipped:
+            free = max(FREE_EXPANSION, ratio * self.size)
+            check_size(self.name, "expanded content", lines, "lines", FREE_LINES + self.size)
+            check_size(self.name, "expanded content", size, "bytes", free)
 
     def _chunks(
         self, limit: int, rows: Rows | None = None, ratio: int = MAX_RATIO
@@ -366,11 +357,7 @@ class Source:
             It has more than 256 MiB.
         """
         content = b"".join(self._chunks(MAX_DOCUMENT + 1, rows, MAX_DOCUMENT_RATIO))
-        if len(content) > MAX_DOCUMENT:
-            size, limit = len(content), MAX_DOCUMENT
-            raise InputTooLarge(
-                file=self.name, what="a document", size=size, unit="bytes", limit=limit
-            )
+        check_size(self.name, "a document", len(content), "bytes", MAX_DOCUMENT)
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -381,16 +368,8 @@ class Source:
     @cached_property
     def records(self) -> list[dict[str, object]]:
         """The first objects of JSON lines or of a document, for recognising what they are."""
-        found: list[object] = []
-        try:
-            if self.whole:
-                for value in values(self.head.decode("utf-8-sig", "replace")):
-                    found.append(value)
-                    if len(found) == HEAD_RECORDS:
-                        break
-        except Fault:
-            pass  # the head breaks off somewhere
-        return [one for one in found or self._first_lines if isinstance(one, dict)]
+        found = islice(sound(values(self._text)), HEAD_RECORDS) if self.whole else ()
+        return [one for one in [*found] or self._first_lines if isinstance(one, dict)]
 
     @cached_property
     def hexadecimal(self) -> bool:
@@ -407,23 +386,18 @@ class Source:
 
     @cached_property
     def _first_lines(self) -> list[object]:
-        found: list[object] = []
-        for line in self.head.removeprefix(b"\xef\xbb\xbf").splitlines()[:HEAD_RECORDS]:
-            try:
-                record = parse_json(line)
-            except Fault:
-                continue
-            if isinstance(record, dict):
-                found.append(record)
-        return found
+        lines = self.head.removeprefix(b"\xef\xbb\xbf").splitlines()[:HEAD_RECORDS]
+        found = (record for line in lines for record in sound(map(parse_json, [line])))
+        return [record for record in found if isinstance(record, dict)]
 
     @cached_property
     def first_member(self) -> tuple[str | None, object]:
         """The first member of a JSON document, for recognising what it is; (None, None) if none."""
-        try:
-            return next(members(self.head.decode("utf-8-sig", "replace")), (None, None))
-        except Fault:
-            return None, None
+        return next(sound(members(self._text)), (None, None))
+
+    @property
+    def _text(self) -> str:
+        return self.head.decode("utf-8-sig", "replace")
 
     @cached_property
     def parquet(self) -> bool:
@@ -439,7 +413,7 @@ class Source:
     @cached_property
     def header(self) -> Sequence[str]:
         """Names of the columns of a table, Parquet or CSV file, as the schema names them."""
-        return [self.columns.get(name, name) for name in self.names]
+        return [(self.columns or {}).get(name, name) for name in self.names]
 
     @cached_property
     def names(self) -> Sequence[str]:
@@ -449,10 +423,10 @@ class Source:
         elif self.parquet:
             if self.zipped:
                 message = "a Parquet file in a compressed one: unpack it"
-                raise SourceUnreadable(file=self.name, message=message)
+                raise errors.SourceUnreadable(file=self.name, message=message)
             names = open_parquet(self.origin, self.name).schema_arrow.names
         else:
-            first = self.head.decode("utf-8-sig", "replace").partition("\n")[0]
+            first = self._text.partition("\n")[0]
             try:
                 names = next(csv.reader([first], delimiter=self.delimiter, strict=True), [])
             except csv.Error:

@@ -17,8 +17,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dii.errors import InputTooLarge
-from dii.telemetry.source import Source, first_line, open_parquet
+from dii.telemetry.source import Source, check_size, first_line, open_parquet
 from dii.telemetry.tables import BATCH, Rows
 
 FREE_ROWS: Final = 100_000
@@ -54,20 +53,12 @@ def batches(source: Source, rows: Rows, columns: Sequence[str]) -> Iterator[pa.R
             mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as data,
         ):
             most = FREE_ROWS + MAX_ROWS_PER_BYTE * source.size
-            if file.metadata.num_rows > most:
-                count = file.metadata.num_rows
-                raise InputTooLarge(
-                    file=source.name, what="a table", size=count, unit="rows", limit=most
-                )
+            check_size(source.name, "a table", file.metadata.num_rows, "rows", most)
             for number in range(file.num_row_groups):
                 size, batch = _measured(file.metadata.row_group(number), set(columns), data)
                 spent += size
                 most = max(FREE_BYTES, MAX_RATIO * source.size)
-                if spent > most:
-                    what = "expanded content"
-                    raise InputTooLarge(
-                        file=source.name, what=what, size=spent, unit="bytes", limit=most
-                    )
+                check_size(source.name, "expanded content", spent, "bytes", most)
                 yield from file.iter_batches(batch, row_groups=[number], columns=list(columns))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:  # in damaged names
         rows.reject("bad_table", first_line(error))
