@@ -15,7 +15,9 @@ in them, which telemetry does not have.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -25,19 +27,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dii.errors import BadColumns
-from dii.schema import BOUNDS, TABLES, Column, Gateway
-from dii.telemetry.readers import fields, parquet
-from dii.telemetry.readers.base import DOWNLINK_METRICS, RECEPTION_METRICS, STATUS_METRICS, Reader
-from dii.telemetry.readers.fields import (
-    MAX_TEXT,
-    STAND_IN,
-    UNKNOWN,
-    Fault,
-    eui,
-    gateway_name,
-    is_stand_in,
-    moment,
-)
+from dii.schema import TABLES, Column, Gateway
+from dii.telemetry.readers import base, fields, parquet
+from dii.telemetry.readers.fields import MAX_TEXT, STAND_IN, UNKNOWN, Fault
 from dii.telemetry.source import Source
 from dii.telemetry.tables import BATCH, FIELD_REASONS, SCHEMAS, Rows
 
@@ -62,10 +54,17 @@ ESSENTIAL: Final = frozenset({"time", "gateway", "kind", "covers"})
 
 _BOOLS: Final = {"true": True, "false": False, "1": True, "0": False}
 _TIMES: Final = frozenset({"time", "gateway_time", "last_seen"})
-_READ: Final = frozenset({"gateway", "eui", "device", "kind", "country", "placement"})
-"""Texts that are read, not taken as they are."""
-_PLACE: Final = frozenset({"latitude", "longitude", "altitude"})
-_CONTROL: Final = r"[\x00-\x1f\x7f-\x{9f}\x{2028}-\x{202e}\x{2066}-\x{2069}]"
+_PLACE: Final = {
+    "latitude": "bad_coordinates",
+    "longitude": "bad_coordinates",
+    "altitude": "bad_altitude",
+}
+"""Columns of a place, with the reason of a reject."""
+_ODD: Final = (
+    r"(?s)^[\s\pZ]|[\s\pZ]$|[\x00-\x1f\x7f-\x{9f}\x{2028}-\x{202e}\x{2066}-\x{2069}]"
+    rf"|^.{{{MAX_TEXT + 1}}}|^(?:{'|'.join(map(re.escape, UNKNOWN))})$"
+)
+"""Pattern of texts that are not taken as they are: with blanks, control characters, too long."""
 
 _Faults = dict[int, Fault]
 """What is wrong with a row, by its number in the batch."""
@@ -80,7 +79,7 @@ def _table(header: Sequence[str]) -> str | None:
     return "statuses" if "covers" in header else "receptions"
 
 
-class Plain(Reader):
+class Plain(base.Reader):
     """Reader of a table with the columns of the schema; its name is the table's."""
 
     def declines(self, source: Source) -> str | None:
@@ -100,7 +99,7 @@ class Plain(Reader):
         """Return the metrics of the rows; receptions without any downlink know of none."""
         known, kinds = super().given(rows), rows.table("receptions")["kind"]
         unsent = self.name == "receptions" and not pc.any(pc.equal(kinds, "downlink")).as_py()
-        return known - DOWNLINK_METRICS - {"usage.downlinks"} if unsent else known
+        return known - base.DOWNLINK_METRICS - {"usage.downlinks"} if unsent else known
 
     def read(self, source: Source, rows: Rows) -> None:
         """Push the rows whose every value can be read."""
@@ -171,8 +170,8 @@ READERS: Final = tuple(
     Plain(name, f"plain {name}: CSV or Parquet with the columns of the schema", gives)
     for name, gives in (
         ("gateways", frozenset[str]()),
-        ("receptions", RECEPTION_METRICS),
-        ("statuses", STATUS_METRICS),
+        ("receptions", base.RECEPTION_METRICS),
+        ("statuses", base.STATUS_METRICS),
     )
 )
 
@@ -231,27 +230,26 @@ def _note(faults: _Faults, mask: pa.Array, fault: Fault) -> None:
 
 def _convert(column: Column, values: pa.Array, source: Source, faults: _Faults) -> pa.Array:
     """Return a column in the schema's type; values that cannot be are null, and noted."""
-    kind = pa.type_for_alias(column.type)
+    name, kind = column.name, pa.type_for_alias(column.type)
     if column.type == "string":
-        return _texts(column.name, values, source, faults)
+        return _texts(name, values, source, faults)
     if pa.types.is_dictionary(values.type):
         values = _shortened(values).dictionary_decode()
     if pa.types.is_timestamp(values.type):
         micros = pa.timestamp("us", values.type.tz)  # a zone names the display: all count UTC
         values = values.cast(micros, safe=False).cast(pa.int64())
     try:
-        found = (_cast_times if column.name in _TIMES else pc.cast)(values, kind)
+        found = (_cast_times if name in _TIMES else pc.cast)(values, kind)
     except pa.ArrowException:
-        found = _each(values, kind, lambda value: _read(column, value), faults)
+        return _each(values, kind, lambda value: _value(column, value), faults)
     if column.type == "float64":
         found = pc.if_else(pc.is_nan(found), pa.scalar(None, kind), found)
-    if column.name in BOUNDS and column.name not in _PLACE:
-        least, most = BOUNDS[column.name]
-        inside = pc.and_(pc.greater_equal(found, least), pc.less_equal(found, most))
-        if column.name != "gateway_time":  # a gateway's clock may say anything
-            _note(faults, pc.invert(pc.fill_null(inside, True)), _wrong(column))
-        return pc.if_else(inside, found, pa.scalar(None, kind))
-    return found
+    ends = pc.min_max(found)
+    if name in _PLACE or column.bounds is None or not ends["min"].is_valid:
+        return found
+    if column.bounds[0] <= ends["min"].as_py() and ends["max"].as_py() <= column.bounds[1]:
+        return found
+    return _each(found, kind, lambda value: _value(column, value), faults)
 
 
 def _shortened(values: pa.DictionaryArray) -> pa.DictionaryArray:
@@ -262,22 +260,6 @@ def _shortened(values: pa.DictionaryArray) -> pa.DictionaryArray:
     long = pc.greater(pc.binary_length(values.dictionary), MAX_TEXT)
     texts = pc.if_else(long, pa.scalar(b"...").cast(kind), values.dictionary)
     return pa.DictionaryArray.from_arrays(values.indices, texts)
-
-
-def _wrong(column: Column) -> Fault:
-    """Return the fault of a value that a column cannot have."""
-    name = column.name
-    if name in _TIMES:
-        what = "ISO 8601 or integer microseconds, from 2000 to 2100"
-        return Fault("bad_time", f"{name}: {what}, is expected")
-    if name not in BOUNDS:
-        what = "true or false" if column.type == "bool" else "a text"
-        return Fault("bad_field", f"{name}: {what} is expected")
-    what = "an integer" if column.type == "int64" else "a number"
-    least, most = BOUNDS[name]
-    reason = "bad_altitude" if name == "altitude" else "bad_coordinates"
-    reason = reason if name in _PLACE else "bad_field"
-    return Fault(reason, f"{name}: {what} from {least} to {most} is expected")
 
 
 def _each(
@@ -323,23 +305,15 @@ def _texts(name: str, values: pa.Array, source: Source, faults: _Faults) -> pa.A
         texts.validate(full=True)
     except pa.ArrowException:
         texts = _each(texts, pa.string(), lambda value: _decoded(name, value), wrong)
-    texts = pc.utf8_trim_whitespace(texts)
-    unknown = pc.is_in(texts, pa.array(sorted(UNKNOWN)))
-    long = pc.fill_null(pc.greater(pc.utf8_length(texts), MAX_TEXT), False)
-    _note(wrong, long, Fault("bad_field", f"{name}: too long"))
-    texts = pc.if_else(pc.or_(unknown, long), pa.scalar(None, pa.string()), texts)
-    control = Fault("bad_field", f"{name}: not printable")
-    _note(wrong, pc.match_substring_regex(texts, _CONTROL), control)
-    if name in _READ:
-        texts = _each(
-            texts, pa.string(), lambda text: _text(name, str(text), source.network), wrong
-        )
-    if wrong:
-        for row, index in enumerate(encoded.indices.to_pylist()):
-            if index in wrong:
-                faults.setdefault(row, wrong[index])
-        bad = pa.array([index in wrong for index in range(len(texts))])
-        texts = pc.if_else(bad, pa.scalar(None, pa.string()), texts)
+    if name in _TEXTS or pc.any(pc.match_substring_regex(texts, _ODD)).as_py():
+        adapt = _TEXTS.get(name, fields.text)
+        texts = _each(texts, pa.string(), lambda text: adapt(name, text), wrong)
+    for row, index in enumerate(encoded.indices.to_pylist() if wrong else ()):
+        if index in wrong:
+            faults.setdefault(row, wrong[index])
+    if name == "gateway":
+        names = (text and fields.gateway_name(text, source.network) for text in texts.to_pylist())
+        texts = pa.array(names, pa.string())
     return texts.take(encoded.indices)
 
 
@@ -355,53 +329,70 @@ def _decoded(name: str, value: object) -> str:
 
 def _without_stand_ins(gateways: pa.Array) -> pa.Array:
     """Return names of gateways, without those that servers write where there is none."""
-    names = [name for name in gateways.unique().to_pylist() if is_stand_in(name)]
+    names = [name for name in gateways.unique().to_pylist() if fields.is_stand_in(name)]
     found = pc.is_in(gateways, pa.array(names, pa.string()))
     return pc.if_else(found, pa.scalar(None, pa.string()), gateways)
 
 
-def _read(column: Column, value: object) -> object:
+def _value(column: Column, value: object) -> object:
     """Return a number, time or truth value that Arrow did not cast with its whole column."""
-    if value != value:  # noqa: PLR0124 - not a number: pandas' word for unknown
-        return None
     if isinstance(value, str):
         value = value.strip()
-        if value in UNKNOWN or value == "NA":
+    if value != value or value == "NA":  # noqa: PLR0124 - not a number: pandas' word for unknown
+        return None
+    try:
+        return _adapter(column)(column.name, value)
+    except Fault as fault:
+        raise Fault(_PLACE.get(column.name, fault.reason), fault.detail) from None
+
+
+@cache
+def _adapter(column: Column) -> fields.Adapter[object]:
+    """Return the adapting function of a column of numbers, times or truth values."""
+    if column.name in _TIMES:
+        return _time
+    if column.type == "float64":
+        return fields.number(column.name, written=True)
+    return _truth if column.type == "bool" else fields.integer(column.name)
+
+
+def _truth(key: str, value: object) -> bool | None:
+    return fields.flag(key, _BOOLS.get(str(value).lower(), value))
+
+
+def _time(name: str, value: object) -> int | None:
+    """Return a time in ISO 8601 or integer microseconds; None for a gateway's clock out of range."""
+    if isinstance(value, str) and not fields.INTEGER.fullmatch(value):
+        value = fields.moment(name, value)
+    try:
+        return fields.integer(name)(name, value)
+    except Fault:
+        if name == "gateway_time" and type(value) in {int, float}:
             return None
-        if column.type == "bool":
-            value = _BOOLS.get(value.lower())
-        elif column.type == "float64":
-            try:
-                value = float(value)
-            except ValueError:
-                value = None
-        elif match := fields.INTEGER.fullmatch(value):
-            value = int(match[1])
-        elif column.name in _TIMES:
-            return moment(column.name, value)
-    if type(value) is float and value.is_integer() and column.type == "int64":
-        value = int(value)
-    wanted = {"bool": (bool,), "float64": (float, int), "int64": (int,)}.get(column.type, ())
-    if type(value) not in wanted or not -(2**63) <= value < 2**63:  # type: ignore[operator]
-        raise _wrong(column)
-    return float(value) if column.type == "float64" else value  # type: ignore[arg-type]
+        what = "ISO 8601 or integer microseconds, from 2000 to 2100, is expected"
+        raise Fault("bad_time", f"{name}: {what}") from None
 
 
-def _text(name: str, text: str, network: str) -> str | None:
-    """Return a text of a column that takes only some."""
-    lower = text.lower()
-    if name == "gateway":
-        return gateway_name(text, network)
-    if name == "eui":
-        if (found := eui(text)) is None:
-            raise Fault("bad_field", "eui: 16 hexadecimal digits are expected")
-        return found
-    if name == "device":
-        return fields.device(name, text)
-    if name == "placement":
-        return fields.placement(name, text)
-    if name == "kind" and lower:
-        if lower not in KINDS:
-            raise Fault("bad_field", f"kind: one of {', '.join(KINDS)} is expected")
-        return KINDS[lower]
-    return fields.country(name, text)
+def _eui(key: str, value: object) -> str | None:
+    text = fields.text(key, value)
+    if text and not fields.eui(text):
+        raise Fault("bad_field", "eui: 16 hexadecimal digits are expected")
+    return fields.eui(text)
+
+
+def _kind(key: str, value: object) -> str | None:
+    kind = (fields.text(key, value) or "").lower()
+    if kind and kind not in KINDS:
+        raise Fault("bad_field", f"kind: one of {', '.join(KINDS)} is expected")
+    return KINDS.get(kind)
+
+
+_TEXTS: Final[Mapping[str, fields.Adapter[str | None]]] = {
+    "gateway": fields.text,
+    "eui": _eui,
+    "device": fields.device,
+    "kind": _kind,
+    "country": fields.country,
+    "placement": fields.placement,
+}
+"""Adapting functions of texts that are never taken as they are."""
