@@ -37,7 +37,6 @@ from dii.schema import BOUNDS, EARLIEST, LATEST, TABLES
 from dii.telemetry import load as loading
 from dii.telemetry.formats import READERS
 from dii.telemetry.load import Telemetry, explain
-from dii.telemetry.plain import Receptions
 from dii.telemetry.source import MAX_LINE
 from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS
 from tests.require import real_data
@@ -210,7 +209,7 @@ def ignored(path: Path, columns: dict[str, str]) -> str:
     """Return what is said of columns of a plain table of receptions."""
     judged = explain(path, columns=columns)
     (why,) = judged["why"][judged["taken"]]
-    return str(why).removeprefix(Receptions.about)
+    return str(why).removeprefix("plain receptions: CSV or Parquet with the columns of the schema")
 
 
 def test_a_data_frame_that_arrow_cannot_hold_is_refused() -> None:

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from dii.errors import RecordRejected
 from dii.schema import TABLES, Column, Gateway, Reception, Reject, Status
-from dii.telemetry.readers.fields import PLACE, Fault, Named, Record, get
+from dii.telemetry.readers.fields import Fault, Named, Record, get, number
 from dii.units import format_time
 
 Located = tuple[float | None, float | None, float | None]
@@ -256,10 +256,10 @@ class Rows:
         """Return a place, None where it is absent; a wrong value becomes a reject."""
         reason, place = "bad_coordinates", _NOWHERE
         try:
-            latitude, longitude = (get(location, n, PLACE[n]) for n in ("latitude", "longitude"))
+            latitude, longitude = (get(location, n, number(n)) for n in ("latitude", "longitude"))
             if latitude is not None and longitude is not None:
                 reason, place = "bad_altitude", (latitude, longitude, None)
-                place = latitude, longitude, get(location, "altitude", PLACE["altitude"])
+                place = latitude, longitude, get(location, "altitude", number("altitude"))
         except Fault as fault:
             self.reject(reason, fault.detail, gateway)
         return place

@@ -12,18 +12,17 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from dii.schema import BOUNDS, GAP, Gateway, Reception
-from dii.telemetry.metrics.airtime import frame_airtime, uplink_airtime
+from dii.telemetry.metrics import airtime
 from dii.telemetry.readers import fields, phy
 from dii.telemetry.readers.fields import NO_FIELDS, Fault, Named, Record
 from dii.telemetry.readers.radio import too_strong
-from dii.telemetry.source import Source, parse_line, values
+from dii.telemetry.source import Source, members, parse_line
 from dii.telemetry.tables import Rows
 from dii.units import DAY, SECOND
 
@@ -31,51 +30,43 @@ T = TypeVar("T")
 Heard = tuple[Reception, Record]
 """A reception, and the place that the record states for its gateway."""
 
-STATUS_METRICS: Final = frozenset({"connected_ppm", "online_ppm"})
-"""Metrics of statuses: only they tell silence from absence."""
-UPLINK_METRICS: Final = frozenset(
-    {
-        "receptions",
-        "uplinks",
-        "sole_uplinks",
-        "shapley_uplinks",
-        "uplink_units",
-        "data_units",
-        "excluded_frames",
-        "usage.delivered",
-        "usage.uplink_units",
-        "usage.lost",
-    }
+NEEDED: Final[Mapping[str, tuple[str, str]]] = {
+    "connected_ppm": ("statuses", ""),
+    "online_ppm": ("statuses", "frames"),
+    "receptions": ("receptions", ""),
+    "uplinks": ("receptions", "delivered"),
+    "sole_uplinks": ("receptions", "delivered"),
+    "shapley_uplinks": ("receptions", "delivered"),
+    "uplink_units": ("receptions", "delivered airtime"),
+    "data_units": ("receptions", "delivered size"),
+    "downlinks": ("receptions", ""),
+    "downlink_units": ("receptions", "airtime"),
+    "foreign_frames": ("receptions", "foreign"),
+    "excluded_frames": ("receptions", ""),
+    "usage.delivered": ("receptions", "application delivered"),
+    "usage.uplink_units": ("receptions", "application delivered airtime"),
+    "usage.downlinks": ("receptions", "application"),
+    "usage.lost": ("receptions", "application delivered device f_cnt"),
+}
+"""Metrics and usage with their table, and its columns of which each must be known of some row.
+
+No source gives ``own_uplinks``: none tells who owns an application.
+"""
+STATUS_METRICS, RECEPTION_METRICS = (
+    frozenset(metric for metric, (name, _) in NEEDED.items() if name == table)
+    for table in ("statuses", "receptions")
 )
+"""Metrics of each table. Only statuses tell silence from absence."""
+DOWNLINK_METRICS: Final = frozenset({"downlink_units", "downlinks"})
+"""Metrics of what gateways send."""
+LOG_METRICS: Final = frozenset({"receptions", "foreign_frames", "excluded_frames"})
+"""Metrics of what a gateway hears: frames of all networks, and nobody knows what became of them."""
+UPLINK_METRICS: Final = RECEPTION_METRICS - DOWNLINK_METRICS - {"foreign_frames", "usage.downlinks"}
 """Metrics and usage of uplinks as applications get them.
 
 No uptime: between two frames a gateway may have been away, or there was nothing to hear. And no
 deafness, which is silence on every network: applications see the frames of their own only.
 """
-LOG_METRICS: Final = frozenset({"receptions", "foreign_frames", "excluded_frames"})
-"""Metrics of what a gateway hears: frames of all networks, and nobody knows what became of them."""
-DOWNLINK_METRICS: Final = frozenset({"downlink_units", "downlinks"})
-"""Metrics of what gateways send."""
-RECEPTION_METRICS: Final = UPLINK_METRICS | LOG_METRICS | DOWNLINK_METRICS | {"usage.downlinks"}
-"""Everything that the table of receptions tells.
-
-No source gives ``own_uplinks``: whose applications are whose stands in none.
-"""
-NEEDED: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
-    "uplinks": ("receptions", frozenset({"delivered"})),
-    "sole_uplinks": ("receptions", frozenset({"delivered"})),
-    "shapley_uplinks": ("receptions", frozenset({"delivered"})),
-    "uplink_units": ("receptions", frozenset({"delivered", "airtime"})),
-    "data_units": ("receptions", frozenset({"delivered", "size"})),
-    "downlink_units": ("receptions", frozenset({"airtime"})),
-    "foreign_frames": ("receptions", frozenset({"foreign"})),
-    "online_ppm": ("statuses", frozenset({"frames"})),
-    "usage.delivered": ("receptions", frozenset({"application", "delivered"})),
-    "usage.uplink_units": ("receptions", frozenset({"application", "delivered", "airtime"})),
-    "usage.downlinks": ("receptions", frozenset({"application"})),
-    "usage.lost": ("receptions", frozenset({"application", "delivered", "device", "f_cnt"})),
-}
-"""Columns of a table without which a source does not give a metric."""
 
 _WRAPPERS: Final = ("gateway", "gateway_id", "gatewayEui", "gatewayID", "gatewayId", "mac")
 _EUI_IN_NAME: Final = re.compile(
@@ -84,19 +75,20 @@ _EUI_IN_NAME: Final = re.compile(
 
 
 class Field(NamedTuple):
-    """Paths of a column in a record, of which the first that states a value counts.
+    """Place of a column in a record.
 
     Attributes
     ----------
     paths
-        Keys with dots between them, from the record inwards.
+        Paths of which the first that states a value counts: the keys of the outer objects, and the
+        key of the value.
     adapt
         Function that returns the value in the type and unit of the column.
     absent
         Value where no path states one.
     """
 
-    paths: tuple[str, ...]
+    paths: Sequence[tuple[Sequence[str], str]]
     adapt: fields.Adapter[object]
     absent: object = None
 
@@ -118,18 +110,20 @@ _ADAPTERS: Final[Mapping[str, fields.Adapter[object]]] = {
 """Adapting functions by column; what the airtime follows from is checked as it is computed."""
 
 
+def at(adapt: fields.Adapter[object], *paths: str, absent: object = None) -> Field:
+    """Return the place of a column by its paths, in which dots separate keys."""
+    keys = [path.split(".") for path in paths]
+    return Field([(outer, key) for *outer, key in keys], adapt, absent)
+
+
 def columns(zeros: Collection[str] = (), **paths: str | tuple[str, ...] | Field) -> Columns:
     """Return the table of columns by their paths; absent ``zeros`` are 0, as protobuf omits 0."""
-    return {
-        name: path
-        if isinstance(path, Field)
-        else Field(
-            (path,) if isinstance(path, str) else path,
-            _ADAPTERS.get(name, fields.raw),
-            0 if name in zeros else None,
-        )
-        for name, path in paths.items()
-    }
+    table: dict[str, Field] = {}
+    for name, stated in paths.items():
+        texts = (stated,) if isinstance(stated, str) else stated
+        adapt, absent = _ADAPTERS.get(name, fields.raw), 0 if name in zeros else None
+        table[name] = texts if isinstance(texts, Field) else at(adapt, *texts, absent=absent)
+    return table
 
 
 def known_metrics(gives: frozenset[str], rows: Rows) -> frozenset[str]:
@@ -146,20 +140,30 @@ def known_metrics(gives: frozenset[str], rows: Rows) -> frozenset[str]:
     if watched and not heard:
         gives -= RECEPTION_METRICS
 
-    def unknown(table: str, columns: frozenset[str]) -> bool:
+    def known(table: str, columns: str) -> bool:
         found = rows.table(table)
-        return any(len(found) > 0 and found[name].null_count == len(found) for name in columns)
+        return not len(found) or all(
+            found[name].null_count < len(found) for name in columns.split()
+        )
 
-    return frozenset(m for m in gives if m not in NEEDED or not unknown(*NEEDED[m]))
+    return frozenset(metric for metric in gives if known(*NEEDED[metric]))
 
 
-@contextmanager
-def set_aside(rows: Rows, gateway: str | None = None) -> Iterator[None]:
-    """Turn a fault into a reject."""
-    try:
-        yield
-    except Fault as fault:
-        rows.reject(fault.reason, fault.detail, gateway)
+@dataclass(slots=True)
+class SetAside:
+    """Context that turns a fault into a reject."""
+
+    rows: Rows
+    gateway: str | None = None
+
+    def __enter__(self) -> None:
+        """Enter the context."""
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> bool:
+        """Reject a fault; other errors go on."""
+        if isinstance(error, Fault):
+            self.rows.reject(error.reason, error.detail, self.gateway)
+        return isinstance(error, Fault)
 
 
 def unwrapped(record: Record) -> Record:
@@ -188,7 +192,11 @@ class Log:
 
     def get(self, record: Record, path: str, adapt: fields.Adapter[T]) -> T | None:
         """Return the value of an optional field, or None and add a reject if it is wrong."""
-        return self.rows.optional(fields.get, record, path, adapt)
+        try:
+            return fields.get(record, path, adapt)
+        except Fault as fault:
+            self.rows.reject("unread_field", fault.detail)
+            return None
 
     def read(self, table: Columns, record: Record) -> dict[str, Any]:
         """Return the columns of a record; a field that cannot be read is None, and a reject."""
@@ -196,9 +204,12 @@ class Log:
         faults: dict[str, None] = {}
         for column, (paths, adapt, absent) in table.items():
             found[column] = absent
-            for path in paths:
+            for outer, key in paths:
                 try:
-                    value = fields.get(record, path, adapt)
+                    inside = record
+                    for name in outer:
+                        inside = fields.inner(name, inside.get(name))
+                    value = adapt(key, inside.get(key))
                 except Fault as fault:
                     found[column] = None
                     faults[fault.detail] = None
@@ -234,7 +245,7 @@ class Log:
     def by_gateway(self, record: Record, key: str, handle: Callable[[Named, Record], None]) -> None:
         """Handle each member of an object of gateways by id; a bad member costs only itself."""
         for identifier, entry in fields.get(record, key, fields.inner).items():
-            with set_aside(self.rows):
+            with SetAside(self.rows):
                 if not isinstance(entry, dict):
                     raise Fault("bad_record", f"{key}: objects are expected")
                 name = fields.text("id", identifier)
@@ -386,12 +397,15 @@ class JsonReader(Reader):
         Longest time for which a status speaks, microseconds.
     knows
         Function that recognises an object where having all keys is not the test.
+    containers
+        Openings of what contains the objects of a document; with an object, a source is one.
     """
 
     keys: tuple[str, ...]
     handle: Callable[[Record, Log], None]
     interval: int = 300 * SECOND
     knows: Callable[[Record], bool] | None = None
+    containers: str = "["
 
     def declines(self, source: Source) -> str | None:
         """Return why a source is not of this format, None if it is."""
@@ -405,17 +419,18 @@ class JsonReader(Reader):
         log = Log(source, rows, self.interval)
 
         def handle(found: Iterable[object], step: int = 0) -> None:
-            with set_aside(rows):
+            with SetAside(rows):
                 for record in found:
-                    with set_aside(rows):
+                    with SetAside(rows):
                         if not isinstance(record, dict):
                             raise Fault("bad_record", "an object is expected")
                         self.handle(unwrapped(record), log)
                     rows.line += step
 
-        if source.whole:
+        if source.whole or "{" in self.containers:
             rows.line = 1
-            handle(values(source.document(rows)), 1)
+            found = members(source.document(rows), self.containers)
+            handle((record for _, record in found), 1)
         else:
             for line in source.lines(rows):
                 handle(parse_line(line))
@@ -448,8 +463,13 @@ class CsvReader(Reader):
         """Push the rows of a file."""
         log = Log(source, rows, 3600 * SECOND)
         for line in source.csv_rows(rows):
-            with set_aside(rows):
+            with SetAside(rows):
                 self.handle(dict(zip(source.header, line)), log)
+
+
+def data_rate(_key: str, value: object) -> tuple[int | None, int | None]:
+    """Return spreading factor and bandwidth of a text such as ``"SF7BW125"``."""
+    return airtime.data_rate(value)
 
 
 def _modulation(stated: dict[str, Any]) -> tuple[object, object, object]:
@@ -466,7 +486,7 @@ def application_frame(time: int, stated: dict[str, Any]) -> Reception:
     data, modulation = stated.pop("data"), _modulation(stated)
     size = None if data is None else len(data)
     if stated.get("airtime") is None:
-        stated["airtime"] = uplink_airtime(size, *modulation)
+        stated["airtime"] = airtime.uplink_airtime(size, *modulation)
     digest = None if data is None else fields.payload_hash(data)
     frame = Reception(time, None, payload_hash=digest, size=size, delivered=True, foreign=False)
     return frame._replace(**stated)
@@ -476,13 +496,13 @@ def radio_frame(
     time: int, data: bytes, stated: dict[str, Any], network: str, *, sent: bool = False
 ) -> Reception:
     """Return the columns of a frame that a gateway heard, or sent, as it goes over the air."""
-    airtime = frame_airtime(len(data), *_modulation(stated), crc=not sent)
+    duration = airtime.frame_airtime(len(data), *_modulation(stated), crc=not sent)
     frame = phy.read_frame(data, time, network)
     if sent:
         frame = frame._replace(kind="downlink", foreign=False)
     elif frame.kind == "downlink":
         raise Fault("not_uplink", "a downlink of a gateway near by")
-    return frame._replace(airtime=airtime, **stated)
+    return frame._replace(airtime=duration, **stated)
 
 
 def stated_eui(record: Record, identifier: str | None, rows: Rows) -> str | None:

@@ -20,10 +20,9 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Final, NamedTuple, TypeVar
 
 from dii.schema import BOUNDS, EARLIEST, LATEST, MAX_PAYLOAD
@@ -72,10 +71,10 @@ def _wrong(key: str, expected: str) -> Fault:
 
 def get(record: Record, path: str, adapt: Adapter[T]) -> T:
     """Return the value at a path of keys, such as ``"metadata.time"``."""
-    *outer, key = path.split(".")
-    for name in outer:
-        record = inner(name, record.get(name))
-    return adapt(key, record.get(key))
+    if "." not in path:
+        return adapt(path, record.get(path))
+    name, _, rest = path.partition(".")
+    return get(inner(name, record.get(name)), rest, adapt)
 
 
 def first(record: Record, paths: tuple[str, ...], adapt: Adapter[T | None]) -> T | None:
@@ -113,6 +112,7 @@ def text(key: str, value: object) -> str:
     return value
 
 
+@cache
 def integer(column: str | None = None) -> Adapter[int | None]:
     """Return the adapting function for integers within the bounds of a column, or counters."""
     least, most = BOUNDS[column] if column else (0, 2**63 - 1)
@@ -130,10 +130,7 @@ def integer(column: str | None = None) -> Adapter[int | None]:
     return adapt
 
 
-COUNTER: Final = integer()
-FRAMES: Final = integer("frames")
-
-
+@cache
 def number(column: str, *, written: bool = False) -> Adapter[float | None]:
     """Return the adapting function for finite numbers within the bounds of a column.
 
@@ -144,17 +141,15 @@ def number(column: str, *, written: bool = False) -> Adapter[float | None]:
     @_known
     def adapt(key: str, value: object) -> float:
         if written and type(value) is str:
-            with suppress(ValueError):
+            try:
                 value = float(value)
+            except ValueError:
+                value = None
         if not (type(value) is float or type(value) is int) or not least <= value <= most:
             raise _wrong(key, f"a number from {least} to {most}")
         return float(value)
 
     return adapt
-
-
-PLACE: Final = {name: number(name) for name in ("latitude", "longitude", "altitude")}
-"""Adapting functions of a place."""
 
 
 @_known
@@ -179,8 +174,7 @@ def items(key: str, value: object) -> list[object]:
     return value or []
 
 
-@_known
-def moment(key: str, value: object) -> int | None:
+def _micros(key: str, value: object) -> int | None:
     """Return the microseconds since 1970 of an ISO 8601 time; without a zone it is UTC.
 
     Nanoseconds are cut off. Times before 1970 are None: Go and protobuf write an absent time as
@@ -191,6 +185,9 @@ def moment(key: str, value: object) -> int | None:
     except (TypeError, ValueError, OverflowError):
         raise Fault("bad_time", f"{key}: an ISO 8601 time is expected") from None
     return micros if micros >= 0 else None
+
+
+moment: Final = _known(_micros)
 
 
 def clock(key: str, value: object) -> int | None:
@@ -210,7 +207,7 @@ def time(key: str, value: object) -> int | None:
         digits = str(value) if type(value) in {int, float, str} else ""
         micros: int | None = int(Decimal(digits) * 1000) if _DECIMAL.fullmatch(digits) else 0
     else:
-        micros, expected = moment(key, value), "a time from 2000 to 2100 is expected"
+        micros, expected = _micros(key, value), "a time from 2000 to 2100 is expected"
     if micros is not None and not EARLIEST <= micros <= LATEST:
         raise Fault("bad_time", f"{key}: {expected}")
     return micros

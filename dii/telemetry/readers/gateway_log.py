@@ -17,20 +17,25 @@ from __future__ import annotations
 from typing import Final
 
 from dii.schema import Reception
-from dii.telemetry.metrics.airtime import data_rate
 from dii.telemetry.readers import base, fields
-from dii.telemetry.readers.base import CsvReader, Field, Heard, JsonReader, Log, columns
+from dii.telemetry.readers.base import CsvReader, Heard, JsonReader, Log, at, columns
 from dii.telemetry.readers.fields import NO_FIELDS, Fault, Record
 
 _TIMES: Final = ("received_at", "time", "_timestamp")
 """Times of whoever logged a message. A gateway's clock will not do: who is paid per epoch must not
 choose the epoch."""
 _STAT_PLACE: Final = {"latitude": "lati", "longitude": "long", "altitude": "alti"}
-_PACKET: Final = columns(gateway_time="time", rssi="rssi", snr="lsnr", code_rate="codr")
+_PACKET: Final = columns(
+    gateway_time="time",
+    rssi="rssi",
+    snr="lsnr",
+    data_rate=at(base.data_rate, "datr"),
+    code_rate="codr",
+)
 _LINE: Final = columns(
-    rssi=Field(("rssi",), fields.number("rssi", written=True)),
-    snr=Field(("snr",), fields.number("snr", written=True)),
-    spreading_factor=Field(("sf",), fields.COUNTER),
+    rssi=at(fields.number("rssi", written=True), "rssi"),
+    snr=at(fields.number("snr", written=True), "snr"),
+    spreading_factor=at(fields.integer(), "sf"),
 )
 
 
@@ -51,7 +56,7 @@ def _message(record: Record, log: Log) -> None:
     message = Reception(at, **named._asdict())
     log.push(log.read_each(message, entries, lambda entry: _packet(entry, message, log)))
     if stat:
-        log.poll(named, at, frames=log.get(stat, "rxok", fields.FRAMES))
+        log.poll(named, at, frames=log.get(stat, "rxok", fields.integer("frames")))
         place = {name: stat[key] for name, key in _STAT_PLACE.items() if key in stat}
         log.note(named.gateway, at, place)
 
@@ -63,9 +68,8 @@ def _packet(entry: Record, message: Reception, log: Log) -> Heard:
     if checked == -1:
         raise Fault("bad_crc", "stat is -1")
     data = fields.get(entry, "data", fields.payload)
-    stated = log.read(_PACKET, entry) | {"data_rate": data_rate(entry.get("datr"))}
-    frame = base.radio_frame(message.time, data, stated, log.source.network)
-    return frame._replace(gateway=message.gateway, eui=message.eui), NO_FIELDS
+    stated = log.read(_PACKET, entry) | {"gateway": message.gateway, "eui": message.eui}
+    return base.radio_frame(message.time, data, stated, log.source.network), NO_FIELDS
 
 
 def _line(record: Record, log: Log) -> None:
@@ -75,10 +79,9 @@ def _line(record: Record, log: Log) -> None:
     if at is None:
         raise Fault("no_time", "a time is expected")
     data = fields.get(record, "raw_payload", fields.payload)
-    stated = log.read(_LINE, record) | {"bandwidth": 125_000}
     named = fields.identity(identifier, None, log.source.network)
-    frame = base.radio_frame(at, data, stated, log.source.network)
-    log.rows.reception(frame._replace(**named._asdict()))
+    stated = log.read(_LINE, record) | named._asdict() | {"bandwidth": 125_000}
+    log.rows.reception(base.radio_frame(at, data, stated, log.source.network))
 
 
 PACKET_FORWARDER: Final = JsonReader(

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 from dii.telemetry.readers import base, fields
-from dii.telemetry.readers.base import Field, Heard, JsonReader, Log, columns, wrapped_gateway
+from dii.telemetry.readers.base import Heard, JsonReader, Log, at, columns, wrapped_gateway
 from dii.telemetry.readers.fields import NO_FIELDS, Fault, Named, Record
 from dii.telemetry.readers.things_stack import modulation
 
@@ -35,7 +35,7 @@ _NAMES: Final = {
 """Messages, and the event that speaks of each first; others repeat it."""
 _HEARD: Final = modulation("settings")
 _SENT: Final = modulation("scheduled")
-_COUNTER: Final = {"total": Field(("uplink_count",), fields.COUNTER, absent=0)}
+_COUNTER: Final = {"total": at(fields.integer(), "uplink_count", absent=0)}
 _ENTRY: Final = columns(zeros=("snr",), gateway_time="time", rssi="rssi", snr="snr")
 
 
@@ -104,7 +104,7 @@ def _event(record: Record, log: Log) -> None:
         _connection(named, message, at, log)
     else:
         metrics = log.get(message, "metrics", fields.inner) or NO_FIELDS
-        heard = log.get(metrics, "rxok", fields.FRAMES)
+        heard = log.get(metrics, "rxok", fields.integer("frames"))
         if heard is None and metrics.get("rxok") is None and "rxin" in metrics:
             heard = 0
         log.poll(named, at, frames=heard)

@@ -14,7 +14,7 @@ from typing import Final
 
 from dii.schema import Gateway
 from dii.telemetry.readers import base, fields
-from dii.telemetry.readers.base import CsvReader, JsonReader, Log, set_aside
+from dii.telemetry.readers.base import CsvReader, JsonReader, Log, SetAside
 from dii.telemetry.readers.fields import Fault, Named, Record
 from dii.telemetry.source import Source
 from dii.units import SECOND
@@ -39,7 +39,7 @@ def _statuses(record: Record, log: Log) -> None:
 
     def note(named: Named, entry: Record) -> None:
         at = fields.get(entry, "timestamp", fields.time) or 0
-        total = log.get(entry, "rx_ok", fields.COUNTER)
+        total = log.get(entry, "rx_ok", fields.integer())
         log.note(named.gateway, at, log.get(entry, "location", fields.inner) or {})
         seen.append((named, at, total))
 
@@ -49,7 +49,7 @@ def _statuses(record: Record, log: Log) -> None:
     latest = max((at for _, at, _ in seen), default=0)
     for named, at, total in seen:
         if at and at > latest - HOUR and log.later(named.gateway, at):
-            with set_aside(log.rows, named.gateway):
+            with SetAside(log.rows, named.gateway):
                 log.poll(named, at, total=total)
 
 
@@ -61,7 +61,7 @@ def _counters(record: Record, log: Log) -> None:
         raise Fault("bad_field", "device_id and measured_at: values are expected")
     named = fields.identity(identifier, None, log.source.network)
     seen = fields.get(record, "last_online", fields.time)
-    total = log.get(record, "rx_ok", fields.COUNTER)
+    total = log.get(record, "rx_ok", fields.integer())
     if seen is None or seen <= asked - HOUR:
         log.rows.gateway(Gateway(named.gateway, last_seen=seen))
     else:

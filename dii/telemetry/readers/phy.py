@@ -22,8 +22,7 @@ _KINDS: Final = dict(
     enumerate(("join", "downlink", "data", "downlink", "data", "downlink", "join"))
 )
 """Kinds of frames by the first three bits of their headers."""
-_ADDRESS: Final = slice(1, 5)
-_COUNTER: Final = slice(6, 8)
+_JOIN_ACCEPT: Final = 1
 _JOIN_REQUEST: Final = 23
 _SHORTEST: Final = 12
 """Bytes of a data frame without options and payload: 1 + 7 + 4."""
@@ -51,19 +50,27 @@ def read_frame(data: bytes, time: int, network: str) -> Reception:
         raise Fault("not_uplink", "a proprietary frame")
     if kind is None or len(data) < _SHORTEST:
         raise Fault("bad_field", "a payload: a LoRaWAN frame is expected")
-    frame = Reception(time, None, kind=kind, payload_hash=payload_hash(data))
+    device: str | None = None
+    f_cnt = size = foreign = None
     if len(data) == _JOIN_REQUEST and data[0] >> 5 == 0:
-        return frame._replace(device=eui(data[16:8:-1].hex()))
-    if kind == "join" or data[0] >> 5 == 1:
-        return frame
-    rest = len(data) - _SHORTEST - (data[5] & 15)
-    if rest < 0:
-        raise Fault("bad_field", "a payload: options longer than the frame")
-    address, f_cnt = (int.from_bytes(data[at], "little") for at in (_ADDRESS, _COUNTER))
-    foreign = None
-    if network in PREFIXES:
-        prefix, bits = PREFIXES[network]
-        foreign = (address ^ prefix) >> (32 - bits) != 0
-    return frame._replace(
-        device=f"{address:08X}", f_cnt=f_cnt, size=max(rest - 1, 0), foreign=foreign
+        device = eui(data[16:8:-1].hex())
+    elif kind != "join" and data[0] >> 5 != _JOIN_ACCEPT:
+        rest = len(data) - _SHORTEST - (data[5] & 15)
+        if rest < 0:
+            raise Fault("bad_field", "a payload: options longer than the frame")
+        address = int.from_bytes(data[1:5], "little")
+        if network in PREFIXES:
+            prefix, bits = PREFIXES[network]
+            foreign = (address ^ prefix) >> (32 - bits) != 0
+        device, size = f"{address:08X}", max(rest - 1, 0)
+        f_cnt = int.from_bytes(data[6:8], "little")
+    return Reception(
+        time,
+        None,
+        kind=kind,
+        device=device,
+        f_cnt=f_cnt,
+        payload_hash=payload_hash(data),
+        size=size,
+        foreign=foreign,
     )

@@ -45,7 +45,7 @@ def place(record: Record) -> Place | None:
     """Return the place of a record's ``latitude`` and ``longitude``, None without a sound one."""
     try:
         north, east = (
-            fields.get(record, name, fields.PLACE[name]) for name in ("latitude", "longitude")
+            fields.get(record, name, fields.number(name)) for name in ("latitude", "longitude")
         )
     except Fault:
         return None

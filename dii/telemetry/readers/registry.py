@@ -17,17 +17,14 @@ from typing import Final
 
 from dii.schema import Gateway
 from dii.telemetry.readers import base, fields
-from dii.telemetry.readers.base import JsonReader, Log, Reader, set_aside
+from dii.telemetry.readers.base import JsonReader, Log
 from dii.telemetry.readers.fields import Fault, Record
-from dii.telemetry.source import Source, members
-from dii.telemetry.tables import Rows
+from dii.telemetry.source import Source
 from dii.units import SECOND
 
-_RATE: Final = fields.number("frames")
 
-
-class Registry(Reader):
-    """Reader of TTN's ``gateway-data``."""
+class Registry(JsonReader):
+    """Reader of TTN's ``gateway-data``, in which gateways are members of one object or a list."""
 
     def declines(self, source: Source) -> str | None:
         """Return why a source is not of this format, None if it is."""
@@ -40,20 +37,9 @@ class Registry(Reader):
             return "a gateway of Packet Broker"
         return None
 
-    def read(self, source: Source, rows: Rows) -> None:
-        """Push the gateways; a gateway that stands twice is rejected once."""
-        log = Log(source, rows, 0)
-        rows.line = 1
-        with set_aside(rows):
-            for _, record in members(source.document(rows)):
-                with set_aside(rows):
-                    if not isinstance(record, dict):
-                        raise Fault("bad_record", "an object is expected")
-                    rows.entry(_gateway(record, log))
-                rows.line += 1
 
-
-def _gateway(record: Record, log: Log) -> Gateway:
+def _gateway(record: Record, log: Log) -> None:
+    """Push a gateway; a gateway that stands twice is rejected once."""
     identifier = fields.get(record, "id", fields.text)
     if identifier is None:
         raise Fault("bad_field", "id: a text is expected")
@@ -61,7 +47,7 @@ def _gateway(record: Record, log: Log) -> Gateway:
     gateway, eui = fields.identity(identifier, stated, log.source.network)
     owners = log.get(record, "owners", fields.items) or []
     names = (log.get({"owners": owner}, "owners", fields.text) for owner in owners)
-    return Gateway(
+    row = Gateway(
         gateway,
         log.get(record, "owner", fields.text) or next(filter(None, names), None),
         *log.rows.place(log.get(record, "location", fields.inner) or {}, gateway),
@@ -70,6 +56,7 @@ def _gateway(record: Record, log: Log) -> Gateway:
         log.get(record, "last_seen", fields.time),
         eui,
     )
+    log.rows.entry(row)
 
 
 def _status(record: Record, log: Log) -> None:
@@ -80,7 +67,7 @@ def _status(record: Record, log: Log) -> None:
     eui = base.stated_eui(record, identifier, log.rows)
     named = fields.identity(identifier, eui, network)
     updated = log.get(record, "updatedAt", fields.time)
-    rate = log.get(record, "rxRate", _RATE)
+    rate = log.get(record, "rxRate", fields.number("frames"))
     placement = log.get(record, "antennaPlacement", fields.placement)
     location = log.get(record, "location", fields.inner) or {}
     log.note(named.gateway, updated or 0, location, placement)
@@ -89,7 +76,12 @@ def _status(record: Record, log: Log) -> None:
 
 
 REGISTRY: Final = Registry(
-    "ttn-registry", "TTN gateway-data: JSON, gateways by id or a list of them", frozenset()
+    "ttn-registry",
+    "TTN gateway-data: JSON, gateways by id or a list of them",
+    frozenset(),
+    ("id",),
+    _gateway,
+    containers="{[",
 )
 MAPPER: Final = JsonReader(
     "packet-broker-mapper",

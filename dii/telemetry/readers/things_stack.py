@@ -25,7 +25,7 @@ from typing import Final
 
 from dii.schema import RELAYED, Reception
 from dii.telemetry.readers import base, fields
-from dii.telemetry.readers.base import Columns, Field, Heard, JsonReader, Log, columns
+from dii.telemetry.readers.base import Columns, Heard, Log, at, columns
 from dii.telemetry.readers.fields import Fault, Named, Record
 from dii.telemetry.readers.uplinks import Uplinks
 
@@ -128,33 +128,27 @@ def _device(key: str, value: object) -> str | None:
     return fields.device(key, value)
 
 
-THINGS_STACK: Final = JsonReader(
-    "things-stack-v3",
-    "The Things Stack v3: uplink messages of applications, JSON lines",
-    base.UPLINK_METRICS,
-    ("end_device_ids",),
-    _Messages(
-        key="end_device_ids",
-        times=("uplink_message.received_at", "received_at"),
-        entries="uplink_message.rx_metadata",
-        frame={
-            **columns(
-                zeros=("f_cnt",),
-                device=Field(
-                    (
-                        "end_device_ids.dev_eui",
-                        "uplink_message.session_key_id",
-                        "end_device_ids.dev_addr",
-                    ),
-                    _device,
-                ),
-                application="end_device_ids.application_ids.application_id",
-                f_cnt="uplink_message.f_cnt",
-                data="uplink_message.frm_payload",
-                airtime=Field(("uplink_message.consumed_airtime",), fields.duration),
+THINGS_STACK: Final = _Messages(
+    name="things-stack-v3",
+    about="The Things Stack v3: uplink messages of applications, JSON lines",
+    keys=("end_device_ids",),
+    times=("uplink_message.received_at", "received_at"),
+    entries="uplink_message.rx_metadata",
+    frame={
+        **columns(
+            zeros=("f_cnt",),
+            device=at(
+                _device,
+                "end_device_ids.dev_eui",
+                "uplink_message.session_key_id",
+                "end_device_ids.dev_addr",
             ),
-            **modulation("uplink_message.settings"),
-        },
-        entry=columns(zeros=("snr",), gateway_time="time", rssi="rssi", snr="snr"),
-    ).push,
-)
+            application="end_device_ids.application_ids.application_id",
+            f_cnt="uplink_message.f_cnt",
+            data="uplink_message.frm_payload",
+            airtime=at(fields.duration, "uplink_message.consumed_airtime"),
+        ),
+        **modulation("uplink_message.settings"),
+    },
+    entry=columns(zeros=("snr",), gateway_time="time", rssi="rssi", snr="snr"),
+).reader()

@@ -30,9 +30,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dii.schema import Reception
-from dii.telemetry.metrics.airtime import data_rate
 from dii.telemetry.readers import base, fields
-from dii.telemetry.readers.base import Columns, Field, Heard, JsonReader, Log, columns
+from dii.telemetry.readers.base import Columns, Heard, JsonReader, Log, at, columns
 from dii.telemetry.readers.fields import NO_FIELDS, Fault, Named, Record
 
 _EU868: Final = (863_000_000, 870_000_000)
@@ -49,8 +48,8 @@ class Uplinks:
 
     Attributes
     ----------
-    key
-        Key that every object of the format has.
+    name, about, keys
+        As of a reader; of the keys an object without the first is none of the format.
     times
         Paths of the server's time, of which the first that states one counts.
     entries
@@ -71,7 +70,9 @@ class Uplinks:
         Payloads may be hexadecimal.
     """
 
-    key: str
+    name: str
+    about: str
+    keys: tuple[str, ...]
     times: tuple[str, ...]
     entries: str
     frame: Columns
@@ -81,6 +82,10 @@ class Uplinks:
     place: str = "location"
     device: str = ""
     hexadecimal: bool = False
+
+    def reader(self) -> JsonReader:
+        """Return the reader of the format."""
+        return JsonReader(self.name, self.about, base.UPLINK_METRICS, self.keys, self.push)
 
     def push(self, record: Record, log: Log) -> None:
         """Push the receptions of an uplink."""
@@ -94,8 +99,8 @@ class Uplinks:
 
     def opened(self, record: Record, log: Log) -> tuple[Reception, list[object]]:
         """Return the columns that all receptions of an uplink share, and their entries."""
-        if self.key not in record:
-            raise Fault("bad_record", f"an object with {self.key} is expected")
+        if self.keys[0] not in record:
+            raise Fault("bad_record", f"an object with {self.keys[0]} is expected")
         received = self.received(record, log)
         entries = fields.get(record, self.entries, fields.items)
         if not entries:
@@ -104,7 +109,7 @@ class Uplinks:
             raise Fault("no_time", f"none of {', '.join(self.times)}")
         frame = self.frame
         if self.hexadecimal and log.source.hexadecimal:
-            frame = {**frame, "data": Field(frame["data"].paths, fields.hexadecimal)}
+            frame = {**frame, "data": frame["data"]._replace(adapt=fields.hexadecimal)}
         return base.application_frame(received, log.read(frame, record)), entries
 
     def received(self, record: Record, log: Log) -> int | None:  # noqa: ARG002
@@ -148,10 +153,6 @@ class _ChirpStackV4(Uplinks):
         return named
 
 
-def _rate(_key: str, value: object) -> tuple[int | None, int | None]:
-    return data_rate(value)
-
-
 def _kilohertz(_key: str, value: object) -> int | None:
     return value * 1000 if type(value) is int else None
 
@@ -165,13 +166,11 @@ def _regional_rate(key: str, value: object) -> tuple[int, int] | None:
     return None
 
 
-TTN_V2: Final = JsonReader(
-    "ttn-v2",
-    "TTN v2: uplink messages of applications, JSON lines",
-    base.UPLINK_METRICS,
-    ("dev_id", "metadata"),
+TABLES: Final = (
     Uplinks(
-        key="dev_id",
+        name="ttn-v2",
+        about="TTN v2: uplink messages of applications, JSON lines",
+        keys=("dev_id", "metadata"),
         times=("metadata.time",),
         entries="metadata.gateways",
         frame=columns(
@@ -180,27 +179,23 @@ TTN_V2: Final = JsonReader(
             application="app_id",
             f_cnt="counter",
             data="payload_raw",
-            data_rate=Field(("metadata.data_rate",), _rate),
+            data_rate=at(base.data_rate, "metadata.data_rate"),
             code_rate="metadata.coding_rate",
         ),
         entry=columns(
             gateway_time="time",
             rssi="rssi",
             snr="snr",
-            trusted=Field(("gtw_trusted",), fields.flag, absent=False),
+            trusted=at(fields.flag, "gtw_trusted", absent=False),
         ),
         gateway="gtw_id",
         place="",
         device="metadata",
-    ).push,
-)
-CHIRPSTACK_V3: Final = JsonReader(
-    "chirpstack-v3",
-    "ChirpStack v3: uplink events of applications, JSON lines",
-    base.UPLINK_METRICS,
-    ("devEUI", "rxInfo"),
+    ),
     Uplinks(
-        key="devEUI",
+        name="chirpstack-v3",
+        about="ChirpStack v3: uplink events of applications, JSON lines",
+        keys=("devEUI", "rxInfo"),
         times=_LOGGED,
         entries="rxInfo",
         frame=columns(
@@ -209,23 +204,19 @@ CHIRPSTACK_V3: Final = JsonReader(
             f_cnt="fCnt",
             data="data",
             spreading_factor="txInfo.loRaModulationInfo.spreadingFactor",
-            bandwidth=Field(("txInfo.loRaModulationInfo.bandwidth",), _kilohertz),
+            bandwidth=at(_kilohertz, "txInfo.loRaModulationInfo.bandwidth"),
             code_rate="txInfo.loRaModulationInfo.codeRate",
-            data_rate=Field(("txInfo",), _regional_rate),
+            data_rate=at(_regional_rate, "txInfo"),
         ),
         entry=columns(gateway_time="time", rssi="rssi", snr="loRaSNR"),
         gateway="gatewayID",
         network="chirpstack",
         hexadecimal=True,
-    ).push,
-)
-CHIRPSTACK_V4: Final = JsonReader(
-    "chirpstack-v4",
-    "ChirpStack v4: uplink events of applications, JSON lines",
-    base.UPLINK_METRICS,
-    ("deviceInfo", "rxInfo"),
+    ),
     _ChirpStackV4(
-        key="deviceInfo",
+        name="chirpstack-v4",
+        about="ChirpStack v4: uplink events of applications, JSON lines",
+        keys=("deviceInfo", "rxInfo"),
         times=(*_LOGGED, "time"),
         entries="rxInfo",
         frame=columns(
@@ -242,5 +233,7 @@ CHIRPSTACK_V4: Final = JsonReader(
         entry=columns(zeros=("snr",), gateway_time=("gwTime", "time"), rssi="rssi", snr="snr"),
         gateway="gatewayId",
         network="chirpstack",
-    ).push,
+    ),
 )
+"""Formats of uplinks; a further format is a further row."""
+READERS: Final = tuple(table.reader() for table in TABLES)
