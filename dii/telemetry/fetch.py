@@ -1,12 +1,11 @@
-"""Files from the web, kept as files: bounded in size and time, and tried again.
+"""Downloads of files: bounded in size and time, and tried again.
 
-What a server sends is stored as it comes and read like any other file, so that the bounds on
-records and on expansion hold for it too; hence no content encoding is asked for (a server that
-compresses all the same is not fooled: the file's first bytes tell). A redirect leads to the host that
-was named or to a public address: a server must not have us read what only this machine, or its
-network, can. A download is begun anew when
-the connection breaks or the server falters, as few servers resume rightly. A half file is never
-read: it would look like a whole day with less traffic.
+The bytes that a server sends are stored as they come and read like any other file, so that the
+bounds on records and on expansion hold for them, too. No content encoding is asked for; a file that
+a server compresses nevertheless is recognised by its first bytes. A redirect may lead to the host
+that was named or to a public address only: a server must not make this machine read addresses of
+its own network. A download starts again when the connection breaks or the server fails, as few
+servers resume correctly. Half a file is never read: it would look like a day with less traffic.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 4 << 30
 MAX_SECONDS: Final = 1800.0
-"""For one file, all attempts together."""
+"""Seconds for one file, all attempts together."""
 SILENCE: Final = 30.0
-"""Seconds that a server may say nothing."""
+"""Seconds that a server may be silent."""
 ATTEMPTS: Final = 3
 BACKOFF: Final = 1.0
 """Seconds before the second attempt; twice as long before each further one."""
@@ -41,12 +40,12 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
 def is_url(source: object) -> bool:
-    """Whether a source is to be fetched."""
+    """Return whether a source is the address of a file to download."""
     return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
 
 
 def shown(url: str) -> str:
-    """Return a URL without what may be secret in it: user, password, query."""
+    """Return a URL without its possible secrets: user, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -59,7 +58,7 @@ def fetch(url: str, folder: Path) -> Path:
     SourceMissing
         The server has no such file.
     SourceUnreachable
-        It refuses, or does not send the whole file in time, after all attempts.
+        The server refuses, or does not send the whole file in time, after all attempts.
     InputTooLarge
         The file has more than ``MAX_BYTES``.
     """

@@ -1,9 +1,9 @@
 """Formats: the readers of all formats, tried in the order of ``READERS``.
 
-What a file is shows at its beginning, not in its name. Each reader looks and says why it declines;
-the first that does not decline reads. Formats are told apart by the fields that make them what they
-are, so the order matters for plain tables only, which take what nobody claims and has a column
-``gateway``.
+A file is recognised by its beginning, not by its name. Each reader looks at it and returns the reason
+why it declines; the first reader that does not decline reads it. Formats differ in their typical
+fields, so the order matters for plain tables only, which take every table with a column
+``gateway`` that no other reader takes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from dii.errors import UnknownFormat
+from dii import errors
 from dii.schema import METRICS, USAGE_GIVEN
 from dii.telemetry import plain
 from dii.telemetry.readers import (
@@ -41,7 +41,7 @@ READERS: Final[tuple[Reader, ...]] = (
 
 
 def matrix() -> list[dict[str, str | bool]]:
-    """Return what each format gives at most: a row a reader, a column a metric or usage."""
+    """Return the metrics and usage (columns) that each reader (rows) gives at most."""
     names = (*METRICS, *USAGE_GIVEN)
     return [
         {"reader": reader.name} | {name: name in reader.gives for name in names}
@@ -50,7 +50,7 @@ def matrix() -> list[dict[str, str | bool]]:
 
 
 def judged(source: Source) -> Iterator[tuple[Reader, str | None]]:
-    """Yield each reader with why it declines a source, None if it would read it."""
+    """Yield each reader with the reason why it declines a source, None if it would read it."""
     return ((reader, reader.declines(source)) for reader in READERS)
 
 
@@ -60,7 +60,7 @@ def find_reader(source: Source) -> Reader:
     Raises
     ------
     UnknownFormat
-        Every reader declines; ``judged`` says why each does.
+        Every reader declines; ``judged`` gives the reasons.
     InputTooLarge
         It is a table of too many columns.
     """
@@ -71,4 +71,4 @@ def find_reader(source: Source) -> Reader:
         check_size(source.name, "a table", source.wide, "columns", MAX_COLUMNS)
     start = (source.head.decode("utf-8", "replace") or ",".join(source.names))[:40]
     what = f"it begins with {start!r}" if start else "it is empty"
-    raise UnknownFormat(file=source.name, what=what)
+    raise errors.UnknownFormat(file=source.name, what=what)

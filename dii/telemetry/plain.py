@@ -6,11 +6,10 @@ foreign names. Times are ISO 8601 (without a zone UTC) or integer microseconds, 
 microseconds; an empty value, ``-`` or ``null``, and ``NA`` where no text stands, is unknown. Blanks
 around a value are no part of it.
 
-Work goes column by column: Arrow casts a column as a whole where it can, else each value is read on
-its own, so that one bad value costs itself, or its row where the row means nothing without it, and
-never the batch. Each line of a CSV file stands for
-itself: a quote that is never closed then costs one row too, at the price of values with line breaks
-in them, which telemetry does not have.
+Columns are read one after another. Arrow casts a column as a whole where it can; otherwise each
+value is read on its own, so that a bad value costs itself, or its row where the row means nothing
+without it, and never the batch. A line of a CSV file is a row: a quote that is never closed costs
+one row, too. Values with line breaks are therefore not supported; telemetry has none.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dii.errors import BadColumns
+from dii import errors
 from dii.schema import TABLES, Column, Gateway
 from dii.telemetry.readers import base, fields, parquet
 from dii.telemetry.readers.fields import MAX_TEXT, STAND_IN, UNKNOWN, Fault
@@ -50,7 +49,7 @@ KINDS: Final[Mapping[str, str]] = {
 NO_GATEWAY: Final = "no column is named gateway, nor is it said which one it is (columns)"
 
 ESSENTIAL: Final = frozenset({"time", "gateway", "kind", "covers"})
-"""Columns without which a row means nothing, or something else; of others only the value goes."""
+"""Columns without which a row means nothing or something else; others lose only the value."""
 
 _BOOLS: Final = {"true": True, "false": False, "1": True, "0": False}
 _TIMES: Final = frozenset({"time", "gateway_time", "last_seen"})
@@ -67,11 +66,11 @@ _ODD: Final = (
 """Pattern of texts that are not taken as they are: with blanks, control characters, too long."""
 
 _Faults = dict[int, Fault]
-"""What is wrong with a row, by its number in the batch."""
+"""Faults of rows, by their number in the batch."""
 
 
 def _table(header: Sequence[str]) -> str | None:
-    """Return which table a header announces."""
+    """Return the table to which the columns of a header belong."""
     if "gateway" not in header:
         return None
     if "time" not in header:
@@ -90,23 +89,23 @@ class Plain(base.Reader):
         return f"its columns are those of {found}" if found else NO_GATEWAY
 
     def explain(self, source: Source) -> str:
-        """Return what the format is, and which columns are ignored."""
+        """Return the format, and the columns that are ignored."""
         known = {"", *(column.name for column in TABLES[self.name])}
         ignored = ", ".join(name for name in source.header if name not in known)
         return f"{self.about}; columns that are none of ours: {ignored}" if ignored else self.about
 
     def given(self, rows: Rows) -> frozenset[str]:
-        """Return the metrics of the rows; receptions without any downlink know of none."""
+        """Return the metrics of the rows; receptions without any downlink give none of downlinks."""
         known, kinds = super().given(rows), rows.table("receptions")["kind"]
         unsent = self.name == "receptions" and not pc.any(pc.equal(kinds, "downlink")).as_py()
         return known - base.DOWNLINK_METRICS - {"usage.downlinks"} if unsent else known
 
     def read(self, source: Source, rows: Rows) -> None:
-        """Push the rows whose every value can be read."""
+        """Push the rows of a table."""
         wanted = {column.name: column for column in TABLES[self.name]}
         names = [name for name in source.header if name in wanted]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise BadColumns(file=source.name, message=f"two columns are {twice!r}")
+            raise errors.BadColumns(file=source.name, message=f"two columns are {twice!r}")
         for lines, batch in _batches(source, rows, wanted):
             faults: _Faults = {}
             lost: list[tuple[int, Fault]] = []
@@ -222,7 +221,7 @@ def _csv(source: Source, rows: Rows, places: Mapping[str, int]) -> Iterator[_Bat
 
 
 def _note(faults: _Faults, mask: pa.Array, fault: Fault) -> None:
-    """Note what is wrong with the rows of a mask; the first fault of a row stays."""
+    """Add the fault of the rows of a mask; an earlier fault of a row stays."""
     if pc.any(mask).as_py():
         for row in pc.indices_nonzero(mask).to_pylist():
             faults.setdefault(row, fault)
@@ -290,7 +289,7 @@ def _cast_times(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _texts(name: str, values: pa.Array, source: Source, faults: _Faults) -> pa.Array:
-    """Return texts as their column wants them, each that occurs looked at once."""
+    """Return texts in the form of their column; each different text is read once."""
     if pa.types.is_nested(values.type):
         values = _each(values, pa.string(), lambda value: _decoded(name, value), faults)
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
@@ -299,7 +298,7 @@ def _texts(name: str, values: pa.Array, source: Source, faults: _Faults) -> pa.A
     if name in {"gateway", "device", "eui"} and number and len(texts):
         what = f"column {name} holds {texts.type}, and numbers lose leading zeros of an EUI"
         message = f"{what}; make it texts where the table is read (pandas: dtype=str)"
-        raise BadColumns(file=source.name, message=message)
+        raise errors.BadColumns(file=source.name, message=message)
     try:
         texts = texts.cast(pa.string())
         texts.validate(full=True)
@@ -328,7 +327,7 @@ def _decoded(name: str, value: object) -> str:
 
 
 def _without_stand_ins(gateways: pa.Array) -> pa.Array:
-    """Return names of gateways, without those that servers write where there is none."""
+    """Return names of gateways, without names that stand for no gateway."""
     names = [name for name in gateways.unique().to_pylist() if fields.is_stand_in(name)]
     found = pc.is_in(gateways, pa.array(names, pa.string()))
     return pc.if_else(found, pa.scalar(None, pa.string()), gateways)

@@ -1,11 +1,11 @@
-"""A file as bytes nobody vouches for: bounded before anything is parsed.
+"""Files as untrusted bytes, whose size is bounded before anything is parsed.
 
 A reader gets lines or one document from here and nothing else, so that the bounds hold in one
 place: a line has at most 1 MiB and is skipped, not stored, beyond that; a document has at most
 256 MiB; a compressed file may not expand more than 250-fold, as a document 50-fold (JSON reaches
-20-fold, a bomb 1,000-fold), nor have more lines than bytes; beyond a million bytes and 100,000
-lines, which are free. Compression is told by the first two bytes, as names lie. Everything streams:
-memory depends on what is kept of a file, which is less than the file.
+20-fold, a bomb 1,000-fold), nor have more lines than bytes; a million bytes and 100,000 lines are
+always allowed. Compression is recognised by the first two bytes, as file names may be wrong. Files
+are read as streams: memory depends on the rows that are kept, which are smaller than the file.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ MAX_DOCUMENT_RATIO: Final = 50
 FREE_EXPANSION: Final = 1 << 20
 """Bytes that a compressed file may expand to whatever its ratio is."""
 FREE_LINES: Final = 100_000
-"""Lines that a compressed file may have whatever its size is; beyond them one a byte."""
+"""Lines that a compressed file may have whatever its size is; further lines cost a byte each."""
 MAX_COLUMNS: Final = 1_000
-"""Columns of a table; of the schema's there are 16."""
+"""Columns of a table; the schema has 17."""
 HEAD: Final = MAX_LINE
 """Bytes from which a format is recognised."""
 HEAD_RECORDS: Final = 100
@@ -58,11 +58,11 @@ _ARCHIVES: Final = {
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
 }
-"""First bytes of files that hold files, or are compressed as none that is read here."""
+"""First bytes of archives, and of compressed files that are not read here."""
 _TAR: Final = 257
-"""Where a tar archive says that it is one."""
+"""Offset of the mark of a tar archive."""
 _DAMAGE = (EOFError, OSError, zlib.error)
-"""What reading damaged compressed data raises (``BadGzipFile`` is an ``OSError``)."""
+"""Exceptions of reading damaged compressed data (``BadGzipFile`` is an ``OSError``)."""
 
 
 def parse_json(line: bytes) -> object:
@@ -80,7 +80,7 @@ def parse_json(line: bytes) -> object:
 
 
 def parse_line(line: bytes) -> Iterator[object]:
-    """Yield the value of a line; of objects whose line ends are missing, each.
+    """Yield the value of a line, or each of several objects without line ends between them.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def parse_line(line: bytes) -> Iterator[object]:
 
 
 def _broken(error: Exception) -> Fault:
-    """Return the fault of what is no JSON."""
+    """Return the fault of a text that is not JSON."""
     if isinstance(error, UnicodeDecodeError):
         return Fault("bad_text", f"byte {error.start} is not UTF-8")
     deep = isinstance(error, RecursionError)
@@ -116,7 +116,7 @@ def _broken(error: Exception) -> Fault:
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error of Arrow says, without its advice to programmers."""
+    """Return the text of an error of Arrow, without its advice to programmers."""
     return str(error).partition("\n")[0][:200]
 
 
@@ -135,8 +135,8 @@ def check_size(file: str, what: str, size: int, unit: str, limit: int) -> None:
 def members(document: str, containers: str = "{[") -> Iterator[tuple[str | None, object]]:
     """Yield JSON values that follow one another; of each container its members, with their keys.
 
-    One at a time: neither does a document become objects as a whole, nor does a mistake near its
-    end cost what precedes it. The key of a value that is not in an object is None.
+    They come one at a time: a document never becomes objects as a whole, and a mistake near its end
+    does not cost the values before it. The key of a value that is not in an object is None.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def values(document: str) -> Iterator[object]:
 
 
 def sound(found: Iterator[T]) -> Iterator[T]:
-    """Yield what precedes a fault."""
+    """Yield values up to the first fault."""
     with suppress(Fault):
         yield from found
 
@@ -204,18 +204,18 @@ def open_parquet(path: Path, name: str, texts: Sequence[str] = ()) -> pq.Parquet
 
 @dataclass(eq=False)
 class Source:
-    """One file, or one table, that is to be read.
+    """File or table to read.
 
     Parameters
     ----------
     origin
         Path of a regular file, or an Arrow table.
     name
-        How rejects and errors name it.
+        Name in rejects and errors.
     columns
         Names of the schema for foreign names of columns; an empty name leaves a column out.
     network
-        Whose gateway ids they are where the source does not say.
+        Network of the gateway ids, where the source does not state it.
     check_radio
         Whether readers set impossible receptions aside (see ``radio``).
 
@@ -326,7 +326,7 @@ class Source:
                 rows.reject("bad_gzip", str(error))
 
     def csv_rows(self, rows: Rows) -> Iterator[list[str]]:
-        """Yield the values of each line of a CSV file but the first; what is no row is rejected."""
+        """Yield the values of each line of a CSV file but the first; other lines are rejected."""
         texts = self.lines(rows)
         next(texts, None)  # the header
         for line in texts:
@@ -361,25 +361,25 @@ class Source:
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            # What stands before is still read; the record that breaks off there is rejected.
+            # The records before it are still read; the one that breaks off there is rejected.
             rows.reject("bad_text", f"byte {error.start} is not UTF-8")
             return content[: error.start].decode("utf-8-sig")
 
     @cached_property
     def records(self) -> list[dict[str, object]]:
-        """The first objects of JSON lines or of a document, for recognising what they are."""
+        """First objects of JSON lines or of a document, by which formats are recognised."""
         found = islice(sound(values(self._text)), HEAD_RECORDS) if self.whole else ()
         return [one for one in [*found] or self._first_lines if isinstance(one, dict)]
 
     @cached_property
     def hexadecimal(self) -> bool:
-        """Whether payloads (``data``) are hexadecimal, as most of the first are, or base64."""
+        """True if most of the first payloads (``data``) are hexadecimal, False for base64."""
         samples = [data for record in self.records if isinstance(data := record.get("data"), str)]
         return sum(_HEX.fullmatch(data) is not None for data in samples) * 2 > len(samples)
 
     @cached_property
     def whole(self) -> bool:
-        """Whether it is no file of JSON lines: an array, or objects that stretch over lines."""
+        """True for an array, or objects that stretch over lines; False for JSON lines."""
         start = self.head.removeprefix(b"\xef\xbb\xbf").lstrip()
         opening = start.partition(b"\n")[0].rstrip()
         return start.startswith(b"[") or opening == b"{" or not self._first_lines
@@ -392,7 +392,7 @@ class Source:
 
     @cached_property
     def first_member(self) -> tuple[str | None, object]:
-        """The first member of a JSON document, for recognising what it is; (None, None) if none."""
+        """First member of a JSON document and its key; (None, None) without any."""
         return next(sound(members(self._text)), (None, None))
 
     @property
@@ -401,12 +401,12 @@ class Source:
 
     @cached_property
     def parquet(self) -> bool:
-        """Whether it is a Parquet file."""
+        """True for a Parquet file."""
         return self.head.startswith(b"PAR1")
 
     @cached_property
     def delimiter(self) -> str:
-        """What separates the columns of a CSV file: the most frequent of ``,;`` and tab."""
+        """Separator of the columns of a CSV file: the most frequent of ``,;`` and tab."""
         first = self.head.splitlines()[0].decode("utf-8-sig", "replace") if self.head else ""
         return max(",;\t", key=first.count)
 
@@ -417,7 +417,7 @@ class Source:
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """Names of these columns as they stand there."""
+        """Names of these columns as the file states them."""
         if not isinstance(self.origin, Path):
             names = self.origin.column_names
         elif self.parquet:

@@ -1,9 +1,9 @@
 """Readers: base classes, and the functions and the state that readers share.
 
-A reader knows one format: it looks at the beginning of a source and either takes it or says why
-not, lists the metrics that the format can give at most, and pushes rows. Where the columns of a
-format lie is a table of paths (``Columns``), read by one loop (``Log.read``), so that a field that
-cannot be read costs only itself. A new format is a row of ``dii.telemetry.formats``.
+A reader knows one format: it looks at the beginning of a source and either takes it or gives a
+reason why not, lists the metrics that the format can give at most, and pushes rows. The places of
+columns in a record are a table (``Columns``) that one loop reads (``Log.read``), so that a field
+that cannot be read costs only itself. A further format of uplinks is a row of ``uplinks.TABLES``.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ STATUS_METRICS, RECEPTION_METRICS = (
 )
 """Metrics of each table. Only statuses tell silence from absence."""
 DOWNLINK_METRICS: Final = frozenset({"downlink_units", "downlinks"})
-"""Metrics of what gateways send."""
+"""Metrics of the frames that gateways send."""
 LOG_METRICS: Final = frozenset({"receptions", "foreign_frames", "excluded_frames"})
-"""Metrics of what a gateway hears: frames of all networks, and nobody knows what became of them."""
+"""Metrics of the frames of all networks that a gateway hears, delivered or not."""
 UPLINK_METRICS: Final = RECEPTION_METRICS - DOWNLINK_METRICS - {"foreign_frames", "usage.downlinks"}
 """Metrics and usage of uplinks as applications get them.
 
-No uptime: between two frames a gateway may have been away, or there was nothing to hear. And no
-deafness, which is silence on every network: applications see the frames of their own only.
+They tell no uptime: between two frames a gateway may have been offline, or there was nothing to
+hear. Nor deafness, which is silence on every network: applications see only their own frames.
 """
 
 _WRAPPERS: Final = ("gateway", "gateway_id", "gatewayEui", "gatewayID", "gatewayId", "mac")
@@ -107,7 +107,7 @@ _ADAPTERS: Final[Mapping[str, fields.Adapter[object]]] = {
     "snr": fields.number("snr"),
     "trusted": fields.flag,
 }
-"""Adapting functions by column; what the airtime follows from is checked as it is computed."""
+"""Adapting functions by column; the modulation is checked when the airtime is computed."""
 
 
 def at(adapt: fields.Adapter[object], *paths: str, absent: object = None) -> Field:
@@ -127,7 +127,7 @@ def columns(zeros: Collection[str] = (), **paths: str | tuple[str, ...] | Field)
 
 
 def known_metrics(gives: frozenset[str], rows: Rows) -> frozenset[str]:
-    """Return what a source gives of what its format can give.
+    """Return the metrics that a source gives, of those that its format can give.
 
     A source that knows of no frame whether it was delivered gives no uplinks, rather than 0; and so
     on for ``NEEDED``. Where it knows of some, unknown counts as no. A log without a single status,
@@ -181,7 +181,7 @@ class Log:
     source, rows
         The source, and the sink for its rows.
     interval
-        Longest time for which a status speaks, microseconds.
+        Longest time that a status covers, microseconds.
     """
 
     source: Source
@@ -284,9 +284,9 @@ class Log:
             rows.gateway(Gateway(gateway, None, *where, None, placement, seen or None))
 
     def later(self, gateway: str, time: int) -> bool:
-        """Return whether a time is later than the last poll of a gateway.
+        """Return whether a time is later than the last poll of a gateway, or far earlier.
 
-        Where it is far earlier, one of both dates is wrong, and no poll may be lost for that.
+        In the second case one of both dates is wrong, and no poll may be lost for that.
         """
         last = self._polls[gateway][0] if gateway in self._polls else time - 1
         return time > last or last - time > GAP * DAY
@@ -303,9 +303,9 @@ class Log:
     ) -> None:
         """Push the status that follows from asking a gateway again.
 
-        A poll covers the time since the poll before it, but no more than ``interval``: whoever
-        asks seldom does not know what was between. The first poll of a gateway covers a moment. Of
-        a connection that the server says began at ``since``, all of the time since then is covered.
+        A poll covers the time since the poll before it, but no more than ``interval``, as nothing
+        is known of a longer gap. The first poll of a gateway covers a moment. A connection covers
+        all of the time since the server says that it began.
 
         Cumulative counters become the frames since the poll before; with a new connection they
         begin at 0.
@@ -313,12 +313,12 @@ class Log:
         Parameters
         ----------
         named, time
-            The gateway that was asked, and when.
+            The gateway, and the time of the poll.
         frames, total, rate
             Frames of the interval, or a cumulative counter, or frames per hour (any rate above 0
             is one frame at least).
         since
-            When the connection began of which the poll speaks.
+            Time at which the connection began.
 
         Raises
         ------
@@ -373,7 +373,7 @@ class Reader(ABC):
         return self.about
 
     def given(self, rows: Rows) -> frozenset[str]:
-        """Return which of the metrics the rows of a source do give."""
+        """Return the metrics that the rows of a source give."""
         return known_metrics(self.gives, rows)
 
     @abstractmethod
@@ -394,11 +394,11 @@ class JsonReader(Reader):
     handle
         Function that pushes the rows of one object.
     interval
-        Longest time for which a status speaks, microseconds.
+        Longest time that a status covers, microseconds.
     knows
         Function that recognises an object where having all keys is not the test.
     containers
-        Openings of what contains the objects of a document; with an object, a source is one.
+        Marks that open the containers of records; with ``{`` a source is always one document.
     """
 
     keys: tuple[str, ...]
@@ -446,7 +446,7 @@ class CsvReader(Reader):
     columns
         Columns of a file of this format.
     handle
-        Function that pushes what one row says.
+        Function that pushes the rows of one line.
     """
 
     columns: frozenset[str]

@@ -36,7 +36,7 @@ Adapter = Callable[[str, object], T]
 NO_FIELDS: Final[Record] = {}
 _THINGS_NET_ID: Final = "000013"
 MAX_TEXT: Final = 256
-"""Characters of an id or name; the longest that networks allow are 36 to 100."""
+"""Characters of an id or a name; networks allow 36 to 100 at most."""
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _PREFIX = re.compile(r"^(?:eui[-_: ]?|0x)", re.IGNORECASE)
 _PAIRS = re.compile(r"(?:[0-9a-f]{2}[-:. _]?){7}[0-9a-f]{2}", re.IGNORECASE | re.ASCII)
@@ -51,9 +51,9 @@ UNKNOWN: Final = frozenset(
     {"", "-", "--", "nan", "NaN", "<NA>", "n/a", "N/A"}
     | {"null", "Null", "NULL", "none", "None", "NONE"}
 )
-"""Texts that programs write where a value is unknown; no name."""
+"""Texts that programs write for an unknown value."""
 STAND_INS: Final = frozenset({"packetbroker", "relay"})
-"""Ids that network servers write where a gateway's would stand and there is none; no gateway."""
+"""Ids that network servers write where there is no gateway."""
 STAND_IN: Final = "an id that servers write where there is no gateway"
 
 
@@ -97,7 +97,7 @@ def _known(adapt: Adapter[T]) -> Adapter[T | None]:
 
 
 def raw(_key: str, value: object) -> object:
-    """Return a value as it stands there."""
+    """Return a value as it is."""
     return value
 
 
@@ -269,9 +269,9 @@ def device(key: str, value: object) -> str | None:
 def eui(value: str | None) -> str | None:
     """Return an EUI as 16 upper-case hex digits, however it is written; None for other texts.
 
-    Written are ``AA555A0000000001``, ``eui-aa555a0000000001``, ``0xAA555A0000000001``, with
+    Spellings are ``AA555A0000000001``, ``eui-aa555a0000000001``, ``0xAA555A0000000001``, with
     hyphens, colons, dots or blanks between bytes, 8 bytes in base64, and ID6 of LoRa Basics Station
-    (``aa55:5a00::1``). Sixteen zeros are what devices write that have no EUI, so they are none.
+    (``aa55:5a00::1``). Sixteen zeros stand for no EUI.
     """
     if value is None:
         return None
@@ -305,7 +305,7 @@ def payload_hash(data: bytes) -> int:
 
 
 class Named(NamedTuple):
-    """The name under which a record states its gateway, and the EUI that it states beside it."""
+    """Name under which a record states its gateway, and the EUI that it states beside the name."""
 
     gateway: str
     eui: str | None = None
@@ -323,8 +323,8 @@ def identity(identifier: str | None, eui_text: str | None, network: str) -> Name
     eui_text
         The EUI, where the record states it.
     network
-        Namespace of the id: ``ttn``, ``chirpstack``, ...; empty where it cannot be read: the id
-        says nothing then.
+        Namespace of the id: ``ttn``, ``chirpstack``, ...; empty where it cannot be read, and then
+        the id is not used.
 
     Raises
     ------
@@ -341,7 +341,7 @@ def identity(identifier: str | None, eui_text: str | None, network: str) -> Name
 
 
 def gateway_name(name: str, network: str) -> str:
-    """Return the name of a gateway that somebody types, or a table states, as one text.
+    """Return the name of a gateway that a person types, or a table states, in its one spelling.
 
     It is an EUI in any spelling, ``network:id``, or an id of ``network``.
     """
@@ -354,7 +354,7 @@ def gateway_name(name: str, network: str) -> str:
 
 
 def is_stand_in(name: str | None) -> bool:
-    """Tell whether an id, or ``network:id``, is one that servers write where no gateway is."""
+    """Tell whether an id, or ``network:id``, is one of ``STAND_INS``."""
     return name is not None and name.rpartition(":")[2].strip().lower() in STAND_INS
 
 

@@ -1,15 +1,15 @@
-"""What gateways log themselves: Semtech's UDP packet forwarder, and ttn-gateway-collector.
+"""Logs of gateways: Semtech's UDP packet forwarder, and ttn-gateway-collector.
 
 **Semtech** (PROTOCOL.TXT of packet_forwarder): JSON of PUSH_DATA messages, one a line, with frames
-in ``rxpk`` and every half minute a ``stat`` with the frames since the one before. A message says
-neither whose it is nor, reliably, when: whoever logs it writes the gateway and the time it came
-beside it, or the file's name carries the EUI.
+in ``rxpk`` and every half minute a ``stat`` with the frames since the ``stat`` before. A message names
+neither its gateway nor, reliably, its time: whoever logs it adds the gateway and the time of
+arrival, or the file's name carries the EUI.
 
 **ttn-gateway-collector**: CSV, a line for each frame that a gateway of The Things Network heard.
 Its own ``airtime`` (seconds) is a block of symbols too long for every second frame, so it is
 computed again from the size and the spreading factor, at 125 kHz and 4/5, which it does not state.
 
-Both know frames of all networks, and of none what became of it.
+Both know frames of all networks, but not whether a frame was delivered.
 """
 
 from __future__ import annotations

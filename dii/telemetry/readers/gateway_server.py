@@ -1,14 +1,14 @@
-"""What The Things Stack's gateway server says of gateways: statistics of connections, and events.
+"""Records of The Things Stack's gateway server: statistics of connections, and events.
 
 **Statistics** (``GET /gs/gateways/ID/connection/stats``, or for many at once within ``entries``)
-count from ``connected_at`` on and begin anew with each connection, which covers all of the time
-since. They name no gateway and no time of their own: a log states both beside them, or the file's
+count from ``connected_at`` on and start again with each connection, which covers all of the time
+since. They name neither their gateway nor their time: a log states both beside them, or the file's
 name carries the EUI and the latest sign of life is the time.
 
 **Events** (``gs.up.receive``, ``gs.down.send``, ``gs.status.receive``, and now and then the
-statistics) tell all that a gateway heard and sent, of any network, but not what became of it. Each
-may come alone, without the event around it; then it needs the server's time and the gateway's name
-just as much, which a bare status or downlink does not have.
+statistics) list all frames that a gateway heard and sent, of any network, but not whether they were
+delivered. A message may come without the event around it; it still needs the server's time and the
+gateway's name, which a bare status or downlink does not have.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NAMES: Final = {
     "GatewayStatus": "gs.status.receive",
     "GatewayConnectionStats": "gs.gateway.connection.stats",
 }
-"""Messages, and the event that speaks of each first; others repeat it."""
+"""First event of each type of message; other events repeat it."""
 _HEARD: Final = modulation("settings")
 _SENT: Final = modulation("scheduled")
 _COUNTER: Final = {"total": at(fields.integer(), "uplink_count", absent=0)}

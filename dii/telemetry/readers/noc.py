@@ -1,10 +1,10 @@
 """The NOC of The Things Network's version 2 (2016 to 2021).
 
-It said of each gateway when it was last seen and how much it had heard. Counters are cumulative and
-never reset, so the frames of an interval are differences; a decrease is none. A document does not
-say when it was asked for; the latest gateway tells, as in a network some gateway always spoke a
-moment ago. Gateways that had been away for longer than an interval then have no status, only a
-place and a last sign of life: an old status would be the record of another year.
+It stated for each gateway when it was last seen, and a counter of its frames. Counters are never
+reset, so the frames of an interval are differences; a decrease is a reject. A document does not
+state its own time. It is the time of the gateway seen last, as in a network some gateway was always
+seen a moment ago. A gateway that was not seen within an interval before it gets no status, only a
+place and a time: its old status would be a record of another year.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dii.telemetry.source import Source
 from dii.units import SECOND
 
 HOUR: Final = 3600 * SECOND
-"""The NOC was asked every hour at most; a poll speaks for no more."""
+"""Longest interval between polls of the NOC; a poll covers no more."""
 
 _STATUSES: Final = re.compile(rb'\s*\{[^{}\[\]]{0,1000}"statuses"\s*:\s*\{')
 
@@ -34,7 +34,7 @@ class NocStatuses(JsonReader):
 
 
 def _statuses(record: Record, log: Log) -> None:
-    """Push a status of each gateway that was there, and note the place of each."""
+    """Push a status of each gateway that was online, and note the place of each."""
     seen: list[tuple[Named, int, int | None]] = []
 
     def note(named: Named, entry: Record) -> None:
@@ -54,7 +54,7 @@ def _statuses(record: Record, log: Log) -> None:
 
 
 def _counters(record: Record, log: Log) -> None:
-    """Push a status of a poll that found its gateway there, else when it was last seen."""
+    """Push the status of a gateway that was online, else only its last sign of life."""
     identifier = fields.get(record, "device_id", fields.text)
     asked = fields.get(record, "measured_at", fields.time)
     if identifier is None or asked is None:

@@ -1,9 +1,9 @@
-"""Parquet files of strangers: what they expand to is counted before anything is decoded.
+"""Untrusted Parquet files: their expanded size is counted before anything is decoded.
 
-A Parquet file says at its end how many rows it has and how large they are, and may lie; the library
-that decodes it believes each page's own header. So the headers of all pages that would be decoded
-are read here first (Thrift's compact protocol, of which a header needs a part), a group of rows at
-a time. Texts are read as dictionaries: one that stands in a million rows is kept once.
+A Parquet file states at its end the number and the size of its rows, which may be wrong; the library
+that decodes it relies on the header of each page. Therefore the headers of all pages to decode are
+read here first (in the part of Thrift's compact protocol that headers use), a group of rows at a
+time. Texts are read as dictionaries: a text of a million rows is kept once.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from dii.telemetry.source import Source, check_size, first_line, open_parquet
 from dii.telemetry.tables import BATCH, Rows
 
 FREE_ROWS: Final = 100_000
-"""Rows that a file may have whatever its size is."""
+"""Rows that a file may have whatever its size."""
 MAX_ROWS_PER_BYTE: Final = 4
-"""Rows that each byte may stand for beyond them; times of even steps take hardly a bit each."""
+"""Further rows for each byte; times of even steps take hardly a bit each."""
 FREE_BYTES: Final = 16 << 20
-"""Bytes that pages may expand to whatever the file's size is."""
+"""Bytes to which pages may expand whatever the size of the file."""
 MAX_RATIO: Final = 100
 _WHOLE: Final = 64 << 20
-"""Bytes that a batch of texts may take where each may be as long as its page."""
+"""Bytes of a batch of texts, each of which may be as long as its page."""
 _MAX_HEADER: Final = 1 << 16
 _DELTA_TEXTS: Final = 7
-"""The encoding in which a text says how much of the one before it it begins with."""
+"""Encoding in which a text states the length of the prefix that it shares with the text before."""
 
 
 def batches(source: Source, rows: Rows, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield some columns; what follows damage is rejected.
+    """Yield some columns, up to the first damage, which is rejected.
 
     Raises
     ------
     InputTooLarge
-        It expands beyond reason.
+        It expands too much.
     """
     assert isinstance(source.origin, Path)
     spent = 0
@@ -71,7 +71,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _measured(group: pq.RowGroupMetaData, columns: set[str], data: mmap.mmap) -> tuple[int, int]:
-    """Return what the columns of a group of rows expand to, and how many rows may be read at once.
+    """Return the expanded size of a group's columns, and the rows that may be read at once.
 
     Raises
     ------

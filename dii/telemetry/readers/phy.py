@@ -1,9 +1,9 @@
 """Frames as they go over the air (LoRaWAN 1.0.4, section 4), for logs of gateways.
 
-A gateway cannot read what it hears, but the header is in the clear: what kind of frame it is, the
-device's address and the lower 16 bits of its counter. Whose device it is shows in the address,
-which begins with the network's prefix. What identifies the frame is the whole of it, with its
-integrity code: devices of other networks share addresses, and start their counters again.
+A gateway cannot decrypt a frame, but the header is readable: the kind of the frame, the device's
+address and the lower 16 bits of its counter. The address begins with the prefix of the device's
+network. A frame is identified by all of its bytes, with the integrity code, as devices of different
+networks share addresses, and counters start again.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def read_frame(data: bytes, time: int, network: str) -> Reception:
     data
         The frame, header to integrity code.
     time
-        When it was received or sent.
+        Time of reception or of sending.
     network
-        For whom an address is foreign or not; of networks outside ``PREFIXES`` that is unknown.
+        Network for which an address is foreign or not; unknown for networks not in ``PREFIXES``.
 
     Raises
     ------
     Fault
-        ``not_uplink`` of a proprietary frame, ``bad_field`` of what is no frame.
+        ``not_uplink`` for a proprietary frame, ``bad_field`` for bytes that are no frame.
     """
     kind = _KINDS.get(data[0] >> 5) if data else None
     if data and kind is None:

@@ -1,13 +1,13 @@
-"""Whether a frame can have been heard where it is said to have been.
+"""Receptions that are stronger than the stated places of device and gateway allow.
 
-Where a record states both the device's and the gateway's place, physics bounds how strong the
-reception can be: power spreads over a sphere, and whatever stands in between only weakens it. A
-stronger one was not heard there: the frame came to the gateway by wire, or one of the two places is
-wrong. Every constant is on the lenient side, so that what is set aside is impossible, not unlikely.
+Where a record states both places, physics bounds the strength of the reception: power spreads over
+a sphere, and obstacles only weaken it. A stronger reception did not happen there: the frame came to
+the gateway by wire, or one of the two places is wrong. All constants are lenient, so that only
+impossible receptions are set aside, not unlikely ones.
 
-Off by default. Places are statements: of the device's the application's owner is the author, who
-pays for uplinks and could unsay them by moving his devices on the map. Nor is distance a reason by
-itself: balloons and satellites are heard over hundreds of kilometres, weakly.
+The check is off by default, as places are statements: the owner of an application states the places
+of its devices, pays for their uplinks, and could remove uplinks by moving devices on the map.
+Distance alone is no reason: balloons and satellites are heard over hundreds of kilometres, weakly.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ ANTENNA: Final = 15.0
 FREQUENCY: Final = 433.05
 """MHz: the lowest band of LoRaWAN. The higher the frequency, the weaker the reception."""
 NEAR: Final = 1_000.0
-"""Metres within which places, rounded and jittered, say nothing of strength."""
+"""Metres within which rounded and jittered places do not bound the strength."""
 NOWHERE: Final[Place] = (0.0, 0.0)
-"""What forms fill in where nobody states a place."""
+"""Place that forms fill in where nobody states one."""
 
 
 def strongest(metres: float) -> float:
@@ -55,15 +55,15 @@ def place(record: Record) -> Place | None:
 
 
 def too_strong(rssi: float | None, gateway: Record, devices: Iterable[Record]) -> str | None:
-    """Return why a reception cannot be: its strength exceeds what free space allows.
+    """Return the reason why a reception is too strong for free space, None if it is not.
 
     Parameters
     ----------
     rssi
         Strength of the reception, dBm.
     gateway, devices
-        Where the gateway is, and each place that the record states for the device: the nearest
-        counts. Without a place at both ends, or within a kilometre, nothing is said.
+        Places that the record states for the gateway, and for the device: the nearest counts.
+        Without both places, or within a kilometre, no reception is too strong.
     """
     here = place(gateway)
     places = [one for one in map(place, devices) if one is not None]

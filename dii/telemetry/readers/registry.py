@@ -1,14 +1,14 @@
 """Registries: The Things Network's own (``gateway-data``, 2018 on), and Packet Broker's Mapper.
 
 ``gateway-data``: one JSON object of gateways by id, or a list of them. Every field but ``id`` may
-be missing. Who owns a gateway stands in ``owner``, sometimes in ``owners`` only. It is a snapshot:
-``last_seen`` is one moment and says nothing about the time before it, so a registry gives no metric
-at all.
+be missing. The owner of a gateway is ``owner``, or the first of ``owners``. It is a snapshot:
+``last_seen`` is one moment and tells nothing about the time before it, so a registry gives no
+metrics.
 
 The Mapper: a JSON array of the gateways of all networks that exchange traffic. Networks refresh
 their entries every few minutes while a gateway is connected (``updatedAt``), with the frames per
-hour since the refresh before (``rxRate``, absent where the network keeps it to itself). So arrays
-kept one after another in one file are polls and tell uptime; of a single one, a moment.
+hour since the refresh before (``rxRate``, absent where the network keeps it to itself). So several
+arrays in one file are polls that tell uptime; a single array tells one moment.
 """
 
 from __future__ import annotations

@@ -2,21 +2,21 @@
 
 One JSON object a line, also wrapped in ``{"result": ...}`` as its storage integration does. It is
 protobuf's JSON: integers of 64 bits are texts, durations are texts such as ``"0.056576s"``, and
-what is zero or empty is left out, so that an absent counter or signal-to-noise ratio *is* zero.
+zero and empty values are omitted, so that an absent counter or signal-to-noise ratio *is* zero.
 
 Uplinks that came through Packet Broker hide their gateway behind ``packetbroker``. An entry that
 names its forwarder is that gateway. One with the signal strength, signal-to-noise ratio and time
-of an entry that has a name is the same reception heard of twice (a gateway that forwards to two
-networks) and is set aside; an absent time equals nothing. Any other stays without a gateway.
+of a named entry is the same reception (its gateway forwards to two networks) and is set aside; an
+absent time equals nothing. Any other entry stays without a gateway.
 
 A relay (LoRaWAN TS011) packs a device's frame into one of its own, on port 226, that a gateway
-hears. The server then tells of both, and writes ``relay`` for the gateway of the inner frame. Both
+hears. The server then sends both, with ``relay`` for the gateway of the inner frame. Both
 get one deduplication id, of the relay and the time, which begins with ``relay:``, so that metrics
 count the inner frame only where no gateway's own is there (``columns.entries``).
 
-An uplink's time is when the network server got it. The gateways' clocks are kept beside it and
-never order anything. Other frames get no deduplication id: one and the same message comes with and
-without its correlation ids, depending on the integration, and must not count twice.
+The time of an uplink is the time at which the network server received it. The gateways' clocks are
+kept beside it and never order anything. Other frames get no deduplication id: the same message
+comes with or without correlation ids, depending on the integration, and must not count twice.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _Messages(Uplinks):
             for row, _ in heard:
                 log.rows.reject("simulated", "never on the air", row.gateway, frame.time)
             return
-        stated = message.get("locations")  # by where each comes from; of no weight unless asked for
+        stated = message.get("locations")  # by source; used with check_radio only
         places = stated.values() if isinstance(stated, dict) else ()
         devices = [place for place in places if isinstance(place, dict)]
         signals = {_signal(row) for row, _ in heard if row.gateway} - {None}
@@ -75,7 +75,7 @@ class _Messages(Uplinks):
                 log.push([(row, location)], devices)
 
     def received(self, record: Record, log: Log) -> int:
-        """Return when the network server got an uplink."""
+        """Return the time at which the network server received an uplink."""
         received = super().received(record, log)
         if received is None:
             raise Fault("no_time", "received_at is missing")
