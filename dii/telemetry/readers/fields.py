@@ -79,8 +79,11 @@ def get(record: Record, path: str, adapt: Adapter[T]) -> T:
 
 def first(record: Record, paths: tuple[str, ...], adapt: Adapter[T | None]) -> T | None:
     """Return the first value that is stated at one of several paths."""
-    found = (get(record, path, adapt) for path in paths)
-    return next((value for value in found if value is not None), None)
+    for path in paths:
+        value = get(record, path, adapt)
+        if value is not None:
+            return value
+    return None
 
 
 def _known(adapt: Adapter[T]) -> Adapter[T | None]:

@@ -123,8 +123,9 @@ class Uplinks:
 
     def heard(self, entry: Record, frame: Reception, named: Named | None, log: Log) -> Heard:
         """Return the reception of a frame that an entry states, and the place of its gateway."""
-        name = named._asdict() if named else {}
-        row = frame._replace(**name, **log.read(self.entry, entry))
+        stated = log.read(self.entry, entry)
+        stated["gateway"], stated["eui"] = named or (None, None)
+        row = frame._replace(**stated)
         if self.place:
             return row, log.get(entry, self.place, fields.inner) or NO_FIELDS
         return row, entry if "latitude" in entry else NO_FIELDS
