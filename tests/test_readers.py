@@ -149,6 +149,15 @@ def test_a_registry_as_a_list_and_gzipped_says_the_same(
     assert load(path).gateways == registry.gateways
 
 
+def test_registries_one_after_another_are_one(tmp_path: Path) -> None:
+    records = [{"id": name, "owner": "ann"} for name in ("roof", "attic")]
+    path = tmp_path / "world"
+    path.write_text("\n".join(json.dumps({record["id"]: record}) for record in records))
+    data = load(path)
+    assert data.gateways["gateway"].to_pylist() == ["ttn:attic", "ttn:roof"]
+    assert not len(data.rejected)
+
+
 # --- The Things Stack (traps 1, 6, 8, 9, 10) ------------------------------------------------------
 
 
