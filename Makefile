@@ -43,6 +43,7 @@ test: lint interpreters
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(PY) tests/wording.py dii tui tests
 	@$(BIN)/mypy
 
 bench: $(VENV)/.dev

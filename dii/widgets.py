@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def contract_editor(network: Network, source: str = "") -> ipywidgets.VBox:
-    """Return a field for a contract's text, and beneath it the faults of the text while it is typed.
+    """Return a field for a contract's text, and beneath it the faults while it is typed.
 
     Parameters
     ----------

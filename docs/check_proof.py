@@ -142,7 +142,7 @@ def is_name(part):
 
 
 def check_receipt(place, issuance):
-    """Walk from a receipt up to the root of all receipts (RFC 9162, 2.1.3.2); return index, leaf."""
+    """Walk from a receipt to the root of all receipts (RFC 9162, 2.1.3.2); return index, leaf."""
     need(place.keys() == {"leaf", "index", "path"}, "not the fields of a receipt's place")
     leaf, index, last = unhex(place["leaf"]), place["index"], issuance["count"] - 1
     need(type(index) is int and 0 <= index <= last, "no such place")

@@ -81,7 +81,7 @@ class Figure:
 
     @property
     def bound(self) -> bool:
-        """Whether it must hold."""
+        """True if it must hold."""
         return self.kind in {"TTN", "formula"}
 
     @property

@@ -41,7 +41,7 @@ START = 1_524_268_800 * SECOND
 EPOCH = 3_600 * SECOND
 """Of these chains, in microseconds."""
 OPENING = 10**9
-"""What alice, bob, carol and the thief have at first; the reporter has nothing."""
+"""Opening balance of alice, bob, carol and the thief; the reporter has nothing."""
 GAS = 1_000_000
 """More than any message here needs."""
 

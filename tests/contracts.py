@@ -113,7 +113,7 @@ def state_of(program: Program, world: World) -> dict[str, Any]:
 
 
 def verdict(data: bytes) -> tuple[str, int, str]:
-    """What becomes of a tree: of its compilation, else of a call of ``main``, with gas and state."""
+    """Return the result of compiling a tree, else of a call of ``main``, with gas and state."""
     world = World(storage={}, money=1_000)
     try:
         program = compiler.compile(t.decode(data))

@@ -81,7 +81,7 @@ Values = dict[bytes, int]
 
 @dataclass
 class Books:
-    """What must be true, worked out from what was said by plain rules."""
+    """Model of the chain: the expected state, computed from the messages by plain rules."""
 
     balances: Counter[bytes] = field(default_factory=Counter)
     nonces: Counter[bytes] = field(default_factory=Counter)
@@ -551,7 +551,7 @@ class Economy(RuleBasedStateMachine):
 
 
 SEEN: Counter[str] = Counter()
-"""What the machines of this process have met."""
+"""Situations that the machines of this process have met."""
 
 
 def run(examples: int = 60, steps: int = 60, *, derandomize: bool = True) -> None:

@@ -258,7 +258,7 @@ def heard_slots(
 
 
 def is_deaf(slots: dict[int, tuple[int, int, int]], slot: int) -> bool:
-    """Whether the gateway hears nothing throughout a slot, and has not for too long before it."""
+    """Return whether the gateway hears nothing in a slot, and has not for too long before it."""
     before = [heard for start, heard in slots.items() if start < slot]
     if slot in slots or not before:
         return False

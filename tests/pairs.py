@@ -26,7 +26,7 @@ START: Final = 1_743_454_800 * SECOND
 """2025-03-31T21:00:00Z: a month ends in the third epoch."""
 DELAY: Final = 5_400 * SECOND
 MOST: Final = 10**8
-"""What an epoch may mint: more than all streams together."""
+"""Limit of an epoch: more than all streams together mint."""
 
 OTHER: Final = "other"
 """A second scope, whose reporter does not know the records of the main one."""
@@ -96,7 +96,7 @@ class Frame:
 
     @property
     def time(self) -> int:
-        """When it was received: frames are apart, and away from both ends of the epoch."""
+        """Time of reception: frames are apart, and away from both ends of the epoch."""
         return START + self.epoch * HOUR + (60 + self.number % 1_000 * 3) * SECOND
 
     def ids(self, gateway: int) -> dict[str, str]:
@@ -162,7 +162,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Issued:
-    """What a stream paid in an epoch: by gateway its weight, amount, and the account paid."""
+    """Payments of a stream in an epoch: by gateway its weight, amount, and the account paid."""
 
     scope: str
     plan: Plan
@@ -195,7 +195,7 @@ class Change:
 
 @dataclass
 class Books:
-    """What people asked for in a scope, and what follows from it.
+    """Model of a scope: the wishes of people, and their consequences.
 
     Of the main scope the reference knows the records, of another what was reported. Scopes share
     accounts and issuances, nothing else.

@@ -153,7 +153,7 @@ def check_receipts(net: Network, books: Books, found: Paid) -> None:
 
 
 def check_comparison(net: Network, books: Books, found: Paid, epochs: Collection[int]) -> None:
-    """What the laboratory pays by the rule in force is what was paid."""
+    """Check that the laboratory pays by the rule in force what was paid."""
     for (_, epoch), issued in found.items():
         if issued.scope != "main" or epoch not in epochs or not issued.total:
             continue
@@ -171,7 +171,7 @@ def check_comparison(net: Network, books: Books, found: Paid, epochs: Collection
 
 
 def check_metrics(net: Network, books: Books, epochs: Iterable[int]) -> None:
-    """What is computed again of an epoch is what was reported."""
+    """Check that the metrics of an epoch, computed again, are those reported."""
     for epoch in epochs:
         table = net.metrics(epoch).to_pylist()
         found = {row.pop("gateway"): row for row in table}
@@ -185,7 +185,7 @@ DECIDED = ["number", "yes", "no", "total", "status", "acts", "expires"]
 
 
 def check_joined(joined: Network, net: Network, books: Books) -> None:
-    """What a home shows that joined with a snapshot is what the first home shows, or refused."""
+    """Check that a home joined with a snapshot shows what the first home shows, or refuses."""
     of_snapshot, of_whole = joined.summary(), net.summary()
     assert of_snapshot.pop("begins")
     assert of_snapshot.pop("epochs").split()[0] == of_whole.pop("epochs").split()[0]

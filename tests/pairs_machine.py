@@ -91,9 +91,9 @@ uplinks = st.tuples(receivers, st.integers(1, 99), st.sampled_from([3, 24, 27, 5
 ELSEWHERE = "elsewhere"
 """The account that reports on the other scope."""
 SEEN: Counter[str] = Counter()
-"""What the machines of this process have met."""
+"""Situations that the machines of this process have met."""
 Uplink = tuple[tuple[int, ...], int, int, str]
-"""Which gateways heard it, units of airtime, bytes, and how it names the gateways."""
+"""Draw the gateways that heard a frame, airtime, bytes, and how it names the gateways."""
 Drawn = list[Uplink]
 
 

@@ -114,7 +114,7 @@ class Writer:
         return self.pick(ways)()
 
     def rarely(self, usual: str, kind: str) -> str:
-        """What usually works, and sometimes anything."""
+        """Draw usually something that works, and sometimes anything."""
         return self.value(kind, 1) if self.random.random() < 0.05 else usual
 
     def divisor(self) -> str:

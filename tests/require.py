@@ -1,4 +1,4 @@
-"""What a test needs from its machine: skip with a reason, or fail where CI promises it is there."""
+"""Needs of tests: skip with a reason where one is missing, or fail where CI promises it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hostile people send to a node, each attack by its name: it costs them, or it is nothing."""
+"""Hostile messages to a node, each attack by its name: it costs the sender, or has no effect."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_replay_after_an_account_is_emptied_and_has_money_again():
 
 
 def test_nonce_gap_flood():
-    """What cannot run next waits nowhere, so nothing piles up however much is sent."""
+    """A transaction that cannot run next is not kept, so nothing piles up."""
     chain = Chain()
     far = [sign(chain.app.genesis.hash, THIEF, nonce, Burn(1)) for nonce in range(1, 2_000, 7)]
     far.append(sign(chain.app.genesis.hash, THIEF, 2**63 - 1, Burn(1)))
@@ -144,7 +144,7 @@ def test_dust_accounts():
 
 
 def test_accounts_for_nothing():
-    """Who has neither money nor a duty leaves no account behind, not even by failing."""
+    """A sender without money and duty leaves no account behind, not even by failing."""
     chain = Chain()
     accounts = len(list(chain.app.state.items(ACCOUNTS)))
     strangers = [SigningKey.derive(9, str(number)) for number in range(50)]

@@ -1,4 +1,4 @@
-"""What the agreements promise holds whatever anybody calls, in whatever order.
+"""Promises of the agreements, which hold for any calls in any order.
 
 Each agreement meets a town of honest and hostile people: anybody calls any function with any
 arguments and any money, time passes, epochs settle late, hooks are slept through, gateways change
@@ -178,7 +178,7 @@ class Town(RuleBasedStateMachine):
         """Check that what an epoch asks for was done by itself."""
 
     def owing(self) -> int:
-        """What the contract must still hold, from its own books."""
+        """Return the money that the contract must still hold, from its own books."""
         raise NotImplementedError
 
     @invariant()

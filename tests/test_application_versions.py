@@ -108,7 +108,7 @@ RELEASED_POLICIES = {
     ),
 }
 RELEASED_GAS = {1: "cc48976410d944b86f870e51bf3fa069"}
-"""What each released version does with a corpus. These never change: who changes what a released
+"""Results of each released version on a corpus. These never change: who changes what a released
 version does splits the chains that have voted for it. Write a new version beside it instead."""
 
 

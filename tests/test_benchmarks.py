@@ -1,4 +1,4 @@
-"""What benchmarks print is what they measured."""
+"""Tests that benchmarks print what they measured."""
 
 from __future__ import annotations
 

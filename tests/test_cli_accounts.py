@@ -15,7 +15,7 @@ from tests.require import SAMPLE
 
 
 def bound(home: Path, gateway: str) -> bool:
-    """Whether the chain knows an owner of a gateway, whatever tables show beforehand."""
+    """Return whether the chain knows an owner of a gateway, whatever tables show beforehand."""
     with Network.open(home, readonly=True) as network:
         return network.state.get(GATEWAYS, "main", network.gateway(gateway)) is not None
 

@@ -27,7 +27,7 @@ SIZES_ENDED = re.compile("has at most [0-9,]+ (bytes|characters)|a call may make
 
 
 class Stop(Exception):
-    """What the language forbids and Python does not."""
+    """Things that the language forbids and Python does not."""
 
 
 def bounded(value: Any) -> Any:

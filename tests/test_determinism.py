@@ -20,7 +20,7 @@ GOLDEN = {
     "succeeded": 443,
     "receipts": 1253,
 }
-"""What ``tests.replay`` comes to. A change of these is a change of the protocol: chains that run
+"""Result of ``tests.replay``. A change of these is a change of the protocol: chains that run
 would split. Before a release they may change with a reason; after one, with a new version only."""
 
 
@@ -55,7 +55,7 @@ def test_the_chain_is_the_same_with_assertions_switched_off():
 
 @pytest.mark.parametrize("version", ["3.12", "3.13"])
 def test_the_chain_is_the_same_under_other_pythons(version):
-    """Which ones there are depends on the machine, also in CI; ``make interpreters`` finds them."""
+    """The Pythons found depend on the machine, also in CI; ``make interpreters`` finds them."""
     python = ROOT / f".venv-py{version}" / "bin" / "python"
     if not python.exists():
         pytest.skip(f"no Python {version} found by make interpreters")

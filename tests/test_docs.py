@@ -1,4 +1,4 @@
-"""What README and documents say must be so: commands run, outputs are real, names and links exist."""
+"""Tests of README and documents: commands run, outputs are real, names and links exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of loaded telemetry: merging, keeping, showing."""
+"""Tests of loaded telemetry: merging, keeping, showing."""
 
 from __future__ import annotations
 

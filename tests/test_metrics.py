@@ -95,7 +95,7 @@ class Case:
         return border + draw.choice([0, -1, 1, -60 * SECOND, 60 * SECOND, 30 * SECOND])
 
     def transmission(self) -> Iterator[Row]:
-        """What one device says, and perhaps says again, within or just beyond the window."""
+        """Draw the frames of one device, perhaps repeated, within or just beyond the window."""
         draw = self.random
         of_frame = {
             "kind": draw.choice(["data", "data", "data", "join", "downlink"]),

@@ -1,4 +1,4 @@
-"""What must hold of the repository as a whole: layers, imports, settings, what is never written."""
+"""Tests of the repository as a whole: layers, imports, settings, forbidden words."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ FEATURES = frozenset({
     "policy change", "restart", "rule change", "second scope", "second stream",
     "several reporters", "site radius",
 })  # fmt: skip
-"""What the tours must meet, all with an effect."""
+"""Situations that the tours must meet, all with an effect."""
 TOURS = (2, 1)
 
 

@@ -91,7 +91,7 @@ MADE: dict[str, Callable[[Network], Any]] = {
 
 @pytest.fixture(scope="module")
 def files(network: Network) -> dict[str, str]:
-    """What ``dii proof make`` writes, by kind."""
+    """Files that ``dii proof make`` writes, by kind."""
     return {
         kind: json.dumps(make(network).to_json(), indent=1) + "\n" for kind, make in MADE.items()
     }

@@ -1,4 +1,4 @@
-"""What free space allows, and that nothing possible is ever set aside."""
+"""Tests of the free-space limit, and that no possible reception is set aside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the readers make of real files: one test for each trap that they can meet."""
+"""Tests of readers on real files: one for each trap in them."""
 
 from __future__ import annotations
 

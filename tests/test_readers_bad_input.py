@@ -585,12 +585,12 @@ KEYS = frozenset({
     *("connected_at", "entries", "roof", "attic", "id", "netID", "tenantID", "network_ids"),
     *("online", "updatedAt", "statuses", "timestamp", "location", "packet_broker"),
 })  # fmt: skip
-"""What a record cannot do without: its time, gateway, parts, and in gateways' logs the frame."""
+"""Fields that a record needs: its time, gateway, parts, and in gateways' logs the frame."""
 MODULATION = frozenset({
     *("spreading_factor", "bandwidth", "coding_rate", "spreadingFactor", "codeRate", "datr"),
     *("codr", "data_rate", "dr", "frequency", "lora", "txInfo", "loRaModulationInfo", "modulation"),
 })  # fmt: skip
-"""What the airtime follows from: values of no known modulation have none."""
+"""Fields that determine the airtime: values of no known modulation have none."""
 
 
 @pytest.mark.parametrize("form", sorted({*samples(), *others()} - {"registry"}))
@@ -685,7 +685,7 @@ def test_a_mutated_poll_is_used_or_rejected(line: int, column: int, value: objec
 
 
 def entries_of(record: Any) -> list[Any]:
-    """Who heard a frame, wherever the record of a format says so."""
+    """Gateways that heard a frame, wherever the record of a format states them."""
     for key in ("result", "data", "message", "uplink_message", "metadata"):
         if isinstance(record, dict) and isinstance(record.get(key), dict):
             record = record[key]
@@ -763,7 +763,7 @@ def one_line(value: object) -> str:
 
 
 def test_no_reader_escapes_mutation() -> None:
-    """Where rows in are rows used and rejected: the tests above."""
+    """Formats in which every row is used or rejected: the tests above."""
     records = {**samples(), **others()}
     texts = {name: "\n".join(map(json.dumps, found)) for name, found in records.items()}
     texts["registry"] = json.dumps(samples()["registry"])

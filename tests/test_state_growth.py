@@ -1,4 +1,4 @@
-"""How much messages write to the state: a multiple of their bytes, or what their gas pays for."""
+"""Growth of the state by messages: a multiple of their bytes, or what their gas pays for."""
 
 from __future__ import annotations
 

@@ -242,7 +242,7 @@ def test_unknown_accounts_and_months_are_refused(network: Network) -> None:
 
 
 class Page(HTMLParser):
-    """What a browser would see: tags, attributes, texts."""
+    """Parser of what a browser would see: tags, attributes, texts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ def loaded():
 
 
 def frames(day: pd.DataFrame) -> pd.Series:
-    """How many gateways heard each uplink."""
+    """Return the number of gateways that heard each uplink."""
     return day.groupby(["device", "f_cnt", "time"]).size()
 
 

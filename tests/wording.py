@@ -31,4 +31,4 @@ if __name__ == "__main__":
         for path in sorted(Path(folder).rglob("*.py"))
         for fault in faults(path)
     ]
-    sys.exit("\n".join(found))
+    sys.exit("\n".join(found) or 0)

@@ -20,7 +20,7 @@ def is_kept(state: State, scope: str, epoch: int) -> bool:
 
 
 def _pages(state: State, scope: str, epoch: int) -> records.EpochPages | None:
-    """Return the record of an epoch that is kept; contracts ask for any integer, keys hold 64 bits."""
+    """Return the kept record of an epoch; contracts ask for any integer, keys hold 64 bits."""
     return state.get(records.EPOCH_PAGES, scope, epoch) if 0 <= epoch < 1 << 64 else None
 
 

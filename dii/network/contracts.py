@@ -118,8 +118,8 @@ def deploy(
     gas_limit
         Gas limit of the transaction.
     **arguments
-        Arguments of ``init`` by name: accounts, gateways and applications by name or address, money as
-        ``"12.5 TTC"`` or an integer.
+        Arguments of ``init`` by name: accounts, gateways and applications by name or address,
+        money as ``"12.5 TTC"`` or an integer.
 
     Raises
     ------

@@ -439,7 +439,7 @@ class Network(Signing):
         return owners
 
     def _state_of(self, epoch: int) -> State:
-        """Return the state by which an epoch was settled; the present state if it is not settled yet.
+        """Return the state by which an epoch was settled; the present state if it is not settled.
 
         Later states lack owners that no open epoch needs, and claims merge operators.
         """

@@ -350,7 +350,7 @@ def no_receipt(network: View, gateway: str, epoch: int, stream: str = STREAM) ->
 
 
 def leaves_of(network: View, epoch: int, stream: str) -> list[tuple[int, bytes]]:
-    """Return height and leaf of an issuance's receipts in their order, as the state commits to them.
+    """Return height and leaf of an issuance's receipts in order, as the state commits to them.
 
     Raises
     ------

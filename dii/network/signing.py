@@ -108,7 +108,7 @@ class Signing(View):
         return crypto.sha256(last).hex() if last else ""
 
     def refused(self, kind: str, result: TxResult) -> errors.Refused:
-        """Return the error that the chain refused a message, with names, whole units and the fee."""
+        """Return the error for a refused message, with names, whole units and the fee."""
         money = self.currency.format
         why = result.detail.removeprefix(f"{kind}: ") or "it fits into no block"
         if result.code in {errors.InsufficientFunds.code, errors.FeeUncovered.code}:
@@ -123,7 +123,7 @@ class Signing(View):
     def _sign(
         self, key: crypto.SigningKey, nonce: int, message: messages.Message, gas_limit: int | None
     ) -> bytes:
-        """Sign a message, with the gas that messages of its kind need, or a trial execution used."""
+        """Sign a message, with the gas that its kind needs, or that a trial execution used."""
         value, state = messages.to_value(message), self.state
         size = 256 + len(codec.encode(value))
         known = most_gas(message, size) if gas_limit is None else gas_limit

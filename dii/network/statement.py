@@ -319,8 +319,9 @@ def _findings(
         counted = known["shapley_uplinks"] / SHAPLEY_UNIT - known["sole_uplinks"]
         if shared:
             yield (
-                f"{shared:,} of {known['uplinks']:,} delivered uplinks were heard by other gateways,"
-                f" too, and counted for {counted:,.2f}; each that one gateway alone hears counts 1."
+                f"{shared:,} of {known['uplinks']:,} delivered uplinks were heard by other"
+                f" gateways, too, and counted for {counted:,.2f}; each that one gateway alone"
+                " hears counts 1."
             )
     if {"receptions", "uplinks"} <= set(once) and any("uplink" in name for name in needs):
         heard, delivered = (int(once[name].sum()) for name in ("receptions", "uplinks"))

@@ -183,8 +183,9 @@ def owners(
 def gateways(network: View, operator: str | None = None) -> list[Row]:
     """Return every gateway, or an account's: id, scope, owner and since when, and what it earned.
 
-    The owner may be decided for an epoch to come. Gateways whose first epoch is still to be reported
-    have the owner that is then bound. The earnings of gateways without an owner are the treasury's.
+    The owner may be decided for an epoch to come. Gateways whose first epoch is still to be
+    reported have the owner that is then bound. The earnings of gateways without an owner are the
+    treasury's.
     """
     known, query = network.home.names("gateway"), network.view.index.query
     owned = owners(network, known)

@@ -415,7 +415,7 @@ def near(
 
 
 def _keep(data: Telemetry, tables: Mapping[str, pa.Table]) -> Telemetry:
-    """Return telemetry with some of its records, without entries that only other records support."""
+    """Return telemetry with some of its records, without entries that only others support."""
     kept = replace(data, **tables)
     spans, left = _spans(data), _spans(kept)
 

@@ -1,8 +1,8 @@
 """Formats: the readers of all formats, tried in the order of ``READERS``.
 
-A file is recognised by its beginning, not by its name. Each reader looks at it and returns the reason
-why it declines; the first reader that does not decline reads it. Formats differ in their typical
-fields, so the order matters for plain tables only, which take every table with a column
+A file is recognised by its beginning, not by its name. Each reader looks at it and returns the
+reason why it declines; the first reader that does not decline reads it. Formats differ in their
+typical fields, so the order matters for plain tables only, which take every table with a column
 ``gateway`` that no other reader takes.
 """
 

@@ -95,7 +95,7 @@ class Plain(base.Reader):
         return f"{self.about}; columns that are none of ours: {ignored}" if ignored else self.about
 
     def given(self, rows: Rows) -> frozenset[str]:
-        """Return the metrics of the rows; receptions without any downlink give none of downlinks."""
+        """Return the metrics of the rows; receptions without a downlink give none of downlinks."""
         known, kinds = super().given(rows), rows.table("receptions")["kind"]
         unsent = self.name == "receptions" and not pc.any(pc.equal(kinds, "downlink")).as_py()
         return known - base.DOWNLINK_METRICS - {"usage.downlinks"} if unsent else known
@@ -360,7 +360,7 @@ def _truth(key: str, value: object) -> bool | None:
 
 
 def _time(name: str, value: object) -> int | None:
-    """Return a time in ISO 8601 or integer microseconds; None for a gateway's clock out of range."""
+    """Return a time in ISO 8601 or microseconds; None for a gateway's clock out of range."""
     if isinstance(value, str) and not fields.INTEGER.fullmatch(value):
         value = fields.moment(name, value)
     try:

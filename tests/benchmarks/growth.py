@@ -1,4 +1,4 @@
-"""What a growing state costs: blocks of 1,000 transfers, memory, opening, and proofs' sizes.
+"""Costs of a growing state: blocks of 1,000 transfers, memory, opening, and proofs' sizes.
 
 Of a thousand to a million accounts, the senders a thousand of them, the recipients anybody; with
 as many receipts of one epoch. Each size is made in one process and measured in another, so that

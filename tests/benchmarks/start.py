@@ -1,4 +1,4 @@
-"""How long a user waits: importing, the command line's help, and the demo."""
+"""Times that a user waits: importing, the command line's help, and the demo."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ from tests.chains import ALICE, BOB, CAROL, VALIDATOR, genesis, sign
 
 GENESIS = genesis()
 FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Where files live that no power cut is meant to meet: a process's end asks nothing of a disk."""
+"""Folder of files that need not survive a power cut: the end of a process needs no disk."""
 CHANGES = {
     dii.consensus.node: {"LEAST": 1_500, "WEIGHT": 1},
     dii.ledger.snapshot: {"CHUNK": 600},
     dii.ledger.index: {"_BUFFER": 25},
 }
-"""What is smaller here, by module."""
+"""Constants that are smaller here, by module."""
 
 
 def shrink(put: Callable[[object, str, object], None] = setattr) -> None:

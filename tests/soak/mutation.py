@@ -217,4 +217,4 @@ FORMS: Final[dict[str, tuple[Callable[..., Any], Callable[..., bytes], Callable[
         _lines,
     ),
 }
-"""How bytes become what is changed, how that becomes bytes, and how it is changed."""
+"""Functions that read bytes, write them, and change what was read."""

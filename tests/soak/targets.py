@@ -1,4 +1,4 @@
-"""What reads bytes of strangers, and what must hold whatever the bytes are.
+"""Functions that read untrusted bytes, and the properties that must hold for any bytes.
 
 Each target has real bytes to begin with and a function that reads bytes. An error of ours ends an
 input; any other is a defect. Where something is accepted, more must hold: it is encoded to the
@@ -158,7 +158,7 @@ SAID = (
     (BOB, Call(COUNTED, "count", codec.encode(("x", b"\1")), 0)),
     (VALIDATOR, Propose(ACTIONS[0])),
 )
-"""What has been said on the chain before; who says it, and a message."""
+"""Earlier messages on the chain; the sender, and a message."""
 MORE = (
     *SAID,
     *((VALIDATOR, Propose(action)) for action in ACTIONS),

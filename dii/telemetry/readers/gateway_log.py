@@ -1,8 +1,8 @@
 """Logs of gateways: Semtech's UDP packet forwarder, and ttn-gateway-collector.
 
 **Semtech** (PROTOCOL.TXT of packet_forwarder): JSON of PUSH_DATA messages, one a line, with frames
-in ``rxpk`` and every half minute a ``stat`` with the frames since the ``stat`` before. A message names
-neither its gateway nor, reliably, its time: whoever logs it adds the gateway and the time of
+in ``rxpk`` and every half minute a ``stat`` with the frames since the ``stat`` before. A message
+names neither its gateway nor, reliably, its time: whoever logs it adds the gateway and the time of
 arrival, or the file's name carries the EUI.
 
 **ttn-gateway-collector**: CSV, a line for each frame that a gateway of The Things Network heard.

@@ -1,9 +1,9 @@
 """Untrusted Parquet files: their expanded size is counted before anything is decoded.
 
-A Parquet file states at its end the number and the size of its rows, which may be wrong; the library
-that decodes it relies on the header of each page. Therefore the headers of all pages to decode are
-read here first (in the part of Thrift's compact protocol that headers use), a group of rows at a
-time. Texts are read as dictionaries: a text of a million rows is kept once.
+A Parquet file states at its end the number and the size of its rows, which may be wrong; the
+library that decodes it relies on the header of each page. Therefore the headers of all pages to
+decode are read here first (in the part of Thrift's compact protocol that headers use), a group of
+rows at a time. Texts are read as dictionaries: a text of a million rows is kept once.
 """
 
 from __future__ import annotations

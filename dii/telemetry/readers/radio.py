@@ -21,7 +21,7 @@ from dii.telemetry.readers import fields
 from dii.telemetry.readers.fields import Fault, Record
 
 EIRP: Final = 36.0
-"""dBm: the most that any region allows a device to radiate (USA, 47 CFR 15.247: 30 dBm into 6 dBi)."""
+"""Most power that a region allows a device to radiate, in dBm (USA, 47 CFR 15.247: 30 + 6)."""
 ANTENNA: Final = 15.0
 """dBi of a gateway's antenna; the common ones have 2 to 9."""
 FREQUENCY: Final = 433.05

@@ -159,7 +159,7 @@ def _kilohertz(_key: str, value: object) -> int | None:
 
 
 def _regional_rate(key: str, value: object) -> tuple[int, int] | None:
-    """Return spreading factor and bandwidth of a data rate, where the frequency tells the region."""
+    """Return spreading factor and bandwidth of a data rate, if the frequency shows the region."""
     sent = fields.inner(key, value)
     frequency, rate = sent.get("frequency"), sent.get("dr")
     if type(frequency) is int and _EU868[0] <= frequency <= _EU868[1] and type(rate) is int:

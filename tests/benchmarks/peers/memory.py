@@ -1,4 +1,4 @@
-"""How much memory a process has held, for benchmarks and their peers."""
+"""Peak memory of a process, for benchmarks and their peers."""
 
 import resource
 from pathlib import Path
