@@ -419,12 +419,14 @@ def _keep(data: Telemetry, tables: Mapping[str, pa.Table]) -> Telemetry:
     kept = replace(data, **tables)
     spans, left = _spans(data), _spans(kept)
 
-    def stays(gateway: str, operator: str | None, seen: int | None) -> bool:
+    def stays(gateway: str, seen: int | None, *stated: str | None) -> bool:
         first, last = spans.get(gateway, (0, -1))
         since = left[gateway][0] if gateway in left else last + 1
-        return operator is not None or seen is None or not first <= seen < since
+        return any(stated) or seen is None or not first <= seen < since
 
-    rows = zip(*(data.entries[name].to_pylist() for name in ("gateway", "operator", "last_seen")))
+    # Owners, EUIs and countries are of registries: records give none of these in entries.
+    names = ("gateway", "last_seen", "operator", "eui", "country")
+    rows = zip(*(data.entries[name].to_pylist() for name in names))
     mask = pa.array([stays(*row) for row in rows], pa.bool_())
     return replace(kept, entries=data.entries.filter(mask))
 

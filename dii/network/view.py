@@ -217,15 +217,21 @@ class View:
         """Return the names whose hashes contracts keep: what hangs on them stays with them.
 
         Only of gateways that nobody owns: no contract can part a name from a gateway that is bound.
+        The name under which the epoch before was settled comes first, so that a contract of
+        somebody else takes no gateway away from one that names it already.
         """
-        cells = [
-            key + value
-            for (address,), contract in (self.state.items(records.CONTRACTS) if names else ())
-            if contract.scope == SCOPE
-            for (_, key), value in self.state.items(records.STORAGE, address)
-            if isinstance(key, bytes)
-        ]
-        return [name for name in names if any(self.home.hash("gateway", name) in c for c in cells)]
+        hashes = {self.home.hash("gateway", name): name for name in names}
+        size, found = len(next(iter(hashes), b"")), set[bytes]()
+        for (address,), contract in self.state.items(records.CONTRACTS) if names else ():
+            if contract.scope != SCOPE:
+                continue
+            for (_, key), value in self.state.items(records.STORAGE, address):
+                if isinstance(key, bytes):
+                    cell = key + value
+                    cut = (cell[at : at + size] for at in range(len(cell) - size + 1))
+                    found.update(hashes.keys() & cut)
+        before = self._paid(self.settled - 1) if len(found) > 1 else ()
+        return [hashes[one] for one in sorted(found, key=lambda h: (h not in before, hashes[h]))]
 
     def _stands_since(self, epoch: int) -> dict[bytes, int]:
         """Return since when hashes without a binding stand for themselves in an epoch.
@@ -235,9 +241,7 @@ class View:
         """
         since: dict[bytes, int] = {}
         if epoch < self.settled:
-            streams = "SELECT stream FROM epochs WHERE epoch = ?1 AND scope = ?2"
-            query = f"SELECT gateway FROM receipts WHERE epoch = ?1 AND stream IN ({streams})"
-            since = {hashed: epoch for (hashed,) in self.view.index.query(query, (epoch, SCOPE))}
+            since = dict.fromkeys(self._paid(epoch), epoch)
         for _, proposal in self.state.items(records.PROPOSALS):
             action = proposal.action
             decided = proposal.outcome in {"passed", "enacted"}
@@ -245,6 +249,12 @@ class View:
                 first = epochs.first_from(self.parameters, proposal.acts)
                 since[action.gateway] = min(first, since.get(action.gateway, first))
         return since
+
+    def _paid(self, epoch: int) -> set[bytes]:
+        """Return the hashes that have a receipt of a settled epoch."""
+        streams = "SELECT stream FROM epochs WHERE epoch = ?1 AND scope = ?2"
+        query = f"SELECT gateway FROM receipts WHERE epoch = ?1 AND stream IN ({streams})"
+        return {hashed for (hashed,) in self.view.index.query(query, (epoch, SCOPE))}
 
     def unbound(self, epoch: int | None = None) -> dict[str, bytes]:
         """Return the accounts of gateways that have an operator and no binding yet.

@@ -514,8 +514,8 @@ def stated_eui(record: Record, identifier: str | None, rows: Rows) -> str | None
         It cannot be read, and there is no id.
     """
     if identifier:
-        return rows.optional(fields.get, record, "eui", fields.text)
-    return fields.get(record, "eui", fields.text)
+        return rows.optional(fields.get, record, "eui", fields.eui_text)
+    return fields.get(record, "eui", fields.eui_text)
 
 
 def wrapped_gateway(record: Record, log: Log) -> Named:

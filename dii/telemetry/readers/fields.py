@@ -115,6 +115,15 @@ def text(key: str, value: object) -> str:
     return value
 
 
+@_known
+def eui_text(key: str, value: object) -> str | None:
+    """Return a text that spells an EUI; devices without one write zeros."""
+    stated = text(key, value)
+    if stated is not None and stated.strip("0") and eui(stated) is None:
+        raise _wrong(key, "16 hexadecimal digits")
+    return stated
+
+
 @cache
 def integer(column: str | None = None) -> Adapter[int | None]:
     """Return the adapting function for integers within the bounds of a column, or counters."""

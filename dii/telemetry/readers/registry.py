@@ -43,7 +43,7 @@ def _gateway(record: Record, log: Log) -> None:
     identifier = fields.get(record, "id", fields.text)
     if identifier is None:
         raise Fault("bad_field", "id: a text is expected")
-    stated = log.get(record, "eui", fields.text)
+    stated = log.get(record, "eui", fields.eui_text)
     gateway, eui = fields.identity(identifier, stated, log.source.network)
     owners = log.get(record, "owners", fields.items) or []
     names = (log.get({"owners": owner}, "owners", fields.text) for owner in owners)
