@@ -1,4 +1,5 @@
 """What an attack on names, entries and fields found."""
+
 from __future__ import annotations
 
 import json
@@ -63,9 +64,7 @@ def test_the_work_of_names_does_not_multiply_with_what_contracts_keep() -> None:
 
 def test_an_entry_of_a_registry_without_an_owner_outlives_refused_records(tmp_path: Path) -> None:
     path = tmp_path / "registry.json"
-    path.write_text(
-        json.dumps([{"id": "roof-1", "eui": X, "last_seen": "2025-03-02T12:00:00Z"}])
-    )
+    path.write_text(json.dumps([{"id": "roof-1", "eui": X, "last_seen": "2025-03-02T12:00:00Z"}]))
     rows = [
         {"time": f"2025-03-0{day}T{hour}:00:00Z", "gateway": "roof-1", "device": "D", "f_cnt": day}
         for day, hour in ((2, "06"), (2, "18"), (3, "06"))
@@ -77,10 +76,32 @@ def test_an_entry_of_a_registry_without_an_owner_outlives_refused_records(tmp_pa
 
 
 def test_a_text_that_is_no_eui_is_told_beside_an_id(tmp_path: Path) -> None:
-    (path := uplinks(tmp_path / "1", 0, [("roof-1", X[:-1] + "Z"), ("roof-1", "0" * 16)]))
+    path = uplinks(tmp_path / "1", 0, [("roof-1", X[:-1] + "Z"), ("roof-1", "0" * 16)])
     data = load(path)
     assert data.receptions["gateway"].to_pylist() == ["ttn:roof-1"] * 2
     assert data.receptions["eui"].to_pylist() == [None] * 2
     (told,) = data.rejected.to_pylist()
     assert (told["line"], told["reason"]) == (1, "unread_field")
     assert "eui" in told["detail"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "gateway"),
+    [("gateway_eui", "ttn:roof"), ("gateway_id", X), ("net_id", X), ("tenant_id", X)],
+)
+def test_a_field_of_a_forwarder_costs_itself_only(wrong: str, gateway: str, tmp_path: Path) -> None:
+    path = uplinks(tmp_path / "1", 0, [("packetbroker", None)])
+    record = json.loads(path.read_text())
+    broker: dict[str, object] = {"gateway_id": "roof", "gateway_eui": X} | {
+        "net_id": "000013",
+        "tenant_id": "ttn",
+    }
+    broker[wrong] = 7
+    stated = {f"forwarder_{key}": value for key, value in broker.items()}
+    record["uplink_message"]["rx_metadata"][0]["packet_broker"] = stated
+    path.write_text(json.dumps(record))
+    data = load(path)
+    assert data.receptions["gateway"].to_pylist() == [gateway]
+    (told,) = data.rejected.to_pylist()
+    assert told["reason"] == "unread_field"
+    assert wrong in told["detail"]

@@ -87,8 +87,7 @@ class _Messages(Uplinks):
         identifier = fields.get(ids, "gateway_id", fields.text)
         eui = base.stated_eui(ids, identifier, log.rows)
         if brokered := identifier == _BROKER:
-            found = log.rows.optional(_forwarder, entry, network)
-            identifier, eui, network = found or (None, None, network)
+            identifier, eui, network = _forwarder(entry, network, log)
         named: Named | None = None
         if fields.is_stand_in(identifier):
             frame = _relayed(frame, entry, "relay", log)
@@ -97,13 +96,17 @@ class _Messages(Uplinks):
         return self.heard(entry, frame, named, log)
 
 
-def _forwarder(entry: Record, network: str) -> tuple[str | None, str | None, str]:
-    """Return id, EUI and network of the gateway that Packet Broker names."""
-    identifier, eui = (
-        fields.get(entry, f"{_FORWARDER}gateway_{key}", fields.text) for key in ("id", "eui")
-    )
+def _forwarder(entry: Record, network: str, log: Log) -> tuple[str | None, str | None, str]:
+    """Return id, EUI and network of a forwarder; an id means nothing without its network."""
+    eui = log.get(entry, f"{_FORWARDER}gateway_eui", fields.eui_text)
+    found = log.rows.optional(_forwarder_id, entry, network)
+    return (found[0], eui, found[1]) if found else (None, eui, network)
+
+
+def _forwarder_id(entry: Record, network: str) -> tuple[str | None, str]:
+    identifier = fields.get(entry, f"{_FORWARDER}gateway_id", fields.text)
     ids = f"{_FORWARDER}net_id", f"{_FORWARDER}tenant_id"
-    return identifier, eui, fields.network_of(entry, *ids, network)
+    return identifier, fields.network_of(entry, *ids, network)
 
 
 def _signal(row: Reception) -> tuple[object, ...] | None:
