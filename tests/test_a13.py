@@ -105,3 +105,23 @@ def test_a_field_of_a_forwarder_costs_itself_only(wrong: str, gateway: str, tmp_
     (told,) = data.rejected.to_pylist()
     assert told["reason"] == "unread_field"
     assert wrong in told["detail"]
+
+
+@pytest.mark.parametrize("second", ["y", None])
+def test_a_frame_around_midnight_counts_once_though_its_gateway_gets_another_name(
+    second: str | None,
+) -> None:
+    frame = {"device": "D", "f_cnt": 7, "payload_hash": 5, "delivered": True}
+    heard = [
+        frame | {"time": "2025-03-03T23:59:50Z", "gateway": X, "deduplication_id": "x"},
+        frame
+        | {"time": "2025-03-04T00:00:10Z", "gateway": "roof-1", "eui": X}
+        | {"deduplication_id": second},
+        frame | {"time": "2025-03-05T00:00:10Z", "gateway": "roof-2", "device": "E"},
+    ]
+    with laboratory() as network:
+        network.ingest(registry([("roof-2", None, "bert")]))
+        network.ingest(load(pd.DataFrame(heard)))
+        network.run(complete=True)
+        weights = [network.issuance(epoch)["weight"].sum() for epoch in (0, 1)]
+        assert weights == [720_720, 0]

@@ -306,7 +306,12 @@ def metrics(
                 texts = columns.names(entries, counters) if carries else _NOBODY
                 numbered = columns.numbered(entries, numbers, texts)
                 counting = numbered
-                engine.give(receptions=numbered, received=numbered, begun_before=frames)
+                engine.give(
+                    receptions=numbered,
+                    received=numbered,
+                    begun_before=columns.resolved(frames, renamed),
+                    stated_before=frames,
+                )
                 engine.make("identified", "comparable", "witnessed", kind="VIEW")
                 if numbered["deduplication_id"].null_count < len(numbered):
                     counting = columns.without_copies(numbered, engine.ask("copies"))

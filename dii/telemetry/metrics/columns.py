@@ -6,7 +6,7 @@ their names, which group far quicker, and come out as names again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow.dataset as pads
 
 from dii.schema import RELAYED
 from dii.telemetry.metrics.plan import WINDOW
+from dii.telemetry.tables import with_column
 
 _TEXT, _INT = pa.string(), pa.int64()
 _ONE: Final = pa.scalar(1, pa.int32())
@@ -180,6 +181,15 @@ def mixed(receptions: pa.Table, before: pa.Table) -> bool:
         return False
     up = pc.not_equal(receptions["kind"], "downlink")
     return bool(pc.any(pc.and_(up, pc.is_null(ids))).as_py())
+
+
+def resolved(begun: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    """Return frames begun before, with resolved names of the gateways that heard them."""
+    if not names:
+        return begun
+    parts = (text.partition("\n") for text in begun["name"].to_pylist())
+    found = [f"{names.get(a, a)}\n{b}" if line else a for a, line, b in parts]
+    return with_column(begun, "name", pa.array(found, _TEXT))
 
 
 def walk(repeated: pa.Table) -> pa.Table:

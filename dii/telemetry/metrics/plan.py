@@ -142,9 +142,10 @@ WHERE kind <> 'downlink'""",
     # without an id. The line break keeps these names apart from devices.
     "comparable": """
 SELECT r.entry, r.time, r.deduplication_id, g.gateway || CHR(10) || r.device AS name,
-       r.f_cnt AS number, r.payload_hash AS body
+       s.name || CHR(10) || r.device AS said, r.f_cnt AS number, r.payload_hash AS body
 FROM receptions r
 JOIN gates g ON r.gate = g.gate
+JOIN stated s ON r.stated = s.number
 WHERE kind <> 'downlink'
   AND r.device IS NOT NULL AND r.f_cnt IS NOT NULL AND r.payload_hash IS NOT NULL""",
     "witnessed": """
@@ -197,7 +198,7 @@ FROM (SELECT name, number, body, MIN(entry) AS frame, MIN(time) AS begun, MAX(ti
             FROM identified
             UNION ALL
             SELECT name, number, body, NULL, begun, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-            FROM begun_before) a
+            FROM stated_before) a
       GROUP BY name, number, body) k""",
     # Plain frames: their one to three gateways, those of the same player, and their owners.
     "plain": f"""
@@ -264,7 +265,7 @@ LEFT JOIN gates g ON h.gate = g.gate
 WHERE w.begun >= $begin AND w.begun < $stop""",
     "begun": f"""
 SELECT name, number, body, MAX(begun) AS begun
-FROM (SELECT name, number, body, begun FROM begun_before
+FROM (SELECT name, number, body, begun FROM stated_before
       UNION ALL
       SELECT name, number, body, begun FROM keys WHERE ended <= begun + {WINDOW}
       UNION ALL
@@ -272,7 +273,7 @@ FROM (SELECT name, number, body, begun FROM begun_before
       FROM identified h
       JOIN walked w ON h.entry = w.entry
       UNION ALL
-      SELECT name, number, body, time AS begun FROM witnessed) a
+      SELECT said AS name, number, body, time AS begun FROM witnessed) a
 WHERE begun >= $stop - {WINDOW} AND begun < $stop
 GROUP BY name, number, body
 ORDER BY name, number, body""",
