@@ -60,12 +60,12 @@ def test_a_claim_opens_an_operators_account_to_a_key(copy: Path) -> None:
     dii("transfer", "north-iot", "1", "--from", "bob", "--home", copy)
     dii("assign", gateway["gateway"], "linden-lab", "--from", "bob", "--home", copy)
     shown = read("show", "gateway", gateway["gateway"], "--home", copy)
-    assert shown["operator"] == "linden-lab"
-    assert shown["since_epoch"] > shown["epochs"][-1]["epoch"]
+    assert (shown["operator"], shown["next_operator"]) == ("bob", "linden-lab")
+    assert shown["next_epoch"] > shown["epochs"][-1]["epoch"]
     rows = read("list", "gateways", "--home", copy)
     listed = next(row for row in rows if row["gateway"] == gateway["gateway"])
-    assert listed["operator"] == "linden-lab"
-    assert listed["since_epoch"] == shown["since_epoch"] > gateway["since_epoch"] == 0
+    assert listed["operator"] == "bob"  # who owns it in the open epoch and is paid for it
+    assert listed["since_epoch"] == shown["since_epoch"] == gateway["since_epoch"] == 0
     assert "since epoch" in dii("list", "gateways", "--home", copy).stdout.splitlines()[0]
     # A key that lies elsewhere is named by its public key.
     key = read("keys", "new", "ann", "--home", copy)["public_key"]

@@ -110,13 +110,17 @@ def account(network: View, who: str) -> dict[str, Any]:
 
 
 def gateway(network: View, which: str) -> dict[str, Any]:
-    """Return a gateway, its owner, and its earnings by epoch."""
+    """Return a gateway, its owner, the owner decided for a later epoch, and earnings by epoch."""
     hashed, names = network.gateway(which), network.home.names("gateway")
     since, owner = tables.owners(network, names).get((SCOPE, hashed), (None, None))
+    binding = network.state.get(records.GATEWAYS, SCOPE, hashed)
+    epoch, later = binding.owners[-1] if binding else (None, None)
     return {
         "gateway": names.get(hashed, hashed.hex()),
         "operator": network.home.label(owner) if owner else None,
         "since_epoch": since,
+        "next_operator": network.home.label(later) if later and epoch != since else None,
+        "next_epoch": epoch if epoch != since else None,
         "hash": hashed,
         "epochs": tables.earnings(network, hashed),
     }

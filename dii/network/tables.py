@@ -158,11 +158,12 @@ def accounts(network: View, account: str | None = None) -> list[Row]:
 def owners(
     network: View, known: Mapping[bytes, str]
 ) -> dict[tuple[str, bytes], tuple[int | None, bytes | None]]:
-    """Return the latest owner of each gateway and the owner's first epoch, by scope and hash.
+    """Return the owner of each gateway in the open epoch and the owner's first epoch.
 
-    That epoch may be one to come; it is None while the gateway is not bound. A claim account's
-    gateways are those of the account that claimed it. Of several names of a gateway, the resolved
-    name is listed, and others under which it was paid. ``known`` has the names of gateways.
+    Keys are scope and hash. The epoch is None while the gateway is not bound, and later than the
+    open one for a first owner. A claim account's gateways are those of the account that claimed
+    it. Of several names of a gateway, the resolved name is listed, and others under which it was
+    paid. ``known`` has the names of gateways.
     """
     state, index, home = network.state, network.view.index, network.home
     names, last = network.names(), max(network.settled, network.last_epoch)
@@ -174,7 +175,9 @@ def owners(
     }
     unbound = network.unbound(last).items()
     found |= {(SCOPE, home.hash("gateway", name)): (None, owner) for name, owner in unbound}
-    found |= {key: item.owners[-1] for key, item in state.items(records.GATEWAYS)}
+    for key, item in state.items(records.GATEWAYS):
+        begun = [one for one in item.owners if one[0] <= network.settled]
+        found[key] = (begun or item.owners)[-1 if begun else 0]
     resolved = cache(lambda owner: owner and bank.resolve(state, owner))
     return {key: (since, resolved(owner)) for key, (since, owner) in found.items()}
 
@@ -183,9 +186,8 @@ def owners(
 def gateways(network: View, operator: str | None = None) -> list[Row]:
     """Return every gateway, or an account's: id, scope, owner and since when, and what it earned.
 
-    The owner may be decided for an epoch to come. Gateways whose first epoch is still to be
-    reported have the owner that is then bound. The earnings of gateways without an owner are the
-    treasury's.
+    The owner is that of the open epoch. Gateways whose first epoch is still to be reported have
+    the owner that is then bound. The earnings of gateways without an owner are the treasury's.
     """
     known, query = network.home.names("gateway"), network.view.index.query
     owned = owners(network, known)
