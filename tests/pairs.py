@@ -240,6 +240,11 @@ class Books:
         pairs = self.owners.get(gateway, [])
         return next((who for since, who in reversed(pairs) if since <= epoch), None)
 
+    def shown_owner(self, gateway: int) -> str | None:
+        """Return the owner in the open epoch, else the first that is to come."""
+        pairs = self.owners.get(gateway)
+        return self.owner(gateway, self.settled) or (pairs[0][1] if pairs else None)
+
     def last_owner(self, gateway: int) -> str | None:
         pairs = self.owners.get(gateway)
         return pairs[-1][1] if pairs else None

@@ -75,7 +75,7 @@ def check_tables(net: Network, books: Books) -> None:
     assert len(set(keys)) == len(keys)
     shown = dict(zip(keys, zip(table["gateway"], table["operator"], table["earned_uttc"])))
     owners = {
-        (scope.scope, one): scope.last_owner(one) or scope.registry.get(one)
+        (scope.scope, one): scope.shown_owner(one) or scope.registry.get(one)
         for scope in books.scopes
         for one in scope.everything
         if scope.resolve_name(one, scope.settled) == one or (scope.scope, one) in sums
@@ -201,7 +201,7 @@ def check_joined(joined: Network, net: Network, books: Books) -> None:
     assert joined.proposals()[DECIDED].equals(net.proposals()[DECIDED])
 
     bound = {
-        (scope.scope, hashed(one).hex()): address(books.resolve(scope.last_owner(one)))
+        (scope.scope, hashed(one).hex()): address(books.resolve(scope.shown_owner(one)))
         for scope in books.scopes
         for one in scope.owners
     }

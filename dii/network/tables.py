@@ -175,8 +175,9 @@ def owners(
     }
     unbound = network.unbound(last).items()
     found |= {(SCOPE, home.hash("gateway", name)): (None, owner) for name, owner in unbound}
+    open_epochs = {name: scope.next_epoch for (name,), scope in state.items(records.SCOPES)}
     for key, item in state.items(records.GATEWAYS):
-        begun = [one for one in item.owners if one[0] <= network.settled]
+        begun = [one for one in item.owners if one[0] <= open_epochs[key[0]]]
         found[key] = (begun or item.owners)[-1 if begun else 0]
     resolved = cache(lambda owner: owner and bank.resolve(state, owner))
     return {key: (since, resolved(owner)) for key, (since, owner) in found.items()}
