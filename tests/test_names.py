@@ -618,3 +618,14 @@ def test_a_field_of_a_forwarder_costs_itself_only(wrong: str, gateway: str, tmp_
     (told,) = data.rejected.to_pylist()
     assert told["reason"] == "unread_field"
     assert wrong in told["detail"]
+
+
+def test_an_id_that_cannot_be_read_leaves_the_gateway_of_the_eui_beside_it(tmp_path: Path) -> None:
+    path = uplinks(tmp_path / "1", 0, [("roof-1", X), ("roof-1", None)])
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line["uplink_message"]["rx_metadata"][0]["gateway_ids"]["gateway_id"] = 7
+    path.write_text("\n".join(map(json.dumps, lines)))
+    data = load(path)
+    assert data.receptions["gateway"].to_pylist() == [X]
+    assert data.rejected["reason"].to_pylist() == ["unread_field", "bad_field"]

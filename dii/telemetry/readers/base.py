@@ -505,17 +505,25 @@ def radio_frame(
     return frame._replace(airtime=duration, **stated)
 
 
-def stated_eui(record: Record, identifier: str | None, rows: Rows) -> str | None:
-    """Return the EUI that a record states; a wrong one costs itself beside an id.
+def stated_ids(record: Record, key: str, log: Log) -> tuple[str | None, str | None]:
+    """Return the id and the EUI that a record states; of both, a wrong one is set aside alone.
 
     Raises
     ------
     Fault
-        It cannot be read, and there is no id.
+        One cannot be read, and the other is not stated.
     """
+    try:
+        identifier = fields.get(record, key, fields.text)
+    except Fault as fault:
+        stated = fields.get(record, "eui", fields.eui_text)
+        if fields.eui(stated) is None:
+            raise
+        log.rows.reject("unread_field", fault.detail)
+        return None, stated
     if identifier:
-        return rows.optional(fields.get, record, "eui", fields.eui_text)
-    return fields.get(record, "eui", fields.eui_text)
+        return identifier, log.get(record, "eui", fields.eui_text)
+    return None, fields.get(record, "eui", fields.eui_text)
 
 
 def wrapped_gateway(record: Record, log: Log) -> Named:
@@ -527,9 +535,8 @@ def wrapped_gateway(record: Record, log: Log) -> Named:
         Neither names a gateway.
     """
     ids = fields.get(record, "gateway_ids", fields.inner)
-    identifier = fields.get(ids, "gateway_id", fields.text)
+    identifier, stated = stated_ids(ids, "gateway_id", log)
     identifier = identifier or fields.first(record, _WRAPPERS, fields.text)
-    stated = stated_eui(ids, identifier, log.rows)
     if not identifier and not stated and (match := _EUI_IN_NAME.search(log.source.name)):
         stated = match[1]
     return fields.identity(identifier, stated, log.source.network)

@@ -63,8 +63,7 @@ def _status(record: Record, log: Log) -> None:
     """Push a status of a gateway that is online, and note its place."""
     default = log.source.network
     network = log.rows.optional(fields.network_of, record, "netID", "tenantID", default) or ""
-    identifier = fields.get(record, "id", fields.text)
-    eui = base.stated_eui(record, identifier, log.rows)
+    identifier, eui = base.stated_ids(record, "id", log)
     named = fields.identity(identifier, eui, network)
     updated = log.get(record, "updatedAt", fields.time)
     rate = log.get(record, "rxRate", fields.number("frames"))

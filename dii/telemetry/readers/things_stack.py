@@ -84,8 +84,7 @@ class _Messages(Uplinks):
     def _entry(self, entry: Record, frame: Reception, network: str, log: Log) -> Heard:
         """Return the reception of an entry, without a gateway where none is named."""
         ids = fields.get(entry, "gateway_ids", fields.inner)
-        identifier = fields.get(ids, "gateway_id", fields.text)
-        eui = base.stated_eui(ids, identifier, log.rows)
+        identifier, eui = base.stated_ids(ids, "gateway_id", log)
         if brokered := identifier == _BROKER:
             identifier, eui, network = _forwarder(entry, network, log)
         named: Named | None = None
