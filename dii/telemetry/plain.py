@@ -271,7 +271,7 @@ def _each(
             found.append(None if value is None else read(value))
         except Fault as fault:
             found.append(None)
-            faults.setdefault(row, fault)
+            faults.setdefault(row, fault.with_traceback(None))  # which would keep the frames
     return pa.array(found, kind)
 
 
@@ -342,7 +342,8 @@ def _value(column: Column, value: object) -> object:
     try:
         return _adapter(column)(column.name, value)
     except Fault as fault:
-        raise Fault(_PLACE.get(column.name, fault.reason), fault.detail) from None
+        fault.reason = _PLACE.get(column.name, fault.reason)
+        raise
 
 
 @cache
