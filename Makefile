@@ -26,7 +26,7 @@ help:
 	@echo "make lab           JupyterLab on notebooks/"
 	@echo "make tui           the live dashboard, once it is there"
 	@echo "make bench         the numbers that matter, beside their peers (make peers first)"
-	@echo "make soak          bounds, crashes, flips, fuzz, gas, machine, pairs: 75 minutes in all"
+	@echo "make soak          bounds, crashes, flips, fuzz, gas, machine, pairs: half an hour in all"
 	@echo "make lint          ruff and mypy only"
 	@echo "make lines         source lines of dii and tui"
 	@echo "make notebooks     runs notebooks/ again and saves them as the tests compare them"

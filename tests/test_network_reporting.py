@@ -12,6 +12,7 @@ import pytest
 import tomli_w
 
 from dii import Network, load
+from dii.application.actions import SetScope
 from dii.application.lookup import lookup_metrics, lookup_usage
 from dii.application.records import ACCOUNTS, APPLICATIONS, REPORTS, SCOPES
 from dii.consensus.solo import Solo
@@ -192,3 +193,14 @@ def test_a_report_that_was_interrupted_is_finished_before_more_data_come(
         assert {gateway for (gateway,) in receipts} - {bytes(20)} <= reported
         network.run()
         network.verify()
+
+
+def test_an_epoch_settles_though_a_decision_on_more_reporters_acts_with_its_reports() -> None:
+    with Network.create(seed=7, reporters=4, governance={"delay_seconds": 43_200}) as network:
+        network.ingest(load(*SAMPLE))
+        scope = network.scope
+        for count, settled in ((1, 1), (4, 2)):
+            action = SetScope("main", scope.reporters[:count], scope.metrics, scope.usage)
+            network.vote(network.propose(action))
+            assert network.run(epochs=1).settled == settled
+            assert len(network.scope.reporters) == count

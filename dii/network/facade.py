@@ -305,7 +305,10 @@ class Network(Signing):
         count = count if epochs is None else min(epochs, count)
         for done in range(count):
             if first + done >= self.settled:  # later ones, reported already, may settle with one
+                reporters = self.scope.reporters
                 self._run_epoch(first + done)
+                if first + done >= self.settled and self.scope.reporters != reporters:
+                    self._run_epoch(first + done)  # a decision came into effect with the reports
             if progress:
                 progress(done + 1, count)
         self.view.index.flush()
