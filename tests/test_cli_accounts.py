@@ -71,6 +71,8 @@ def test_a_claim_opens_an_operators_account_to_a_key(copy: Path) -> None:
     key = read("keys", "new", "ann", "--home", copy)["public_key"]
     dii("claim", "linden-lab", key, "--home", copy)
     assert balances(copy)["ann"] == before["linden-lab"]
+    shown = read("show", "gateway", gateway["gateway"], "--home", copy)
+    assert shown["next_operator"] == "ann"
 
 
 def test_a_claim_account_whose_name_no_key_can_have_is_told_who_signs(tmp_path: Path) -> None:

@@ -114,13 +114,16 @@ def gateway(network: View, which: str) -> dict[str, Any]:
     hashed, names = network.gateway(which), network.home.names("gateway")
     since, owner = tables.owners(network, names).get((SCOPE, hashed), (None, None))
     binding = network.state.get(records.GATEWAYS, SCOPE, hashed)
-    epoch, later = binding.owners[-1] if binding else (None, None)
+    following: dict[str, Any] = {}
+    if binding is not None and since is not None and binding.owners[-1][0] > since:
+        number, account = binding.owners[-1]
+        next_owner = network.home.label(bank.resolve(network.state, account))
+        following = {"next_operator": next_owner, "next_epoch": number}
     return {
         "gateway": names.get(hashed, hashed.hex()),
         "operator": network.home.label(owner) if owner else None,
         "since_epoch": since,
-        "next_operator": network.home.label(later) if later and epoch != since else None,
-        "next_epoch": epoch if epoch != since else None,
+        **following,
         "hash": hashed,
         "epochs": tables.earnings(network, hashed),
     }
