@@ -85,7 +85,8 @@ RECORDS: dict[str, Any] = {
                               "updatedAt": AT, "rxRate": 5.0, "location": PLACE}],
     "ttn-v2-noc": {"statuses": {"roof": {"timestamp": AT, "rx_ok": 7, "location": PLACE}}},
     "things-stack-v3": {"end_device_ids": {"dev_eui": "0004A30B00000002"}, "received_at": AT,
-                        "uplink_message": {"f_cnt": 1, "frm_payload": "AQI=", "rx_metadata": HEARD}},
+                        "uplink_message": {"f_cnt": 1, "frm_payload": "AQI=",
+                                           "rx_metadata": HEARD}},
     "things-stack-v3-events": {"name": "gs.up.receive", "time": AT, "identifiers": [IDS],
                                "data": {"@type": KIND + "UplinkMessage", "raw_payload": FRAME,
                                         "rx_metadata": HEARD}},
@@ -101,7 +102,9 @@ RECORDS: dict[str, Any] = {
                     "rxpk": [{"data": FRAME, "datr": "SF7BW125", "rssi": -35, "stat": 1}]},
 }  # fmt: skip
 TABLES = {
-    "ttn-gateway-collector": f"time,gateway,raw_payload,dev_addr,fcnt,rssi,snr,sf\n{AT},roof,{FRAME},a,1,-9,5,7\n",
+    "ttn-gateway-collector": (
+        f"time,gateway,raw_payload,dev_addr,fcnt,rssi,snr,sf\n{AT},roof,{FRAME},a,1,-9,5,7\n"
+    ),
     "ttn-v2-noc-counters": f"device_id,last_online,rx_ok,measured_at\nroof,{AT},7,{AT}\n",
     "gateways": "gateway,operator,latitude,longitude\nroof,ann,52.0,5.0\n",
     "receptions": f"time,gateway,device,f_cnt,rssi\n{AT},roof,D,1,-100\n",

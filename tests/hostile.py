@@ -64,7 +64,9 @@ BURNERS = {
     # integers
     "repeated squaring": "x = 3\nfor i in range(300):\n    x = x * x",
     "repeated addition": "x = 1\nfor i in range(300):\n    x = x + x",
-    "repeated squaring to the bound, for ever": "for i in range(99999999):\n    x = 2\n    for j in range(7):\n        x = x * x",
+    "repeated squaring to the bound, for ever": (
+        "for i in range(99999999):\n    x = 2\n    for j in range(7):\n        x = x * x"
+    ),
     "doubling below zero": "x = -1\nfor i in range(300):\n    x = x + x",
     "the least int negated": f"x = {-2**255}\nx = -x",
     "the least int's absolute value": f"x = abs({-2**255})",
@@ -77,9 +79,14 @@ BURNERS = {
     "decimal texts of great ints": f"for i in range(99999999):\n    t = str(2 - {2**254})",
     # time
     "a loop without end": f"for i in range({2**255 - 1}):\n    pass",
-    "loops in loops": "for i in range(999999):\n    for j in range(999999):\n        for k in range(999999):\n            pass",
+    "loops in loops": (
+        "for i in range(999999):\n    for j in range(999999):\n        for k in range(999999):\n"
+        "            pass"
+    ),
     "a loop that only goes on": "for i in range(999999999):\n    continue",
-    "a loop over a list of lists' worth": "ys = [1, 2, 3]\nfor i in range(30):\n    ys = ys + ys\nfor y in ys:\n    pass",
+    "a loop over a list of lists' worth": (
+        "ys = [1, 2, 3]\nfor i in range(30):\n    ys = ys + ys\nfor y in ys:\n    pass"
+    ),
     "helpers in a loop": "for i in range(999999999):\n    x = twice(twice(twice(i)))",
     "a range that begins below": f"for i in range({-(2**255)}, {2**255 - 1}):\n    pass",
     # texts and bytes
@@ -88,10 +95,18 @@ BURNERS = {
     "a text that doubles in a helper": "t = 'ab'\nfor i in range(99):\n    t = grow(t)",
     "a text that grows by one": "t = ''\nfor i in range(99999999):\n    t = t + 'x'",
     "wide characters that double": "t = '🙂'\nfor i in range(99):\n    t = t + t",
-    "hashing of great bytes": "t = b'a'\nfor i in range(20):\n    t = t + t\nfor i in range(99999):\n    h = sha256(t)",
+    "hashing of great bytes": (
+        "t = b'a'\nfor i in range(20):\n    t = t + t\nfor i in range(99999):\n    h = sha256(t)"
+    ),
     "hashing of nothing": "for i in range(99999999):\n    h = sha256(b'')",
-    "comparing great texts": "t = 'a'\nfor i in range(20):\n    t = t + t\nu = t + 'b'\nt = t + 'a'\nfor i in range(99999):\n    q = t < u",
-    "equality of great texts": "t = 'a'\nfor i in range(20):\n    t = t + t\nu = '' + t + 'b'\nt = t + 'a'\nfor i in range(99999):\n    q = t == u",
+    "comparing great texts": (
+        "t = 'a'\nfor i in range(20):\n    t = t + t\nu = t + 'b'\nt = t + 'a'\n"
+        "for i in range(99999):\n    q = t < u"
+    ),
+    "equality of great texts": (
+        "t = 'a'\nfor i in range(20):\n    t = t + t\nu = '' + t + 'b'\nt = t + 'a'\n"
+        "for i in range(99999):\n    q = t == u"
+    ),
     "a text kept in the state": "s = 'a'\nfor i in range(99):\n    s = s + s",
     "great keys": "t = 'a'\nfor i in range(20):\n    t = t + t\n    texts[t] = 'x'",
     "lookups by great keys": "t = 'a'\nfor i in range(20):\n    t = t + t\nq = t in texts",
@@ -101,24 +116,64 @@ BURNERS = {
     # lists
     "a list that doubles": "ys = [1]\nfor i in range(99):\n    ys = ys + ys",
     "a list that grows by one": "ys = [1]\nfor i in range(99999999):\n    ys = ys + [i]",
-    "a list of great texts": "t = 'a'\nfor i in range(16):\n    t = t + t\nys = [t]\nfor i in range(99):\n    ys = ys + ys",
-    "a list of great texts, kept": "t = 'a'\nfor i in range(12):\n    t = t + t\nys = [t]\nfor i in range(99):\n    ys = ys + ys\n    ss = ys",
-    "new texts in a list": "ys = ['']\nfor i in range(99999999):\n    ys = ys + [str(i), str(i), str(i), str(i)]",
-    "sorting a great list": "ys = [3, 1, 2]\nfor i in range(16):\n    ys = ys + ys\nfor i in range(99999):\n    zs = sorted(ys)",
-    "sorting great texts": "t = 'a'\nfor i in range(14):\n    t = t + t\nys = [t + 'b', t + 'a']\nfor i in range(8):\n    ys = ys + ys\nfor i in range(99999):\n    zs = sorted(ys)",
-    "membership in a great list": "ys = [3, 1, 2]\nfor i in range(16):\n    ys = ys + ys\nfor i in range(99999):\n    q = 9 in ys",
-    "membership among equal texts": "t = 'a'\nfor i in range(12):\n    t = t + t\nys = [t + 'b']\nfor i in range(10):\n    ys = ys + ys\nu = t + 'c'\nfor i in range(99999):\n    q = u in ys",
-    "equality of great lists": "ys = [3, 1, 2]\nfor i in range(16):\n    ys = ys + ys\nzs = ys + [1]\nys = ys + [2]\nfor i in range(99999):\n    q = ys == zs",
-    "equality of lists of equal texts": "t = 'a'\nfor i in range(12):\n    t = t + t\nys = [t + 'b']\nzs = [t + 'b']\nfor i in range(12):\n    ys = ys + ys\n    zs = zs + zs\nfor i in range(99999):\n    q = ys == zs",
-    "a long list of texts and an empty one": "ys = ['a', 'b']\nfor i in range(16):\n    ys = ys + ys\nzs = sorted(['c'])\nfor i in range(99999999):\n    q = ys == zs",
-    "a great event of many texts": "t = 'é'\nfor i in range(15):\n    t = t + t\nemit('e', t, t, t, t, t, t, t, t)",
+    "a list of great texts": (
+        "t = 'a'\nfor i in range(16):\n    t = t + t\nys = [t]\nfor i in range(99):\n"
+        "    ys = ys + ys"
+    ),
+    "a list of great texts, kept": (
+        "t = 'a'\nfor i in range(12):\n    t = t + t\nys = [t]\nfor i in range(99):\n"
+        "    ys = ys + ys\n    ss = ys"
+    ),
+    "new texts in a list": (
+        "ys = ['']\nfor i in range(99999999):\n    ys = ys + [str(i), str(i), str(i), str(i)]"
+    ),
+    "sorting a great list": (
+        "ys = [3, 1, 2]\nfor i in range(16):\n    ys = ys + ys\nfor i in range(99999):\n"
+        "    zs = sorted(ys)"
+    ),
+    "sorting great texts": (
+        "t = 'a'\nfor i in range(14):\n    t = t + t\nys = [t + 'b', t + 'a']\n"
+        "for i in range(8):\n    ys = ys + ys\nfor i in range(99999):\n    zs = sorted(ys)"
+    ),
+    "membership in a great list": (
+        "ys = [3, 1, 2]\nfor i in range(16):\n    ys = ys + ys\nfor i in range(99999):\n"
+        "    q = 9 in ys"
+    ),
+    "membership among equal texts": (
+        "t = 'a'\nfor i in range(12):\n    t = t + t\nys = [t + 'b']\nfor i in range(10):\n"
+        "    ys = ys + ys\nu = t + 'c'\nfor i in range(99999):\n    q = u in ys"
+    ),
+    "equality of great lists": (
+        "ys = [3, 1, 2]\nfor i in range(16):\n    ys = ys + ys\nzs = ys + [1]\nys = ys + [2]\n"
+        "for i in range(99999):\n    q = ys == zs"
+    ),
+    "equality of lists of equal texts": (
+        "t = 'a'\nfor i in range(12):\n    t = t + t\nys = [t + 'b']\nzs = [t + 'b']\n"
+        "for i in range(12):\n    ys = ys + ys\n    zs = zs + zs\nfor i in range(99999):\n"
+        "    q = ys == zs"
+    ),
+    "a long list of texts and an empty one": (
+        "ys = ['a', 'b']\nfor i in range(16):\n    ys = ys + ys\nzs = sorted(['c'])\n"
+        "for i in range(99999999):\n    q = ys == zs"
+    ),
+    "a great event of many texts": (
+        "t = 'é'\nfor i in range(15):\n    t = t + t\nemit('e', t, t, t, t, t, t, t, t)"
+    ),
     "a text of wide characters that doubles": "t = '🙂'\nfor i in range(99):\n    t = t + t",
-    "sums of great lists": f"ys = [{2**250}, {-(2**250)}]\nfor i in range(16):\n    ys = ys + ys\nfor i in range(99999):\n    q = sum(ys)",
+    "sums of great lists": (
+        f"ys = [{2**250}, {-(2**250)}]\nfor i in range(16):\n    ys = ys + ys\n"
+        "for i in range(99999):\n    q = sum(ys)"
+    ),
     "an index beyond": "q = [1, 2][2]",
     "an index far beyond": f"q = [1, 2][{2**255 - 1}]",
     "an index far below": f"q = [1, 2][{-(2**255)}]",
-    "lists in a map": "ys = ['aaaaaaaa']\nfor i in range(9):\n    ys = ys + ys\nfor i in range(99999):\n    lists[i] = ys",
-    "a list read again and again": "lists[0] = ['a', 'b', 'c', 'd', 'e', 'f']\nfor i in range(99999999):\n    q = lists[0]",
+    "lists in a map": (
+        "ys = ['aaaaaaaa']\nfor i in range(9):\n    ys = ys + ys\nfor i in range(99999):\n"
+        "    lists[i] = ys"
+    ),
+    "a list read again and again": (
+        "lists[0] = ['a', 'b', 'c', 'd', 'e', 'f']\nfor i in range(99999999):\n    q = lists[0]"
+    ),
     # the state and the host
     "reads without end": "for i in range(99999999):\n    q = n",
     "writes without end": "for i in range(99999999):\n    n = i",
@@ -138,7 +193,9 @@ BURNERS = {
     "an epoch beyond all keys": f"q = metrics(b'g', {2**255 - 1}).reported\nassert q, 'no'",
     "an epoch below all keys": f"q = usage(b'a', sender, {-(2**255)}).reported\nassert q, 'no'",
     "a gateway of no bytes": "q = metrics(b'', 0).reported\nassert q, 'no'",
-    "a gateway of too many bytes": "q = metrics(b'12345678901234567890' + b'1', 0).reported\nassert q, 'no'",
+    "a gateway of too many bytes": (
+        "q = metrics(b'12345678901234567890' + b'1', 0).reported\nassert q, 'no'"
+    ),
     "an application of no bytes": "q = usage(b'', sender, 0).reported\nassert q, 'no'",
     "an assertion after much work": "for i in range(1000):\n    n = i\nassert False, 'no'",
 }  # fmt: skip
@@ -313,7 +370,9 @@ FORGED = {
     "two that call one another": functions(
         function("f", Do(Call("g", ()))), function("g", Do(Call("f", ())))
     ),
-    "a call with too little": functions(function("f", parameters=HOOK), function("g", Do(Call("f", ())))),
+    "a call with too little": functions(
+        function("f", parameters=HOOK), function("g", Do(Call("f", ())))
+    ),
     "a call with the wrong type": functions(
         function("f", parameters=HOOK), function("g", Do(Call("f", (Str("a"),))))
     ),

@@ -301,7 +301,7 @@ class Books:
         return {*self.owners}.union(self.registry, *(frame.names for frame in self.frames))
 
     def over(self, *, complete: bool) -> int:
-        """Return how many epochs are over: records reach their ends, or the last one is said to be."""
+        """Return how many epochs are over: records reach their ends, or ``complete`` says so."""
         reaches = max(frame.time for frame in self.frames)
         return (reaches - START) // HOUR + complete
 

@@ -463,7 +463,7 @@ class Pairs(RuleBasedStateMachine):
         return self.net.header().time
 
     def known(self, account: str) -> bool:
-        """Tell whether an account has a name here: an operator has none until a registry names it."""
+        """Tell whether an account has a name here: an operator has one if a registry names it."""
         return account == "treasury" or self.net.home.find("account", account) is not None
 
     def follow(self) -> None:

@@ -6,7 +6,14 @@ from random import Random
 
 from dii.contracts.values import LEAST, MOST
 
-STATE = "total: int\nname: str\nready: bool\nblob: bytes\nxs: list[int]\nm: map[int, int]\ntags: map[str, str]\n"
+STATE = """total: int
+name: str
+ready: bool
+blob: bytes
+xs: list[int]
+m: map[int, int]
+tags: map[str, str]
+"""
 KINDS = {
     "a": "int",
     "b": "int",

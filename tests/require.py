@@ -21,7 +21,7 @@ def lacking(reason: str) -> None:
 
 
 def real_data(name: str) -> Path:
-    """Return the path of a real data file, sought in ``$DII_REAL_DATA``, else ``../shared/data``."""
+    """Return the path of a real data file in ``$DII_REAL_DATA``, by default ``../shared/data``."""
     folder = Path(os.environ.get("DII_REAL_DATA") or ROOT.parent / "shared" / "data")
     if not (folder / name).exists():
         lacking(f"no {name} in {folder}; set DII_REAL_DATA to the folder with the real data")

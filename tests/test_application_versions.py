@@ -70,7 +70,7 @@ def draw(*what: object) -> int:
 
 
 def columns(rule: minting.Rule) -> dict[str, list[int | None]]:
-    """Return a corpus that never changes: edges of every metric's range, values between, unknown."""
+    """Return a fixed corpus: the edges of every metric's range, values between, and unknown."""
     rows = range(200)
     return {
         name: [

@@ -25,7 +25,7 @@ from tests.deployments import BANK, PAYS, compiled, deploy, wire
     data=st.data(),
 )
 def test_one_row_is_read_without_its_page(keys, columns, data):
-    """Contracts that ask for gateways of ever other pages had each page decoded: 0.9 ms for 20 gas."""
+    """Contracts that read a gateway of another page each time once cost 0.9 ms for 20 gas."""
     *known, absent = keys
     known.sort()
     cell = st.none() | st.integers(0, 2**16) | st.integers(0, 2**64 - 1)

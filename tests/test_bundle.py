@@ -1,4 +1,4 @@
-"""`dii snapshot`: what is carried in a folder, joined by a header's hash, and lived on without keys."""
+"""`dii snapshot`: export to a folder, joining by a header's hash, a joined home without keys."""
 
 from __future__ import annotations
 

@@ -154,7 +154,8 @@ def test_numbers_for_euis_are_refused(column: str, kind: pa.DataType, tmp_path: 
 def test_blanks_around_values_are_no_part_of_them(tmp_path: Path) -> None:
     path = tmp_path / "spaces.csv"
     path.write_text(
-        f"gateway, operator, latitude, longitude\n{EUI}, anna, 52.0, 5.1\n roof ,\u00a0anna\t,52.1 , 5\n"
+        f"gateway, operator, latitude, longitude\n{EUI}, anna, 52.0, 5.1\n"
+        " roof ,\u00a0anna\t,52.1 , 5\n"
     )
     data = load(path)
     assert data.gateways["gateway"].to_pylist() == [EUI, "ttn:roof"]

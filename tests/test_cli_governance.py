@@ -27,7 +27,8 @@ def test_the_command_line_proposes_votes_and_lists(tmp_path):
     assert json.loads(shown.stdout)["status"] == "passed"
     for words in (
         ["remove-stream", "main"], ["gas-price", 2], ["spend", "bob", "1 TTC"],
-        ["validator", "bob", 1], ["validator", "00" * 32, 0], ["deny", gateway(5).hex(), 9, "--evidence", evidence],
+        ["validator", "bob", 1], ["validator", "00" * 32, 0],
+        ["deny", gateway(5).hex(), 9, "--evidence", evidence],
         ["scope", "north", "--reporter", "bob", "--metric", "online_ppm", "--usage", "lost"],
     ):  # fmt: skip
         dii("propose", *words, "--home", home)

@@ -325,14 +325,18 @@ def test_a_call_beyond_its_gas_pays_all_of_it_and_does_nothing():
         (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, 9_000, 8_999), PurseTooSmall),
         (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, 1_000, 9_000), BadMessage),
         (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, 10**8, 10**8), BadMessage),
-        (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 2 * OPENING, 9, 9), InsufficientFunds),
+        (
+            Deploy("main", compiled(PAYS), wire(BOB.address, 9), 2 * OPENING, 9, 9),
+            InsufficientFunds,
+        ),
         (
             Deploy("main", compiled(PAYS.replace("online_ppm", "uplinks")), wire(), 0, 9, 9),
             MetricNotReported,
         ),
         (
             Deploy(
-                "main", tree.encode(tree.Contract("", (), (tree.Function("f", (), (), None, "", ()),))),
+                "main",
+                tree.encode(tree.Contract("", (), (tree.Function("f", (), (), None, "", ()),))),
                 wire(), 0, 0, 0,
             ),
             BadProgram,

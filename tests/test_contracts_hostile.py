@@ -114,7 +114,10 @@ def test_a_tree_that_breaks_a_rule_is_no_program(name):
 
 
 def test_all_faults_are_reported_at_once():
-    source = "n: float\n@view\ndef f(x: int) -> int:\n    n = 'a'\n    y = z\n    if x:\n        pass\n    q = 1 + b''\n"
+    source = (
+        "n: float\n@view\ndef f(x: int) -> int:\n"
+        "    n = 'a'\n    y = z\n    if x:\n        pass\n    q = 1 + b''\n"
+    )
     with pytest.raises(BadProgram) as caught:
         compiler.compile(parse(source))
     lines = [fault.at.line for fault in caught.value.numbers["faults"]]

@@ -119,7 +119,8 @@ VALUES = st.one_of(
 def test_every_value_survives_the_wire_the_state_and_a_result(pair):
     kind, value = pair
     name = kind.name if isinstance(kind, Plain) else f"list[{kind.item.name}]"
-    keeper = load(f"kept: {name}\n@external\ndef keep(x: {name}) -> {name}:\n    kept = x\n    return kept\n"
+    keeper = load(f"kept: {name}\n"
+                  f"@external\ndef keep(x: {name}) -> {name}:\n    kept = x\n    return kept\n"
                   f"@view\ndef same(x: {name}) -> bool:\n    return x == kept")  # fmt: skip
     world = World()
     assert world.call(keeper, "keep", value).value == value
@@ -298,8 +299,14 @@ def main(g: bytes, e: int) -> list[int]:
     [
         "n = 1",
         "if settled > 1:\n    n = 1\n    m[1] = 1\nelse:\n    n = 2",
-        "if settled == 0:\n    return\nn = 1\nif settled == 1:\n    n = 2\n    return\nremove(m, 1)",
-        "for i in range(1):\n    n = i\n    if settled == 2:\n        pay(sender, 1)\n        break\nn = 1",
+        (
+            "if settled == 0:\n    return\nn = 1\n"
+            "if settled == 1:\n    n = 2\n    return\nremove(m, 1)"
+        ),
+        (
+            "for i in range(1):\n    n = i\n"
+            "    if settled == 2:\n        pay(sender, 1)\n        break\nn = 1"
+        ),
         "for i in range(settled):\n    if i == 1:\n        return\n    n = i",
         "if settled > 1 and helper(settled) > 2:\n    help()",
         "assert settled > 0\nn = helper(settled)\nemit('e')",
@@ -445,7 +452,8 @@ def test_each_turn_of_a_loop_costs_the_same():
     ],
 )  # fmt: skip
 def test_the_greater_the_value_the_more_gas(body):
-    head = "s: str\ny: list[int]\n@external\ndef main(a: str, c: str, b: bytes, x: list[int]) -> int:\n    "
+    parameters = "a: str, c: str, b: bytes, x: list[int]"
+    head = f"s: str\ny: list[int]\n@external\ndef main({parameters}) -> int:\n    "
     program = load(head + body.replace("\n", "\n    ", 1) if "for" not in body else head + body)
     used = []
     for size in (0, 500, 20_000):

@@ -268,7 +268,7 @@ def test_thousands_of_random_and_mutated_signatures_have_one_verdict() -> None:
 
 
 def test_thousands_of_constructed_signatures_have_one_verdict() -> None:
-    """Any mix of small, mixed and ordinary points, encodings canonical or not, S in range or not."""
+    """Mix small, mixed and ordinary points, encodings canonical or not, S in range or not."""
     draw = random.Random(2020_1244)
     points = [ed25519.times(ed25519.BASE, secret) for secret in (SECRET, NONCE)]
     mixed = [[ed25519.add(point, small) for small in TORSION] for point in points]

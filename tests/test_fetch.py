@@ -164,8 +164,10 @@ def test_a_missing_file_is_missing_and_a_dead_server_unreachable(server: str) ->
         load("http://[me:secret@host/file.json")
 
 
-WITHIN = ["localhost", "127.0.0.2", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433",
-          "0x7f000001", "10.0.0.1", "169.254.169.254", "192.168.0.1", "[fe80::1]", "[fd00::1]"]  # fmt: skip
+WITHIN = [
+    "localhost", "127.0.0.2", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433", "0x7f000001",
+    "10.0.0.1", "169.254.169.254", "192.168.0.1", "[fe80::1]", "[fd00::1]",
+]  # fmt: skip
 """Spellings of addresses that are not public."""
 
 

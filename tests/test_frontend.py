@@ -250,8 +250,9 @@ def test_no_type_is_too_much_for_the_reader() -> None:
 
 
 def test_no_text_is_too_much_for_the_reader() -> None:
+    deep = "\n".join(" " * n + "if a:" for n in range(120))
     for text in ("\0", "\ud800", "é" * 200_000, "def f(", "'''", "\\", "\t\n \t x", "a: int\r= 5",
-                 "if 1:\n" + " pass\n" * 5_000, "x = 1\f", "\n".join(" " * n + "if a:" for n in range(120))):  # fmt: skip
+                 "if 1:\n" + " pass\n" * 5_000, "x = 1\f", deep):  # fmt: skip
         faults_of(text)
     assert frontend.parse("\ufeffa: int\r\n") == frontend.parse("a: int")
 

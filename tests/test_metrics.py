@@ -272,9 +272,11 @@ def test_chunks_without_rows_count_for_nothing() -> None:
     first = pa.concat_tables([whole.slice(0, 0), *parts]).filter(pc.field("gateway") == "A")
     assert 0 in map(len, first["time"].chunks)
     found = [
-        metrics(rows, table("statuses"), operators={}, gateways=[], start=START, length=DAY, gives=ALL)
+        metrics(
+            rows, table("statuses"), operators={}, gateways=[], start=START, length=DAY, gives=ALL
+        )
         for rows in (first, whole)
-    ]  # fmt: skip
+    ]
     assert found[0].metrics == found[1].metrics
 
 

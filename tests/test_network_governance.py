@@ -67,7 +67,10 @@ def test_people_propose_vote_and_read_what_is_pending_in_plain_words(tmp_path):
         (RemoveStream("main", "main"), "end stream main of scope main"),
         (DenyGateway("main", gateway(1), bytes(32), 9), "until epoch 9, evidence 0000"),
         (SetScope("north", (bytes(20),), ("online_ppm",), ("lost",)), "new scope north: dii1"),
-        (SetStream("main", "x", Spec("New", 3, ()), Spec("Old", 4, ()), None), "not in this release"),
+        (
+            SetStream("main", "x", Spec("New", 3, ()), Spec("Old", 4, ()), None),
+            "not in this release",
+        ),
     ],
     ids=lambda it: type(it).__name__,
 )  # fmt: skip

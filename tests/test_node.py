@@ -60,7 +60,7 @@ OPERATOR = bytes([0xC0]) * 20
 
 
 def steps() -> Iterator[tuple[list[bytes], int | None]]:
-    """Yield the (transactions, time) of a short chain's blocks: transfers, two epochs, a failure."""
+    """Yield (transactions, time) of a short chain's blocks: transfers, two epochs, a failure."""
     chain = GENESIS.hash
 
     def one(key: SigningKey, nonce: int, message: object) -> bytes:

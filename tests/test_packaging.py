@@ -154,7 +154,7 @@ def git(*words: str) -> str:
 
 
 def test_commit_subjects_have_at_most_72_characters() -> None:
-    """Those since the commit that brought the rule; pre-commit's ``commit-msg`` hook has it, too."""
+    """Check all commits since the rule; the ``commit-msg`` hook of pre-commit does so earlier."""
     *_, first = git("log", "--diff-filter=A", "--format=%H", "--", "tests/wording.py").split()
     subjects = git("log", "--no-merges", "--format=%s", f"{first}^..HEAD").splitlines()
     assert subjects

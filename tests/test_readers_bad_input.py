@@ -518,7 +518,8 @@ def others() -> dict[str, list[Any]]:
         "chirpstack-v4": [
             {
                 "deduplicationId": "x", "time": at, "deviceInfo": {"devEui": "0" * 15 + "1"},
-                "fCnt": 3, "data": "qg==", "rxInfo": [entry, entry, entry | {"crcStatus": "BAD_CRC"}],
+                "fCnt": 3, "data": "qg==",
+                "rxInfo": [entry, entry, entry | {"crcStatus": "BAD_CRC"}],
                 "txInfo": {"modulation": {"lora": {"bandwidth": 125000, "spreadingFactor": 11}}},
             }
         ],

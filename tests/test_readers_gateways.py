@@ -133,7 +133,8 @@ def test_a_poll_that_finds_a_gateway_away_is_no_sign_of_life(tmp_path: Path) -> 
 NOC = {
     "eui-00000000000000aa": {
         "timestamp": minutes(0), "uplink": "7", "downlink": "1", "rx_ok": 7, "tx_in": 1,
-        "location": {"latitude": 52.0, "longitude": 5.0, "altitude": 3}, "time": "1650000000000000000",
+        "location": {"latitude": 52.0, "longitude": 5.0, "altitude": 3},
+        "time": "1650000000000000000",
     },
     "roof": {"timestamp": minutes(-90), "rx_ok": 70},
     "cellar": {"timestamp": "2016-04-20T11:00:09Z"},
@@ -258,8 +259,14 @@ def test_a_bare_answer_is_named_by_its_file_and_timed_by_its_last_sign_of_life(
 
 
 def test_answers_for_many_gateways_name_each(tmp_path: Path) -> None:
-    answer = {"time": minutes(5), "entries": {
-        "roof": connection(0, 0, 5), "eui-00000000000000aa": connection(0, 2, 1), "cellar": {}}}  # fmt: skip
+    answer = {
+        "time": minutes(5),
+        "entries": {
+            "roof": connection(0, 0, 5),
+            "eui-00000000000000aa": connection(0, 2, 1),
+            "cellar": {},
+        },
+    }
     data = load(write_lines(tmp_path / "batch.jsonl", [answer]))
     assert statuses(data) == [("00000000000000AA", 5, 3, 1), ("ttn:roof", 5, 5, 5)]
     assert reasons(data) == {"no_time": 1}

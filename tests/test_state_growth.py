@@ -150,7 +150,11 @@ SAID: dict[type[Message], st.SearchStrategy[tuple[SigningKey, Message]]] = {
     ),
     Call: st.builds(
         lambda count, note: (
-            BOB, Call(contract(), "write", codec.encode((count.to_bytes(count.bit_length() // 8 + 1), note)), 0)
+            BOB,
+            Call(
+                contract(), "write",
+                codec.encode((count.to_bytes(count.bit_length() // 8 + 1), note)), 0,
+            ),
         ),
         st.integers(0, 300), st.text(max_size=200),
     ),

@@ -79,7 +79,7 @@ def cuts(log: bytes) -> list[int]:
 
 
 def test_a_log_that_is_cut_anywhere_opens_at_its_last_whole_block(torn, chain, tmp_path):
-    """Draw the remains of a power cut: any part of what was not acknowledged yet, and noise behind it."""
+    """Draw the remains of a power cut: any part of the unacknowledged bytes, then noise."""
     found = set()
     places = cuts(torn.log)
     assert len(places) > 5 * BLOCKS

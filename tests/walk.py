@@ -420,7 +420,7 @@ class Walk:
             self.seen["bound anew"] += 1
 
     def check_votes(self) -> None:
-        """Check that undecided votes expire, and that the state keeps only those that still count."""
+        """Check that undecided votes expire, and that the state keeps no others."""
         state, until = self.app.state, self.time - WINDOW
         for (kind, name, which, who), vote in state.items(NAMINGS):
             votes = self.votes[str(kind), str(name), bytes(which)]

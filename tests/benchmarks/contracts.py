@@ -4,10 +4,9 @@ A call transfers tokens: two balances in a map are read, compared and written, a
 memory, without a signature. starlark-rust and revm do the same, called from Python like ours.
 
 Gas is honest if a unit of it buys about the same time wherever it is spent. Each operation runs
-ten times a turn in a loop, at several sizes; what is printed is the processor's time per gas of
-all that. What the state keeps for good (writes, events, payments) is priced for that and not for its
-time, and what the chain looks up takes the chain's time, so these are shown apart, with the time
-that the state's tree takes.
+ten times in each turn of a loop, at several sizes; the table shows processor time per gas. Writes,
+events and payments are priced for the state that they occupy, not for their time, and look-ups take
+the time of the chain. They are shown separately, with the time that the state's tree takes.
 """
 
 from __future__ import annotations

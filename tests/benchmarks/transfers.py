@@ -2,8 +2,9 @@
 
 Counted from signed bytes to a durable block: decode, check signatures, order, execute, state
 root, commit to disk, and the index written. Blocks of 1,000 between 10,000 accounts, on disk. The
-calls are those of ``tests.benchmarks.contracts``: they transfer a token that a contract keeps. While
-a block is executed the signatures of the next are checked, as ``verify`` and ``rebuild`` do, too.
+calls are those of ``tests.benchmarks.contracts``: they transfer a token that a contract keeps.
+While a block is executed, the signatures of the next one are checked, as in ``verify`` and
+``rebuild``.
 """
 
 from __future__ import annotations

@@ -408,7 +408,7 @@ def _fitting(chunks: Sequence[bytes], root: bytes) -> bytes:
 
 
 def _runs(program: compiler.Program) -> None:
-    """Run every function with little gas: what it uses is no more, and what is shown is what runs."""
+    """Run every function with little gas: it uses no more, and its shown text is what runs."""
     assert frontend.parse(unparse(program.contract)) == program.contract
     for name, one in program.functions.items():
         kinds = [each.type for each in one.parameters]

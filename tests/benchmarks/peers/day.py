@@ -1,8 +1,8 @@
 """All metrics of a day by hand. Arguments: duckdb or pandas, a folder of Parquet files, the day.
 
 The folder holds ``receptions``, ``statuses`` and ``gateways`` (gateway, operator). Prints rows,
-seconds, CPU seconds, MB, and the sum of each metric, as the benchmark does for ``dii``: a day alone,
-so nobody is deaf, and no frame is repeated.
+seconds, CPU seconds, MB, and the sum of each metric, as the benchmark does for ``dii``. The day is
+alone: no gateway counts as deaf, and no frame is repeated.
 """
 
 import os
