@@ -33,12 +33,14 @@ pytest.register_assert_rewrite(
     "tests.pairs_checks",
     "tests.pairs_machine",
     "tests.replay",
+    "tests.soak.chain",
     "tests.walk",
 )  # before they are imported
 
 from tests.cli import dii, make
 from tests.network import create
 from tests.require import SAMPLE
+from tests.soak.chain import Undisturbed, shrink
 
 settings.register_profile(
     "repeat",
@@ -60,6 +62,23 @@ def quick_keys() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(save_key.__kwdefaults__, "cost", 4)
         yield
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[None]:
+    """Lower the thresholds, so that a snapshot is always under way."""
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch.setattr)
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small: None, request: pytest.FixtureRequest) -> Iterator[Undisturbed]:
+    """The same chain in memory, a block longer than the ``BLOCKS`` of the test module."""
+    chain = Undisturbed()
+    chain.reach(request.module.BLOCKS + 1)
+    yield chain
+    chain.node.close()
 
 
 @pytest.fixture(scope="session")

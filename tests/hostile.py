@@ -5,43 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dii.contracts import tree as t
-from dii.contracts.tree import (
-    AddressOf,
-    Assert,
-    Assign,
-    Augment,
-    Binary,
-    Bool,
-    Break,
-    Call,
-    Choose,
-    Compare,
-    Continue,
-    Contract,
-    Declare,
-    Do,
-    Expression,
-    Field,
-    For,
-    Function,
-    If,
-    Index,
-    Int,
-    List,
-    ListOf,
-    Logic,
-    MapOf,
-    Name,
-    Parameter,
-    Pass,
-    Plain,
-    Return,
-    Statement,
-    Str,
-    Unary,
-    Variable,
-)
+from dii.contracts import tree
 
 STATE = """
 n: int
@@ -206,39 +170,46 @@ def burner(body: str) -> str:
     return f"{STATE}{HELPERS}@external\ndef main():\n{lines}\n"
 
 
-INT, STR = Plain("int"), Plain("str")
-TABLE = Variable("m", MapOf(INT, INT))
+INT, STR = tree.Plain("int"), tree.Plain("str")
+TABLE = tree.Variable("m", tree.MapOf(INT, INT))
 
 
-def contract(*body: Statement, returns: t.Type | None = None, **fields: Any) -> Contract:
-    parameters = (Parameter("x", INT), Parameter("t", STR))
-    main = Function("main", ("external",), parameters, returns, "", body)
-    return Contract("", (TABLE, Variable("n", INT)), (replace(main, **fields),))
+def contract(
+    *body: tree.Statement, returns: tree.Type | None = None, **fields: Any
+) -> tree.Contract:
+    parameters = (tree.Parameter("x", INT), tree.Parameter("t", STR))
+    main = tree.Function("main", ("external",), parameters, returns, "", body)
+    return tree.Contract("", (TABLE, tree.Variable("n", INT)), (replace(main, **fields),))
 
 
-def value(node: Expression) -> Contract:
-    return contract(Assign(Name("y"), node))
+def value(node: tree.Expression) -> tree.Contract:
+    return contract(tree.Assign(tree.Name("y"), node))
 
 
-def named(name: str) -> Contract:
-    return contract(Assign(Name(name), Int(1)))
+def named(name: str) -> tree.Contract:
+    return contract(tree.Assign(tree.Name(name), tree.Int(1)))
 
 
-def functions(*made: Function, variables: tuple[Variable, ...] = ()) -> Contract:
-    return Contract("", variables, made)
+def functions(*made: tree.Function, variables: tuple[tree.Variable, ...] = ()) -> tree.Contract:
+    return tree.Contract("", variables, made)
 
 
-def function(name: str, *body: Statement, marks: tuple[str, ...] = (), **fields: Any) -> Function:
-    return replace(Function(name, marks, (), None, "", body or (Pass(),)), **fields)
+def function(
+    name: str, *body: tree.Statement, marks: tuple[str, ...] = (), **fields: Any
+) -> tree.Function:
+    return replace(tree.Function(name, marks, (), None, "", body or (tree.Pass(),)), **fields)
 
 
-def chain(length: int) -> Contract:
+def chain(length: int) -> tree.Contract:
     made = [function("f0", marks=("external",))]
-    made += [function(f"f{at}", Do(Call(f"f{at - 1}", ())), marks=()) for at in range(1, length)]
+    made += [
+        function(f"f{at}", tree.Do(tree.Call(f"f{at - 1}", ())), marks=())
+        for at in range(1, length)
+    ]
     return functions(*made)
 
 
-HOOK = (Parameter("settled", INT),)
+HOOK = (tree.Parameter("settled", INT),)
 FORGED = {
     # names
     **{
@@ -249,19 +220,31 @@ FORGED = {
             "Address", "pay", "init", "main", "range", "external", "true\x00",
         )
     },
-    "a parameter called as a variable": contract(Pass(), parameters=(Parameter("n", INT),)),
-    "two parameters of one name": contract(Pass(), parameters=(Parameter("a", INT),) * 2),
-    "a function called as a variable": functions(function("n"), variables=(Variable("n", INT),)),
+    "a parameter called as a variable": contract(
+        tree.Pass(), parameters=(tree.Parameter("n", INT),)
+    ),
+    "two parameters of one name": contract(tree.Pass(), parameters=(tree.Parameter("a", INT),) * 2),
+    "a function called as a variable": functions(
+        function("n"), variables=(tree.Variable("n", INT),)
+    ),
     "two functions of one name": functions(function("f"), function("f")),
     "two of init": functions(function("init"), function("init")),
-    "two variables of one name": functions(variables=(Variable("v", INT), Variable("v", STR))),
-    "a variable called init": functions(variables=(Variable("init", INT),)),
+    "two variables of one name": functions(
+        variables=(tree.Variable("v", INT), tree.Variable("v", STR))
+    ),
+    "a variable called init": functions(variables=(tree.Variable("init", INT),)),
     "a function called len": functions(function("len")),
-    "a loop over a name of the host": contract(For("sender", List((Int(1),)), (Pass(),))),
-    "a loop over a variable's name": contract(For("n", List((Int(1),)), (Pass(),))),
-    "a dunder of a record": value(Field(Call("metrics", (t.Bytes(b"g"), Int(1))), "__class__")),
-    "a dunder of an int": value(Field(Int(1), "__class__")),
-    "a field of a text": value(Field(Str("{0.__class__}"), "format")),
+    "a loop over a name of the host": contract(
+        tree.For("sender", tree.List((tree.Int(1),)), (tree.Pass(),))
+    ),
+    "a loop over a variable's name": contract(
+        tree.For("n", tree.List((tree.Int(1),)), (tree.Pass(),))
+    ),
+    "a dunder of a record": value(
+        tree.Field(tree.Call("metrics", (tree.Bytes(b"g"), tree.Int(1))), "__class__")
+    ),
+    "a dunder of an int": value(tree.Field(tree.Int(1), "__class__")),
+    "a field of a text": value(tree.Field(tree.Str("{0.__class__}"), "format")),
     # marks
     **{
         f"marked {marks!r}": functions(function("f", marks=marks, parameters=parameters))
@@ -274,180 +257,233 @@ FORGED = {
     },
     "init marked external": functions(function("init", marks=("external",))),
     "init marked view": functions(function("init", marks=("view",))),
-    "init that returns": functions(function("init", Return(Int(1)), returns=INT)),
+    "init that returns": functions(function("init", tree.Return(tree.Int(1)), returns=INT)),
     "a hook without until": functions(function("f", marks=("on_epoch",), parameters=HOOK)),
     "a hook with until a text": functions(
-        function("f", marks=("on_epoch",), parameters=HOOK), variables=(Variable("until", STR),)
+        function("f", marks=("on_epoch",), parameters=HOOK),
+        variables=(tree.Variable("until", STR),),
     ),
     "a hook without the epoch": functions(
-        function("f", marks=("on_epoch",)), variables=(Variable("until", INT),)
+        function("f", marks=("on_epoch",)), variables=(tree.Variable("until", INT),)
     ),
     "a hook with a text": functions(
-        function("f", marks=("on_epoch",), parameters=(Parameter("e", STR),)),
-        variables=(Variable("until", INT),),
+        function("f", marks=("on_epoch",), parameters=(tree.Parameter("e", STR),)),
+        variables=(tree.Variable("until", INT),),
     ),
     "a hook that returns": functions(
-        function("f", Return(Int(1)), marks=("on_epoch",), parameters=HOOK, returns=INT),
-        variables=(Variable("until", INT),),
+        function("f", tree.Return(tree.Int(1)), marks=("on_epoch",), parameters=HOOK, returns=INT),
+        variables=(tree.Variable("until", INT),),
     ),
-    "a call of init": functions(function("init"), function("f", Do(Call("init", ())))),
+    "a call of init": functions(function("init"), function("f", tree.Do(tree.Call("init", ())))),
     "a call of what takes money": functions(
-        function("p", marks=("payable",)), function("f", Do(Call("p", ())), marks=("external",))
+        function("p", marks=("payable",)),
+        function("f", tree.Do(tree.Call("p", ())), marks=("external",)),
     ),
     # types
     **{
-        f"a variable of type {kind!r}": functions(variables=(Variable("v", kind),))
+        f"a variable of type {kind!r}": functions(variables=(tree.Variable("v", kind),))
         for kind in (
-            Plain("float"), Plain(""), Plain("metrics"), Plain("nothing"), Plain("object"),
-            ListOf(Plain("usage")), MapOf(Plain("tuple"), INT), MapOf(INT, Plain("dict")),
-            MapOf(INT, ListOf(Plain("map"))), Plain("list[int]"), Plain("x" * 20_000),
+            *map(tree.Plain, ("float", "", "metrics", "nothing", "object")),
+            tree.ListOf(tree.Plain("usage")),
+            tree.MapOf(tree.Plain("tuple"), INT),
+            tree.MapOf(INT, tree.Plain("dict")),
+            tree.MapOf(INT, tree.ListOf(tree.Plain("map"))),
+            tree.Plain("list[int]"),
+            tree.Plain("x" * 20_000),
         )
     },
-    "a parameter that is a map": contract(Pass(), parameters=(Parameter("a", MapOf(INT, INT)),)),
-    "a map returned": contract(Return(Name("m")), returns=MapOf(INT, INT)),
-    "a local that is a map": contract(Declare("y", MapOf(INT, INT), Name("m"))),
-    "a map as a value": value(Name("m")),
-    "a map assigned": contract(Assign(Name("m"), Int(1))),
-    "a map of a map": value(Index(Index(Name("m"), Int(1)), Int(1))),
+    "a parameter that is a map": contract(
+        tree.Pass(), parameters=(tree.Parameter("a", tree.MapOf(INT, INT)),)
+    ),
+    "a map returned": contract(tree.Return(tree.Name("m")), returns=tree.MapOf(INT, INT)),
+    "a local that is a map": contract(tree.Declare("y", tree.MapOf(INT, INT), tree.Name("m"))),
+    "a map as a value": value(tree.Name("m")),
+    "a map assigned": contract(tree.Assign(tree.Name("m"), tree.Int(1))),
+    "a map of a map": value(tree.Index(tree.Index(tree.Name("m"), tree.Int(1)), tree.Int(1))),
     "a record in the state": contract(
-        Assign(Name("n"), Call("metrics", (t.Bytes(b"g"), Int(1))))
+        tree.Assign(tree.Name("n"), tree.Call("metrics", (tree.Bytes(b"g"), tree.Int(1))))
     ),
-    "a record in a list": value(List((Call("metrics", (t.Bytes(b"g"), Int(1))),))),
+    "a record in a list": value(
+        tree.List((tree.Call("metrics", (tree.Bytes(b"g"), tree.Int(1))),))
+    ),
     "a record in an event": contract(
-        Do(Call("emit", (Str("e"), Call("metrics", (t.Bytes(b"g"), Int(1))))))
+        tree.Do(
+            tree.Call(
+                "emit", (tree.Str("e"), tree.Call("metrics", (tree.Bytes(b"g"), tree.Int(1))))
+            )
+        )
     ),
-    "records compared": value(Compare("==", *(Call("metrics", (t.Bytes(b"g"), Int(1))),) * 2)),
-    "a list in a list": value(List((List((Int(1),)),))),
-    "a mixed list": value(List((Int(1), Str("a")))),
-    "an empty list of nothing": value(List(())),
+    "records compared": value(
+        tree.Compare("==", *(tree.Call("metrics", (tree.Bytes(b"g"), tree.Int(1))),) * 2)
+    ),
+    "a list in a list": value(tree.List((tree.List((tree.Int(1),)),))),
+    "a mixed list": value(tree.List((tree.Int(1), tree.Str("a")))),
+    "an empty list of nothing": value(tree.List(())),
     # expressions
     **{
-        f"the operator {op!r}": value(Binary(op, Int(1), Int(2)))
+        f"the operator {op!r}": value(tree.Binary(op, tree.Int(1), tree.Int(2)))
         for op in ("**", "/", "<<", "|", "and", "", "+ ", "__add__", "+" * 9_000)
     },
-    **{f"the sign {op!r}": value(Unary(op, Int(1))) for op in ("+", "~", "-", "not", "--", "")},
-    **{f"the logic {op!r}": value(Logic(op, Bool(True), Bool(True))) for op in ("xor", "&", "")},
     **{
-        f"the comparison {op!r}": value(Compare(op, Int(1), Int(2)))
+        f"the sign {op!r}": value(tree.Unary(op, tree.Int(1)))
+        for op in ("+", "~", "-", "not", "--", "")
+    },
+    **{
+        f"the logic {op!r}": value(tree.Logic(op, tree.Bool(True), tree.Bool(True)))
+        for op in ("xor", "&", "")
+    },
+    **{
+        f"the comparison {op!r}": value(tree.Compare(op, tree.Int(1), tree.Int(2)))
         for op in ("is", "is not", "=", "<>", "notin", "in", "not in", "")
     },
-    "an int of 257 bits": value(Int(2**255)),
-    "an int below the least": value(Int(-(2**255) - 1)),
-    "an address of 19 bytes": value(AddressOf(bytes(19))),
-    "an address of 32 bytes": value(AddressOf(bytes(32))),
-    "truth of an int": contract(If(Name("x"), (Pass(),), ())),
-    "truth of a list": contract(Assert(List((Int(1),)), "")),
-    "logic of ints": value(Logic("and", Int(1), Int(0))),
-    "arithmetic of bools": value(Binary("+", Bool(True), Bool(True))),
-    "a text times an int": value(Binary("*", Str("a"), Int(10**9))),
-    "a text modulo": value(Binary("%", Str("%s"), Str("a"))),
-    "a text less a text": value(Binary("-", Str("a"), Str("a"))),
-    "a list times an int": value(Binary("*", List((Int(1),)), Int(10**9))),
-    "a text and bytes": value(Compare("==", Str("a"), t.Bytes(b"a"))),
-    "an address and bytes": value(Compare("==", Name("sender"), t.Bytes(bytes(20)))),
-    "an order of addresses": value(Compare("<", Name("sender"), Name("sender"))),
-    "an order of bools": value(Compare("<", Bool(True), Bool(False))),
-    "an order of lists": value(Compare("<", List((Int(1),)), List((Int(2),)))),
-    "membership in a text": value(Compare("in", Str("a"), Str("abc"))),
-    "membership of the wrong type": value(Compare("in", Str("a"), List((Int(1),)))),
-    "a key of the wrong type": value(Index(Name("m"), Str("a"))),
-    "an index of a text": value(Index(Name("t"), Int(0))),
-    "an index that is a bool": value(Index(List((Int(1),)), Bool(True))),
-    "a choice of two types": value(Choose(Bool(True), Int(1), Str("a"))),
-    "an unknown name": value(Name("nobody")),
-    "a name of a function": value(Name("main")),
-    "a name of a builtin": value(Name("len")),
-    "a name of Python's": value(Name("__builtins__")),
+    "an int of 257 bits": value(tree.Int(2**255)),
+    "an int below the least": value(tree.Int(-(2**255) - 1)),
+    "an address of 19 bytes": value(tree.AddressOf(bytes(19))),
+    "an address of 32 bytes": value(tree.AddressOf(bytes(32))),
+    "truth of an int": contract(tree.If(tree.Name("x"), (tree.Pass(),), ())),
+    "truth of a list": contract(tree.Assert(tree.List((tree.Int(1),)), "")),
+    "logic of ints": value(tree.Logic("and", tree.Int(1), tree.Int(0))),
+    "arithmetic of bools": value(tree.Binary("+", tree.Bool(True), tree.Bool(True))),
+    "a text times an int": value(tree.Binary("*", tree.Str("a"), tree.Int(10**9))),
+    "a text modulo": value(tree.Binary("%", tree.Str("%s"), tree.Str("a"))),
+    "a text less a text": value(tree.Binary("-", tree.Str("a"), tree.Str("a"))),
+    "a list times an int": value(tree.Binary("*", tree.List((tree.Int(1),)), tree.Int(10**9))),
+    "a text and bytes": value(tree.Compare("==", tree.Str("a"), tree.Bytes(b"a"))),
+    "an address and bytes": value(tree.Compare("==", tree.Name("sender"), tree.Bytes(bytes(20)))),
+    "an order of addresses": value(tree.Compare("<", tree.Name("sender"), tree.Name("sender"))),
+    "an order of bools": value(tree.Compare("<", tree.Bool(True), tree.Bool(False))),
+    "an order of lists": value(
+        tree.Compare("<", tree.List((tree.Int(1),)), tree.List((tree.Int(2),)))
+    ),
+    "membership in a text": value(tree.Compare("in", tree.Str("a"), tree.Str("abc"))),
+    "membership of the wrong type": value(
+        tree.Compare("in", tree.Str("a"), tree.List((tree.Int(1),)))
+    ),
+    "a key of the wrong type": value(tree.Index(tree.Name("m"), tree.Str("a"))),
+    "an index of a text": value(tree.Index(tree.Name("t"), tree.Int(0))),
+    "an index that is a bool": value(tree.Index(tree.List((tree.Int(1),)), tree.Bool(True))),
+    "a choice of two types": value(tree.Choose(tree.Bool(True), tree.Int(1), tree.Str("a"))),
+    "an unknown name": value(tree.Name("nobody")),
+    "a name of a function": value(tree.Name("main")),
+    "a name of a builtin": value(tree.Name("len")),
+    "a name of Python's": value(tree.Name("__builtins__")),
     # calls
     **{
-        f"a call of {name!r}": contract(Do(Call(name, ())))
+        f"a call of {name!r}": contract(tree.Do(tree.Call(name, ())))
         for name in (
             "eval", "exec", "open", "print", "__import__", "getattr", "type", "", "Address", "map",
             "len", "range", "emit", "get", "remove", "pay", "init", "x", "m", "sender",
         )
     },
-    "a call of itself": contract(Do(Call("main", (Int(1), Str("a"))))),
+    "a call of itself": contract(tree.Do(tree.Call("main", (tree.Int(1), tree.Str("a"))))),
     "two that call one another": functions(
-        function("f", Do(Call("g", ()))), function("g", Do(Call("f", ())))
+        function("f", tree.Do(tree.Call("g", ()))), function("g", tree.Do(tree.Call("f", ())))
     ),
     "a call with too little": functions(
-        function("f", parameters=HOOK), function("g", Do(Call("f", ())))
+        function("f", parameters=HOOK), function("g", tree.Do(tree.Call("f", ())))
     ),
     "a call with the wrong type": functions(
-        function("f", parameters=HOOK), function("g", Do(Call("f", (Str("a"),))))
+        function("f", parameters=HOOK), function("g", tree.Do(tree.Call("f", (tree.Str("a"),))))
     ),
-    "nothing as a value": value(Call("pay", (Name("sender"), Int(1)))),
-    "nothing in a list": value(List((Call("remove", (Name("m"), Int(1))),))),
-    "an event without a name": contract(Do(Call("emit", (Name("t"),)))),
-    "an event with a strange name": contract(Do(Call("emit", (Str("a b"), Int(1))))),
-    "an event with a list": contract(Do(Call("emit", (Str("e"), List((Int(1),)))))),
-    "get of a list": value(Call("get", (List((Int(1),)), Int(0), Int(0)))),
-    "get with a default of the wrong type": value(Call("get", (Name("m"), Int(0), Str("a")))),
-    "sorting of addresses": value(Call("sorted", (List((Name("sender"),)),))),
-    "a sum of texts": value(Call("sum", (List((Str("a"),)),))),
-    "a least of one": value(Call("min", (Int(1),))),
-    "a length of an int": value(Call("len", (Int(1),))),
-    "a hash of a text": value(Call("sha256", (Str("a"),))),
-    "a range as a value": value(Call("range", (Int(1),))),
+    "nothing as a value": value(tree.Call("pay", (tree.Name("sender"), tree.Int(1)))),
+    "nothing in a list": value(tree.List((tree.Call("remove", (tree.Name("m"), tree.Int(1))),))),
+    "an event without a name": contract(tree.Do(tree.Call("emit", (tree.Name("t"),)))),
+    "an event with a strange name": contract(
+        tree.Do(tree.Call("emit", (tree.Str("a b"), tree.Int(1))))
+    ),
+    "an event with a list": contract(
+        tree.Do(tree.Call("emit", (tree.Str("e"), tree.List((tree.Int(1),)))))
+    ),
+    "get of a list": value(tree.Call("get", (tree.List((tree.Int(1),)), tree.Int(0), tree.Int(0)))),
+    "get with a default of the wrong type": value(
+        tree.Call("get", (tree.Name("m"), tree.Int(0), tree.Str("a")))
+    ),
+    "sorting of addresses": value(tree.Call("sorted", (tree.List((tree.Name("sender"),)),))),
+    "a sum of texts": value(tree.Call("sum", (tree.List((tree.Str("a"),)),))),
+    "a least of one": value(tree.Call("min", (tree.Int(1),))),
+    "a length of an int": value(tree.Call("len", (tree.Int(1),))),
+    "a hash of a text": value(tree.Call("sha256", (tree.Str("a"),))),
+    "a range as a value": value(tree.Call("range", (tree.Int(1),))),
     # statements
-    "an if with nothing": contract(If(Bool(True), (), ())),
-    "a loop with nothing": contract(For("i", List((Int(1),)), ())),
+    "an if with nothing": contract(tree.If(tree.Bool(True), (), ())),
+    "a loop with nothing": contract(tree.For("i", tree.List((tree.Int(1),)), ())),
     "a function with nothing": contract(),
-    "a loop over an int": contract(For("i", Int(5), (Pass(),))),
-    "a loop over a text": contract(For("i", Str("abc"), (Pass(),))),
-    "a loop over a map": contract(For("i", Name("m"), (Pass(),))),
-    "a range of three": contract(For("i", Call("range", (Int(1),) * 3), (Pass(),))),
-    "a range of texts": contract(For("i", Call("range", (Str("a"),)), (Pass(),))),
-    "a break outside": contract(Break()),
-    "a continue outside": contract(If(Bool(True), (Continue(),), ())),
-    "what is never reached": contract(Return(None), Pass()),
-    "what is never reached in a loop": contract(For("i", List((Int(1),)), (Break(), Pass()))),
-    "a result missing": contract(Pass(), returns=INT),
-    "a result missing on one way": contract(If(Bool(True), (Return(Int(1)),), ()), returns=INT),
+    "a loop over an int": contract(tree.For("i", tree.Int(5), (tree.Pass(),))),
+    "a loop over a text": contract(tree.For("i", tree.Str("abc"), (tree.Pass(),))),
+    "a loop over a map": contract(tree.For("i", tree.Name("m"), (tree.Pass(),))),
+    "a range of three": contract(
+        tree.For("i", tree.Call("range", (tree.Int(1),) * 3), (tree.Pass(),))
+    ),
+    "a range of texts": contract(
+        tree.For("i", tree.Call("range", (tree.Str("a"),)), (tree.Pass(),))
+    ),
+    "a break outside": contract(tree.Break()),
+    "a continue outside": contract(tree.If(tree.Bool(True), (tree.Continue(),), ())),
+    "what is never reached": contract(tree.Return(None), tree.Pass()),
+    "what is never reached in a loop": contract(
+        tree.For("i", tree.List((tree.Int(1),)), (tree.Break(), tree.Pass()))
+    ),
+    "a result missing": contract(tree.Pass(), returns=INT),
+    "a result missing on one way": contract(
+        tree.If(tree.Bool(True), (tree.Return(tree.Int(1)),), ()), returns=INT
+    ),
     "a result missing after a loop": contract(
-        For("i", List((Int(1),)), (Return(Int(1)),)), returns=INT
+        tree.For("i", tree.List((tree.Int(1),)), (tree.Return(tree.Int(1)),)), returns=INT
     ),
-    "a result without a value": contract(Return(None), returns=INT),
-    "a result of the wrong type": contract(Return(Str("a")), returns=INT),
-    "a result of nothing": contract(Return(Int(1))),
+    "a result without a value": contract(tree.Return(None), returns=INT),
+    "a result of the wrong type": contract(tree.Return(tree.Str("a")), returns=INT),
+    "a result of nothing": contract(tree.Return(tree.Int(1))),
     "an entry of a list assigned": contract(
-        Declare("y", ListOf(INT), List((Int(1),))), Assign(Index(Name("y"), Int(0)), Int(2))
+        tree.Declare("y", tree.ListOf(INT), tree.List((tree.Int(1),))),
+        tree.Assign(tree.Index(tree.Name("y"), tree.Int(0)), tree.Int(2)),
     ),
-    "an entry of a call assigned": contract(Assign(Index(Call("main", ()), Int(0)), Int(2))),
-    "a parameter of another type": contract(Assign(Name("x"), Str("a"))),
-    "a variable of another type": contract(Assign(Name("n"), Str("a"))),
-    "an entry of another type": contract(Assign(Index(Name("m"), Int(0)), Str("a"))),
-    "a declaration of another type": contract(Declare("y", INT, Str("a"))),
-    "two types of a local": contract(Assign(Name("y"), Int(1)), Assign(Name("y"), Str("a"))),
-    "a local before its value": contract(Assign(Name("z"), Name("y")), Assign(Name("y"), Int(1))),
+    "an entry of a call assigned": contract(
+        tree.Assign(tree.Index(tree.Call("main", ()), tree.Int(0)), tree.Int(2))
+    ),
+    "a parameter of another type": contract(tree.Assign(tree.Name("x"), tree.Str("a"))),
+    "a variable of another type": contract(tree.Assign(tree.Name("n"), tree.Str("a"))),
+    "an entry of another type": contract(
+        tree.Assign(tree.Index(tree.Name("m"), tree.Int(0)), tree.Str("a"))
+    ),
+    "a declaration of another type": contract(tree.Declare("y", INT, tree.Str("a"))),
+    "two types of a local": contract(
+        tree.Assign(tree.Name("y"), tree.Int(1)), tree.Assign(tree.Name("y"), tree.Str("a"))
+    ),
+    "a local before its value": contract(
+        tree.Assign(tree.Name("z"), tree.Name("y")), tree.Assign(tree.Name("y"), tree.Int(1))
+    ),
     "a local of one branch": contract(
-        If(Bool(True), (Assign(Name("y"), Int(1)),), ()), Assign(Name("n"), Name("y"))
+        tree.If(tree.Bool(True), (tree.Assign(tree.Name("y"), tree.Int(1)),), ()),
+        tree.Assign(tree.Name("n"), tree.Name("y")),
     ),
     "a local of a loop": contract(
-        For("i", List((Int(1),)), (Pass(),)), Assign(Name("n"), Name("i"))
+        tree.For("i", tree.List((tree.Int(1),)), (tree.Pass(),)),
+        tree.Assign(tree.Name("n"), tree.Name("i")),
     ),
-    "a local that grows from nothing": contract(Augment(Name("y"), "+", Int(1))),
-    "a sum into a text": contract(Augment(Name("t"), "+", Int(1))),
-    "an unknown operator into": contract(Augment(Name("n"), "**", Int(2))),
-    "half of a surrogate pair": value(Str("\ud800")),
+    "a local that grows from nothing": contract(tree.Augment(tree.Name("y"), "+", tree.Int(1))),
+    "a sum into a text": contract(tree.Augment(tree.Name("t"), "+", tree.Int(1))),
+    "an unknown operator into": contract(tree.Augment(tree.Name("n"), "**", tree.Int(2))),
+    "half of a surrogate pair": value(tree.Str("\ud800")),
     # views
     **{
         f"a view that {what}": contract(body, marks=("view",))
         for what, body in {
-            "writes": Assign(Name("n"), Int(1)),
-            "writes an entry": Assign(Index(Name("m"), Int(1)), Int(1)),
-            "adds": Augment(Name("n"), "+", Int(1)),
-            "adds to an entry": Augment(Index(Name("m"), Int(1)), "+", Int(1)),
-            "removes": Do(Call("remove", (Name("m"), Int(1)))),
-            "pays": Do(Call("pay", (Name("sender"), Int(1)))),
-            "emits": Do(Call("emit", (Str("e"),))),
+            "writes": tree.Assign(tree.Name("n"), tree.Int(1)),
+            "writes an entry": tree.Assign(tree.Index(tree.Name("m"), tree.Int(1)), tree.Int(1)),
+            "adds": tree.Augment(tree.Name("n"), "+", tree.Int(1)),
+            "adds to an entry": tree.Augment(
+                tree.Index(tree.Name("m"), tree.Int(1)), "+", tree.Int(1)
+            ),
+            "removes": tree.Do(tree.Call("remove", (tree.Name("m"), tree.Int(1)))),
+            "pays": tree.Do(tree.Call("pay", (tree.Name("sender"), tree.Int(1)))),
+            "emits": tree.Do(tree.Call("emit", (tree.Str("e"),))),
         }.items()
     },
     "a view whose helper's helper writes": functions(
-        function("f", Assign(Name("n"), Int(1))),
-        function("g", Do(Call("f", ()))),
-        function("h", Do(Call("g", ())), marks=("view",)),
-        variables=(Variable("n", INT),),
+        function("f", tree.Assign(tree.Name("n"), tree.Int(1))),
+        function("g", tree.Do(tree.Call("f", ()))),
+        function("h", tree.Do(tree.Call("g", ())), marks=("view",)),
+        variables=(tree.Variable("n", INT),),
     ),
     # depth
     "a chain of 400 calls": chain(400),

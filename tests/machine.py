@@ -16,27 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from dii.application import BlockResult, TxResult
-from dii.application.actions import Action, SetGas, SetStream, SpendTreasury
+from dii.application import BlockResult, TxResult, actions, messages
 from dii.application.bank import supply
-from dii.application.messages import (
-    AssignGateway,
-    Burn,
-    Call,
-    Claim,
-    Deploy,
-    Message,
-    Propose,
-    RegisterGateways,
-    ReportChunk,
-    ReportManifest,
-    Transfer,
-    Vote,
-)
 from dii.application.records import ACCOUNTS, CHAIN, CONTRACTS, GATEWAYS, SCOPES, STREAMS, Account
 from dii.crypto import SigningKey, claim_address, contract_address, sha256
 from dii.genesis import TREASURY
@@ -73,7 +57,7 @@ KEPT = contract_address(ALICE.address, 0)
 WINDOW, DELAY, VOTING = 600 * SECOND, 5_400 * SECOND, 7_200 * SECOND
 GATEWAYS_OF = range(1, 5)
 UNPAID = 16
-DUTIES = (RegisterGateways, Claim, ReportManifest, ReportChunk, Propose, Vote)
+DUTIES = messages.RegisterGateways | messages.Claim | messages.ReportManifest | messages.ReportChunk
 
 Values = dict[bytes, int]
 """Gateway hash to the one metric of this chain."""
@@ -96,12 +80,12 @@ class Books:
         default_factory=lambda: defaultdict(dict)
     )
     claimed: bytes | None = None
-    manifests: dict[tuple[int, bytes], ReportManifest] = field(default_factory=dict)
+    manifests: dict[tuple[int, bytes], messages.ReportManifest] = field(default_factory=dict)
     reports: dict[int, dict[bytes, Values]] = field(default_factory=lambda: defaultdict(dict))
     said: dict[bytes, Values] = field(default_factory=dict)
     settled: int = 0
     pools: list[tuple[int, int]] = field(default_factory=lambda: [(0, 1_000)])
-    proposals: list[tuple[Action, int, dict[bytes, bool]]] = field(default_factory=list)
+    proposals: list[tuple[actions.Action, int, dict[bytes, bool]]] = field(default_factory=list)
     passed: dict[int, int] = field(default_factory=dict)
     enacted: set[int] = field(default_factory=set)
     seen: Counter[str] = field(default_factory=Counter)
@@ -128,7 +112,7 @@ class Books:
     # --- what messages do ---------------------------------------------------------------------
 
     def deliver(
-        self, key: SigningKey, message: Message, result: TxResult, now: int, signed: bytes
+        self, key: SigningKey, message: messages.Message, result: TxResult, now: int, signed: bytes
     ) -> None:
         """Account for a transaction that was executed, whether it succeeded or not."""
         who, epoch = key.address, max(0, (now - START) // EPOCH)
@@ -148,56 +132,56 @@ class Books:
             assert not self.must_succeed(who, message, covered), result
         assert self.balances[who] >= 0
 
-    def must_succeed(self, who: bytes, message: Message, covered: int) -> bool:
+    def must_succeed(self, who: bytes, message: messages.Message, covered: int) -> bool:
         """Tell whether nothing can be wrong with a message; what it pays is gone already."""
         left = self.balances[who] - covered
         match message:
-            case Transfer(amount=amount) | Burn(amount):
+            case messages.Transfer(amount=amount) | messages.Burn(amount):
                 return left >= amount
-            case Call(function="take", arguments=arguments):
+            case messages.Call(function="take", arguments=arguments):
                 return self.deposits[who] >= int.from_bytes(arguments[2:])
         return False
 
-    def apply(self, key: SigningKey, message: Message, now: int) -> None:
+    def apply(self, key: SigningKey, message: messages.Message, now: int) -> None:
         who, epoch = key.address, (now - START) // EPOCH
         match message:
-            case Transfer(to, amount):
+            case messages.Transfer(to, amount):
                 self.move(who, self.resolve(to), amount)
-            case Burn(amount):
+            case messages.Burn(amount):
                 self.balances[who] -= amount
                 self.burned += amount
-            case Call(function="put", value=value):
+            case messages.Call(function="put", value=value):
                 self.move(who, KEPT, value)
                 self.deposits[who] += value
-            case Call(arguments=arguments):
+            case messages.Call(arguments=arguments):
                 amount = int.from_bytes(arguments[2:])
                 assert self.deposits[who] >= amount, "nobody takes what others have put"
                 self.move(KEPT, who, amount)
                 self.deposits[who] -= amount
-            case AssignGateway(_, one, to):
+            case messages.AssignGateway(_, one, to):
                 last = self.owner(one, epoch + 1)
                 assert last is not None
                 assert self.resolve(last) == who, "nobody hands on what is another's"
                 pairs = [pair for pair in self.owners[one] if pair[0] != epoch + 1]
                 self.owners[one] = sorted([*pairs, (epoch + 1, to)], key=lambda pair: pair[0])
-            case RegisterGateways(_, ((one, to),)):
+            case messages.RegisterGateways(_, ((one, to),)):
                 assert key in REPORTERS[:4]
                 self.register(one, who, to, now)
-            case Claim():
+            case messages.Claim():
                 assert key in REPORTERS[:4]
                 self.claim(who, message, now)
-            case ReportManifest():
+            case messages.ReportManifest():
                 assert (message.epoch, who) not in self.reports
                 self.manifests[message.epoch, who] = message
-            case ReportChunk():
+            case messages.ReportChunk():
                 manifest = self.manifests[message.epoch, who]
                 assert manifest.chunks == (sha256(message.data),)
                 assert who not in self.reports[message.epoch], "a report counts once"
                 self.reports[message.epoch][who] = self.said[message.data]
-            case Propose(action):
+            case messages.Propose(action):
                 assert key in VALIDATORS
                 self.proposals.append((action, now, {}))
-            case Vote(number, approve):
+            case messages.Vote(number, approve):
                 self.vote(key, number, now, approve=approve)
 
     def move(self, sender: bytes, to: bytes, amount: int) -> None:
@@ -220,7 +204,7 @@ class Books:
             self.seen["bound anew"] += 1
             self.owners[one] = kept
 
-    def claim(self, reporter: bytes, message: Claim, now: int) -> None:
+    def claim(self, reporter: bytes, message: messages.Claim, now: int) -> None:
         to = sha256(message.public_key)[:20]
         assert self.claimed in (None, to), "a claim account opens to one key"
         if self.claimed is None and self.names(CLAIM, reporter, to, now, needed=2):
@@ -247,11 +231,11 @@ class Books:
             self.enacted.add(number)
             self.seen[f"{type(self.proposals[number][0]).__name__} enacted"] += 1
             match self.proposals[number][0]:
-                case SetGas(price):
+                case actions.SetGas(price):
                     self.price = price
-                case SpendTreasury(to, amount) if self.balances[TREASURY] >= amount:
+                case actions.SpendTreasury(to, amount) if self.balances[TREASURY] >= amount:
                     self.move(TREASURY, self.resolve(to), amount)
-                case SetStream(policy=policy):
+                case actions.SetStream(policy=policy):
                     since = max(0, -(-(now - START) // EPOCH))
                     self.pools.append((since, dict(policy.parameters)["amount"]))
 
@@ -295,9 +279,9 @@ class Books:
             yield one, payee, weight, amount
 
 
-def is_duty(key: SigningKey, message: Message) -> bool:
+def is_duty(key: SigningKey, message: messages.Message) -> bool:
     """Tell whether a message is its sender's duty, and so free when it succeeds."""
-    if isinstance(message, Propose | Vote):
+    if isinstance(message, messages.Propose | messages.Vote):
         return key in VALIDATORS
     return isinstance(message, DUTIES) and key in REPORTERS[:4]
 
@@ -309,12 +293,16 @@ reporters = st.sets(st.sampled_from(REPORTERS[:4]), min_size=1).map(
     lambda found: [one for one in REPORTERS[:4] if one in found]
 )
 amounts = st.sampled_from([1, 7, 1_000, OPENING // 3, OPENING])
-actions = st.sampled_from(
+decisions = st.sampled_from(
     [
-        *(SetGas(price, 1) for price in (1, 2, 5)),
-        *(SpendTreasury(to, amount) for to in (THIEF.address, CLAIM) for amount in (1, 10**12)),
+        *(actions.SetGas(price, 1) for price in (1, 2, 5)),
         *(
-            SetStream("main", "main", Uptime().spec(), FixedEmission(amount).spec(), None)
+            actions.SpendTreasury(to, amount)
+            for to in (THIEF.address, CLAIM)
+            for amount in (1, 10**12)
+        ),
+        *(
+            actions.SetStream("main", "main", Uptime().spec(), FixedEmission(amount).spec(), None)
             for amount in (7, 500, 1_001)
         ),
     ]
@@ -333,19 +321,19 @@ class Economy(RuleBasedStateMachine):
             governance={"delay_seconds": DELAY // SECOND, "voting_seconds": VOTING // SECOND},
             report_window_seconds=WINDOW // SECOND,
         )
-        (deployed,) = self.chain.do(ALICE, Deploy("main", compiled(BANK), wire(), 0, 0, 0))
+        (deployed,) = self.chain.do(ALICE, messages.Deploy("main", compiled(BANK), wire(), 0, 0, 0))
         assert deployed.code == 0
         self.books = Books(minted=4 * OPENING)
         self.books.balances.update({one.address: OPENING for one in PEOPLE})
         self.books.balances[ALICE.address] -= deployed.fee
         self.books.balances[TREASURY] += deployed.fee
         self.books.nonces[ALICE.address] += 1
-        self.said: list[tuple[SigningKey, Message, int, bytes]] = []
-        self.old: list[tuple[SigningKey, Message, int, bytes]] = []
+        self.said: list[tuple[SigningKey, messages.Message, int, bytes]] = []
+        self.old: list[tuple[SigningKey, messages.Message, int, bytes]] = []
 
-    def say(self, key: SigningKey, *messages: Message) -> None:
+    def say(self, key: SigningKey, *contents: messages.Message) -> None:
         """Sign messages with the nonces that come next."""
-        for message in messages:
+        for message in contents:
             waiting = sum(one is key for one, *_ in self.said)
             nonce = self.books.nonces[key.address] + waiting
             signed = sign(self.chain.app.genesis.hash, key, nonce, message)
@@ -355,35 +343,35 @@ class Economy(RuleBasedStateMachine):
 
     @rule(who=people, to=addresses, amount=amounts)
     def transfer(self, who: SigningKey, to: bytes, amount: int) -> None:
-        self.say(who, Transfer(to, amount))
+        self.say(who, messages.Transfer(to, amount))
 
     @rule(who=people, amount=amounts)
     def burn(self, who: SigningKey, amount: int) -> None:
-        self.say(who, Burn(amount))
+        self.say(who, messages.Burn(amount))
 
     @rule(who=people, amount=amounts)
     def deposit(self, who: SigningKey, amount: int) -> None:
-        self.say(who, Call(KEPT, "put", wire(), amount))
+        self.say(who, messages.Call(KEPT, "put", wire(), amount))
 
     @rule(who=people, amount=st.sampled_from([1, 7, 1_000, OPENING // 3]))
     def withdraw(self, who: SigningKey, amount: int) -> None:
-        self.say(who, Call(KEPT, "take", wire(amount), 0))
+        self.say(who, messages.Call(KEPT, "take", wire(amount), 0))
 
     @rule(who=people, one=gateways, to=addresses)
     def assign(self, who: SigningKey, one: bytes, to: bytes) -> None:
-        self.say(who, AssignGateway("main", one, to))
+        self.say(who, messages.AssignGateway("main", one, to))
 
     # --- reporters and validators, and who would like to be -------------------------------------
 
     @rule(who=reporters, one=gateways, to=addresses)
     def register(self, who: list[SigningKey], one: bytes, to: bytes) -> None:
         for key in who:
-            self.say(key, RegisterGateways("main", ((one, to),)))
+            self.say(key, messages.RegisterGateways("main", ((one, to),)))
 
     @rule(who=reporters, owner=people)
     def claim(self, who: list[SigningKey], owner: SigningKey) -> None:
         for key in who:
-            self.say(key, Claim("main", OPERATOR, owner.public_key))
+            self.say(key, messages.Claim("main", OPERATOR, owner.public_key))
 
     @rule(
         who=st.sets(st.sampled_from(HONEST), min_size=1).map(lambda found: sorted(found, key=id)),
@@ -405,16 +393,16 @@ class Economy(RuleBasedStateMachine):
                 self.reports(key, epoch, rows)
 
     def reports(self, key: SigningKey, epoch: int, rows: Values) -> None:
-        messages = report(epoch, {one: [value] for one, value in rows.items()})
-        for message in messages:
-            if isinstance(message, ReportChunk):
+        contents = report(epoch, {one: [value] for one, value in rows.items()})
+        for message in contents:
+            if isinstance(message, messages.ReportChunk):
                 self.books.said[message.data] = rows
         if rows:
-            self.say(key, *messages)
+            self.say(key, *contents)
 
-    @rule(who=st.sampled_from(VALIDATORS), action=actions)
-    def propose(self, who: SigningKey, action: Action) -> None:
-        self.say(who, Propose(action))
+    @rule(who=st.sampled_from(VALIDATORS), action=decisions)
+    def propose(self, who: SigningKey, action: actions.Action) -> None:
+        self.say(who, messages.Propose(action))
 
     @precondition(lambda self: self.books.proposals)
     @rule(
@@ -426,35 +414,37 @@ class Economy(RuleBasedStateMachine):
         number = max(0, len(self.books.proposals) - 1 - back)
         for key in VALIDATORS:
             if key in who:
-                self.say(key, Vote(number, approve))
+                self.say(key, messages.Vote(number, approve))
 
     @rule(
         who=people,
         message=st.one_of(
-            st.builds(lambda one: RegisterGateways("main", ((one, THIEF.address),)), gateways),
-            st.just(Claim("main", OPERATOR, THIEF.public_key)),
-            st.builds(Propose, actions),
-            st.builds(Vote, st.integers(0, 3), st.just(value=True)),
+            st.builds(
+                lambda one: messages.RegisterGateways("main", ((one, THIEF.address),)), gateways
+            ),
+            st.just(messages.Claim("main", OPERATOR, THIEF.public_key)),
+            st.builds(messages.Propose, decisions),
+            st.builds(messages.Vote, st.integers(0, 3), st.just(value=True)),
         ),
     )
-    def pretend(self, who: SigningKey, message: Message) -> None:
+    def pretend(self, who: SigningKey, message: messages.Message) -> None:
         """Somebody says what is not theirs to say."""
         self.say(who, message)
 
     @rule(
-        action=actions,
+        action=decisions,
         who=st.sets(st.sampled_from(VALIDATORS), min_size=2),
         waits=st.lists(st.sampled_from([1, 1_800, 5_399]), max_size=3),
     )
-    def decide(self, action: Action, who: set[SigningKey], waits: list[int]) -> None:
+    def decide(self, action: actions.Action, who: set[SigningKey], waits: list[int]) -> None:
         """Validators decide together, and time passes: enough of it, or not."""
         number = len(self.books.proposals)
-        self.say(VALIDATORS[0], Propose(action))
+        self.say(VALIDATORS[0], messages.Propose(action))
         self.make(1)
         if len(self.books.proposals) > number:
             for key in VALIDATORS:
                 if key in who:
-                    self.say(key, Vote(number, approve=True))
+                    self.say(key, messages.Vote(number, approve=True))
         for wait in (1, *waits):
             self.make(wait)
 
@@ -468,8 +458,10 @@ class Economy(RuleBasedStateMachine):
     def forge(self, who: SigningKey, amount: int, ahead: int) -> None:
         """Somebody signs for another chain, or a nonce that is not the next."""
         nonce = max(0, self.books.nonces[who.address] + ahead)
-        signed = sign(sha256(b"another chain"), who, nonce, Transfer(THIEF.address, amount))
-        self.said.append((who, Transfer(THIEF.address, amount), -1, signed))
+        signed = sign(
+            sha256(b"another chain"), who, nonce, messages.Transfer(THIEF.address, amount)
+        )
+        self.said.append((who, messages.Transfer(THIEF.address, amount), -1, signed))
 
     # --- blocks ---------------------------------------------------------------------------------
 
@@ -552,20 +544,3 @@ class Economy(RuleBasedStateMachine):
 
 SEEN: Counter[str] = Counter()
 """Situations that the machines of this process have met."""
-
-
-def run(examples: int = 60, steps: int = 60, *, derandomize: bool = True) -> None:
-    """Run the machine; always the same way, or each time another."""
-    run_state_machine_as_test(
-        Economy,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            derandomize=derandomize,
-            database=None,
-            deadline=None,
-            phases=(Phase.generate,),
-            suppress_health_check=list(HealthCheck),
-            report_multiple_bugs=False,
-        ),
-    )

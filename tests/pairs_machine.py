@@ -18,9 +18,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from dii import Network, codec, load
 from dii.application.actions import DenyGateway, RemoveStream, SetScope
@@ -647,20 +646,3 @@ def tour(seed: int) -> Counter[str]:
     finally:
         pairs.teardown()
     return pairs.seen
-
-
-def run(examples: int = 2, steps: int = 16, *, derandomize: bool = True) -> None:
-    """Run the machine; always the same way, or each time another."""
-    run_state_machine_as_test(
-        Pairs,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            derandomize=derandomize,
-            database=None,
-            deadline=None,
-            phases=(Phase.generate,),
-            suppress_health_check=list(HealthCheck),
-            report_multiple_bugs=False,
-        ),
-    )

@@ -13,29 +13,7 @@ import sys
 from collections import Counter
 
 from dii import codec, crypto
-from dii.application.actions import (
-    Action,
-    DenyGateway,
-    RemoveStream,
-    SetGas,
-    SetStream,
-    SetValidator,
-    SpendTreasury,
-)
-from dii.application.messages import (
-    AssignGateway,
-    Burn,
-    Call,
-    Claim,
-    Deploy,
-    Message,
-    Propose,
-    RegisterApplications,
-    RegisterGateways,
-    TopUp,
-    Transfer,
-    Vote,
-)
+from dii.application import actions, messages
 from dii.consensus.node import Node
 from dii.consensus.solo import Solo
 from dii.contracts import tree
@@ -84,13 +62,15 @@ USAGE = {"main": ("delivered", "lost"), "other": ()}
 REPORTERS_OF = {"main": REPORTERS[:4], "other": (REPORTER,)}
 OPERATORS = [hashlib.sha256(b"operator %d" % number).digest()[:20] for number in range(3)]
 PEOPLE = (ALICE, BOB, CAROL, THIEF)
-DECISIONS: tuple[Action, ...] = (
-    SetStream("main", "uptime", Uptime(200_000).spec(), FixedEmission(9_000).spec(), "traffic"),
-    RemoveStream("main", "airtime"),
-    SetValidator(ALICE.public_key, 5),
-    DenyGateway("main", gateway(7), hashlib.sha256(b"evidence").digest(), 99),
-    SetGas(2, 1),
-    SpendTreasury(BOB.address, 10**12),
+DECISIONS: tuple[actions.Action, ...] = (
+    actions.SetStream(
+        "main", "uptime", Uptime(200_000).spec(), FixedEmission(9_000).spec(), "traffic"
+    ),
+    actions.RemoveStream("main", "airtime"),
+    actions.SetValidator(ALICE.public_key, 5),
+    actions.DenyGateway("main", gateway(7), hashlib.sha256(b"evidence").digest(), 99),
+    actions.SetGas(2, 1),
+    actions.SpendTreasury(BOB.address, 10**12),
 )
 """One an epoch; for the last one there is too little money."""
 
@@ -136,7 +116,7 @@ class Replay:
         self.drawn += 1
         return int.from_bytes(hashlib.sha256(b"draw %d" % self.drawn).digest()[:8]) % below
 
-    def say(self, key: SigningKey, message: Message, gas_limit: int = GAS) -> bytes:
+    def say(self, key: SigningKey, message: messages.Message, gas_limit: int = GAS) -> bytes:
         """Sign a message with the next nonce."""
         self.nonces[key] += 1
         chain, nonce = self.node.genesis.hash, self.nonces[key] - 1
@@ -150,39 +130,41 @@ class Replay:
         ]
         match self.draw(12):
             case 0:
-                return self.say(key, Burn(self.draw(5_000)))
+                return self.say(key, messages.Burn(self.draw(5_000)))
             case 1 | 2:
                 return self.say(
-                    key, AssignGateway("main", gateway(self.draw(GATEWAYS)), other.address)
+                    key, messages.AssignGateway("main", gateway(self.draw(GATEWAYS)), other.address)
                 )
             case 3:
-                return self.say(key, Transfer(address, 10**10))
+                return self.say(key, messages.Transfer(address, 10**10))
             case 4:
-                return self.say(key, Claim("main", OPERATORS[0], key.public_key))
+                return self.say(key, messages.Claim("main", OPERATORS[0], key.public_key))
             case 10 | 11:
                 return self.call(key)
             case 5:
-                return self.say(key, Transfer(hashlib.sha256(address).digest()[:20], 1), 1_500)
+                return self.say(
+                    key, messages.Transfer(hashlib.sha256(address).digest()[:20], 1), 1_500
+                )
             case _:
-                return self.say(key, Transfer(address, self.draw(10**6)))
+                return self.say(key, messages.Transfer(address, self.draw(10**6)))
 
     def deploy(self, agreement: Agreement, *arguments: codec.Value, value: int) -> bytes:
         """Return alice's deployment of an agreement for all epochs; its purse empties before."""
         self.contracts.append(contract_address(ALICE.address, self.nonces[ALICE]))
         code, wire = tree.encode(agreement.tree), codec.encode((*arguments, number(EPOCHS)))
-        return self.say(ALICE, Deploy("main", code, wire, value, 60_000, 250_000))
+        return self.say(ALICE, messages.Deploy("main", code, wire, value, 60_000, 250_000))
 
     def call(self, key: SigningKey) -> bytes:
         """Return a call of a contract, or money for its purse."""
         uptime, uplinks = self.contracts
         epoch = number(self.draw(EPOCHS))
-        calls: list[Message] = [
-            Call(uptime, "prove", codec.encode((epoch,)), 0),
-            Call(uptime, "release", codec.encode((epoch,)), 0),
-            Call(uptime, "give_back", codec.encode((epoch,)), self.draw(2)),
-            Call(uplinks, "fund", codec.encode(()), self.draw(1_000)),
-            Call(uplinks, "withdraw", codec.encode((gateway(4 + self.draw(4)),)), 0),
-            TopUp(self.contracts[self.draw(2)], 130_000),
+        calls: list[messages.Message] = [
+            messages.Call(uptime, "prove", codec.encode((epoch,)), 0),
+            messages.Call(uptime, "release", codec.encode((epoch,)), 0),
+            messages.Call(uptime, "give_back", codec.encode((epoch,)), self.draw(2)),
+            messages.Call(uplinks, "fund", codec.encode(()), self.draw(1_000)),
+            messages.Call(uplinks, "withdraw", codec.encode((gateway(4 + self.draw(4)),)), 0),
+            messages.TopUp(self.contracts[self.draw(2)], 130_000),
         ]
         return self.say(key, calls[self.draw(len(calls))])
 
@@ -198,12 +180,12 @@ class Replay:
                 continue
             rows = self.rows(name) if number == 3 else truth
             used = {b"used" * 5 + one: row for one, row in rows.items()} if USAGE[name] else {}
-            messages = report(
+            parts = report(
                 epoch, rows, scope=name, metrics=METRICS[name], chunk_rows=9 - 4 * (number == 2),
                 usage={one: row[: len(USAGE[name])] for one, row in used.items()},
                 usage_columns=USAGE[name],
             )  # fmt: skip
-            said += [self.say(key, message) for message in messages]
+            said += [self.say(key, message) for message in parts]
         return said
 
     def rows(self, name: str) -> dict[bytes, list[int | None]]:
@@ -215,7 +197,7 @@ class Replay:
             for number in range(self.draw(2), GATEWAYS)
         }
 
-    def all_say(self, name: str, message: Message) -> list[bytes]:
+    def all_say(self, name: str, message: messages.Message) -> list[bytes]:
         """Return one message by all reporters of a scope."""
         return [self.say(key, message) for key in REPORTERS_OF[name]]
 
@@ -227,10 +209,10 @@ class Replay:
                 (gateway(number), owners[self.draw(len(owners))])
                 for number in range(first, first + 15)
             )
-            self.solo.produce(self.all_say(name, RegisterGateways(name, bindings)))
-            self.solo.produce(self.all_say(name, RegisterApplications(name, bindings)))
+            self.solo.produce(self.all_say(name, messages.RegisterGateways(name, bindings)))
+            self.solo.produce(self.all_say(name, messages.RegisterApplications(name, bindings)))
         alone = tuple((gateway(number), ALICE.address) for number in (1, 2, 24))
-        self.solo.produce([self.say(REPORTERS[3], RegisterGateways("main", alone))])
+        self.solo.produce([self.say(REPORTERS[3], messages.RegisterGateways("main", alone))])
         online, paid = number(300_000), number(3)
         operators = tuple(map(gateway, range(4, 8)))  # as they stand in the reports
         self.solo.produce(
@@ -244,8 +226,11 @@ class Replay:
             deep = (deep,)
         strange = [b"", bytes(MAX_BYTES + 1), codec.encode(deep), codec.encode((deep, bytes(64)))]
         for epoch in range(EPOCHS):
-            said = [self.say(VALIDATOR, Propose(DECISIONS[epoch]))]
-            said += [self.say(key, Vote(epoch, approve=True)) for key in (ALICE, VALIDATOR, THIEF)]
+            said = [self.say(VALIDATOR, messages.Propose(DECISIONS[epoch]))]
+            said += [
+                self.say(key, messages.Vote(epoch, approve=True))
+                for key in (ALICE, VALIDATOR, THIEF)
+            ]
             self.solo.produce(said)
             for _ in range(5):
                 self.solo.produce([self.talk() for _ in range(10)] + strange)
@@ -254,8 +239,12 @@ class Replay:
             self.solo.produce(self.report("other", epoch))
             if epoch < len(OPERATORS):
                 owner = PEOPLE[epoch].public_key
-                self.solo.produce(self.all_say("main", Claim("main", OPERATORS[epoch], owner)))
-            again = RegisterGateways("main", ((gateway(1 + epoch), PEOPLE[epoch % 4].address),))
+                self.solo.produce(
+                    self.all_say("main", messages.Claim("main", OPERATORS[epoch], owner))
+                )
+            again = messages.RegisterGateways(
+                "main", ((gateway(1 + epoch), PEOPLE[epoch % 4].address),)
+            )
             self.solo.produce(self.all_say("main", again))
             self.solo.settle()
         self.solo.produce((), START + (EPOCHS + 1) * EPOCH)  # for what waits for a quorum

@@ -33,12 +33,13 @@ from dii.application.messages import (
 )
 from dii.application.records import ACCOUNTS, Binding, Scope
 from dii.errors import InvariantBroken
-from tests.machine import DELAY, SEEN, run
+from tests.machine import DELAY, SEEN, Economy
+from tests.stateful import run
 
 
 def test_the_books_and_the_chain_agree_whatever_people_say():
     SEEN.clear()
-    run()
+    run(Economy, 60, 60)
     kinds = (
         Transfer, Burn, Call, AssignGateway, RegisterGateways, Claim, ReportManifest, ReportChunk,
         Propose, Vote,
@@ -120,4 +121,4 @@ def test_the_machine_finds(name, monkeypatch):
     where, what, fault = FAULTS[name]
     monkeypatch.setattr(where, what, fault)
     with pytest.raises((AssertionError, InvariantBroken)):
-        run()
+        run(Economy, 60, 60)

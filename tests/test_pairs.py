@@ -11,7 +11,8 @@ from dii.application import settling
 from dii.genesis import TREASURY
 from dii.network import governance as governing
 from dii.network import statement
-from tests.pairs_machine import SEEN, run, tour
+from tests.pairs_machine import SEEN, Pairs, tour
+from tests.stateful import run
 
 FEATURES = frozenset({
     "bound anew", "claim", "complete", "denial", "epoch elsewhere", "further name", "hand-over",
@@ -30,7 +31,7 @@ def test_views_show_what_the_chain_holds_where_all_features_meet():
 
 def test_views_show_what_the_chain_holds_whichever_features_meet():
     SEEN.clear()
-    run()
+    run(Pairs, 2, 16)
     assert SEEN["epoch"] > 0
 
 

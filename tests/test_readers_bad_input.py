@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from itertools import cycle
 from pathlib import Path
@@ -651,35 +651,34 @@ def test_what_tells_frames_apart_costs_itself_only(column: str, tmp_path: Path) 
     assert column in data.rejected["detail"][0].as_py()
 
 
+def load_with(name: str, line: int, changes: Mapping[int, str]) -> Telemetry:
+    """Load the first 20 records of a real table, with other values in columns of one line."""
+    lines = real_data(name).read_text().splitlines()[:21]
+    values = lines[line].split(",")
+    for column, value in changes.items():
+        values[column] = value
+    lines[line] = ",".join(values)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "table.csv"
+        path.write_text("\n".join(lines))
+        data = load(path)
+    check_sound(data)
+    return data
+
+
 @given(st.integers(1, 20), st.sampled_from([0, 4, 5, 6, 7, 8, 9, 11]), WRONG)
 def test_a_mutated_line_of_a_gateways_log_is_used_or_rejected(
     line: int, column: int, value: object
 ) -> None:
-    text = real_data("ttn/gouda_receptions_2022-01-06.csv").read_text().splitlines()[:21]
-    values = text[line].split(",")
-    values[column] = one_line(value)
-    text[line] = ",".join(values)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "log.csv"
-        path.write_text("\n".join(text))
-        data = load(path)
-    check_sound(data)
+    data = load_with("ttn/gouda_receptions_2022-01-06.csv", line, {column: one_line(value)})
     assert len(data.receptions) + rejected(data) == 20
     assert set(data.rejected["line"].to_pylist()) <= {line + 1}
 
 
 @given(st.integers(2, 20), st.sampled_from([1, 2, 3, 4, 5]), WRONG)
 def test_a_mutated_poll_is_used_or_rejected(line: int, column: int, value: object) -> None:
-    text = real_data("ttn/zurich_noc_counters_2017-09.csv").read_text().splitlines()[:21]
-    values = text[line].split(",")
-    values[1] = "17"  # the only poll of this gateway
-    values[column] = one_line(value)
-    text[line] = ",".join(values)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "polls.csv"
-        path.write_text("\n".join(text))
-        data = load(path)
-    check_sound(data)
+    changes = {1: "17", column: one_line(value)}  # 17: the only poll of this gateway
+    data = load_with("ttn/zurich_noc_counters_2017-09.csv", line, changes)
     watched = set(data.statuses["gateway"].to_pylist())
     away = set(data.gateways["gateway"].to_pylist()) - watched
     assert len(data.statuses) + rejected(data) + len(away) == 20

@@ -6,7 +6,6 @@ import logging
 import shutil
 import sqlite3
 from collections import deque
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import repeat
@@ -34,25 +33,11 @@ from dii.ledger.snapshot import Assembly, Manifest, assemble, cut, state_at
 from dii.ledger.state import State, decode_diff, encode_diff
 from dii.ledger.store import Store
 from tests.chains import ALICE, THIEF
-from tests.soak.chain import GENESIS, Undisturbed, produce, shrink
+from tests.soak.chain import GENESIS, produce
 
 BLOCKS = 30
 
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    """Lower the thresholds, so that a snapshot is always under way."""
-    with pytest.MonkeyPatch.context() as patch:
-        shrink(patch.setattr)
-        yield
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Undisturbed]:
-    undisturbed = Undisturbed()
-    undisturbed.reach(BLOCKS + 1)
-    yield undisturbed
-    undisturbed.node.close()
+pytestmark = pytest.mark.usefixtures("small")
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +247,7 @@ def test_any_bytes_are_a_diff_or_a_named_error(data):
 # --- a node's own -------------------------------------------------------------------------------
 
 
-def test_a_node_takes_snapshots_piece_by_piece_and_keeps_two(chain, tmp_path):
+def test_a_node_takes_snapshots_piece_by_piece_and_keeps_two(undisturbed, tmp_path):
     seen = set()
     with closing(Node(GENESIS, tmp_path)) as node:
         for height in range(1, BLOCKS + 1):
@@ -271,17 +256,19 @@ def test_a_node_takes_snapshots_piece_by_piece_and_keeps_two(chain, tmp_path):
             assert len(known) <= 2
             for one in known:
                 state = snapshot.read(node.store, one)
-                assert state.pairs() == chain.pairs[one]
-                assert codec.loads(Manifest, node.store.manifest(one)).root == chain.rows[one][2]
+                assert state.pairs() == undisturbed.pairs[one]
+                assert (
+                    codec.loads(Manifest, node.store.manifest(one)).root == undisturbed.rows[one][2]
+                )
             seen |= {(height - one) for one in known if one == max(known)}
         assert max(known) > BLOCKS // 2
     assert len(seen) > 1, "all in the block that began them"
 
 
-def test_every_height_that_is_stored_can_be_opened(home, chain):
+def test_every_height_that_is_stored_can_be_opened(home, undisturbed):
     with closing(Store(home / CHAIN_FILE, GENESIS.hash, readonly=True)) as store:
         for height in range(BLOCKS + 1):
-            assert state_at(store, height).pairs() == chain.pairs[height]
+            assert state_at(store, height).pairs() == undisturbed.pairs[height]
 
 
 def damage(home: Path, sql: str) -> None:
@@ -301,7 +288,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_snapshot_is_passed_over_and_that_is_said(home, chain, caplog, name):
+def test_a_damaged_snapshot_is_passed_over_and_that_is_said(home, undisturbed, caplog, name):
     with caplog.at_level(logging.WARNING), closing(Node(GENESIS, home)):
         assert not caplog.messages
     damage(home, DAMAGES[name])
@@ -309,13 +296,13 @@ def test_a_damaged_snapshot_is_passed_over_and_that_is_said(home, chain, caplog,
         caplog.at_level(logging.WARNING),
         closing(Reader(home / CHAIN_FILE, home / INDEX_FILE, GENESIS.hash)) as reader,
     ):
-        chain.compare(reader)
+        undisturbed.compare(reader)
     assert len(caplog.messages) == {"all": 2, "none": 0}.get(name, 1)
     assert all("passed over its snapshot" in message for message in caplog.messages)
     with closing(Node(GENESIS, home)) as node:
-        chain.compare(node)
+        undisturbed.compare(node)
         produce(node)
-        chain.compare(node, BLOCKS)
+        undisturbed.compare(node, BLOCKS)
 
 
 def test_a_damaged_diff_after_the_snapshot_is_named_by_height(home):
@@ -329,14 +316,14 @@ def test_a_damaged_diff_after_the_snapshot_is_named_by_height(home):
         assert caught.value.numbers["height"] == BLOCKS - 1
 
 
-def test_short_sessions_end_the_snapshots_that_they_begin(chain, tmp_path):
+def test_short_sessions_end_the_snapshots_that_they_begin(undisturbed, tmp_path):
     for _ in range(BLOCKS):
         with closing(Node(GENESIS, tmp_path)) as node:
             produce(node)
             began = node.height
     with closing(Node(GENESIS, tmp_path)) as node:
         assert node.store.snapshots()[0] > began - 10
-        chain.compare(node)
+        undisturbed.compare(node)
 
 
 def test_a_snapshot_of_more_than_4096_chunks_is_stored_and_read(tmp_path):
@@ -382,9 +369,9 @@ def test_a_snapshot_in_which_money_has_appeared_stops_the_node(tmp_path):
         assert store.snapshots() == []
 
 
-def test_the_surplus_of_a_state_is_that_of_its_parts(chain):
+def test_the_surplus_of_a_state_is_that_of_its_parts(undisturbed):
     """So that a snapshot's money can be counted chunk by chunk."""
-    pairs = sorted(chain.pairs[BLOCKS].items())
+    pairs = sorted(undisturbed.pairs[BLOCKS].items())
     for size in (1, 2, 7, len(pairs)):
         parts = [dict(pairs[at : at + size]) for at in range(0, len(pairs), size)]
         assert sum(surplus(state_of(part)) for part in parts) == 0
@@ -406,7 +393,7 @@ def offered(home: Path) -> tuple[Block, Block, bytes, list[bytes]]:
     return last, following, manifest, chunks
 
 
-def test_a_node_that_joins_with_a_snapshot_goes_on_like_all_others(original, chain, tmp_path):
+def test_a_node_that_joins_with_a_snapshot_goes_on_like_all_others(original, undisturbed, tmp_path):
     last, following, manifest, chunks = offered(original)
     trusted = following.header.hash
     join(GENESIS, tmp_path, trusted, last, following, manifest, chunks)
@@ -414,11 +401,11 @@ def test_a_node_that_joins_with_a_snapshot_goes_on_like_all_others(original, cha
     for _ in range(2):
         with closing(Node(GENESIS, tmp_path)) as node:
             assert (node.height, node.header, node.store.base) == (base + 1, following.header, base)
-            assert node.state.pairs() == chain.pairs[base + 1]
+            assert node.state.pairs() == undisturbed.pairs[base + 1]
     with closing(Node(GENESIS, tmp_path)) as node:
         while node.height <= BLOCKS:
             produce(node)
-        assert list(node.store.blocks(base + 1)) == chain.rows[base + 1 :]
+        assert list(node.store.blocks(base + 1)) == undisturbed.rows[base + 1 :]
         for _ in range(20):  # the snapshot it began with stays, whatever is taken later
             produce(node)
         assert len(node.store.snapshots()) == 3

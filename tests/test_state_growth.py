@@ -9,26 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dii import codec
-from dii.application import gas
-from dii.application.actions import DenyGateway, SetScope
+from dii.application import actions, gas, messages
 from dii.application.bank import account
-from dii.application.messages import (
-    KINDS,
-    AssignGateway,
-    Burn,
-    Call,
-    Claim,
-    Deploy,
-    Message,
-    Propose,
-    RegisterApplications,
-    RegisterGateways,
-    ReportChunk,
-    ReportManifest,
-    TopUp,
-    Transfer,
-    Vote,
-)
 from dii.contracts import gas as contract_gas
 from dii.contracts import tree
 from dii.contracts.frontend import parse
@@ -81,21 +63,26 @@ def chain() -> Chain:
         limits={"pending": 1024}, report_window_seconds=10_000,
     )  # fmt: skip
     code = tree.encode(parse(CODE))
-    deploy = Deploy("main", code, codec.encode(()), 0, 0, 0)
+    deploy = messages.Deploy("main", code, codec.encode(()), 0, 0, 0)
     for at in range(3):
         assert chain.do(ALICE, deploy)[0].code == 0, at
     pairs = tuple((gateway(number), ALICE.address) for number in range(1, 41))
     for key in REPORTING[:3]:
-        assert chain.do(key, RegisterGateways("main", pairs))[0].code == 0
+        assert chain.do(key, messages.RegisterGateways("main", pairs))[0].code == 0
     for key, name in zip(REPORTING[:4], MANY):  # votes without a majority
         others = tuple((one, name.address) for one, _ in pairs)
-        chain.do(key, RegisterGateways("main", others))
-    action = SetScope("next", tuple(key.address for key in MANY), ("online_ppm",), ())
-    chain.do(MANY[0], Propose(action))
-    chain.block(*(chain.sign(key, Vote(0, approve=False)) for key in VALIDATING[:60]))
+        chain.do(key, messages.RegisterGateways("main", others))
+    action = actions.SetScope("next", tuple(key.address for key in MANY), ("online_ppm",), ())
+    chain.do(MANY[0], messages.Propose(action))
+    chain.block(*(chain.sign(key, messages.Vote(0, approve=False)) for key in VALIDATING[:60]))
     for number in range(12):
-        chain.do(MANY[number], Propose(DenyGateway("main", gateway(1), bytes(32), number)))
-        wires = (chain.sign(key, Vote(number + 1, approve=True)) for key in VALIDATING[:50])
+        chain.do(
+            MANY[number],
+            messages.Propose(actions.DenyGateway("main", gateway(1), bytes(32), number)),
+        )
+        wires = (
+            chain.sign(key, messages.Vote(number + 1, approve=True)) for key in VALIDATING[:50]
+        )
         chain.block(*wires)
     chain.block(time=START + EPOCH)
     for key in REPORTING[:3]:
@@ -110,80 +97,82 @@ def contract(number: int = 0) -> bytes:
 
 PAIRS = st.lists(st.tuples(NUMBERS.map(gateway), st.sampled_from(MANY)), min_size=1, max_size=40)
 BOUND = PAIRS.map(lambda pairs: tuple((one, key.address) for one, key in pairs))
-SAID: dict[type[Message], st.SearchStrategy[tuple[SigningKey, Message]]] = {
-    Transfer: st.builds(
-        lambda to, amount: (ALICE, Transfer(to, amount)),
+SAID: dict[type[messages.Message], st.SearchStrategy[tuple[SigningKey, messages.Message]]] = {
+    messages.Transfer: st.builds(
+        lambda to, amount: (ALICE, messages.Transfer(to, amount)),
         st.binary(min_size=20, max_size=20) | st.just(BOB.address), st.integers(1, OPENING),
     ),
-    Burn: st.integers(1, OPENING).map(lambda amount: (ALICE, Burn(amount))),
-    RegisterGateways: st.builds(
-        lambda who, pairs: (who, RegisterGateways("main", pairs)),
+    messages.Burn: st.integers(1, OPENING).map(lambda amount: (ALICE, messages.Burn(amount))),
+    messages.RegisterGateways: st.builds(
+        lambda who, pairs: (who, messages.RegisterGateways("main", pairs)),
         st.sampled_from(REPORTING), BOUND,
     ),
-    RegisterApplications: st.builds(
-        lambda who, pairs: (who, RegisterApplications("main", pairs)),
+    messages.RegisterApplications: st.builds(
+        lambda who, pairs: (who, messages.RegisterApplications("main", pairs)),
         st.sampled_from(REPORTING), BOUND,
     ),
-    AssignGateway: NUMBERS.map(
-        lambda number: (ALICE, AssignGateway("main", gateway(number), BOB.address))
+    messages.AssignGateway: NUMBERS.map(
+        lambda number: (ALICE, messages.AssignGateway("main", gateway(number), BOB.address))
     ),
-    Claim: st.builds(
-        lambda who, key: (who, Claim("main", bytes(20), key.public_key)),
+    messages.Claim: st.builds(
+        lambda who, key: (who, messages.Claim("main", bytes(20), key.public_key)),
         st.sampled_from(REPORTING), st.sampled_from(MANY),
     ),
-    ReportManifest: st.builds(
+    messages.ReportManifest: st.builds(
         lambda who, chunks: (who, report(0, ROWS, chunk_rows=chunks)[0]),
         st.sampled_from(REPORTING), st.integers(1, 400),
     ),
-    ReportChunk: st.sampled_from(REPORTING[:3]).map(
+    messages.ReportChunk: st.sampled_from(REPORTING[:3]).map(
         lambda who: (who, report(0, ROWS, chunk_rows=1)[120])
     ),
-    Deploy: st.binary(min_size=1, max_size=90).map(
+    messages.Deploy: st.binary(min_size=1, max_size=90).map(
         lambda name: (
             BOB,
-            Deploy(
+            messages.Deploy(
                 "main",
                 tree.encode(parse(CODE.replace("notes", "n" + name.hex()))),
                 codec.encode(()), 0, 0, 0,
             ),
         )
     ),
-    Call: st.builds(
+    messages.Call: st.builds(
         lambda count, note: (
             BOB,
-            Call(
+            messages.Call(
                 contract(), "write",
                 codec.encode((count.to_bytes(count.bit_length() // 8 + 1), note)), 0,
             ),
         ),
         st.integers(0, 300), st.text(max_size=200),
     ),
-    TopUp: st.integers(1, 9).map(lambda amount: (BOB, TopUp(contract(), amount))),
-    Propose: st.builds(
+    messages.TopUp: st.integers(1, 9).map(lambda amount: (BOB, messages.TopUp(contract(), amount))),
+    messages.Propose: st.builds(
         lambda key, count: (
             key,
-            Propose(
-                SetScope("s", tuple(one.address for one in MANY[:count]), ("online_ppm",), ())
+            messages.Propose(
+                actions.SetScope(
+                    "s", tuple(one.address for one in MANY[:count]), ("online_ppm",), ()
+                )
             ),
         ),
         st.sampled_from(VALIDATING), st.integers(1, 64),
     ),
-    Vote: st.builds(
-        lambda key, number, approve: (key, Vote(number, approve=approve)),
+    messages.Vote: st.builds(
+        lambda key, number, approve: (key, messages.Vote(number, approve=approve)),
         st.sampled_from(VALIDATING), st.integers(0, 12), st.booleans(),
     ),
 }  # fmt: skip
 
 
 def test_every_kind_of_message_is_drawn() -> None:
-    assert SAID.keys() == set(KINDS.values())
+    assert SAID.keys() == set(messages.KINDS.values())
 
 
 @settings(max_examples=25)
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", messages.KINDS.values(), ids=lambda kind: kind.__name__)
 @given(data=st.data())
 def test_a_message_writes_no_more_than_a_multiple_of_its_bytes_or_what_its_gas_pays(
-    chain: Chain, kind: type[Message], data: st.DataObject
+    chain: Chain, kind: type[messages.Message], data: st.DataObject
 ) -> None:
     """Contracts may write more than they are sent: what they store is paid for by the byte."""
     key, message = data.draw(SAID[kind])
@@ -199,10 +188,18 @@ def test_a_message_writes_no_more_than_a_multiple_of_its_bytes_or_what_its_gas_p
     written = tuple(
         sorted((k, v) for k, v in with_it.items() if v is not None and without.get(k) != v)
     )
-    if kind not in (Call, Deploy):
+    if kind not in (messages.Call, messages.Deploy):
         assert result.code != OutOfGas.code, "what its kind reserves is enough"
     paid = (result.gas - gas.intrinsic(len(wire))) // contract_gas.STORED
-    more = paid if kind in (Call, Deploy) else 0
+    more = paid if kind in (messages.Call, messages.Deploy) else 0
     assert len(encode_diff(written)) <= MULTIPLE * len(wire) + BESIDES + more
-    if kind in (Transfer, Burn, RegisterApplications, ReportChunk, Call, Deploy, AssignGateway):
+    if kind in (
+        messages.Transfer,
+        messages.Burn,
+        messages.RegisterApplications,
+        messages.ReportChunk,
+        messages.Call,
+        messages.Deploy,
+        messages.AssignGateway,
+    ):
         assert result.code == 0, result.detail

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,28 +14,14 @@ from dii.errors import BlockDamaged, StoreBroken
 from dii.ledger import store as stores
 from dii.ledger.reader import Reader
 from dii.ledger.store import Piece, Store
-from tests.soak.chain import GENESIS, Undisturbed, produce, shrink
+from tests.soak.chain import GENESIS, produce
 
 WAL = f"{CHAIN_FILE}-wal"
 LOCK = "chain.lock"
 BLOCKS = 14
 FRAME = 24
 
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    """Lower the thresholds, so that a snapshot is always under way."""
-    with pytest.MonkeyPatch.context() as patch:
-        shrink(patch.setattr)
-        yield
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Undisturbed]:
-    undisturbed = Undisturbed()
-    undisturbed.reach(BLOCKS + 1)
-    yield undisturbed
-    undisturbed.node.close()
+pytestmark = pytest.mark.usefixtures("small")
 
 
 class Torn:
@@ -78,7 +63,7 @@ def cuts(log: bytes) -> list[int]:
     return [end + more for end in ends for more in (-1, 0, 1, FRAME, FRAME + page // 2)][1:-3]
 
 
-def test_a_log_that_is_cut_anywhere_opens_at_its_last_whole_block(torn, chain, tmp_path):
+def test_a_log_that_is_cut_anywhere_opens_at_its_last_whole_block(torn, undisturbed, tmp_path):
     """Draw the remains of a power cut: any part of the unacknowledged bytes, then noise."""
     found = set()
     places = cuts(torn.log)
@@ -92,21 +77,21 @@ def test_a_log_that_is_cut_anywhere_opens_at_its_last_whole_block(torn, chain, t
         with closing(Node(GENESIS, home)) as node:
             expected = max(height for height, end in enumerate(torn.ends) if end <= place)
             assert node.height == expected
-            chain.compare(node)
+            undisturbed.compare(node)
             produce(node)
-            chain.compare(node, expected)
+            undisturbed.compare(node, expected)
             found.add(expected)
         shutil.rmtree(home)
     assert found == set(range(BLOCKS + 1))
 
 
-def test_a_creation_that_is_cut_anywhere_is_made_again_or_goes_on(torn, chain, tmp_path):
+def test_a_creation_that_is_cut_anywhere_is_made_again_or_goes_on(torn, undisturbed, tmp_path):
     for place in (one for one in cuts(torn.log) if one < torn.ends[0]):
         home = torn.cut(place, tmp_path, witness=False)
         (home / INDEX_FILE).unlink()
         with closing(Node(GENESIS, home)) as node:
             assert node.height == 0
-            chain.compare(node)
+            undisturbed.compare(node)
             produce(node)
         shutil.rmtree(home)
 
@@ -164,7 +149,7 @@ def test_a_torn_witness_is_none(tmp_path, content):
 
 
 def test_a_large_file_is_not_walked_through_at_opening_and_its_damage_is_found_when_read(
-    tmp_path, monkeypatch, chain
+    tmp_path, monkeypatch, undisturbed
 ):
     monkeypatch.setattr(stores, "QUICK", 0)
     with closing(Node(GENESIS, tmp_path)) as node:
@@ -172,18 +157,18 @@ def test_a_large_file_is_not_walked_through_at_opening_and_its_damage_is_found_w
             produce(node)
         kept = node.store.snapshots()
     data = bytearray((tmp_path / CHAIN_FILE).read_bytes())
-    block = chain.rows[2][3]
+    block = undisturbed.rows[2][3]
     assert kept[-1] > 2
     data[data.index(block[-100:])] ^= 1
     (tmp_path / CHAIN_FILE).write_bytes(data)
     with closing(Node(GENESIS, tmp_path)) as node:
         assert node.height == BLOCKS
-        assert node.state.pairs() == chain.pairs[BLOCKS]
+        assert node.state.pairs() == undisturbed.pairs[BLOCKS]
         for read in (lambda: node.store.block(2), lambda: list(node.store.blocks())):
             with pytest.raises(BlockDamaged) as caught:
                 read()
             assert caught.value.numbers["height"] == 2
-        assert node.store.block(1) == chain.rows[1][3]
+        assert node.store.block(1) == undisturbed.rows[1][3]
 
 
 def test_two_snapshots_are_kept_and_nothing_of_those_that_were_broken_off():

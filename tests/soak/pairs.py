@@ -5,12 +5,13 @@ A failure prints the steps that lead to it, and a line that repeats them.
 
 from __future__ import annotations
 
-from tests.pairs_machine import SEEN, run
+from tests.pairs_machine import SEEN, Pairs
+from tests.stateful import run
 
 
 def main(times: int) -> None:
     """Run so many networks of 40 steps."""
     SEEN.clear()
-    run(times, 40, derandomize=False)
+    run(Pairs, times, 40, derandomize=False)
     print(f"pairs: {times} networks, {SEEN['epoch']} epochs; all that is shown is on the chain")
     print("  " + ", ".join(f"{what} {count}" for what, count in sorted(SEEN.items())))

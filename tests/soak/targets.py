@@ -15,30 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from dii import codec, crypto
-from dii.application import Application, messages, total_money
-from dii.application.actions import (
-    DenyGateway,
-    RemoveStream,
-    SetGas,
-    SetScope,
-    SetStream,
-    SetValidator,
-    SpendTreasury,
-)
+from dii.application import Application, actions, messages, total_money
 from dii.application.bank import account, supply
-from dii.application.messages import (
-    AssignGateway,
-    Burn,
-    Call,
-    Claim,
-    Deploy,
-    Propose,
-    RegisterApplications,
-    RegisterGateways,
-    TopUp,
-    Transfer,
-    Vote,
-)
 from dii.application.pages import HASH, check
 from dii.application.records import ACCOUNTS, ISSUANCES, TABLES
 from dii.consensus.node import Node, faults
@@ -140,38 +118,41 @@ def settle(of: int):
 """)
 )
 ACTIONS = (
-    SetStream("main", "more", Uptime().spec(), FixedEmission(5).spec(), "main"),
-    SetStream("new", "new", ShapleyTraffic().spec(), PerContribution(5, 9).spec(), None),
-    RemoveStream("main", "main"),
-    SetScope("new", (BOB.address, ALICE.address), ("online_ppm",), ("lost",)),
-    SetValidator(BOB.public_key, 3),
-    SetGas(2, 1),
-    SpendTreasury(BOB.address, 5),
-    DenyGateway("main", gateway(3), bytes(32), 9),
+    actions.SetStream("main", "more", Uptime().spec(), FixedEmission(5).spec(), "main"),
+    actions.SetStream("new", "new", ShapleyTraffic().spec(), PerContribution(5, 9).spec(), None),
+    actions.RemoveStream("main", "main"),
+    actions.SetScope("new", (BOB.address, ALICE.address), ("online_ppm",), ("lost",)),
+    actions.SetValidator(BOB.public_key, 3),
+    actions.SetGas(2, 1),
+    actions.SpendTreasury(BOB.address, 5),
+    actions.DenyGateway("main", gateway(3), bytes(32), 9),
 )
 WATCHED = contract_address(ALICE.address, 0)
 COUNTED = contract_address(ALICE.address, 1)
 UPTIME = codec.encode((gateway(1), b"\x0e\x7e\xf0", b"\4"))
 SAID = (
-    (ALICE, Deploy("main", TREES["uptime"], UPTIME, 1_000, 50_000, 200_000)),
-    (ALICE, Deploy("main", COUNTER, codec.encode((b"\5",)), 1_000, 5_000, 20_000)),
-    (BOB, Call(COUNTED, "count", codec.encode(("x", b"\1")), 0)),
-    (VALIDATOR, Propose(ACTIONS[0])),
+    (ALICE, messages.Deploy("main", TREES["uptime"], UPTIME, 1_000, 50_000, 200_000)),
+    (ALICE, messages.Deploy("main", COUNTER, codec.encode((b"\5",)), 1_000, 5_000, 20_000)),
+    (BOB, messages.Call(COUNTED, "count", codec.encode(("x", b"\1")), 0)),
+    (VALIDATOR, messages.Propose(ACTIONS[0])),
 )
 """Earlier messages on the chain; the sender, and a message."""
 MORE = (
     *SAID,
-    *((VALIDATOR, Propose(action)) for action in ACTIONS),
-    (VALIDATOR, Vote(0, True)),
-    (VALIDATOR, Vote(1, False)),
-    (ALICE, Transfer(BOB.address, 5)),
-    (BOB, Burn(7)),
-    (ALICE, AssignGateway("main", gateway(2), BOB.address)),
-    (BOB, Call(COUNTED, "take", codec.encode((b"\7",)), 3)),
-    (BOB, TopUp(COUNTED, 9)),
-    (REPORTER, Claim("main", gateway(5), BOB.public_key)),
-    (REPORTER, RegisterGateways("main", ((gateway(9), ALICE.address), (gateway(2), bytes(20))))),
-    (REPORTER, RegisterApplications("main", ((gateway(9), ALICE.address),))),
+    *((VALIDATOR, messages.Propose(action)) for action in ACTIONS),
+    (VALIDATOR, messages.Vote(0, True)),
+    (VALIDATOR, messages.Vote(1, False)),
+    (ALICE, messages.Transfer(BOB.address, 5)),
+    (BOB, messages.Burn(7)),
+    (ALICE, messages.AssignGateway("main", gateway(2), BOB.address)),
+    (BOB, messages.Call(COUNTED, "take", codec.encode((b"\7",)), 3)),
+    (BOB, messages.TopUp(COUNTED, 9)),
+    (REPORTER, messages.Claim("main", gateway(5), BOB.public_key)),
+    (
+        REPORTER,
+        messages.RegisterGateways("main", ((gateway(9), ALICE.address), (gateway(2), bytes(20)))),
+    ),
+    (REPORTER, messages.RegisterApplications("main", ((gateway(9), ALICE.address),))),
 )
 
 
@@ -249,7 +230,7 @@ def _blocks() -> Target:
     node = Node(genesis())
     solo = Solo(node, VALIDATOR)
     for nonce in range(3):
-        solo.produce([sign(node.genesis.hash, ALICE, nonce, Transfer(BOB.address, 1))])
+        solo.produce([sign(node.genesis.hash, ALICE, nonce, messages.Transfer(BOB.address, 1))])
     before, last = (codec.loads(Block, node.store.block(height) or b"") for height in (2, 3))
     state = snapshot.state_at(node.store, 2)
     app = Application(node.genesis, 2, state)
@@ -313,7 +294,7 @@ def _messages() -> Target:
     rows = {gateway(number): (1_000, number) for number in range(1, 9)}
     late = report(1, rows, metrics=("online_ppm", "uplinks"), chunk_rows=3)
     scripts = [[(1, line(*one)), (EPOCH // SECOND,)] for one in MORE]
-    votes = [line(VALIDATOR, Vote(0, True)), line(VALIDATOR, Propose(ACTIONS[1]))]
+    votes = [line(VALIDATOR, messages.Vote(0, True)), line(VALIDATOR, messages.Propose(ACTIONS[1]))]
     settle = [(1, *(line(REPORTER, one) for one in late[2:])), *[(1,)] * 4]
     scripts += [settle, [(1, *votes), (EPOCH // SECOND,), *settle]]
     return Target([codec.encode(script) for script in scripts], "value", read)
