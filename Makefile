@@ -1,6 +1,6 @@
-# Everything that one does in a clone. Needs Python 3.11 or later with pip and venv, make and git;
-# each target first sets up what it needs in .venv, and a second call finds it there.
-# uv, when the package index has it, makes setting up about ten times as quick; `UV=no` does without.
+# All tasks of a clone. They need Python 3.11 or later with pip and venv, make and git. Each target
+# first installs its requirements into .venv, where the next call finds them. If the package index
+# has uv, installing takes about a tenth of the time; `UV=no` uses pip alone.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ SETTINGS := pyproject.toml constraints.txt
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# $(call install,ENVIRONMENT,ARGUMENTS): uv where it is and works, else pip; both take the same.
+# $(call install,ENVIRONMENT,ARGUMENTS): uv if it is there and works, else pip, with the same arguments.
 with_uv = [ "$(UV)" != no ] && [ -x $(BIN)/uv ] && $(BIN)/uv pip install --quiet --python $(1) $(2)
 install = { $(call with_uv,$(1),$(2)); } || $(1)/bin/python -m pip install --quiet $(2)
 
@@ -21,22 +21,22 @@ install = { $(call with_uv,$(1),$(2)); } || $(1)/bin/python -m pip install --qui
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo          an economy on the sample in data/, to a checked proof"
-	@echo "make test          lint, types and every test"
-	@echo "make lab           JupyterLab on notebooks/"
-	@echo "make tui           the live dashboard, once it is there"
-	@echo "make bench         the numbers that matter, beside their peers (make peers first)"
-	@echo "make soak          bounds, crashes, flips, fuzz, gas, machine, pairs: half an hour in all"
-	@echo "make lint          ruff and mypy only"
-	@echo "make lines         source lines of dii and tui"
-	@echo "make notebooks     runs notebooks/ again and saves them as the tests compare them"
+	@echo "make demo          runs an economy on the sample in data/, up to a verified proof"
+	@echo "make test          runs lint, type checks and all tests"
+	@echo "make lab           opens JupyterLab on notebooks/"
+	@echo "make tui           opens the live dashboard (not implemented yet)"
+	@echo "make bench         runs the benchmarks, with peers for comparison (make peers first)"
+	@echo "make soak          runs the long tests (fuzzing, crashes, gas and others) for half an hour"
+	@echo "make lint          runs ruff and mypy only"
+	@echo "make lines         counts the source lines of dii and tui"
+	@echo "make notebooks     runs notebooks/ again and saves the outputs that tests compare"
 	@echo "make constraints   resolves the pinned versions again"
 
 demo: $(VENV)/.core
 	@$(PY) -m dii.cli.demo
 
-# The test runner's summary must stay the last line. By its own order, the files with few tests
-# would come last, and the longest of these would keep one worker busy alone.
+# The summary of pytest must stay the last line. Without --no-loadscope-reorder, files with few
+# tests would come last, and the longest of them would keep one worker busy alone.
 test: lint interpreters
 	@$(PY) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --nbval
 
@@ -73,11 +73,11 @@ constraints: $(VENV)/.uv
 
 $(VENV)/pyvenv.cfg:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo 'dii needs Python 3.11 or later: install it, or say make PYTHON=/path/to/python'; exit 1; }
+	  echo 'dii needs Python 3.11 or later: install it, or call make PYTHON=/path/to/python'; exit 1; }
 	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.uv: $(VENV)/pyvenv.cfg
-	@[ "$(UV)" = no ] || $(PY) -m pip install --quiet uv || echo 'no uv to be had: pip takes longer'
+	@[ "$(UV)" = no ] || $(PY) -m pip install --quiet uv || echo 'uv is not available; pip takes longer'
 	@touch $@
 
 $(VENV)/.core: EXTRAS :=
@@ -89,13 +89,13 @@ $(VENV)/.core $(VENV)/.notebooks $(VENV)/.tui $(VENV)/.dev: $(VENV)/.uv $(SETTIN
 	@$(call install,$(VENV),--constraint constraints.txt --editable '.$(EXTRAS)')
 	@touch $@
 
-# libFuzzer for Python, where there is one for this machine; the soak has a plain loop otherwise.
+# libFuzzer for Python, if there is one for this machine; otherwise the soak uses a plain loop.
 $(VENV)/.fuzz: $(VENV)/.dev tests/soak/requirements.txt
 	@$(call install,$(VENV),--requirement tests/soak/requirements.txt) || \
-	  echo 'no atheris to be had: fuzzing goes without its guidance'
+	  echo 'atheris is not available; fuzzing runs without coverage guidance'
 	@touch $@
 
-# The determinism tests run on every other Python found; only uv makes these quickly enough.
+# The determinism tests run on every other Python found; only uv makes environments fast enough.
 interpreters: $(OTHER_PYTHONS:%=.venv-py%/.core)
 
 .venv-py%/.core: $(VENV)/.uv $(SETTINGS)
