@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from operator import attrgetter, index
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, TypeVar, dataclass_transform
 
 from dii import errors
 from dii.units import MAX_AMOUNT
@@ -200,6 +200,16 @@ def _read(data: bytes, at: int, count: int, depth: int) -> tuple[list[Value], in
 
 
 # --- shapes ------------------------------------------------------------------------------------
+
+
+@dataclass_transform(frozen_default=True)
+class Record:
+    """Base of records: each subclass is a frozen dataclass, whose annotations are its shape."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,7 @@ _Name = Annotated[
     str, _written(NAME, "1 to 41 of a-z, 0-9, '_' and '-', and begin with a letter or digit")
 ]
 _Symbol = Annotated[
-    str,
-    _written("[A-Za-z][A-Za-z0-9]{0,7}", "1 to 8 letters and digits, and begin with a letter"),
+    str, _written("[A-Za-z][A-Za-z0-9]{0,7}", "1 to 8 letters and digits, and begin with a letter")
 ]
 _Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 _Count = Annotated[int, Field(ge=1, le=2**32)]

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dii.application import epochs
-from dii.application.lookup import is_kept, lookup_metrics, lookup_usage
 from dii.application.records import (
     ACCOUNTS,
+    CHAIN,
     CHUNKS,
     CURSORS,
     DUTIES,
@@ -137,7 +137,10 @@ def test_chunks_that_come_after_settling_began_are_free_and_change_no_epoch(clos
     for who in REPORTERS[1:4]:
         says(chain, who, *report(0, ROWS))
     chain.block(time=epoch_end(0) + WINDOW)
-    assert epochs.status(chain.app.state, chain.app._chain(), "main", 0, chain.time) == "settling"
+    assert (
+        epochs.status(chain.app.state, chain.app.state.require(CHAIN), "main", 0, chain.time)
+        == "settling"
+    )
     while closed and chain.block().changed:
         pass
     assert chain.settled() == closed
@@ -369,16 +372,16 @@ def test_metrics_and_usage_of_two_settled_epochs_can_be_looked_up():
     state = chain.app.state
     for epoch in range(5):
         kept = epoch in (2, 3)
-        assert is_kept(state, "main", epoch) == kept
+        assert (state.get(EPOCH_PAGES, "main", epoch) is not None) == kept
         for number in range(42):
             wanted = {"online_ppm": number, "shapley_uplinks": None}
-            found = lookup_metrics(state, "main", epoch, gateway(number))
+            found = epochs.lookup(state, PAGES, "main", epoch, gateway(number))
             assert found == (wanted if kept and number % 2 and number < 40 else None)
         for number in range(62):
-            found = lookup_usage(state, "main", epoch, gateway(number), operator)
+            found = epochs.lookup(state, USAGE_PAGES, "main", epoch, gateway(number) + operator)
             there = kept and number % 3 == 2 and number < 60
             assert found == ({"delivered": number, "lost": epoch} if there else None)
-        assert lookup_usage(state, "main", epoch, gateway(2), BOB.address) is None
+        assert epochs.lookup(state, USAGE_PAGES, "main", epoch, gateway(2) + BOB.address) is None
     assert {epoch for (_, epoch, _), _ in state.items(USAGE_PAGES)} == {2, 3}
     assert {epoch for (_, epoch), _ in state.items(EPOCH_PAGES)} == {2, 3}
 

@@ -71,7 +71,7 @@ def test_a_call_that_fails_has_been_compiled_for_the_whole_block():
 
 
 def test_every_call_pays_for_compiling_beyond_what_a_block_keeps(monkeypatch):
-    monkeypatch.setattr("dii.application.programs.MAX_LOADED", 1)
+    monkeypatch.setattr("dii.application.context.MAX_LOADED", 1)
     chain = Chain()
     kept = deploy(chain, ALICE, BANK)
     other = deploy(chain, ALICE, BANK + "\n# another\nextra: int\n")

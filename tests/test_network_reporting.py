@@ -12,9 +12,9 @@ import pytest
 import tomli_w
 
 from dii import Network, load
+from dii.application import epochs
 from dii.application.actions import SetScope
-from dii.application.lookup import lookup_metrics, lookup_usage
-from dii.application.records import ACCOUNTS, APPLICATIONS, REPORTS, SCOPES
+from dii.application.records import ACCOUNTS, APPLICATIONS, PAGES, REPORTS, SCOPES, USAGE_PAGES
 from dii.consensus.solo import Solo
 from dii.crypto import claim_address, keyed_hash
 from dii.errors import GenesisError
@@ -77,11 +77,11 @@ def test_the_chain_knows_what_applications_used_of_operators(whole):
     for row in table:
         application = whole.home.hash("application", row["application"])
         operator = bytes.fromhex(row["operator"]) or bytes(20)
-        found = lookup_usage(whole.state, "main", epoch, application, operator)
+        found = epochs.lookup(whole.state, USAGE_PAGES, "main", epoch, application + operator)
         assert found == {name: row[name] for name in columns}
     for row in whole.metrics(epoch).to_pylist():
         gateway = whole.home.hash("gateway", row["gateway"]) if row["gateway"] else bytes(20)
-        found = lookup_metrics(whole.state, "main", epoch, gateway)
+        found = epochs.lookup(whole.state, PAGES, "main", epoch, gateway)
         assert found == {name: row[name] for name in whole.genesis.scopes[0].metrics}
 
 

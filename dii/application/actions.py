@@ -7,10 +7,9 @@ are never reused or reordered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Final, dataclass_transform
+from typing import Annotated, Final
 
-from dii.codec import Address, Amount, Bounds, Hash, Kinds, Name, PublicKey
+from dii.codec import Address, Amount, Bounds, Hash, Kinds, Name, PublicKey, Record
 from dii.genesis import MAX_GAS_PRICE, MAX_POWER
 from dii.minting import Spec
 from dii.minting.receipts import GatewayHash
@@ -19,12 +18,12 @@ ACTIONS: Final[dict[int, type[Action]]] = {}
 """Classes of actions by their numbers."""
 
 
-@dataclass_transform(frozen_default=True)
-class Action:
-    """Base of the actions, which are frozen dataclasses."""
+class Action(Record):
+    """Base of the actions."""
 
     def __init_subclass__(cls, number: int) -> None:
-        ACTIONS[number] = dataclass(frozen=True)(cls)
+        super().__init_subclass__()
+        ACTIONS[number] = cls
 
 
 class SetStream(Action, number=1):

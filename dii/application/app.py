@@ -21,16 +21,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from dii import crypto, errors
-from dii.application import bank, epochs, gas, messages, records
+from dii.application import bank, epochs, gas, governance, handlers, messages, records, settling
 from dii.application.context import BY_ITSELF, Context, duty_of
-from dii.application.governance import enact
-from dii.application.handlers import HANDLERS, Handler, most_gas
-from dii.application.settling import settle
-from dii.crypto import format_address, parse_address
 from dii.genesis import TREASURY, Genesis
 from dii.ledger import transaction
 from dii.ledger.state import Diff, State
-from dii.ledger.transaction import Transaction
 from dii.ledger.tree import TreeProof
 from dii.units import PPM, SECOND
 
@@ -82,9 +77,9 @@ class _Known:
     ``gas`` is the gas that it reserves: its limit, or less if its kind cannot use so much.
     """
 
-    tx: Transaction
+    tx: transaction.Transaction
     message: messages.Message
-    handler: Handler
+    handler: handlers.Handler
     gas: int
 
 
@@ -180,9 +175,9 @@ class Application:
             try:
                 tx = transaction.decode(wire)
                 message = messages.from_value(tx.message)
-                most = most_gas(message, len(wire))
+                most = handlers.most_gas(message, len(wire))
                 reserved = tx.gas_limit if most is None else min(tx.gas_limit, most)
-                decoded.append(_Known(tx, message, HANDLERS[type(message)], reserved))
+                decoded.append(_Known(tx, message, handlers.HANDLERS[type(message)], reserved))
             except errors.TransactionError as error:
                 # Not the error itself: it holds the frames that raised it.
                 known[wire] = TxResult(error.code, str(error))
@@ -225,7 +220,7 @@ class Application:
 
     def process_proposal(self, wires: Sequence[bytes], time: int) -> bool:
         """Tell whether a proposed block is acceptable: signatures, nonces, fees, bytes and gas."""
-        chosen = self._chosen(wires, self._chain().block_bytes, time, (1,))
+        chosen = self._chosen(wires, self.state.require(records.CHAIN).block_bytes, time, (1,))
         return len(chosen) == len(wires)
 
     def _chosen(
@@ -237,7 +232,7 @@ class Application:
         is chosen: the sender must be able to pay for it if the earlier ones succeed, or it must be
         a duty that may go unpaid.
         """
-        chain, height = self._chain(), self.height + 1
+        chain, height = self.state.require(records.CHAIN), self.height + 1
         room = most_bytes = min(max_bytes, chain.block_bytes)
         gas_left, epoch = chain.block_gas, epochs.at(chain, time)
         senders: dict[bytes, _Sender] = {}
@@ -286,7 +281,7 @@ class Application:
             return 0
         mark = self.state.mark()
         try:
-            context = Context(self.state, self._chain(), self.height + 1, time)
+            context = Context(self.state, self.state.require(records.CHAIN), self.height + 1, time)
             return self._execute(context, 0, known).gas
         finally:
             self.state.revert(mark)
@@ -315,7 +310,7 @@ class Application:
             The chain has decided on something that this release lacks; fatal, too.
         """
         self.state.discard()
-        chain = self._chain()
+        chain = self.state.require(records.CHAIN)
         if chain.gas_schedule not in gas.VERSIONS:
             raise errors.UpgradeNeeded(height=height, what=f"gas schedule {chain.gas_schedule}")
         context = Context(self.state, chain, height, time)
@@ -325,9 +320,9 @@ class Application:
         fees = sum(result.fee for result in results)
         if fees:
             bank.credit(self.state, TREASURY, fees)
-        updates = enact(context)
+        updates = governance.enact(context)
         try:
-            settle(context)
+            settling.settle(context)
         except errors.UnknownVersion as error:  # an older release than the one that enacted it
             raise errors.UpgradeNeeded(height=height, what=error.numbers["spec"]) from error
         self._check_conservation(height)
@@ -356,11 +351,6 @@ class Application:
 
     # --- admission ----------------------------------------------------------------------------
 
-    def _chain(self) -> records.Chain:
-        chain = self.state.get(records.CHAIN)
-        assert chain is not None, "init_chain comes first"
-        return chain
-
     def _verified(self, wires: Sequence[bytes]) -> list[_Known | TxResult]:
         """Decode transactions and verify signatures, on all cores; remember the verdicts."""
         self.anticipate(wires)
@@ -370,20 +360,21 @@ class Application:
                 self._judged.pop(item.tx.wire, None)
                 verdict: _Known | TxResult = item
                 if not good:
-                    error = errors.BadSignature(sender=format_address(item.tx.sender))
+                    error = errors.BadSignature(sender=crypto.format_address(item.tx.sender))
                     verdict = TxResult(error.code, str(error))
                 self._known[item.tx.wire] = verdict
         return [self._known[wire] for wire in wires]
 
     def _admit(self, known: _Known) -> int:
         """Apply the rules for waiting, see :meth:`check_tx`; return the fee to be covered."""
-        chain, tx = self._chain(), known.tx
+        chain, tx = self.state.require(records.CHAIN), known.tx
         account = bank.account(self.state, tx.sender)
         queue = self._waiting.get(tx.sender, _Waiting())
         self._check(known, account.nonce + queue.count, self.height + 1)
         duty = self._on_duty(known, self._epoch)
         if queue.count >= chain.pending and not (duty and self._is_awaited(known, queue)):
-            raise errors.TooManyPending(sender=format_address(tx.sender), pending=queue.count)
+            sender = crypto.format_address(tx.sender)
+            raise errors.TooManyPending(sender=sender, pending=queue.count)
         fee = 0 if duty else self._check_fee(chain, account, known, queue.fees)
         if known.gas > chain.block_gas:
             raise errors.NeverFits(limit=known.gas, block=chain.block_gas)
@@ -410,10 +401,8 @@ class Application:
         if not isinstance(message, messages.ReportChunk):
             return False
         key = message.scope, message.epoch, known.tx.sender
-        report, progress = (
-            self.state.get(records.REPORTS, *key),
-            self.state.get(records.PROGRESS, *key),
-        )
+        report = self.state.get(records.REPORTS, *key)
+        progress = self.state.get(records.PROGRESS, *key)
         awaited = report.parts - progress.received if report and progress else 0
         return queue.chunks < queue.announced + awaited
 
@@ -421,7 +410,7 @@ class Application:
         """Refuse another nonce than this, and what has expired or has too little gas."""
         tx = known.tx
         if tx.nonce != nonce:
-            sender = format_address(tx.sender)
+            sender = crypto.format_address(tx.sender)
             raise errors.NonceMismatch(sender=sender, got=tx.nonce, expected=nonce)
         if height > tx.valid_until:
             raise errors.Expired(until=tx.valid_until, height=height)
@@ -518,7 +507,7 @@ def _uncovered(
     chain: records.Chain, known: _Known, balance: int, waiting: int = 0
 ) -> errors.FeeUncovered:
     return errors.FeeUncovered(
-        sender=format_address(known.tx.sender),
+        sender=crypto.format_address(known.tx.sender),
         balance=balance - waiting,
         beyond=" beyond the fees of its waiting transactions" if waiting else "",
         gas_limit=known.gas,
@@ -556,13 +545,13 @@ def write_genesis(state: State, genesis: Genesis) -> None:
     state.put(records.ORIGIN, origin)
     for holder in genesis.accounts:
         account = records.Account(holder.balance, 0)
-        state.put(records.ACCOUNTS, account, parse_address(holder.address))
+        state.put(records.ACCOUNTS, account, crypto.parse_address(holder.address))
     supply = records.Supply(sum(holder.balance for holder in genesis.accounts), 0)
     state.put(records.SUPPLY, supply)
     for validator in genesis.validators:
         state.put(records.VALIDATORS, validator.power, bytes.fromhex(validator.public_key))
     for scope in genesis.scopes:
-        reporters = tuple(map(parse_address, scope.reporters))
+        reporters = tuple(map(crypto.parse_address, scope.reporters))
         record = records.Scope(reporters, tuple(scope.metrics), tuple(scope.usage), 0)
         state.put(records.SCOPES, record, scope.name)
     for position, stream in enumerate(genesis.streams):

@@ -23,7 +23,6 @@ from typing import Final
 from dii import crypto, errors
 from dii.application import bank, epochs, gas, messages, pages, records
 from dii.application.context import Context
-from dii.crypto import format_address
 from dii.ledger.state import Table
 
 KEPT_OWNERS: Final = 16
@@ -95,8 +94,7 @@ def expire_votes(context: Context) -> None:
     queue = state.get(records.QUEUE) or records.Queue(0, 0)
     number, dropped = queue.first, 0
     while number < queue.end and dropped < LAPSES_A_BLOCK:
-        lapse = state.get(records.LAPSES, number)
-        assert lapse is not None
+        lapse = state.require(records.LAPSES, number)
         if context.time < lapse.time + context.chain.report_window:
             break
         for hash_ in lapse.hashes:
@@ -193,10 +191,9 @@ def assign_gateway(context: Context, message: messages.AssignGateway) -> bool:
     assert last is not None, "a first binding acts no later than the next epoch"
     owner = bank.resolve(state, last)
     if owner != context.sender:
-        named, sender = format_address(owner), format_address(context.sender)
+        named, sender = crypto.format_address(owner), crypto.format_address(context.sender)
         raise errors.NotTheOwner(gateway=gateway.hex(), owner=named, sender=sender)
-    scope = state.get(records.SCOPES, name)
-    assert scope is not None
+    scope = state.require(records.SCOPES, name)
     before = [pair for pair in bound.owners if pair[0] < since]
     later = [pair for pair in bound.owners if pair[0] > since]
     owners = _needed(scope, [*before, (since, message.to), *later])
@@ -217,7 +214,7 @@ def claim(context: Context, message: messages.Claim) -> bool:
     owner = crypto.address_of(message.public_key)
     forward = state.get(records.FORWARDS, address)
     if forward is not None and forward != owner:
-        claimed, named = format_address(address), format_address(forward)
+        claimed, named = crypto.format_address(address), crypto.format_address(forward)
         raise errors.AlreadyClaimed(account=claimed, owner=named)
     if forward is None:
         if agree(context, "operator", name, scope, message.operator, owner, scope.liars + 1):

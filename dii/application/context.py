@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from dii import errors
+from dii import crypto, errors
 from dii.application import bank, epochs, gas, records
-from dii.application.programs import Loaded
-from dii.crypto import format_address
+from dii.contracts import compiler, tree
+from dii.contracts.gas import compile_gas
+from dii.contracts.vm import Program
 from dii.ledger.state import State
 
 BY_ITSELF: Final = -1
 """Position of index rows that no transaction of the block caused."""
+MAX_LOADED: Final = 64
+"""Programs that a block keeps; a few megabytes each at most."""
+
+
+@functools.lru_cache(maxsize=MAX_LOADED)
+def program(code: bytes) -> Program:
+    """Return a tree's program.
+
+    Raises
+    ------
+    BadContract, BadProgram
+        The bytes are no tree, or break the rules of the language.
+    """
+    return compiler.compile(tree.decode(code))
+
+
+class Loaded:
+    """Programs that one block has run, including those of failed transactions.
+
+    A block compiles a tree once, and pays for it once. Compiling takes forty times as long as
+    looking the program up, and a node that has just started must compile what others have in memory
+    from the blocks before. If a call paid for the look-up only, somebody who deployed more
+    contracts than memory holds could have each of them compiled at every call: a block of such
+    calls took minutes. So the first call of a tree in a block pays for its compilation, and the
+    program is kept to the block's end; beyond ``MAX_LOADED`` trees each call pays. Programs that a
+    node keeps from block to block save it time and change nothing else.
+    """
+
+    __slots__ = ("_programs",)
+
+    def __init__(self) -> None:
+        self._programs: dict[bytes, Program] = {}
+
+    def gas(self, code: bytes) -> int:
+        """Return the gas of loading a tree; due before :meth:`load`."""
+        known = code in self._programs
+        return gas.LOAD_BYTE * len(code) if known else compile_gas(len(code))
+
+    def load(self, code: bytes) -> Program:
+        """Return a tree's program; errors as of :func:`program`."""
+        loaded = self._programs.get(code) or program(code)
+        if len(self._programs) < MAX_LOADED:
+            self._programs[code] = loaded
+        return loaded
 
 
 @dataclass(slots=True)
@@ -79,7 +125,7 @@ class Context:
         if scope is None:
             raise errors.UnknownScope(scope=name)
         if self.sender not in scope.reporters:
-            raise errors.UnknownReporter(sender=format_address(self.sender), scope=name)
+            raise errors.UnknownReporter(sender=crypto.format_address(self.sender), scope=name)
         return scope
 
     def credit(self, kind: str, source: bytes, to: bytes, amount: int) -> None:

@@ -2,7 +2,7 @@
 
 A contract's money is the balance of an account without a key; its variables are records of the
 state, so they are proven like anything else. Its code is a tree, kept once even if it is deployed
-several times. Compiled programs are kept in memory only (:mod:`dii.application.programs`).
+several times. Compiled programs are kept in memory only (:class:`dii.application.context.Loaded`).
 
 Hooks run in the settling of the contract's scope, within the gas that was reserved when the
 contract was deployed. That gas is paid each epoch, used or not, from a gas deposit (*purse*) apart
@@ -22,14 +22,11 @@ from typing import Final
 from dii import codec, crypto, errors
 from dii.application import bank, epochs, gas, messages, records
 from dii.application.context import BY_ITSELF, Context
-from dii.application.lookup import lookup_metrics, lookup_usage
-from dii.application.programs import LOAD_BYTE
 from dii.contracts import gas as contract_gas
 from dii.contracts import tree
 from dii.contracts.vm import Program
-from dii.crypto import format_address
 from dii.genesis import TREASURY
-from dii.ledger.state import State
+from dii.ledger.state import State, Table
 from dii.units import SECOND
 
 HOOK_LEAST: Final = 1_000
@@ -82,8 +79,8 @@ class ChainHost:
         """
         to = bank.resolve(self.state, to)
         other = self.state.get(records.CONTRACTS, to)
-        if other is not None and BALANCE not in _code(self.state, other):
-            name = format_address(to)
+        if other is not None and BALANCE not in self.state.require(records.CODES, other.code):
+            name = crypto.format_address(to)
             reason = f"contract {name} never looks at its balance; it takes no payments"
             raise errors.BadMessage(kind="pay", message=reason)
         self.context.pay("contract", self.self_address, to, amount)
@@ -102,7 +99,7 @@ class ChainHost:
 
     def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:
         """Return a gateway's metrics of one of the last two settled epochs."""
-        return _known(lookup_metrics(self.state, self.scope, epoch, gateway))
+        return self._row(records.PAGES, epoch, gateway)
 
     def usage(self, application: bytes, operator: bytes, epoch: int) -> Mapping[str, int] | None:
         """Return an application's use of an operator's gateways in one of these epochs.
@@ -111,16 +108,16 @@ class ChainHost:
         a row is found by the first name only, so that its uplinks are not paid for twice.
         """
         for owner in dict.fromkeys((operator, bank.resolve(self.state, operator))):
-            row = lookup_usage(self.state, self.scope, epoch, application, owner)
+            row = self._row(records.USAGE_PAGES, epoch, application + owner)
             if row is not None:
                 first = self.usage_rows.setdefault((application, owner, epoch), operator)
-                return _known(row) if first == operator else None
+                return row if first == operator else None
         return None
 
-
-def _known(row: Mapping[str, int | None] | None) -> Mapping[str, int] | None:
-    """Return a row with 0 for unknown values, since the language has no *unknown*."""
-    return None if row is None else {name: value or 0 for name, value in row.items()}
+    def _row(self, table: Table[bytes], epoch: int, key: bytes) -> Mapping[str, int] | None:
+        """Return a row with 0 for unknown values, since the language has no *unknown*."""
+        row = epochs.lookup(self.state, table, self.scope, epoch, key)
+        return None if row is None else {name: value or 0 for name, value in row.items()}
 
 
 def shown(values: tuple[int | bool | str | bytes, ...]) -> str:
@@ -144,7 +141,7 @@ def refuse_contract(state: State, to: bytes) -> None:
         ``to`` is a contract.
     """
     if state.get(records.CONTRACTS, to) is not None:
-        message = f"{format_address(to)} is a contract; call what takes money"
+        message = f"{crypto.format_address(to)} is a contract; call what takes money"
         raise errors.BadMessage(kind="Transfer", message=message)
 
 
@@ -207,7 +204,7 @@ def deploy(context: Context, message: messages.Deploy) -> bool:
 
 def hook_gas_needed(program: Program, size: int) -> int:
     """Return the least gas that each epoch of a contract with a tree of this size may reserve."""
-    return LOAD_BYTE * size + max(HOOK_LEAST, program.hook_gas)
+    return gas.LOAD_BYTE * size + max(HOOK_LEAST, program.hook_gas)
 
 
 def call(context: Context, message: messages.Call) -> bool:
@@ -217,7 +214,7 @@ def call(context: Context, message: messages.Call) -> bool:
     if message.value:
         context.pay("call", context.sender, address, message.value)
     _note(context, address, "called", message.value, context.sender, message.function)
-    code = _code(state, contract)
+    code = state.require(records.CODES, contract.code)
     context.meter.charge(context.loaded.gas(code))
     _run(context, address, contract, context.loaded.load(code), message.function, message)
     return False
@@ -228,8 +225,7 @@ def top_up(context: Context, message: messages.TopUp) -> bool:
     state, sender, address = context.state, context.sender, message.contract
     contract = _contract(state, address)
     awake = state.get(records.HOOKS, contract.scope, address) is not None
-    scope = state.get(records.SCOPES, contract.scope)
-    assert scope is not None, "a scope is never deleted"
+    scope = state.require(records.SCOPES, contract.scope)
     since = epochs.first_unsettled(state, contract.scope, scope)
     if not message.amount:
         raise errors.BadMessage(kind="TopUp", message="no money came along")
@@ -251,7 +247,7 @@ def top_up(context: Context, message: messages.TopUp) -> bool:
 def _contract(state: State, address: bytes) -> records.Contract:
     contract = state.get(records.CONTRACTS, address)
     if contract is None:
-        raise errors.UnknownContract(address=format_address(address))
+        raise errors.UnknownContract(address=crypto.format_address(address))
     return contract
 
 
@@ -259,12 +255,6 @@ def _check_reads(scope: str, given: tuple[str, ...], read: frozenset[str]) -> No
     for name in sorted(read.difference(given)):
         known = ", ".join(given) or "nothing of it"
         raise errors.MetricNotReported(what="the contract", metric=name, scope=scope, given=known)
-
-
-def _code(state: State, contract: records.Contract) -> bytes:
-    code = state.get(records.CODES, contract.code)
-    assert code is not None, "a contract's code is never deleted"
-    return code
 
 
 def _run(
@@ -357,10 +347,10 @@ class Hooks:
         contract = replace(contract, purse=contract.purse - fee)
         bank.credit(self.state, TREASURY, fee)
         self.state.put(records.CONTRACTS, contract, address)
-        code = _code(self.state, contract)
+        code = self.state.require(records.CODES, contract.code)
         work = contract.hook_gas + self.loaded.gas(code)
         program = self.loaded.load(code)
-        left = contract.hook_gas - LOAD_BYTE * len(code)
+        left = contract.hook_gas - gas.LOAD_BYTE * len(code)
         for name in program.hooks:
             left -= self._hook(address, contract, program, name, max(0, left))
         if self.epoch >= contract.until:
@@ -383,8 +373,7 @@ class Hooks:
 
     def _rest(self, address: bytes, contract: records.Contract, event: str) -> None:
         """Release a contract's reserved gas and pay its deposit back."""
-        reserved = self.state.get(records.RESERVED, self.scope)
-        assert reserved is not None
+        reserved = self.state.require(records.RESERVED, self.scope)
         self.state.put(records.RESERVED, reserved - contract.hook_gas, self.scope)
         self.state.delete(records.HOOKS, self.scope, address)
         self.state.put(records.CONTRACTS, replace(contract, purse=0), address)

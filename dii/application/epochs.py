@@ -1,11 +1,12 @@
-"""Epochs: their bounds, their status, and the reports on them."""
+"""Epochs: their bounds, their status, the reports on them, and what is kept of settled ones."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Literal
 
-from dii.application import records
-from dii.ledger.state import State
+from dii.application import pages, records
+from dii.ledger.state import State, Table
 
 Status = Literal["open", "reporting", "settling", "closed"]
 
@@ -66,8 +67,40 @@ def change_scope(
     the state when their epoch is closed; a reporter may send another report for nothing. The last
     change that is made while an epoch settles acts after that epoch.
     """
-    scope = state.get(records.SCOPES, name)
-    assert scope is not None, "governance changes scopes that there are"
+    scope = state.require(records.SCOPES, name)
     changed = records.Scope(reporters, metrics, usage, scope.next_epoch)
     settling = state.get(records.CURSORS, name) is not None
     state.put(records.COMING if settling else records.SCOPES, changed, name)
+
+
+def lookup(
+    state: State, table: Table[bytes], scope: str, epoch: int, key: bytes
+) -> dict[str, int | None] | None:
+    """Return a row of an epoch's ``PAGES`` or ``USAGE_PAGES``, by column; None if there is none.
+
+    Contracts ask for one row at a time. Pages are in the order of keys, so a binary search over the
+    pages' first keys, which are read without decoding, finds the page, and another one finds the
+    row in the page's bytes. Nothing is cached, so a contract pays the cost of each look-up, and no
+    node takes longer than another.
+
+    Parameters
+    ----------
+    key
+        Hash of a gateway; for usage, hash of an application and account of an operator.
+    """
+    # Contracts ask for any integer, keys hold 64 bits.
+    kept = state.get(records.EPOCH_PAGES, scope, epoch) if 0 <= epoch < 1 << 64 else None
+    if kept is None:
+        return None
+    width, count, names = pages.HASH, kept.pages, kept.metrics
+    if table is records.USAGE_PAGES:
+        width, count, names = pages.USAGE_KEY, kept.usage_pages, kept.usage
+
+    def first_key(number: int) -> bytes:
+        return pages.first_key(state.require(table, scope, epoch, number), width)
+
+    number = bisect_right(range(count), key, key=first_key) - 1
+    if number < 0 or len(key) != width:
+        return None
+    values = pages.find(state.require(table, scope, epoch, number), key)
+    return None if values is None else dict(zip(names, values))

@@ -24,6 +24,8 @@ BINDING: Final = 500
 """A key in the state: of a gateway, of a proposal."""
 REPORT_BYTE: Final = 2
 """Checking a byte of a chunk's rows; due before they are looked at."""
+LOAD_BYTE: Final = 1
+"""A byte of a contract's tree that the block has compiled already."""
 
 
 class Meter:

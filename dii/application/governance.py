@@ -25,12 +25,9 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from dii import errors, genesis
-from dii.application import actions, bank, epochs, gas, messages, records, streams
+from dii import crypto, errors, genesis
+from dii.application import actions, bank, contracts, epochs, gas, messages, records, streams
 from dii.application.context import Context
-from dii.application.contracts import refuse_contract
-from dii.crypto import address_of, format_address
-from dii.genesis import TREASURY
 from dii.ledger.state import State
 from dii.minting import POLICIES, RULES
 from dii.schema import METRICS, USAGE
@@ -46,7 +43,7 @@ def validators(state: State) -> dict[bytes, int]:
 
 def powers(state: State) -> dict[bytes, int]:
     """Return the voting power in force by the validators' addresses."""
-    return {address_of(key): power for key, power in validators(state).items()}
+    return {crypto.address_of(key): power for key, power in validators(state).items()}
 
 
 def standing(chain: records.Chain, proposal: records.Proposal, now: int) -> str:
@@ -117,7 +114,7 @@ def count(votes: tuple[tuple[bytes, bool], ...], power: dict[bytes, int]) -> tup
 def _require_validator(context: Context) -> dict[bytes, int]:
     known = context.state.get(records.VALIDATORS, context.public_key) is not None
     if not known:  # the powers are not summed up for strangers
-        raise errors.NotValidator(sender=format_address(context.sender))
+        raise errors.NotValidator(sender=crypto.format_address(context.sender))
     return powers(context.state)
 
 
@@ -203,8 +200,7 @@ class _Enactment:
     def carry_out(self, number: int) -> None:
         """Carry out the action of a proposal, or note why it failed."""
         state = self.state
-        proposal = state.get(records.PROPOSALS, number)
-        assert proposal is not None
+        proposal = state.require(records.PROPOSALS, number)
         mark, outcome, detail = state.mark(), "enacted", ""
         try:
             self.act(proposal.action, number)
@@ -229,14 +225,13 @@ class _Enactment:
             case actions.SetGas(price, schedule):
                 if schedule not in gas.VERSIONS:
                     self._lack(f"gas schedule {schedule}")
-                chain = self.state.get(records.CHAIN)
-                assert chain is not None
+                chain = self.state.require(records.CHAIN)
                 chain = replace(chain, gas_price=price, gas_schedule=schedule)
                 self.state.put(records.CHAIN, chain)
             case actions.SpendTreasury(to, amount):
                 to = bank.resolve(self.state, to)
-                refuse_contract(self.state, to)
-                self.context.pay("treasury", TREASURY, to, amount)
+                contracts.refuse_contract(self.state, to)
+                self.context.pay("treasury", genesis.TREASURY, to, amount)
             case actions.DenyGateway():
                 self._scope(action.scope)
         if isinstance(action, streams.Change):

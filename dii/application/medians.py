@@ -73,8 +73,7 @@ class Merge:
         self.cost, self.last, self.count = 0, cursor.last, cursor.count
         self.sources = []
         for reporter, number in zip(cursor.reporters, cursor.chunks):
-            report = state.get(records.REPORTS, *self.where, reporter)
-            assert report is not None
+            report = state.require(records.REPORTS, *self.where, reporter)
             hashes = report.usage_chunks if usage else report.chunks
             self.sources.append(_Source(report, reporter, hashes, number))
         self.keys: list[bytes] = []
@@ -110,9 +109,8 @@ class Merge:
                     source.at = bisect_right(source.keys, self.last)
 
     def _chunk(self, source: _Source) -> bytes:
-        chunk = self.state.get(records.CHUNKS, *self.where, source.reporter, self._place(source))
-        assert chunk is not None
-        return chunk
+        where = *self.where, source.reporter, self._place(source)
+        return self.state.require(records.CHUNKS, *where)
 
     def _place(self, source: _Source) -> int:
         before = len(source.report.chunks) if self.table is records.USAGE_PAGES else 0

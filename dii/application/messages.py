@@ -6,12 +6,11 @@ reused or reordered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, dataclass_transform
+from typing import Annotated, ClassVar, Final
 
 from dii import codec, errors
 from dii.application import actions, records
-from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey, Value
+from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey, Record, Value
 from dii.minting.receipts import GatewayHash
 
 MAX_ARGUMENTS: Final = 1 << 14
@@ -22,15 +21,15 @@ KINDS: Final[dict[int, type[Message]]] = {}
 """Classes of messages by their numbers; 16 to 31 are for contracts, 32 to 47 for governance."""
 
 
-@dataclass_transform(frozen_default=True)
-class Message:
-    """Base of the messages, which are frozen dataclasses."""
+class Message(Record):
+    """Base of the messages."""
 
     number: ClassVar[int]
 
     def __init_subclass__(cls, number: int) -> None:
+        super().__init_subclass__()
         cls.number = number
-        KINDS[number] = dataclass(frozen=True)(cls)
+        KINDS[number] = cls
 
 
 class Transfer(Message, number=1):

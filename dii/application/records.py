@@ -6,12 +6,12 @@ else is ever written to the state, so this module is the whole of what can be pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from typing import Annotated, Any, Final, get_args, get_type_hints
 
 from dii.application import actions
 from dii.application.pages import MAX_BYTES
-from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey
+from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey, Record
 from dii.contracts.tree import MAX_BYTES as MAX_CODE
 from dii.ledger.state import Table
 from dii.minting import Issuance, Spec
@@ -28,8 +28,7 @@ MAX_REPORTERS: Final = 64
 """Of one scope."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Record):
     """Parameters of the chain: those fixed by genesis, and those that governance may change.
 
     Attributes
@@ -67,8 +66,7 @@ class Chain:
     hook_budget: int
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Record):
     """Kind of a network; every proof file contains it.
 
     Attributes
@@ -88,16 +86,14 @@ class Origin:
     generated: Name | None
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Record):
     """A participant's money and the number of transactions sent."""
 
     balance: Held
     nonce: int
 
 
-@dataclass(frozen=True, slots=True)
-class Supply:
+class Supply(Record):
     """All money ever minted and burned; opening balances count as minted."""
 
     minted: Amount
@@ -109,8 +105,7 @@ class Supply:
         return self.minted - self.burned
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Record):
     """A set of gateways and their reporters.
 
     Attributes
@@ -134,8 +129,7 @@ class Scope:
         return (len(self.reporters) - 1) // 3
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Record):
     """One way in which money is issued; ``position`` orders a scope's streams."""
 
     position: int
@@ -146,8 +140,7 @@ class Stream:
     dust: Held
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Record):
     """Owners of a gateway or an application in one scope.
 
     Attributes
@@ -166,8 +159,7 @@ class Binding:
         return next((owner for since, owner in reversed(self.owners) if since <= epoch), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Lapse:
+class Lapse(Record):
     """Votes of one message without a majority yet; they expire after ``report_window``."""
 
     kind: Name
@@ -177,16 +169,14 @@ class Lapse:
     hashes: tuple[Address, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(Record):
     """The numbers of the first entry of a queue and of the one after its last."""
 
     first: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Record):
     """Report of one reporter on one epoch, as its latest manifest announces it.
 
     Attributes
@@ -222,8 +212,7 @@ class Report:
         return (self.columns, self.usage) == (scope.metrics, scope.usage)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Record):
     """Progress of a report whose chunks arrive; apart from the report, which no chunk rewrites.
 
     Attributes
@@ -242,8 +231,7 @@ class Progress:
     stored: int
 
 
-@dataclass(frozen=True, slots=True)
-class EpochPages:
+class EpochPages(Record):
     """Columns and number of the pages of an epoch, of metrics and of usage."""
 
     metrics: tuple[Name, ...]
@@ -252,8 +240,7 @@ class EpochPages:
     usage_pages: int
 
 
-@dataclass(frozen=True, slots=True)
-class Duty:
+class Duty(Record):
     """Use of an account's free allowance in the latest epoch in which it used any.
 
     ``failures`` are duties that failed and that the account could not pay for.
@@ -264,8 +251,7 @@ class Duty:
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class Minted:
+class Minted(Record):
     """Amount that all streams together have minted for an epoch, for the constitutional limits.
 
     ``treasury`` is the part of it that went to the treasury as the rest of pools.
@@ -275,8 +261,7 @@ class Minted:
     treasury: Amount
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Record):
     """Action that a validator proposes, its votes and its outcome.
 
     Attributes
@@ -302,24 +287,21 @@ class Proposal:
     acts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Agenda:
+class Agenda(Record):
     """Number of proposals so far, and (time, number) of those that are to be carried out."""
 
     proposals: int
     due: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Denial:
+class Denial(Record):
     """Hash of the evidence against a gateway, and the first epoch in which it earns again."""
 
     evidence: Hash
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Record):
     """A stream as it was when an epoch began to settle; later changes count from the next epoch."""
 
     name: Name
@@ -328,8 +310,7 @@ class Plan:
     rest: Name | None
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(Record):
     """Progress of the settling of a scope's next epoch.
 
     Attributes
@@ -380,8 +361,7 @@ class Cursor:
     rests: tuple[tuple[Name, Amount], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Contract:
+class Contract(Record):
     """A contract on the chain; its balance is that of the account at its address.
 
     Attributes

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dii import crypto, errors
 from dii.application import epochs, gas, messages, pages, records
 from dii.application.context import Context
-from dii.crypto import format_address
 from dii.schema import METRICS, USAGE
 
 _Message = messages.ReportManifest | messages.ReportChunk
@@ -112,5 +111,5 @@ def _bad(message: _Message, why: str) -> errors.BadReport:
 
 
 def _duplicate(context: Context, message: _Message) -> errors.DuplicateReport:
-    sender = format_address(context.sender)
+    sender = crypto.format_address(context.sender)
     return errors.DuplicateReport(sender=sender, scope=message.scope, epoch=message.epoch)

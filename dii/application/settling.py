@@ -28,11 +28,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from dii.application import bank, bindings, epochs, pages, records
+from dii.application import bank, bindings, contracts, epochs, medians, pages, records, streams
 from dii.application.context import Context
-from dii.application.contracts import Hooks
-from dii.application.medians import PAGE_COST, Merge
-from dii.application.streams import apply_streams, denied
 from dii.genesis import TREASURY
 from dii.ledger.log import LogBuilder
 from dii.minting import POLICIES, RULES, Issuance, Rule, due, share, weigh
@@ -88,9 +85,7 @@ class _Step:
 
     def ready(self) -> bool:
         """Return whether an epoch is being settled, or can be from now on."""
-        scope = self.state.get(records.SCOPES, self.name)
-        assert scope is not None
-        self.scope = scope
+        self.scope = self.state.require(records.SCOPES, self.name)
         cursor = self.state.get(records.CURSORS, self.name) or self._start()
         if cursor is not None:
             self.cursor = cursor
@@ -108,7 +103,7 @@ class _Step:
             return None
         plans = tuple(
             records.Plan(name, stream.rule, stream.policy, stream.rest)
-            for name, stream in apply_streams(self.state, self.name, epoch).items()
+            for name, stream in streams.apply_streams(self.state, self.name, epoch).items()
         )
         return self._put(records.Cursor("medians", whole, plans, chunks=(0,) * len(whole)))
 
@@ -122,8 +117,7 @@ class _Step:
         if cursor.stream == len(cursor.plans):
             return self._hooks(budget)
         plan = cursor.plans[cursor.stream]
-        stream = self.state.get(records.STREAMS, plan.name)
-        assert stream is not None
+        stream = self.state.require(records.STREAMS, plan.name)
         if cursor.phase == "weights":
             return self._weights(plan, stream)
         return self._receipts(plan, stream)
@@ -131,7 +125,7 @@ class _Step:
     def _merge(self, budget: int) -> int:
         """Make pages of metrics, then of usage, out of the reports."""
         state, scope, cursor = self.state, self.scope, self.cursor
-        merge = Merge(state, self.name, scope, cursor, self.chain.max_rows)
+        merge = medians.Merge(state, self.name, scope, cursor, self.chain.max_rows)
         merged, cost, done = merge.advance(budget)
         where = self.name, scope.next_epoch
         if not done:
@@ -142,8 +136,7 @@ class _Step:
             chunks = (0,) * len(cursor.reporters)
             self._put(records.Cursor("usage", cursor.reporters, cursor.plans, chunks=chunks))
         else:
-            whole = state.get(records.EPOCH_PAGES, *where)
-            assert whole is not None
+            whole = state.require(records.EPOCH_PAGES, *where)
             state.put(records.EPOCH_PAGES, replace(whole, usage_pages=merged.pages), *where)
             for reporter in cursor.reporters:
                 report = state.get(records.REPORTS, *where, reporter)
@@ -157,10 +150,9 @@ class _Step:
     def _page(self, rule: Rule) -> tuple[pages.Page, list[int], list[int]]:
         """Return the next page of metrics, its weights and their reasons."""
         scope = self.scope
-        data = self.state.get(records.PAGES, self.name, scope.next_epoch, self.cursor.page)
-        assert data is not None
-        page = pages.decode(data)
-        none = denied(self.state, self.name)
+        where = self.name, scope.next_epoch, self.cursor.page
+        page = pages.decode(self.state.require(records.PAGES, *where))
+        none = streams.denied(self.state, self.name)
         rows = [row for row, key in enumerate(page.keys) if key in none] if none else ()
         return page, *weigh(rule, dict(zip(scope.metrics, page.columns)), rows)
 
@@ -171,7 +163,7 @@ class _Step:
             total = cursor.total_weight + sum(weights)
             nameless = weights[0] if page.keys[0] == pages.ZERO_HASH else cursor.nameless
             self._put(replace(cursor, page=cursor.page + 1, total_weight=total, nameless=nameless))
-            return PAGE_COST + page.rows
+            return medians.PAGE_COST + page.rows
         policy = from_spec(plan.policy, POLICIES)
         pool = policy.pool(self.scope.next_epoch, cursor.total_weight, rule.scale)
         pool += sum(amount for to, amount in cursor.rests if to == plan.name)
@@ -185,7 +177,7 @@ class _Step:
             self._mint(fresh)
             self.state.put(records.STREAMS, replace(stream, dust=stream.dust + fresh), plan.name)
         self._put(cursor)
-        return PAGE_COST
+        return medians.PAGE_COST
 
     def _minted(self) -> records.Minted:
         return self.state.get(records.MINTED, self.scope.next_epoch) or records.Minted(0, 0)
@@ -204,7 +196,7 @@ class _Step:
         cursor = self.cursor
         if cursor.page == cursor.pages:
             self._finish(plan, stream)
-            return PAGE_COST
+            return medians.PAGE_COST
         name, epoch, rule = plan.name, self.scope.next_epoch, from_spec(plan.rule, RULES)
         page, weights, reasons = self._page(rule)
         divided, total = _due(rule, cursor), cursor.total_weight
@@ -230,7 +222,7 @@ class _Step:
         tree.extend(leaves)
         cursor = replace(cursor, page=cursor.page + 1, paid=cursor.paid + paid)
         self._put(replace(cursor, count=tree.count, edge=tree.edge))
-        return PAGE_COST + page.rows
+        return medians.PAGE_COST + page.rows
 
     def _payee(self, gateway: bytes, epoch: int) -> bytes:
         binding = self.state.get(records.GATEWAYS, self.name, gateway)
@@ -280,7 +272,7 @@ class _Step:
         used up is used up of the rows, too.
         """
         rows, most, cursor = self.chain.settle_rows, self.chain.hook_gas, self.cursor
-        hooks = Hooks(self.context, self.name, self.scope.next_epoch)
+        hooks = contracts.Hooks(self.context, self.name, self.scope.next_epoch)
         after, used = hooks.run(cursor.last, max(1, budget * most // rows))
         if after is None:
             self._put(records.Cursor("clear", cursor.reporters, ()))

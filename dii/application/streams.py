@@ -29,11 +29,10 @@ def scheduled(state: State, *scope: str) -> Iterator[tuple[int, Change]]:
     """Yield (epoch, change) of all waiting changes, in the order of scopes and epochs."""
     for (_, epoch), waiting in state.items(records.SCHEDULE, *scope):
         for number in waiting:
-            proposal = state.get(records.PROPOSALS, number)
-            assert proposal is not None
+            change = state.require(records.PROPOSALS, number).action
             assert isinstance(epoch, int)
-            assert isinstance(proposal.action, Change)
-            yield epoch, proposal.action
+            assert isinstance(change, Change)
+            yield epoch, change
 
 
 def planned(state: State, scope: str) -> dict[str, records.Stream]:

@@ -99,12 +99,7 @@ def scope(
 
 
 @verb(propose, writing)
-def validator(
-    network: dii.Network,
-    key: Key,
-    power: Natural,
-    by: By = "validator",
-) -> Answer:
+def validator(network: dii.Network, key: Key, power: Natural, by: By = "validator") -> Answer:
     """Give a validator voting power, or take it away.
 
     Parameters
@@ -117,10 +112,7 @@ def validator(
 
 @verb(propose, writing)
 def gas_price(
-    network: dii.Network,
-    price: Natural,
-    schedule: Natural = 0,
-    by: By = "validator",
+    network: dii.Network, price: Natural, schedule: Natural = 0, by: By = "validator"
 ) -> Answer:
     """Set the price of gas.
 
@@ -136,12 +128,7 @@ def gas_price(
 
 
 @verb(propose, writing)
-def spend(
-    network: dii.Network,
-    to: str,
-    amount: Amount,
-    by: By = "validator",
-) -> Answer:
+def spend(network: dii.Network, to: str, amount: Amount, by: By = "validator") -> Answer:
     """Pay from the treasury.
 
     Parameters
@@ -180,10 +167,7 @@ def deny(
 
 @verb(app, writing)
 def vote(
-    network: dii.Network,
-    number: Natural,
-    what: Literal["yes", "no"],
-    by: By = "validator",
+    network: dii.Network, number: Natural, what: Literal["yes", "no"], by: By = "validator"
 ) -> Answer:
     """Vote on a proposal; the last vote counts.
 

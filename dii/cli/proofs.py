@@ -29,11 +29,7 @@ Kind = Literal["receipt", "account", "forward", "gateway", "application"]
 
 @verb(app, looking)
 def receipt(
-    network: Network,
-    gateway: Gateway,
-    epoch: Epoch,
-    verify: bool = False,
-    stream: Stream = "main",
+    network: Network, gateway: Gateway, epoch: Epoch, verify: bool = False, stream: Stream = "main"
 ) -> Answer:
     """Explain the payment of a gateway in an epoch.
 

@@ -149,6 +149,12 @@ class State:
                 rows.cache[parts] = record
         return record
 
+    def require(self, table: Table[R], *parts: Part) -> R:
+        """Return a record that must exist."""
+        record = self.get(table, *parts)
+        assert record is not None, f"no record {parts} in table {table.name}"
+        return record
+
     def put(self, table: Table[R], record: R, *parts: Part) -> None:
         """Insert or replace a record."""
         self._write(table, parts, record)

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from dii import codec, crypto, errors
-from dii.application import bank, context, gas, messages, programs, records
+from dii.application import bank, context, gas, messages, records
 from dii.application import contracts as chain
 from dii.application.app import TxResult
 from dii.contracts import faults, frontend, tree, unparse
@@ -136,7 +136,7 @@ def deploy(
     init = program.functions.get("init")
     _bind(network, init.parameters if init else ())
     wire = _wire(network, "init", init.parameters if init else (), arguments)
-    usual = programs.LOAD_BYTE * len(code) + max(HOOK_GAS, program.hook_gas)
+    usual = gas.LOAD_BYTE * len(code) + max(HOOK_GAS, program.hook_gas)
     most = usual if hook_gas is None else hook_gas
     money = network.currency.parse
     message = messages.Deploy(SCOPE, code, wire, money(value), most if program.hooks else 0, 0)
@@ -162,8 +162,7 @@ def _epochs(network: Signing, sender: bytes, message: messages.Deploy) -> int:
             state, network.parameters, network.height + 1, now, sender, meter=meter
         )
         chain.deploy(trial, message)
-        made = state.get(records.CONTRACTS, crypto.contract_address(sender, nonce))
-        assert made is not None
+        made = state.require(records.CONTRACTS, crypto.contract_address(sender, nonce))
         return made.until - made.since + 1
     except errors.TransactionError as error:
         raise network.refused("Deploy", TxResult(error.code, str(error))) from None
@@ -231,16 +230,12 @@ class Contract:
     @property
     def record(self) -> records.Contract:
         """Record of the contract in the state, without its money and its variables."""
-        found = self.network.state.get(records.CONTRACTS, self._address)
-        assert found is not None, "contracts are never deleted"
-        return found
+        return self.network.state.require(records.CONTRACTS, self._address)
 
     @property
     def program(self) -> Program:
         """Program of the contract, from the tree on the chain."""
-        code = self.network.state.get(records.CODES, self.record.code)
-        assert code is not None
-        return programs.program(code)
+        return context.program(self.network.state.require(records.CODES, self.record.code))
 
     @property
     def source(self) -> str:

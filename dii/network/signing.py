@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from dii import codec, crypto, errors
-from dii.application import bank, gas, messages, programs, records
+from dii.application import bank, gas, messages, records
 from dii.application.app import ALLOWANCE, TxResult
 from dii.application.handlers import most_gas
 from dii.contracts.gas import STORED, compile_gas
@@ -22,7 +22,7 @@ VALID_FOR: Final = 1_000
 
 CALL_GAS: Final = 300_000
 """Default gas of a contract's call."""
-DEPLOY_GAS: Final = compile_gas(1) + STORED + 2 * programs.LOAD_BYTE
+DEPLOY_GAS: Final = compile_gas(1) + STORED + 2 * gas.LOAD_BYTE
 """Default gas of a byte of a contract's tree."""
 _AMOUNT: Final = re.compile(r"(?<= has )\d+|(?<= at )\d+|(?<= costs )\d+|\d+(?= is needed)")
 """Amounts in the text of :class:`InsufficientFunds` and :class:`FeeUncovered`."""

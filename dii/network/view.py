@@ -139,9 +139,7 @@ class View:
     @property
     def parameters(self) -> records.Chain:
         """Prices and limits of the genesis, as governance may have changed them."""
-        found = self.state.get(records.CHAIN)
-        assert found is not None
-        return found
+        return self.state.require(records.CHAIN)
 
     def header(self) -> Header:
         """Return the last header, from whose hash everything can be checked.
@@ -164,9 +162,7 @@ class View:
     @property
     def scope(self) -> records.Scope:
         """The scope that is reported on from here: its reporters, metrics and usage."""
-        found = self.state.get(records.SCOPES, SCOPE)
-        assert found is not None, "a scope is never deleted"
-        return found
+        return self.state.require(records.SCOPES, SCOPE)
 
     @property
     def settled(self) -> int:
