@@ -12,8 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Collection
-from dataclasses import asdict
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -48,25 +47,24 @@ def _address(text: str) -> str:
     return text.lower()
 
 
-def _public_key(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise ValueError("a public key is 64 lower-case hex digits")
-    return text
-
-
 NAME: Final = r"[a-z0-9][a-z0-9_-]{0,40}"
 """Pattern of the names of networks, streams and scopes."""
 
 
-def _written(pattern: str, like: str) -> AfterValidator:
-    """Return a validator of texts of a pattern, which the error describes in words."""
+def _checked(good: Callable[[Any], object], message: str) -> AfterValidator:
+    """Return a validator that refuses all but good values, with a message."""
 
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text, re.ASCII):
-            raise ValueError(f"write it with {like}")
-        return text
+    def check(value: Any) -> Any:
+        if not good(value):
+            raise ValueError(message)
+        return value
 
     return AfterValidator(check)
+
+
+def _written(pattern: str, like: str) -> AfterValidator:
+    """Return a validator of texts of a pattern, which the error describes in words."""
+    return _checked(re.compile(pattern, re.ASCII).fullmatch, f"write it with {like}")
 
 
 MAX_SCOPES: Final = 64
@@ -86,11 +84,22 @@ _Symbol = Annotated[
 _Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 _Count = Annotated[int, Field(ge=1, le=2**32)]
 _AddressText = Annotated[str, AfterValidator(_address)]
-_KeyText = Annotated[str, AfterValidator(_public_key)]
+_KeyText = Annotated[str, _written("[0-9a-f]{64}", "64 lower-case hex digits")]
+_Decimals = Annotated[
+    int, _checked(UNIT_PREFIX.__contains__, f"must be one of {sorted(UNIT_PREFIX)}")
+]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def checked(cls, within: str, /, **content: Any) -> Self:
+        """Return the part with this content; GenesisError if it is invalid."""
+        try:
+            return cls(**content)
+        except ValidationError as error:
+            raise _named(error, within) from None
 
 
 class CurrencySection(_Part):
@@ -98,21 +107,7 @@ class CurrencySection(_Part):
 
     name: Annotated[str, Field(min_length=1, max_length=40)] = "The Things Coin"
     symbol: _Symbol = "TTC"
-    decimals: int = 6
-
-    @classmethod
-    def of(cls, currency: Currency) -> CurrencySection:
-        """Return the section of a currency; GenesisError if it is invalid."""
-        try:
-            return cls(**asdict(currency))
-        except ValidationError as error:
-            raise _named(error, "currency") from None
-
-    @model_validator(mode="after")
-    def _known_unit(self) -> Self:
-        if self.decimals not in UNIT_PREFIX:
-            raise ValueError(f"decimals must be one of {sorted(UNIT_PREFIX)}")
-        return self
+    decimals: _Decimals = 6
 
 
 class AccountSection(_Part):
@@ -162,10 +157,8 @@ class SpecSection(_Part):
     @classmethod
     def of(cls, spec: Spec) -> SpecSection:
         """Return the section that names a rule or policy; GenesisError if it is invalid."""
-        try:
-            return cls(name=spec.name, version=spec.version, parameters=dict(spec.parameters))
-        except ValidationError as error:
-            raise _named(error, spec.name) from None
+        parameters = dict(spec.parameters)
+        return cls.checked(spec.name, name=spec.name, version=spec.version, parameters=parameters)
 
     @property
     def spec(self) -> Spec:
@@ -267,9 +260,7 @@ class Genesis(_Part):
     def make(cls, /, **content: Any) -> Genesis:
         """Validate content given as Python values."""
         try:
-            return cls(**content)
-        except ValidationError as error:
-            raise _named(error) from None
+            return cls.checked("", **content)
         except DiiError as error:
             if isinstance(error, GenesisError | MetricNotReported):
                 raise
@@ -404,10 +395,10 @@ def check_metrics(stream: str, rule: Spec, scope: str, given: Collection[str]) -
             )
 
 
-def _named(error: ValidationError, *within: str) -> GenesisError:
+def _named(error: ValidationError, within: str) -> GenesisError:
     """Return an error that names the first bad field."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in (*within, *first["loc"])) or "(whole)"
+    field = ".".join(map(str, [within, *first["loc"]])).strip(".") or "(whole)"
     return GenesisError(field=field, message=first["msg"].removeprefix("Value error, "))
 
 

@@ -236,7 +236,7 @@ def test_run_makes_loads_and_settles_as_python_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--decimals 30", "field currency: decimals must be one of [0, 2, 3, 6, 9]"),
+        ("--decimals 30", "field currency.decimals: must be one of [0, 2, 3, 6, 9]"),
         ("--name 'My Net'", "field name: write it with 1 to 41 of a-z, 0-9, '_' and '-'"),
         ("--symbol T-T", "field currency.symbol: write it with 1 to 8 letters and digits"),
         ("--max-mint 5", "may mint 10,000 TTC an epoch, above max_mint_per_epoch 5 TTC"),

@@ -287,7 +287,7 @@ BAD: dict[str, tuple[str, dict[str, object]]] = {
     "symbol with a dash": ("currency.symbol", {"currency": {"symbol": "T-C"}}),
     "symbol with a newline": ("currency.symbol", {"currency": {"symbol": "TTC\n"}}),
     "empty currency name": ("currency.name", {"currency": {"name": ""}}),
-    "decimals that have no unit": ("currency", {"currency": {"decimals": 4}}),
+    "decimals that have no unit": ("currency.decimals", {"currency": {"decimals": 4}}),
     "block bytes too few for a chunk": ("limits.block_bytes", {"limits": {"block_bytes": 1000}}),
     "block gas too little for a registration": (
         "limits.block_gas",

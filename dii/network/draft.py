@@ -9,7 +9,7 @@ options are refused when the network is created, not days later.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -97,7 +97,7 @@ class Options:
         if self.seed is not None and not 0 <= self.seed < 2**64:
             raise errors.GenesisError(field="seed", message="must lie between 0 and 2**64 - 1")
         currency = Currency(self.currency, self.symbol, self.decimals)
-        money = CurrencySection.of(currency).model_dump()
+        money = CurrencySection.checked("currency", **asdict(currency)).model_dump()
         rule = (self.rule or minting.ShapleyTraffic()).resolve(currency)
         policy = (self.policy or minting.FixedEmission("10000")).resolve(currency)
         most = self.max_mint_per_epoch
