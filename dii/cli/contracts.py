@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+import dii
 from dii.cli import screen
 from dii.cli.accounts import done
 from dii.cli.options import Amount, MaybePositive, Sender, bad, command, pairs
@@ -16,7 +17,6 @@ from dii.cli.screen import Answer
 from dii.cli.verbs import looking, verb, writing
 
 if TYPE_CHECKING:
-    from dii import Network
     from dii.contracts.agreements import Agreement
 
 app = typer.Typer()
@@ -54,7 +54,7 @@ def check(what: What) -> Iterator[Answer]:
 
 @verb(verbs, writing)
 def deploy(
-    network: Network,
+    network: dii.Network,
     what: What,
     sender: Sender,
     arguments: Arguments = None,
@@ -85,7 +85,7 @@ def deploy(
 
 @verb(verbs, writing)
 def call(
-    network: Network,
+    network: dii.Network,
     address: Address,
     function: Function,
     sender: Sender,
@@ -100,7 +100,7 @@ def call(
 
 
 @verb(verbs, writing)
-def top_up(network: Network, address: Address, amount: Amount, sender: Sender) -> Answer:
+def top_up(network: dii.Network, address: Address, amount: Amount, sender: Sender) -> Answer:
     """Add money to a contract's gas deposit; a sleeping contract wakes."""
     sent = network.contract(address).top_up(amount, by=sender)
     return done(network, sent, f"{sender} put {amount} into the purse")
@@ -108,7 +108,7 @@ def top_up(network: Network, address: Address, amount: Amount, sender: Sender) -
 
 @verb(verbs, looking)
 def view(
-    network: Network, address: Address, function: Function, arguments: Arguments = None
+    network: dii.Network, address: Address, function: Function, arguments: Arguments = None
 ) -> Answer:
     """Call a view of a contract; costs nothing and changes nothing."""
     contract = network.contract(address)
@@ -117,7 +117,7 @@ def view(
 
 
 @verb(verbs, looking)
-def show(network: Network, address: Address, source: bool = False) -> Iterator[Answer]:
+def show(network: dii.Network, address: Address, source: bool = False) -> Iterator[Answer]:
     """Show a contract: its promises, its state, and its events.
 
     Parameters

@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Final
 import dii
 from dii.cli import screen, tables
 from dii.cli.options import program
+from dii.cli.proofs import holding
 from dii.cli.telemetry import loaded
 from dii.errors import ProofInvalid
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dii import Network
-    from dii.consensus.node import Verified
     from dii.network import Receipt
     from dii.network.contracts import Contract
 
@@ -89,7 +88,7 @@ def story() -> Iterator[screen.Shown]:
 
     # The whole chain, executed again from its genesis
     verified = network.verify()
-    yield _verified(network, verified)
+    yield holding(verified, network.currency)
 
     # What to try next
     yield _recommended(receipt.gateway)
@@ -117,7 +116,7 @@ def main() -> None:
     screen.say(f"All of this took {time.monotonic() - began:.1f} s.", "dim")
 
 
-def _settled(network: Network) -> Iterator[screen.Shown]:
+def _settled(network: dii.Network) -> Iterator[screen.Shown]:
     yield from tables.overview(network, None, most=8)
     yield ""
     yield "unminted: the share of receptions without a gateway; treasury: of gateways without an"
@@ -165,22 +164,12 @@ def _forged(receipt: Receipt, trusted: bytes) -> str:
     raise AssertionError("a forged receipt was believed")
 
 
-def _paid(network: Network) -> Iterator[screen.Shown]:
+def _paid(network: dii.Network) -> Iterator[screen.Shown]:
     accounts = network.accounts()
     paid = accounts[accounts["account"].isin(["bob", "north-iot"])]
     yield partial(screen.rows, network.transfers(), tables.PEOPLE["transfers"], network)
     yield ""
     yield partial(screen.rows, paid, tables.PEOPLE["accounts"], network)
-
-
-def _verified(network: Network, verified: Verified) -> dict[str, object]:
-    money = network.currency.format
-    return {
-        "holds": f"{verified.height} blocks, {verified.transactions} transactions",
-        "app hash": verified.app_hash.hex(),
-        "minted": f"{money(verified.minted)}, opening balances included",
-        "burned": money(verified.burned),
-    }
 
 
 def _recommended(gateway: str) -> Iterator[str]:

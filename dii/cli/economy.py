@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+import dii
 from dii.cli import screen
 from dii.cli.draft import rule_of
 from dii.cli.options import Epoch
@@ -15,7 +16,6 @@ from dii.cli.screen import Answer
 from dii.cli.verbs import looking, verb
 
 if TYPE_CHECKING:
-    from dii import Network
     from dii.economy import Comparison
 
 app = typer.Typer()
@@ -42,7 +42,7 @@ def _lab() -> None:
 
 @verb(lab, looking)
 def compare(
-    network: Network,
+    network: dii.Network,
     epoch: Epoch,
     rule: list[str] | None = None,
     pool: str | None = None,
@@ -70,7 +70,7 @@ def compare(
     return Answer(document, _compared(comparison, network))
 
 
-def _compared(comparison: Comparison, network: Network) -> Iterator[screen.Shown]:
+def _compared(comparison: Comparison, network: dii.Network) -> Iterator[screen.Shown]:
     import pandas as pd  # noqa: PLC0415
 
     rules = {name: f"rule_{number}" for number, name in enumerate(comparison.measures.index, 1)}

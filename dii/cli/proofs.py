@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+import dii
 from dii.cli import options, screen
 from dii.cli.options import Epoch, Gateway, Header, MaybeNatural, Output, Scope, Stream
 from dii.cli.screen import Answer
 from dii.cli.verbs import here, looking, verb, writing
-from dii.units import format_time
+from dii.units import Currency, format_time
 
 if TYPE_CHECKING:
-    from dii import Network
+    from dii.consensus.node import Verified
 
 app = typer.Typer()
 proof = typer.Typer(help="Make proofs that others can check, and check theirs.")
@@ -29,7 +30,11 @@ Kind = Literal["receipt", "account", "forward", "gateway", "application"]
 
 @verb(app, looking)
 def receipt(
-    network: Network, gateway: Gateway, epoch: Epoch, verify: bool = False, stream: Stream = "main"
+    network: dii.Network,
+    gateway: Gateway,
+    epoch: Epoch,
+    verify: bool = False,
+    stream: Stream = "main",
 ) -> Answer:
     """Explain the payment of a gateway in an epoch.
 
@@ -155,7 +160,7 @@ def _network(
 
 
 @verb(app, looking)
-def verify(network: Network) -> Answer:
+def verify(network: dii.Network) -> Answer:
     """Execute every block again, from the genesis, and compare all results."""
     height, money = network.height, network.currency
     with screen.progress("executing blocks") as tick:
@@ -168,21 +173,23 @@ def verify(network: Network) -> Answer:
         f"minted_{money.unit}": verified.minted,
         f"burned_{money.unit}": verified.burned,
     }
+    return Answer(document, holding(verified, money))
+
+
+def holding(verified: Verified, money: Currency) -> str:
+    """Return a line on a chain that was executed again."""
     which = f"{verified.height:,} blocks"
-    if verified.base:
-        which = (
-            f"the blocks after the snapshot of height {verified.base:,}, to {verified.height:,},"
-        )
-    line = (
+    if base := verified.base:
+        which = f"the blocks after the snapshot of height {base:,}, to {verified.height:,},"
+    return (
         f"{which} with {verified.transactions:,} transactions hold, to app hash"
         f" {verified.app_hash.hex()}: {money.format(verified.minted)} minted,"
         f" {money.format(verified.burned)} burned"
     )
-    return Answer(document, line)
 
 
 @verb(app, writing)
-def rebuild(network: Network) -> Answer:
+def rebuild(network: dii.Network) -> Answer:
     """Rebuild the index from the chain; deleting it loses nothing."""
     with screen.progress("executing blocks"):
         network.rebuild()

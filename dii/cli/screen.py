@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import typer
 
+import dii
 from dii.units import clean
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from dii import Network
 
 PIPE_WIDTH: Final = 10_000
 """Columns where there is no terminal: enough that nothing is cut."""
@@ -158,7 +158,7 @@ def say(text: str = "", style: str | None = None) -> None:
         console().print(clean(text), style=style, soft_wrap=True)
 
 
-def facts(lines: Mapping[str, object], network: Network | None = None) -> None:
+def facts(lines: Mapping[str, object], network: dii.Network | None = None) -> None:
     """Print names and values, one a line; amounts in whole units where the network is known."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -177,7 +177,7 @@ def facts(lines: Mapping[str, object], network: Network | None = None) -> None:
 
 
 def rows(
-    frame: pd.DataFrame, columns: str, network: Network | None = None, limit: int | None = None
+    frame: pd.DataFrame, columns: str, network: dii.Network | None = None, limit: int | None = None
 ) -> None:
     """Print a table of some columns.
 
@@ -230,7 +230,7 @@ def rows(
 
 
 def _column(
-    name: str, frame: pd.DataFrame, network: Network | None
+    name: str, frame: pd.DataFrame, network: dii.Network | None
 ) -> tuple[str, str, Callable[[Any], str]]:
     """Return a column's header, its name in the frame, and the format of its values."""
     from dii.network.page import METRICS  # noqa: PLC0415
@@ -274,15 +274,10 @@ def progress(label: str) -> Iterator[Tick]:
     if not sys.stderr.isatty():
         yield lambda done, total: None  # noqa: ARG005
         return
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-    )
+    from rich import progress as bars  # noqa: PLC0415
 
-    columns = TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console(error=True), transient=True) as bar:
+    done_of_all = bars.MofNCompleteColumn(), bars.TimeElapsedColumn()
+    columns = bars.TextColumn(label), bars.BarColumn(), *done_of_all
+    with bars.Progress(*columns, console=console(error=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -6,16 +6,14 @@ The sender of a snapshot need not be trusted; the source of the header's hash ha
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+import dii
 from dii.cli.options import Header, command, header_hash
 from dii.cli.screen import Answer
 from dii.cli.verbs import here, looking, verb
-
-if TYPE_CHECKING:
-    from dii import Network
 
 app = typer.Typer()
 verbs = typer.Typer(help="Export the state of a chain, and join a chain with it.")
@@ -24,7 +22,7 @@ app.add_typer(verbs, name="snapshot")
 
 @verb(verbs, looking)
 def export(
-    network: Network, output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR")]
+    network: dii.Network, output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR")]
 ) -> Answer:
     """Write the state before the last block into a folder, with its proof.
 

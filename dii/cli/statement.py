@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+import dii
 from dii.cli import screen
 from dii.cli.options import Output
 from dii.cli.screen import Answer
 from dii.cli.verbs import looking, verb
-
-if TYPE_CHECKING:
-    from dii import Network
 
 app = typer.Typer()
 
 
 @verb(app, looking)
 def statement(
-    network: Network,
+    network: dii.Network,
     operator: str,
     month: Annotated[str, typer.Option()],
     output: Output = None,

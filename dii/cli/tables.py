@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import typer
 
+import dii
 from dii.cli import screen
 from dii.cli.options import Epoch, Gateway, MaybeNatural, Stream, command
 from dii.cli.screen import Answer
@@ -21,7 +22,6 @@ from dii.units import format_time
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dii import Network
 
 app = typer.Typer()
 show = typer.Typer(help="Show one block, transaction, account, gateway or epoch.")
@@ -54,7 +54,7 @@ MOST: Final = 100
 
 
 @verb(app, looking)
-def status(network: Network) -> Answer:
+def status(network: dii.Network) -> Answer:
     """Show the state of the network."""
     from dii.network import details  # noqa: PLC0415
 
@@ -68,7 +68,7 @@ def status(network: Network) -> Answer:
 
 @verb(app, looking)
 def list_(
-    network: Network,
+    network: dii.Network,
     what: What,
     csv: bool = False,
     parquet: Path | None = None,
@@ -116,7 +116,7 @@ def proposal(row: dict[str, Any]) -> dict[str, object]:
 
 
 @verb(show, looking)
-def block(network: Network, block: str) -> Answer:
+def block(network: dii.Network, block: str) -> Answer:
     """Show a block's header and transactions.
 
     Parameters
@@ -128,7 +128,7 @@ def block(network: Network, block: str) -> Answer:
 
 
 @verb(show, looking)
-def tx(network: Network, tx: str) -> Answer:
+def tx(network: dii.Network, tx: str) -> Answer:
     """Show a transaction: its message and its result.
 
     Parameters
@@ -140,7 +140,7 @@ def tx(network: Network, tx: str) -> Answer:
 
 
 @verb(show, looking)
-def account(network: Network, account: str) -> Answer:
+def account(network: dii.Network, account: str) -> Answer:
     """Show an account: balance, gateways, transfers.
 
     Parameters
@@ -152,18 +152,18 @@ def account(network: Network, account: str) -> Answer:
 
 
 @verb(show, looking)
-def gateway(network: Network, gateway: Gateway) -> Answer:
+def gateway(network: dii.Network, gateway: Gateway) -> Answer:
     """Show a gateway: its operator, and what it earned in each epoch."""
     return _detailed(network, "gateway", gateway)
 
 
 @verb(show, looking)
-def epoch(network: Network, epoch: Epoch, stream: Stream = "main") -> Answer:
+def epoch(network: dii.Network, epoch: Epoch, stream: Stream = "main") -> Answer:
     """Show an epoch: its pool, and its payments."""
     return _detailed(network, "epoch", epoch, stream)
 
 
-def _detailed(network: Network, kind: str, *which: object) -> Answer:
+def _detailed(network: dii.Network, kind: str, *which: object) -> Answer:
     """Return the facts of one object, and its tables."""
     from dii.network import details  # noqa: PLC0415
 
@@ -189,7 +189,7 @@ def _clip(value: object) -> str:
 # --- what a run shows at its end -----------------------------------------------------------------
 
 
-def overview(network: Network, home: Path | None, most: int = 10) -> Iterator[screen.Shown]:
+def overview(network: dii.Network, home: Path | None, most: int = 10) -> Iterator[screen.Shown]:
     """Yield the network, its last epochs and its top operators, and how to list the rest."""
     yield network.summary()
     epochs, operators = network.epochs(), network.operators()
@@ -204,7 +204,7 @@ def overview(network: Network, home: Path | None, most: int = 10) -> Iterator[sc
             yield partial(screen.say, rest, "dim")
 
 
-def next_commands(network: Network, home: Path) -> Iterator[screen.Shown]:
+def next_commands(network: dii.Network, home: Path) -> Iterator[screen.Shown]:
     """Yield commands that continue from here, each after its reason; each works as it stands."""
     left = network.complete_epochs - network.settled
     paid = network.epochs().query(f"paid_{network.currency.unit} > 0")
@@ -230,7 +230,7 @@ def next_commands(network: Network, home: Path) -> Iterator[screen.Shown]:
         yield command(where, *words)
 
 
-def open_epoch(network: Network) -> str:
+def open_epoch(network: dii.Network) -> str:
     """Return the open epoch, and the time that the records reach."""
     if not network.sealed or network.reaches is None:
         return "no records have been loaded: there is no epoch to settle"

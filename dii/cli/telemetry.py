@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -21,9 +21,6 @@ from dii.cli.screen import Answer
 from dii.cli.verbs import here, verb, writing
 from dii.schema import GAP
 from dii.units import DAY, format_time
-
-if TYPE_CHECKING:
-    from dii import Network, Telemetry, Traffic
 
 app = typer.Typer()
 
@@ -148,7 +145,7 @@ def _latest(until: str | None) -> datetime | None:
         raise bad("--until", f"cannot read {until!r}; write it like 2025-03-11") from None
 
 
-def _check_any(data: Telemetry, *, of_records: bool = False) -> None:
+def _check_any(data: dii.Telemetry, *, of_records: bool = False) -> None:
     """Refuse a load without any usable record: scripts see exit codes only."""
     import pyarrow.compute as pc  # noqa: PLC0415
 
@@ -167,7 +164,7 @@ def _check_any(data: Telemetry, *, of_records: bool = False) -> None:
         raise errors.NothingLoaded(count=max(len(rejected), late), **first)
 
 
-def _names(network: Network, contested: list[str]) -> dict[str, list[str]]:
+def _names(network: dii.Network, contested: list[str]) -> dict[str, list[str]]:
     """Return the gateways whose names or owners are in question."""
     ambiguous = network.feed.telemetry.ambiguous() if network.feed else []
     return {"contested": contested, "ambiguous": ambiguous}
@@ -186,13 +183,13 @@ def _questions(names: dict[str, list[str]], done: str = "") -> Iterator[str]:
 
 
 def _ingested(
-    network: Network,
-    data: Telemetry,
-    traffic: Traffic | None = None,
+    network: dii.Network,
+    data: dii.Telemetry,
+    traffic: dii.Traffic | None = None,
     *,
     gap: int,
     rebind: bool = False,
-) -> tuple[Telemetry, list[str]]:
+) -> tuple[dii.Telemetry, list[str]]:
     """Take telemetry in; return it and its contested gateways.
 
     Records that the network set aside are among the rejects.
@@ -205,7 +202,7 @@ def _ingested(
     return told, list(contested)
 
 
-def loaded(data: Telemetry, traffic: Traffic | None = None) -> Iterator[screen.Shown]:
+def loaded(data: dii.Telemetry, traffic: dii.Traffic | None = None) -> Iterator[screen.Shown]:
     """Yield the summary of a load, with generated traffic, and the rejects by reason."""
     facts = data.facts()
     if traffic is not None:
@@ -300,7 +297,7 @@ def run(
         _check_any(data)
 
 
-def _found(home: Path, seed: int | None, *, needed: bool) -> Network | None:
+def _found(home: Path, seed: int | None, *, needed: bool) -> dii.Network | None:
     """Open the network of a home; None where none exists and none is needed."""
     try:
         network = writing(home)
@@ -316,7 +313,9 @@ def _found(home: Path, seed: int | None, *, needed: bool) -> Network | None:
     return network
 
 
-def _traffic(network: Network | None, data: Telemetry, epochs: int | None) -> Traffic | None:
+def _traffic(
+    network: dii.Network | None, data: dii.Telemetry, epochs: int | None
+) -> dii.Traffic | None:
     """Return the traffic to generate, where no file has records."""
     feed = network.feed if network else None
     if feed and feed.traffic:
