@@ -420,27 +420,23 @@ class NeverFits(TransactionError, code=40):
 # --- governance --------------------------------------------------------------------------------
 
 
-class GovernanceError(TransactionError):
-    """A proposal or a vote that cannot stand."""
-
-
-class NotValidator(GovernanceError, code=41):
+class NotValidator(TransactionError, code=41):
     """A proposal or vote by an account that is not a validator."""
 
     says = "{sender} is no validator; only validators propose and vote"
 
 
-class UnknownProposal(GovernanceError, code=42, says="there is no proposal {number}"):
+class UnknownProposal(TransactionError, code=42, says="there is no proposal {number}"):
     """A number that no proposal has."""
 
 
-class ProposalClosed(GovernanceError, code=43):
+class ProposalClosed(TransactionError, code=43):
     """A vote after the end of its proposal."""
 
     says = "proposal {number} is {status}: votes on it no longer count"
 
 
-class BadAction(GovernanceError, code=44, says="{action}: {message}"):
+class BadAction(TransactionError, code=44, says="{action}: {message}"):
     """An action that cannot be executed, as it is or as the chain stands."""
 
 
@@ -454,37 +450,33 @@ class BadSource(DiiError):
     """
 
 
-class ContractError(TransactionError):
-    """A contract, or a call of one, that cannot stand."""
-
-
-class BadContract(ContractError, code=22, says="not a contract: {message}"):
+class BadContract(TransactionError, code=22, says="not a contract: {message}"):
     """A tree that is no contract: wrong shape, beyond the bounds, or not well-formed."""
 
 
-class BadProgram(ContractError, code=23):
+class BadProgram(TransactionError, code=23):
     """A tree that breaks the rules of the language; ``numbers["faults"]`` has every fault."""
 
 
-class Reverted(ContractError, code=24):
+class Reverted(TransactionError, code=24):
     """A call that a contract refused or could not finish; only its fee is charged."""
 
 
-class BadCall(ContractError, code=25, says="{function}: {message}"):
+class BadCall(TransactionError, code=25, says="{function}: {message}"):
     """A call that does not fit the contract: no such function, wrong arguments, unwanted money."""
 
 
-class UnknownContract(ContractError, code=26, says="there is no contract at {address}"):
+class UnknownContract(TransactionError, code=26, says="there is no contract at {address}"):
     """An address without a contract."""
 
 
-class HookBudgetFull(ContractError, code=28):
+class HookBudgetFull(TransactionError, code=28):
     """A contract for whose @on_epoch functions no gas is left to reserve."""
 
     says = "scope {scope!r} has {left} gas an epoch left to reserve, and it needs {needed}"
 
 
-class PurseTooSmall(ContractError, code=29):
+class PurseTooSmall(TransactionError, code=29):
     """A gas deposit that cannot pay for one epoch."""
 
     says = (
@@ -528,7 +520,7 @@ class NothingToCompare(MintingError):
     """Records from which the laboratory cannot tell rules apart."""
 
 
-class MetricNotReported(ContractError, MintingError, code=27):
+class MetricNotReported(TransactionError, MintingError, code=27):
     """A metric that a rule or a contract needs and the scope's reporters do not give."""
 
     says = "{what} needs {metric}, which scope {scope} does not report ({given})"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dii.application import epochs
-from dii.application.actions import DenyGateway
+from dii.application.actions import DenyGateway, SetScope
 from dii.application.messages import (
     AssignGateway,
     Claim,
@@ -439,7 +439,7 @@ def test_former_reporters_have_no_vote_on_bindings():
     chain = several()
     says(chain, REPORTERS[0], bind(1, ALICE))
     new = tuple(key.address for key in REPORTERS[1:5])
-    epochs.change_scope(chain.app.state, "main", new, ("online_ppm",), ())
+    epochs.change_scope(chain.app.state, SetScope("main", new, ("online_ppm",), ()))
     chain.app.state.commit()
     says(chain, REPORTERS[1], bind(1, ALICE))
     assert owner_of(chain, 1) is None

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dii.application import epochs
+from dii.application.actions import SetScope
 from dii.application.records import (
     ACCOUNTS,
     CHAIN,
@@ -393,12 +394,12 @@ def test_a_scope_that_is_changed_takes_reports_by_its_new_reporters_on_its_new_m
         says(chain, who, *report(0, ROWS))
     metrics = METRICS_OF["main"]
     new = tuple(key.address for key in REPORTERS[1:5])
-    epochs.change_scope(chain.app.state, "main", new, ("online_ppm",), ())
+    epochs.change_scope(chain.app.state, SetScope("main", new, ("online_ppm",), ()))
     chain.app.state.commit()
     chain.block(time=epoch_end(1))
     assert chain.settled() == 0, "one of the three is a reporter no more"
     assert says(chain, REPORTERS[0], report(1, ROWS)[0]) != [0]
-    epochs.change_scope(chain.app.state, "main", new, metrics, ("lost",))
+    epochs.change_scope(chain.app.state, SetScope("main", new, metrics, ("lost",)))
     chain.app.state.commit()
     rows = {one: (*values, 7) for one, values in ROWS.items()}
     how = {"metrics": metrics, "usage_columns": ("lost",)}
@@ -421,7 +422,7 @@ def test_a_scope_that_is_changed_while_an_epoch_settles_closes_it_as_it_was():
     for who in FOUR:
         says(chain, who, *report(0, ROWS, chunk_rows=1))
     assert chain.app.state.get(CURSORS, "main") is not None
-    epochs.change_scope(chain.app.state, "main", (BOB.address,), METRICS_OF["main"], ())
+    epochs.change_scope(chain.app.state, SetScope("main", (BOB.address,), METRICS_OF["main"], ()))
     chain.app.state.commit()
     assert chain.app.state.get(SCOPES, "main").metrics == ("online_ppm",)
     while chain.block().changed:

@@ -37,14 +37,12 @@ Not entries: a reporter could make more entries of one hash each than blocks eve
 # --- votes ---------------------------------------------------------------------------------------
 
 
+_Subject = tuple[str, str, bytes]
+"""Gateway, application or operator; scope; and hash: what reporters vote on."""
+
+
 def agree(
-    context: Context,
-    kind: str,
-    name: str,
-    scope: records.Scope,
-    hash_: bytes,
-    account: bytes,
-    needed: int,
+    context: Context, subject: _Subject, scope: records.Scope, account: bytes, needed: int
 ) -> bool:
     """Note the sender's vote for an account; return whether ``needed`` reporters now name it.
 
@@ -52,31 +50,27 @@ def agree(
     not count. Votes on a decided hash are deleted, those of former reporters when they expire.
     """
     state, now = context.state, context.time
-    key = kind, name, hash_
     since = now - context.chain.report_window
     votes = {
         reporter: vote[0]
         for reporter in (scope.reporters if needed > 1 else ())
-        if (vote := state.get(records.NAMINGS, *key, reporter)) and vote[1] > since
+        if (vote := state.get(records.NAMINGS, *subject, reporter)) and vote[1] > since
     }
     votes[context.sender] = account
     if sum(named == account for named in votes.values()) < needed:
-        state.put(records.NAMINGS, (account, now), *key, context.sender)
+        state.put(records.NAMINGS, (account, now), *subject, context.sender)
         return False
     for reporter in scope.reporters:
-        if state.get(records.NAMINGS, *key, reporter) is not None:
-            state.delete(records.NAMINGS, *key, reporter)
+        if state.get(records.NAMINGS, *subject, reporter) is not None:
+            state.delete(records.NAMINGS, *subject, reporter)
     return True
 
 
-def _withdraw(
-    context: Context, kind: str, scope: str, hash_: bytes, reporter: bytes, until: int
-) -> None:
+def _withdraw(context: Context, subject: _Subject, reporter: bytes, until: int) -> None:
     """Delete a reporter's vote on a hash, unless it is later than a time."""
-    key = kind, scope, hash_, reporter
-    vote = context.state.get(records.NAMINGS, *key)
+    vote = context.state.get(records.NAMINGS, *subject, reporter)
     if vote is not None and vote[1] <= until:
-        context.state.delete(records.NAMINGS, *key)
+        context.state.delete(records.NAMINGS, *subject, reporter)
 
 
 def _enqueue(context: Context, kind: str, scope: str, undecided: list[bytes]) -> None:
@@ -99,7 +93,7 @@ def expire_votes(context: Context) -> None:
             break
         for hash_ in lapse.hashes:
             # A later vote of the reporter has an entry of its own.
-            _withdraw(context, lapse.kind, lapse.scope, hash_, lapse.reporter, lapse.time)
+            _withdraw(context, (lapse.kind, lapse.scope, hash_), lapse.reporter, lapse.time)
         state.delete(records.LAPSES, number)
         number, dropped = number + 1, dropped + len(lapse.hashes)
     if dropped:
@@ -133,10 +127,10 @@ def register(
     for key, owner in bindings:
         bound = state.get(table, name, key)
         if bound is not None and bound.owners[-1][1] == owner:
-            _withdraw(context, kind, name, key, context.sender, context.time)
+            _withdraw(context, (kind, name, key), context.sender, context.time)
             continue
         needed = scope.liars + 1 if bound is None else 2 * scope.liars + 1
-        if not agree(context, kind, name, scope, key, owner, needed):
+        if not agree(context, (kind, name, key), scope, owner, needed):
             undecided.append(key)
         elif bound is None:
             since = epochs.first_unsettled(state, name, scope)
@@ -217,7 +211,8 @@ def claim(context: Context, message: messages.Claim) -> bool:
         claimed, named = crypto.format_address(address), crypto.format_address(forward)
         raise errors.AlreadyClaimed(account=claimed, owner=named)
     if forward is None:
-        if agree(context, "operator", name, scope, message.operator, owner, scope.liars + 1):
+        subject = "operator", name, message.operator
+        if agree(context, subject, scope, owner, scope.liars + 1):
             state.put(records.FORWARDS, owner, address)
             balance = bank.account(state, address).balance
             if balance:

@@ -150,11 +150,8 @@ def refuse_contract(state: State, to: bytes) -> None:
 
 def deploy(context: Context, message: messages.Deploy) -> bool:
     """Put a contract on the chain and run its ``init``; its address follows from the nonce."""
-    state, sender, refused = (
-        context.state,
-        context.sender,
-        partial(errors.BadMessage, kind="Deploy"),
-    )
+    state, sender = context.state, context.sender
+    refused = partial(errors.BadMessage, kind="Deploy")
     scope = state.get(records.SCOPES, message.scope)
     if scope is None:
         raise errors.UnknownScope(scope=message.scope)
@@ -176,7 +173,8 @@ def deploy(context: Context, message: messages.Deploy) -> bool:
         context.emit("transfers", context.position, "top up", sender, address, message.purse)
     _note(context, address, "deployed", message.value, sender)
     if "init" in program.functions:
-        _run(context, address, contract, program, "init", message, door="init")
+        host = ChainHost(context, message.scope, address, sender, message.value)
+        _run(host, program, "init", message.arguments, "init")
     elif message.value or message.arguments != NO_ARGUMENTS:
         raise refused(message="without an init there is nothing to give it")
     if bool(program.hooks) != bool(message.hook_gas):
@@ -216,7 +214,9 @@ def call(context: Context, message: messages.Call) -> bool:
     _note(context, address, "called", message.value, context.sender, message.function)
     code = state.require(records.CODES, contract.code)
     context.meter.charge(context.loaded.gas(code))
-    _run(context, address, contract, context.loaded.load(code), message.function, message)
+    program = context.loaded.load(code)
+    host = ChainHost(context, contract.scope, address, context.sender, message.value)
+    _run(host, program, message.function, message.arguments, "external")
     return False
 
 
@@ -257,21 +257,11 @@ def _check_reads(scope: str, given: tuple[str, ...], read: frozenset[str]) -> No
         raise errors.MetricNotReported(what="the contract", metric=name, scope=scope, given=known)
 
 
-def _run(
-    context: Context,
-    address: bytes,
-    contract: records.Contract,
-    program: Program,
-    function: str,
-    message: messages.Deploy | messages.Call,
-    *,
-    door: str = "external",
-) -> None:
+def _run(host: ChainHost, program: Program, function: str, arguments: bytes, door: str) -> None:
     """Run a function for a transaction, within what is left of its gas."""
-    meter = context.meter
-    host = ChainHost(context, contract.scope, address, context.sender, message.value)
+    meter = host.context.meter
     try:
-        wire = codec.decode(message.arguments)
+        wire = codec.decode(arguments)
     except errors.CodecError as error:
         raise errors.BadMessage(kind="Call", message=f"its arguments: {error}") from None
     if type(wire) is not tuple:

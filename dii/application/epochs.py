@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Literal
 
-from dii.application import pages, records
+from dii.application import actions, pages, records
 from dii.ledger.state import State, Table
 
 Status = Literal["open", "reporting", "settling", "closed"]
@@ -54,21 +54,15 @@ def whole_reports(state: State, name: str, scope: records.Scope) -> tuple[bytes,
     return tuple(whole)
 
 
-def change_scope(
-    state: State,
-    name: str,
-    reporters: tuple[bytes, ...],
-    metrics: tuple[str, ...],
-    usage: tuple[str, ...],
-) -> None:
+def change_scope(state: State, change: actions.SetScope) -> None:
     """Change the reporters and columns of a scope, for all epochs that are not settling yet.
 
     Reports of removed reporters, or with other columns, count for nothing from then on and leave
     the state when their epoch is closed; a reporter may send another report for nothing. The last
     change that is made while an epoch settles acts after that epoch.
     """
-    scope = state.require(records.SCOPES, name)
-    changed = records.Scope(reporters, metrics, usage, scope.next_epoch)
+    name, following = change.name, state.require(records.SCOPES, change.name).next_epoch
+    changed = records.Scope(change.reporters, change.metrics, change.usage, following)
     settling = state.get(records.CURSORS, name) is not None
     state.put(records.COMING if settling else records.SCOPES, changed, name)
 

@@ -22,7 +22,7 @@ by balances, which would give the chain's rules to those who earn the most under
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from dii import crypto, errors, genesis
@@ -33,6 +33,8 @@ from dii.minting import POLICIES, RULES
 from dii.schema import METRICS, USAGE
 
 NO_AGENDA: Final = records.Agenda(0, ())
+Updates = dict[bytes, int]
+"""Voting power of validators that a block changes, by public key."""
 
 
 def validators(state: State) -> dict[bytes, int]:
@@ -158,12 +160,12 @@ def enact(context: Context) -> tuple[tuple[bytes, int], ...]:
     if not due:
         return ()
     state.put(records.AGENDA, replace(agenda, due=agenda.due[len(due) :]))
-    work = _Enactment(context)
+    changed: Updates = {}
     for number in due:
-        work.carry_out(number)
+        carry_out(context, number, changed)
     current = validators(state)
     updates = tuple(
-        (key, power) for key, power in sorted(work.updates.items()) if current.get(key, 0) != power
+        (key, power) for key, power in sorted(changed.items()) if current.get(key, 0) != power
     )
     if updates:
         state.put(records.UPDATES, updates)
@@ -177,7 +179,7 @@ def trial(
     mark = state.mark()
     try:
         _check_form(action)
-        _Enactment(Context(state, chain, height, now)).act(action, 0)
+        act(Context(state, chain, height, now), action, 0, {})
     except errors.DiiError as error:
         return error
     finally:
@@ -185,142 +187,134 @@ def trial(
     return None
 
 
-@dataclass(slots=True)
-class _Enactment:
-    """Actions that one block carries out."""
+def carry_out(context: Context, number: int, updates: Updates) -> None:
+    """Carry out the action of a proposal, or note why it failed."""
+    state = context.state
+    proposal = state.require(records.PROPOSALS, number)
+    mark, outcome, detail = state.mark(), "enacted", ""
+    try:
+        act(context, proposal.action, number, updates)
+    except (errors.TransactionError, errors.MintingError) as error:
+        state.revert(mark)
+        outcome, detail = "failed", str(error)
+    state.put(records.PROPOSALS, replace(proposal, outcome=outcome), number)
+    row = number, outcome, proposal.proposer, context.time, detail
+    context.emit("governance", *row)
 
-    context: Context
-    updates: dict[bytes, int] = field(default_factory=dict)
 
-    @property
-    def state(self) -> State:
-        """The state of the block."""
-        return self.context.state
+def act(context: Context, action: actions.Action, number: int, updates: Updates) -> None:
+    """Carry out an action; TransactionError or MintingError if it fails."""
+    match action:
+        case actions.SetStream():
+            _set_stream(context, action)
+        case actions.RemoveStream():
+            _remove_stream(context, action)
+        case actions.SetScope():
+            _set_scope(context, action)
+        case actions.SetValidator():
+            _set_validator(context, action, updates)
+        case actions.SetGas(price, schedule):
+            if schedule not in gas.VERSIONS:
+                _lack(context, f"gas schedule {schedule}")
+            chain = context.state.require(records.CHAIN)
+            chain = replace(chain, gas_price=price, gas_schedule=schedule)
+            context.state.put(records.CHAIN, chain)
+        case actions.SpendTreasury(to, amount):
+            to = bank.resolve(context.state, to)
+            contracts.refuse_contract(context.state, to)
+            context.pay("treasury", genesis.TREASURY, to, amount)
+        case actions.DenyGateway():
+            _scope(context, action.scope)
+    if isinstance(action, streams.Change):
+        epoch = epochs.first_from(context.chain, context.time)
+        streams.schedule(context.state, action.scope, epoch, number)
 
-    def carry_out(self, number: int) -> None:
-        """Carry out the action of a proposal, or note why it failed."""
-        state = self.state
-        proposal = state.require(records.PROPOSALS, number)
-        mark, outcome, detail = state.mark(), "enacted", ""
-        try:
-            self.act(proposal.action, number)
-        except (errors.TransactionError, errors.MintingError) as error:
-            state.revert(mark)
-            outcome, detail = "failed", str(error)
-        state.put(records.PROPOSALS, replace(proposal, outcome=outcome), number)
-        row = number, outcome, proposal.proposer, self.context.time, detail
-        self.context.emit("governance", *row)
 
-    def act(self, action: actions.Action, number: int) -> None:
-        """Carry out an action; TransactionError or MintingError if it fails."""
-        match action:
-            case actions.SetStream():
-                self._set_stream(action)
-            case actions.RemoveStream():
-                self._remove_stream(action)
-            case actions.SetScope():
-                self._set_scope(action)
-            case actions.SetValidator(key, power):
-                self._set_validator(action, key, power)
-            case actions.SetGas(price, schedule):
-                if schedule not in gas.VERSIONS:
-                    self._lack(f"gas schedule {schedule}")
-                chain = self.state.require(records.CHAIN)
-                chain = replace(chain, gas_price=price, gas_schedule=schedule)
-                self.state.put(records.CHAIN, chain)
-            case actions.SpendTreasury(to, amount):
-                to = bank.resolve(self.state, to)
-                contracts.refuse_contract(self.state, to)
-                self.context.pay("treasury", genesis.TREASURY, to, amount)
-            case actions.DenyGateway():
-                self._scope(action.scope)
-        if isinstance(action, streams.Change):
-            epoch = epochs.first_from(self.context.chain, self.context.time)
-            streams.schedule(self.state, action.scope, epoch, number)
+def _lack(context: Context, what: str) -> None:
+    raise errors.UpgradeNeeded(height=context.height, what=what)
 
-    def _lack(self, what: str) -> None:
-        raise errors.UpgradeNeeded(height=self.context.height, what=what)
 
-    def _scope(self, name: str) -> records.Scope:
-        scope = self.state.get(records.COMING, name) or self.state.get(records.SCOPES, name)
-        if scope is None:
-            raise errors.UnknownScope(scope=name)
-        return scope
+def _scope(context: Context, name: str) -> records.Scope:
+    scope = context.state.get(records.COMING, name) or context.state.get(records.SCOPES, name)
+    if scope is None:
+        raise errors.UnknownScope(scope=name)
+    return scope
 
-    def _set_stream(self, action: actions.SetStream) -> None:
-        scope, name = self._scope(action.scope), action.name
-        # To have a version with other parameters is a fault of the action.
-        for spec, known in ((action.rule, RULES.keys()), (action.policy, POLICIES.keys())):
-            if (spec.name, spec.version) not in known:
-                self._lack(f"{spec.name}/{spec.version}")
-        most = self.context.chain.max_mint_per_epoch
-        genesis.check_stream(name, action.rule, action.policy, most)
-        genesis.check_metrics(name, action.rule, action.scope, scope.metrics)
-        if self._is_elsewhere(name, action.scope):
-            raise _bad(action, f"another scope has, or had, a stream {name!r}; take another name")
-        plan = streams.planned(self.state, action.scope)
-        streams.amend(plan, action)
-        if len(plan) > genesis.MAX_STREAMS:
-            raise _bad(
-                action, f"scope {action.scope!r} has {genesis.MAX_STREAMS} streams, the most"
-            )
-        later = [other for other in plan if plan[other].position > plan[name].position]
-        if action.rest not in (None, "treasury", *later):
-            message = f"its rest goes to {action.rest!r}, neither treasury nor a later stream"
-            raise _bad(action, message)
 
-    def _is_elsewhere(self, name: str, scope: str) -> bool:
-        """Tell whether a stream of this name is, was or will be in another scope."""
-        stream = self.state.get(records.STREAMS, name)
-        issuance = next(self.state.items(records.ISSUANCES, name), None)
-        homes = {stream.scope} if stream else set()
-        homes |= {issuance[1].scope} if issuance else set()
-        homes |= {
-            change.scope
-            for _, change in streams.scheduled(self.state)
-            if isinstance(change, actions.SetStream) and change.name == name
-        }
-        return bool(homes - {scope})
+def _set_stream(context: Context, action: actions.SetStream) -> None:
+    scope, name = _scope(context, action.scope), action.name
+    # To have a version with other parameters is a fault of the action.
+    for spec, known in ((action.rule, RULES.keys()), (action.policy, POLICIES.keys())):
+        if (spec.name, spec.version) not in known:
+            _lack(context, f"{spec.name}/{spec.version}")
+    most = context.chain.max_mint_per_epoch
+    genesis.check_stream(name, action.rule, action.policy, most)
+    genesis.check_metrics(name, action.rule, action.scope, scope.metrics)
+    if _is_elsewhere(context, name, action.scope):
+        raise _bad(action, f"another scope has, or had, a stream {name!r}; take another name")
+    plan = streams.planned(context.state, action.scope)
+    streams.amend(plan, action)
+    if len(plan) > genesis.MAX_STREAMS:
+        raise _bad(action, f"scope {action.scope!r} has {genesis.MAX_STREAMS} streams, the most")
+    later = [other for other in plan if plan[other].position > plan[name].position]
+    if action.rest not in (None, "treasury", *later):
+        message = f"its rest goes to {action.rest!r}, neither treasury nor a later stream"
+        raise _bad(action, message)
 
-    def _remove_stream(self, action: actions.RemoveStream) -> None:
-        plan = streams.planned(self.state, action.scope)
-        if action.name not in plan:
-            raise _bad(action, f"scope {action.scope!r} has no stream {action.name!r}")
-        for name, stream in plan.items():
-            if stream.rest == action.name:
-                raise _bad(action, f"stream {name!r} hands its rest to it")
 
-    def _set_scope(self, action: actions.SetScope) -> None:
-        state, name = self.state, action.name
-        for names, known in ((action.metrics, METRICS), (action.usage, USAGE)):
-            for metric in set(names) - known.keys():
-                self._lack(f"metric {metric}")
-            if list(names) != [metric for metric in known if metric in names]:
-                raise _bad(action, f"each metric once, in this order: {', '.join(known)}")
-        if len(set(action.reporters)) < len(action.reporters):
-            raise _bad(action, "a reporter stands twice; each has one voice")
-        if state.get(records.SCOPES, name) is not None:
-            waiting = streams.scheduled(state, name)  # may act in between, as reports are late
-            plans: list[tuple[str, records.Stream | actions.SetStream]] = [
-                *streams.planned(state, name).items(),
-                *streams.current(state, name).items(),
-                *((item.name, item) for _, item in waiting if isinstance(item, actions.SetStream)),
-            ]
-            for stream, plan in plans:
-                genesis.check_metrics(stream, plan.rule, name, action.metrics)
-            epochs.change_scope(state, name, action.reporters, action.metrics, action.usage)
-            return
-        if sum(1 for _ in state.items(records.SCOPES)) >= genesis.MAX_SCOPES:
-            raise _bad(action, f"there are {genesis.MAX_SCOPES} scopes, the most")
-        first = epochs.first_from(self.context.chain, self.context.time)
-        scope = records.Scope(action.reporters, action.metrics, action.usage, first)
-        state.put(records.SCOPES, scope, name)
+def _is_elsewhere(context: Context, name: str, scope: str) -> bool:
+    """Tell whether a stream of this name is, was or will be in another scope."""
+    stream = context.state.get(records.STREAMS, name)
+    issuance = next(context.state.items(records.ISSUANCES, name), None)
+    homes = {stream.scope} if stream else set()
+    homes |= {issuance[1].scope} if issuance else set()
+    homes |= {
+        change.scope
+        for _, change in streams.scheduled(context.state)
+        if isinstance(change, actions.SetStream) and change.name == name
+    }
+    return bool(homes - {scope})
 
-    def _set_validator(self, action: actions.SetValidator, key: bytes, power: int) -> None:
-        after = validators(self.state) | self.updates | {key: power}
-        count = sum(map(bool, after.values()))
-        if not 1 <= count <= genesis.MAX_VALIDATORS:
-            raise _bad(
-                action, f"{count} validators would be left, of 1 to {genesis.MAX_VALIDATORS}"
-            )
-        self.updates[key] = power
+
+def _remove_stream(context: Context, action: actions.RemoveStream) -> None:
+    plan = streams.planned(context.state, action.scope)
+    if action.name not in plan:
+        raise _bad(action, f"scope {action.scope!r} has no stream {action.name!r}")
+    for name, stream in plan.items():
+        if stream.rest == action.name:
+            raise _bad(action, f"stream {name!r} hands its rest to it")
+
+
+def _set_scope(context: Context, action: actions.SetScope) -> None:
+    state, name = context.state, action.name
+    for names, known in ((action.metrics, METRICS), (action.usage, USAGE)):
+        for metric in set(names) - known.keys():
+            _lack(context, f"metric {metric}")
+        if list(names) != [metric for metric in known if metric in names]:
+            raise _bad(action, f"each metric once, in this order: {', '.join(known)}")
+    if len(set(action.reporters)) < len(action.reporters):
+        raise _bad(action, "a reporter stands twice; each has one voice")
+    if state.get(records.SCOPES, name) is not None:
+        waiting = streams.scheduled(state, name)  # may act in between, as reports are late
+        plans: list[tuple[str, records.Stream | actions.SetStream]] = [
+            *streams.planned(state, name).items(),
+            *streams.current(state, name).items(),
+            *((item.name, item) for _, item in waiting if isinstance(item, actions.SetStream)),
+        ]
+        for stream, plan in plans:
+            genesis.check_metrics(stream, plan.rule, name, action.metrics)
+        epochs.change_scope(state, action)
+        return
+    if sum(1 for _ in state.items(records.SCOPES)) >= genesis.MAX_SCOPES:
+        raise _bad(action, f"there are {genesis.MAX_SCOPES} scopes, the most")
+    first = epochs.first_from(context.chain, context.time)
+    scope = records.Scope(action.reporters, action.metrics, action.usage, first)
+    state.put(records.SCOPES, scope, name)
+
+
+def _set_validator(context: Context, action: actions.SetValidator, updates: Updates) -> None:
+    after = validators(context.state) | updates | {action.public_key: action.power}
+    count = sum(map(bool, after.values()))
+    if not 1 <= count <= genesis.MAX_VALIDATORS:
+        raise _bad(action, f"{count} validators would be left, of 1 to {genesis.MAX_VALIDATORS}")
+    updates[action.public_key] = action.power

@@ -165,13 +165,7 @@ def check(
 
     try:
         page = decode(data, key)
-    except (
-        errors.CodecError,
-        errors.ShapeMismatch,
-        LookupError,
-        ValueError,
-        struct.error,
-    ) as error:
+    except (errors.DiiError, LookupError, ValueError, struct.error) as error:
         raise bad(f"not a page of metrics: {error}") from None
     if not page.rows or len(page.keys[-1]) != key:
         raise bad(f"keys of {key} bytes expected, at least one")
