@@ -149,15 +149,11 @@ def register(
 
 
 def _bind(
-    context: Context,
-    table: Table[records.Binding],
-    scope: str,
-    key: bytes,
-    binding: records.Binding,
+    context: Context, table: Table[records.Binding], scope: str, key: bytes, bound: records.Binding
 ) -> None:
-    context.state.put(table, binding, scope, key)
+    context.state.put(table, bound, scope, key)
     if table is records.GATEWAYS:
-        since, owner = binding.owners[-1]
+        since, owner = bound.owners[-1]
         context.emit("gateways", key, scope, owner, since)
 
 

@@ -78,9 +78,8 @@ def deploy(
     )  # fmt: skip
     again = command(network.home.folder, "contract", "show", contract.address)
     lines = contract.lines()
-    return Answer(
-        {"contract": contract.address} | lines, [lines, f"look at it again with: {again}"]
-    )
+    shown: list[screen.Shown] = [lines, f"look at it again with: {again}"]
+    return Answer({"contract": contract.address} | lines, shown)
 
 
 @verb(verbs, writing)
@@ -150,13 +149,12 @@ def agreements(name: Annotated[str | None, typer.Argument()] = None) -> Iterator
     if name is not None:
         typer.echo(_agreement(name).source, nl=False)
         return
-    known = AGREEMENTS.values()
-    document = [{"name": agreement.name, "summary": agreement.summary} for agreement in known]
-    lines = [
-        {agreement.name: " ".join(agreement.summary.split()), "takes": agreement.takes}
-        for agreement in known
-    ]
-    yield Answer(document, (part for facts in lines for part in (facts, "")))
+    document, shown = [], []
+    for agreement in AGREEMENTS.values():
+        document.append({"name": agreement.name, "summary": agreement.summary})
+        summary = " ".join(agreement.summary.split())
+        shown += [{agreement.name: summary, "takes": agreement.takes}, ""]
+    yield Answer(document, shown)
 
 
 def _agreement(name: str) -> Agreement:

@@ -80,17 +80,15 @@ def _compared(comparison: Comparison, network: dii.Network) -> Iterator[screen.S
     labels = [label if form else f"{label}, {currency.symbol}" for label, form in MEASURES.values()]
     shown = pd.DataFrame({"measure": labels})
     for name, heading in rules.items():
+        values = comparison.measures.loc[name, [*MEASURES]].tolist()
         texts = [
             "-" if screen.plain(value) is None else form.format(value) if form else money(value)
-            for (_, form), value in zip(
-                MEASURES.values(), comparison.measures.loc[name, [*MEASURES]].tolist()
-            )
+            for (_, form), value in zip(MEASURES.values(), values)
         ]
         shown[heading] = [text.rjust(max(map(len, texts))) for text in texts]
     yield partial(screen.rows, shown, " ".join(shown))
     yield ""
-    amounts = comparison.amounts.set_axis(
-        [f"{name}_{currency.unit}" for name in rules.values()], axis=1
-    )
+    headings = [f"{name}_{currency.unit}" for name in rules.values()]
+    amounts = comparison.amounts.set_axis(headings, axis=1)
     columns = " ".join(["operator", *rules.values()])
     yield partial(screen.rows, amounts.reset_index(), columns, network)
