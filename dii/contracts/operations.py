@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from dii import errors
 from dii.contracts import gas
@@ -24,38 +24,8 @@ ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }  # fmt: skip
 
 
-def _overflow() -> errors.Reverted:
-    return errors.Reverted(message="an int has at most 256 bits")
-
-
-def _add(left: Run, right: Run) -> Run:
-    def run(frame: Frame) -> int:
-        number: int = left(frame) + right(frame)
-        if LEAST <= number <= MOST:
-            return number
-        raise _overflow()
-
-    return run
-
-
-def _subtract(left: Run, right: Run) -> Run:
-    def run(frame: Frame) -> int:
-        number: int = left(frame) - right(frame)
-        if LEAST <= number <= MOST:
-            return number
-        raise _overflow()
-
-    return run
-
-
-def _multiply(left: Run, right: Run) -> Run:
-    def run(frame: Frame) -> int:
-        number: int = left(frame) * right(frame)
-        if LEAST <= number <= MOST:
-            return number
-        raise _overflow()
-
-    return run
+def _overflow() -> NoReturn:
+    raise errors.Reverted(message="an int has at most 256 bits")
 
 
 def _divide(function: Callable[[int, int], int], left: Run, right: Run) -> Run:
@@ -64,17 +34,15 @@ def _divide(function: Callable[[int, int], int], left: Run, right: Run) -> Run:
         if not by:
             raise errors.Reverted(message="division by zero")
         number = function(number, by)
-        if number <= MOST:
-            return number
-        raise _overflow()
+        return number if number <= MOST else _overflow()
 
     return run
 
 
 ARITHMETIC: Final[dict[str, Callable[[Run, Run], Run]]] = {
-    "+": _add,
-    "-": _subtract,
-    "*": _multiply,
+    "+": lambda a, b: lambda f: n if LEAST <= (n := a(f) + b(f)) <= MOST else _overflow(),
+    "-": lambda a, b: lambda f: n if LEAST <= (n := a(f) - b(f)) <= MOST else _overflow(),
+    "*": lambda a, b: lambda f: n if LEAST <= (n := a(f) * b(f)) <= MOST else _overflow(),
     "//": partial(_divide, operator.floordiv),
     "%": partial(_divide, operator.mod),
 }
@@ -89,9 +57,7 @@ def bounded(function: Callable[[Any], int], operand: Run, per_gas: int = 0) -> R
         if per_gas:
             frame[0].take(gas.ITEM * len(value) // per_gas)
         number = function(value)
-        if LEAST <= number <= MOST:
-            return number
-        raise _overflow()
+        return number if LEAST <= number <= MOST else _overflow()
 
     return run
 

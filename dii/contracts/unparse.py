@@ -121,7 +121,7 @@ def _write(node: t.Expression) -> tuple[str, int]:
     """Return an expression's text and its precedence."""
     match node:
         case t.Int(value):
-            return str(value), _PART if value >= 0 else _SIGN
+            return str(value), _SIGN  # 1.x would be read as a number
         case t.Bool(value) | t.Bytes(value):
             return repr(value), _PART
         case t.Str(text):
@@ -142,8 +142,6 @@ def _write(node: t.Expression) -> tuple[str, int]:
             return f"{_show(then, _OR)} if {_show(test, _OR)} else {_show(other)}", _LOOSEST
         case t.Index(base, index):
             return f"{_show(base, _PART)}[{_show(index)}]", _PART
-        case t.Field(t.Int() as base, name):  # 1.x would be read as a number
-            return f"({_show(base)}).{name}", _PART
         case t.Field(base, name):
             return f"{_show(base, _PART)}.{name}", _PART
         case t.Call(name, arguments):

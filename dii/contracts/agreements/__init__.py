@@ -34,14 +34,9 @@ class Agreement:
     name: str
 
     @property
-    def path(self) -> Path:
-        """Its file."""
-        return Path(__file__).with_name(f"{self.name}.dii")
-
-    @property
     def source(self) -> str:
         """Its text."""
-        return self.path.read_text(encoding="utf-8")
+        return Path(__file__).with_name(f"{self.name}.dii").read_text(encoding="utf-8")
 
     @property
     def tree(self) -> Contract:
