@@ -28,7 +28,7 @@ from dii.ledger import block as blocks
 from dii.ledger import log
 from dii.ledger.block import Block, Header
 from dii.ledger.index import Index
-from dii.ledger.snapshot import LEAST, ROW, WEIGHT, Assembly, cut, state_at
+from dii.ledger.snapshot import LEAST, ROW, WEIGHT, assemble, cut, read_manifest, state_at
 from dii.ledger.state import State, decode_diff, encode_diff, uncollected
 from dii.ledger.store import Piece, Store
 
@@ -287,8 +287,7 @@ def join(
     SnapshotInvalid
         A part does not follow from the trusted hash, or the home has a chain. Nothing was written.
     """
-    assembly, header = Assembly(manifest), following.header
-    height = assembly.manifest.height
+    height, header = read_manifest(manifest).height, following.header
 
     def invalid(message: object) -> errors.SnapshotInvalid:
         return errors.SnapshotInvalid(height=height, message=message)
@@ -298,11 +297,14 @@ def join(
     whole = log.root_of(last.transactions) == last.header.transactions
     if last.header.hash != header.previous or not whole:
         raise invalid("its block is not the one before the header")
-    pieces = []
-    for number, chunk in enumerate(chunks):
-        assembly.add(chunk)
-        pieces.append(Piece(height, number, chunk))
-    app = Application(genesis, height, assembly.state(header.app_hash))
+    pieces: list[Piece] = []
+
+    def kept() -> Iterator[bytes]:
+        for number, chunk in enumerate(chunks):
+            pieces.append(Piece(height, number, chunk))
+            yield chunk
+
+    app = Application(genesis, height, assemble(manifest, kept(), header.app_hash))
     for fault in faults(genesis, app.state, last.header, following):
         raise invalid(f"the block after it is not sound: {fault}")
     _execute(app, following)
@@ -366,8 +368,7 @@ def verify(
 
 def faults(genesis: Genesis, state: State, previous: Header | None, block: Block) -> Iterator[str]:
     """Yield the faults of a block that should follow ``previous`` on a committed state."""
-    header = block.header
-    powers = validators(state)
+    header, powers = block.header, validators(state)
     if header.version != blocks.VERSION:
         yield f"its header is of version {header.version}"
     if header.chain != genesis.hash:
@@ -388,11 +389,7 @@ def faults(genesis: Genesis, state: State, previous: Header | None, block: Block
         yield "its proposer is no validator"
     message = blocks.SIGN_DOMAIN + header.hash
     signers = {commit.public_key: commit.signature for commit in block.commits}
-    good = sum(
-        powers.get(key, 0)
-        for key, signature in signers.items()
-        if crypto.verify(key, message, signature)
-    )
+    good = sum(powers.get(key, 0) for key in signers if crypto.verify(key, message, signers[key]))
     if 3 * good <= 2 * sum(powers.values()):
         yield f"signatures of {good} of {sum(powers.values())} voting power hold"
 

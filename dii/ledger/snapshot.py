@@ -86,32 +86,32 @@ def cut(height: int, root: bytes, pairs: Mapping[bytes, bytes]) -> Iterator[Piec
         The whole state; it must not change until the last piece is out.
     """
     hashes: list[bytes] = []
-    run: list[tuple[bytes, bytes]] = []
-    size = done = room = 0
-
-    def piece() -> Piece:
-        nonlocal size, done
+    size = done = 0
+    for run in _runs(pairs):
+        if len(hashes) == MAX_CHUNKS:
+            _log.warning(_TOO_LARGE, height, MAX_CHUNKS)
+            return
         chunk = encode_diff(tuple(run))
         hashes.append(crypto.sha256(chunk))
         size, done = size + len(chunk), done + len(run)
         whole = done == len(pairs)
         manifest = codec.dumps(Manifest(height, root, done, size, tuple(hashes))) if whole else b""
-        return Piece(height, len(hashes) - 1, chunk, manifest)
+        yield Piece(height, len(hashes) - 1, chunk, manifest)
 
+
+def _runs(pairs: Mapping[bytes, bytes]) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Yield the pairs of each chunk, in ascending order."""
+    run: list[tuple[bytes, bytes]] = []
+    room = CHUNK - 5
     for key in _ascending(list(pairs)):
         value = pairs[key]
         cost = len(key) + len(value) + 10  # two heads of at most five bytes
         if run and cost > room:
-            yield piece()
-            run.clear()
-            if len(hashes) == MAX_CHUNKS:
-                _log.warning(_TOO_LARGE, height, MAX_CHUNKS)
-                return
-        if not run:
-            room = CHUNK - 5
+            yield run
+            run, room = [], CHUNK - 5
         room -= cost
         run.append((key, value))
-    yield piece()
+    yield run
 
 
 def _ascending(keys: list[bytes]) -> Iterator[bytes]:
@@ -124,85 +124,64 @@ def _ascending(keys: list[bytes]) -> Iterator[bytes]:
     yield from _ascending([key for key in keys if key >= pivot])
 
 
-class Assembly:
-    """A state that is assembled from untrusted chunks.
-
-    Parameters
-    ----------
-    manifest
-        The manifest's bytes.
+def read_manifest(data: bytes) -> Manifest:
+    """Read a manifest from untrusted bytes.
 
     Raises
     ------
     SnapshotInvalid
         The bytes are not a manifest.
     """
+    try:
+        return codec.loads(Manifest, data, MAX_MANIFEST)
+    except errors.DiiError as error:
+        raise errors.SnapshotInvalid(height="?", message=f"no manifest ({error})") from None
 
-    def __init__(self, manifest: bytes) -> None:
-        try:
-            self.manifest = codec.loads(Manifest, manifest, MAX_MANIFEST)
-        except errors.DiiError as error:
-            raise errors.SnapshotInvalid(height="?", message=f"no manifest ({error})") from None
-        self._state = State()
-        self._added = self._pairs = self._size = 0
-        self._last = b""
 
-    def add(self, chunk: bytes) -> None:
-        """Take the next chunk.
+def assemble(data: bytes, chunks: Iterable[bytes], root: bytes | None = None) -> State:
+    """Return the state of a snapshot from untrusted bytes; each chunk is checked before the next.
 
-        Raises
-        ------
-        SnapshotInvalid
-            The chunk is not the next of the manifest, or holds anything but further pairs.
-        """
-        number, manifest = self._added, self.manifest
+    Parameters
+    ----------
+    data, chunks
+        The manifest's bytes, and the chunks in order.
+    root
+        The root to trust; None if later diffs lead to one.
+
+    Raises
+    ------
+    SnapshotInvalid
+        The bytes are not a manifest; a chunk is missing, is not the next of the manifest, or holds
+        anything but further pairs; or the state has another root.
+    """
+    manifest = read_manifest(data)
+
+    def invalid(message: str) -> errors.SnapshotInvalid:
+        return errors.SnapshotInvalid(height=manifest.height, message=message)
+
+    state, last = State(), b""
+    added = count = size = 0
+    for number, chunk in enumerate(chunks):
         if number == len(manifest.chunks):
-            raise self._invalid("a chunk too many")
-        if len(chunk) > MAX_CHUNK or self._size + len(chunk) > manifest.size:
-            raise self._invalid(f"chunk {number} of {len(chunk)} bytes is too large")
+            raise invalid("a chunk too many")
+        if len(chunk) > MAX_CHUNK or size + len(chunk) > manifest.size:
+            raise invalid(f"chunk {number} of {len(chunk)} bytes is too large")
         if crypto.sha256(chunk) != manifest.chunks[number]:
-            raise self._invalid(f"chunk {number} is not the one of the manifest")
+            raise invalid(f"chunk {number} is not the one of the manifest")
         try:
             pairs = decode_diff(chunk)
         except errors.DiiError as error:
-            raise self._invalid(f"chunk {number}: {error}") from None
-        if not pairs or pairs[0][0] <= self._last or any(value is None for _, value in pairs):
-            raise self._invalid(f"chunk {number} does not go on with further pairs")
-        self._state.apply(pairs)
-        self._added, self._last = number + 1, pairs[-1][0]
-        self._pairs, self._size = self._pairs + len(pairs), self._size + len(chunk)
-
-    def state(self, root: bytes | None = None) -> State:
-        """Return the state, once all chunks are there.
-
-        Parameters
-        ----------
-        root
-            The root to trust; None if later diffs lead to one.
-
-        Raises
-        ------
-        SnapshotInvalid
-            Chunks or pairs are missing, or the state has another root.
-        """
-        manifest = self.manifest
-        expected = len(manifest.chunks), manifest.pairs, manifest.size
-        if (self._added, self._pairs, self._size) != expected:
-            raise self._invalid(f"{self._pairs} of {manifest.pairs} pairs are there")
-        if root is not None and not manifest.root == root == self._state.committed_root:
-            raise self._invalid("its state is not the trusted one")
-        return self._state
-
-    def _invalid(self, message: str) -> errors.SnapshotInvalid:
-        return errors.SnapshotInvalid(height=self.manifest.height, message=message)
-
-
-def assemble(manifest: bytes, chunks: Iterable[bytes], root: bytes | None = None) -> State:
-    """Return the state of a snapshot; see :class:`Assembly`."""
-    assembly = Assembly(manifest)
-    for chunk in chunks:
-        assembly.add(chunk)
-    return assembly.state(root)
+            raise invalid(f"chunk {number}: {error}") from None
+        if not pairs or pairs[0][0] <= last or any(value is None for _, value in pairs):
+            raise invalid(f"chunk {number} does not go on with further pairs")
+        state.apply(pairs)
+        added, last = number + 1, pairs[-1][0]
+        count, size = count + len(pairs), size + len(chunk)
+    if (added, count, size) != (len(manifest.chunks), manifest.pairs, manifest.size):
+        raise invalid(f"{count} of {manifest.pairs} pairs are there")
+    if root is not None and not manifest.root == root == state.committed_root:
+        raise invalid("its state is not the trusted one")
+    return state
 
 
 def read(store: Store, height: int) -> State:

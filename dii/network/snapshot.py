@@ -77,7 +77,7 @@ def join(folder: Path, header_hash: bytes, home: Path) -> int:
     if home.exists() and any(home.iterdir()):
         raise errors.HomeExists(folder=home)
     manifest = _read(folder / MANIFEST, snapshot.MAX_MANIFEST)
-    count = len(snapshot.Assembly(manifest).manifest.chunks)
+    count = len(snapshot.read_manifest(manifest).chunks)
     chunks = (_read(folder / f"chunk-{n}", snapshot.MAX_CHUNK) for n in range(count))
     genesis = Genesis.load(folder / GENESIS)
     home.parent.mkdir(parents=True, exist_ok=True)
