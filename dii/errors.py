@@ -492,10 +492,6 @@ class MintingError(DiiError):
     """Rules, policies and issuance."""
 
 
-class NoWeights(MintingError, says="cannot share a pool of {pool}: all {payees} weights are zero"):
-    """A pool that cannot be shared, since nobody earned in its epoch."""
-
-
 class UnknownVersion(MintingError, says="{spec} is not known here; there is {choices}"):
     """A rule or policy that this node does not have."""
 

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dii.errors import NoWeights
-
-__all__ = ["divide", "due", "issue", "share"]
+__all__ = ["divide", "due", "share"]
 
 
 def share(pool: int, weights: Sequence[int], total: int) -> list[int]:
@@ -45,33 +43,9 @@ def due(pool: int, total: int, *, claim: bool) -> int:
 
 
 def divide(pool: int, weights: Sequence[int], *, claim: bool) -> list[int]:
-    """Return the amount of each payee of a pool under a share or a claim rule."""
-    total = sum(weights)
-    return share(due(pool, total, claim=claim), weights, total or 1)
+    """Return the amount of each payee of a pool under a share or a claim rule.
 
-
-def issue(pool: int, weights: Sequence[int]) -> tuple[list[int], int]:
-    """Divide a pool in proportion to weights.
-
-    Parameters
-    ----------
-    pool
-        Amount to divide, in the smallest unit, >= 0.
-    weights
-        One weight >= 0 a payee.
-
-    Returns
-    -------
-    amounts, dust
-        ``sum(amounts) + dust == pool`` and ``dust < len(weights)``.
-
-    Raises
-    ------
-    NoWeights
-        The weights sum to zero: there is nobody to pay.
+    What rounding leaves of the pool is less than one unit a payee: ``dust < len(weights)``.
     """
     total = sum(weights)
-    if total == 0:
-        raise NoWeights(payees=len(weights), pool=pool)
-    amounts = share(pool, weights, total)
-    return amounts, pool - sum(amounts)
+    return share(due(pool, total, claim=claim), weights, total or 1)

@@ -20,7 +20,15 @@ __all__ = ["POLICIES", "ExponentialDecay", "FixedEmission", "PerContribution", "
 
 @dataclass(frozen=True)
 class Policy(Versioned):
-    """Base of policies: the amount that a stream may mint in an epoch."""
+    """Base of policies: the amount that a stream may mint in an epoch.
+
+    Attributes
+    ----------
+    bound
+        The parameter that no epoch's pool exceeds.
+    """
+
+    bound: ClassVar[str] = "amount"
 
     @abstractmethod
     def pool(self, epoch: int, total_weight: int, scale: int) -> int:
@@ -37,9 +45,9 @@ class Policy(Versioned):
         """
 
     @property
-    @abstractmethod
     def most(self) -> int:
         """The greatest pool that any epoch can have."""
+        return int(getattr(self, self.bound))
 
     def check(self) -> None:
         """Refuse parameters that make no sense: BadParameter."""
@@ -66,11 +74,6 @@ class FixedEmission(Policy):
         """Return the fixed amount."""
         return self.most
 
-    @property
-    def most(self) -> int:
-        """The fixed amount."""
-        return int(self.amount)
-
 
 @dataclass(frozen=True)
 class PerContribution(Policy):
@@ -90,15 +93,11 @@ class PerContribution(Policy):
     rate: int | str
     cap: int | str
     money: ClassVar[tuple[str, ...]] = ("rate", "cap")
+    bound: ClassVar[str] = "cap"
 
     def pool(self, epoch: int, total_weight: int, scale: int) -> int:  # noqa: ARG002
         """Return rate times contribution, at most the cap."""
         return min(self.most, int(self.rate) * total_weight // scale)
-
-    @property
-    def most(self) -> int:
-        """The cap."""
-        return int(self.cap)
 
 
 @dataclass(frozen=True)
@@ -124,11 +123,6 @@ class ExponentialDecay(Policy):
     def pool(self, epoch: int, total_weight: int, scale: int) -> int:  # noqa: ARG002
         """Return the epoch's pool."""
         return _decayed(self.most, self.keep_ppm, epoch)
-
-    @property
-    def most(self) -> int:
-        """The pool of epoch 0."""
-        return int(self.amount)
 
     def check(self) -> None:
         """Refuse a pool that would not shrink.

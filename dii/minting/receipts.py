@@ -20,6 +20,9 @@ __all__ = ["REASONS", "Issuance", "ReceiptLeaf"]
 GatewayHash = Annotated[bytes, Bounds(20, 20)]
 """Keyed hash of a gateway's id; all zero stands for receptions that name no gateway."""
 
+Values = tuple[int | None, ...]
+"""Reported metrics of a gateway; None where unknown."""
+
 REASON_NONE: Final = 0
 REASON_ABSENT: Final = 1
 REASON_UNATTRIBUTED: Final = 2
@@ -57,16 +60,11 @@ class ReceiptLeaf:
     weight: int
     amount: Amount
     reason: int
-    values: tuple[int | None, ...]
+    values: Values
 
 
 def encode_leaf(
-    gateway: bytes,
-    payee: bytes,
-    weight: int,
-    amount: int,
-    reason: int,
-    values: tuple[int | None, ...],
+    gateway: bytes, payee: bytes, weight: int, amount: int, reason: int, values: Values
 ) -> bytes:
     """Return the bytes of a :class:`ReceiptLeaf`, three times as fast as from an instance."""
     money = amount.to_bytes((amount.bit_length() + 7) // 8, "big")

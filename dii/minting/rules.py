@@ -23,15 +23,8 @@ from dii.schema import MAX_ROWS, METRICS, SHAPLEY_UNIT
 from dii.units import MAX_AMOUNT, PPM
 
 __all__ = [
-    "RULES",
-    "Airtime",
-    "Composite",
-    "DataCredits",
-    "Rule",
-    "ShapleyTraffic",
-    "Uptime",
-    "weigh",
-]
+    "RULES", "Airtime", "Composite", "DataCredits", "Rule", "ShapleyTraffic", "Uptime", "weigh",
+]  # fmt: skip
 
 Columns = Mapping[str, Sequence[int]]
 """Metric name to one integer a gateway; all of one length."""
