@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from dii import codec, crypto, errors
 from dii.codec import Value
+from dii.crypto import SigningKey
 
 VERSION: Final = 1
 DOMAIN: Final = b"dii/tx/1\0"
@@ -60,13 +61,7 @@ class Transaction(NamedTuple):
 
 
 def sign(
-    key: crypto.SigningKey,
-    chain: bytes,
-    nonce: int,
-    message: Value,
-    *,
-    gas_limit: int,
-    valid_until: int,
+    key: SigningKey, chain: bytes, nonce: int, message: Value, *, gas_limit: int, valid_until: int
 ) -> bytes:
     """Return the wire bytes of a signed transaction.
 
