@@ -60,7 +60,7 @@ most epochs of a small network are worth, so one in which nothing happened is an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -71,8 +71,7 @@ import pyarrow.dataset as pads
 
 from dii.schema import METRICS, USAGE, USAGE_GIVEN, Metric
 from dii.telemetry import names as naming
-from dii.telemetry.metrics import columns
-from dii.telemetry.metrics.plan import BEYOND, EXCLUSIONS, MEMORY, SLOT, WINDOW, Engine
+from dii.telemetry.metrics import columns, plan
 from dii.telemetry.tables import SCHEMAS, with_column
 from dii.units import DAY
 
@@ -84,11 +83,11 @@ _NOBODY: Final = pa.array([], _TEXT)
 _FRAMES: Final = pa.schema({"name": _TEXT, "number": _INT, "body": _INT, "begun": _INT})
 _HEARD: Final = pa.schema({"gateway": _TEXT, "since": _INT, "until": _INT, "frames": _INT})
 _KNOWN: Final = pa.schema({"gateway": _TEXT})
+_CONSUMERS: Final = pa.schema({"application": _TEXT, "operator": _TEXT})
 _COUNTERS: Final = pa.schema({"application": _TEXT, "device": _TEXT, "f_cnt": _INT, "time": _INT})
 _USAGE: Final = pa.schema({"application": _TEXT, "operator": _TEXT, **dict.fromkeys(USAGE, _INT)})
-_EXCLUDED: Final = pa.schema({"gateway": _TEXT, "reason": _TEXT, "frames": _INT})
-_OWN: Final = pa.schema({"gate": pa.int32(), "own_uplinks": _INT})
 _USED: Final = pa.schema({"application": _TEXT, "owner": pa.int32(), **dict.fromkeys(USAGE, _INT)})
+_TALLIES: Final = pa.schema({"gate": pa.int32(), **dict.fromkeys(plan.TALLIED, _INT)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,30 +269,33 @@ def metrics(
     receptions = columns.encoded(receptions)
     cut = columns.cutter(receptions)
     rows, named = columns.survey(cut(start, end, ["gateway"]))
-    if not (rows or _has_status(statuses, start, end) or len(excluded(rejects, start, end))):
-        quiet = _silence(before, renamed, gateways, end)
+    _, named_later = columns.survey(cut(end, end + plan.BEYOND, ["gateway"]))
+    watched = columns.watched(statuses, start, end)
+    aside = columns.excluded(naming.renamed(excluded(rejects, start, end), renamed))
+    known = {*before.known["gateway"].to_pylist(), *watched["name"].to_pylist()}
+    gates = columns.gates(
+        listed={*named, *(gateways or ()), *watched["name"].to_pylist()},
+        others={*named_later, *before.heard["gateway"].to_pylist()},
+        known=known,
+        aside=aside,
+        renamed=renamed,
+        operators=operators,
+        players=operators if players is None else players,
+    )
+    if not (rows or len(watched) or len(aside)):
+        quiet = _silence(before, gates, aside, end)
         return replace(quiet, metrics=quiet.metrics.select(counted), usage=quiet.usage.select(uses))
-    _, named_later = columns.survey(cut(end, end + BEYOND, ["gateway"]))
     # Slices are whole slots, so that no slot lies in two of them.
-    step = min(DAY, max(1, length * SLICE_ROWS // max(1, rows) // SLOT) * SLOT)
+    step = min(DAY, max(1, length * SLICE_ROWS // max(1, rows) // plan.SLOT) * plan.SLOT)
 
-    with closing(Engine(start=start, end=end, slots=-(-length // SLOT))) as engine:
-        engine.give(
-            statuses=statuses,
-            rejects=rejects,
-            operators=_pairs(operators, "gateway", "operator"),
-            players=_pairs(operators if players is None else players, "gateway", "operator"),
-            renamed=_pairs(renamed, "name", "resolved"),
-            named=_resolved(named.union(gateways or ()), renamed),
-            named_later=_resolved(named_later, renamed),
-            known_before=before.known,
-        )
-        consumers = _pairs(applications or {}, "application", "operator")
+    with closing(plan.Engine(start=start, end=end, slots=-(-length // plan.SLOT))) as engine:
+        stated = columns.stated(gates, renamed)
+        engine.keep(watched=watched, gates=gates, stated=stated)
+        owners = applications or {}
+        consumers = pa.table([[*owners], [*owners.values()]], schema=_CONSUMERS)
         frames, heard, counters = before.frames, before.heard, before.counters
-        counts, sent, lives, own, used = [], [], [], [_OWN.empty_table()], [_USED.empty_table()]
+        tallies, used = [_TALLIES.empty_table()], [_USED.empty_table()]
         engine.give(heard_before=heard)
-        engine.make("watched", "excluded", "known", "gates", "stated")
-        numbers = engine.ask("numbers")
         # Deafness takes 24 h: within a day, only frames heard before it can make a gateway deaf.
         for day in range(start, end, DAY):
             night, slots = min(day + DAY, end), []
@@ -301,10 +303,10 @@ def metrics(
                 stop = min(begin + step, night)
                 engine.params |= {"begin": begin, "stop": stop}
                 entries = columns.entries(
-                    cut(begin, stop + BEYOND, columns.COLUMNS), receptions.schema
+                    cut(begin, stop + plan.BEYOND, columns.COLUMNS), receptions.schema
                 )
                 texts = columns.names(entries, counters) if carries else _NOBODY
-                numbered = columns.numbered(entries, numbers, texts)
+                numbered = columns.numbered(entries, stated, texts)
                 counting = numbered
                 engine.give(
                     receptions=numbered,
@@ -323,8 +325,7 @@ def metrics(
                 engine.make("singles", kind="VIEW")
                 engine.give(walked=columns.walk(engine.ask("repeated")))
                 engine.make("heard", "parts", "frames")
-                counts.append(engine.ask("counts"))
-                sent.append(engine.ask("sent"))
+                tallies += map(engine.ask, ("counts", "sent"))
                 slots.append(engine.ask("slots"))
                 frames = engine.ask("begun")
                 if carries:
@@ -333,32 +334,24 @@ def metrics(
                         consumers=columns.coded(consumers, texts),
                     )
                     engine.make("carried", "counted")
-                    own.append(engine.ask("own"))
+                    tallies.append(engine.ask("own"))
                     used.append(columns.named(engine.ask("used"), texts))
                     counters = columns.named(engine.ask("counters"), texts)
             engine.params |= {"begin": day, "stop": night}
             engine.give(heard_before=heard, slots=pa.concat_tables(slots))
-            lives.append(engine.ask("lives"))
+            tallies.append(engine.ask("lives"))
             heard = engine.ask("recent")
-        found = {"counts": counts, "sent": sent, "lives": lives, "own": own, "used": used}
-        engine.give(**{name: pa.concat_tables(tables) for name, tables in found.items()})
+        engine.give(tallies=pa.concat_tables(tallies, promote_options="default"))
         rows, many = _bounded(engine.ask("metrics").select(counted), METRICS)
+        engine.give(used=pa.concat_tables(used))
         usage, more = _bounded(engine.ask("usage").select(uses), USAGE)
         return Epoch(
             rows,
             usage,
-            engine.ask("excluded"),
-            Lookback(end, frames, heard, engine.ask("known"), counters),
+            aside,
+            Lookback(end, frames, heard, pa.table([sorted(known)], schema=_KNOWN), counters),
             many | {f"usage.{name}": count for name, count in more.items()},
         )
-
-
-def _resolved(stated: Iterable[str], names: Mapping[str, str]) -> pa.Table:
-    return pa.table({"gateway": pa.array({names.get(name, name) for name in stated}, _TEXT)})
-
-
-def _pairs(pairs: Mapping[str, str], key: str, value: str) -> pa.Table:
-    return pa.table({key: pa.array(pairs.keys(), _TEXT), value: pa.array(pairs.values(), _TEXT)})
 
 
 def _bounded(table: pa.Table, known: Mapping[str, Metric]) -> tuple[pa.Table, dict[str, int]]:
@@ -376,41 +369,31 @@ def _bounded(table: pa.Table, known: Mapping[str, Metric]) -> tuple[pa.Table, di
 # --- an epoch without the engine ---------------------------------------------------------------
 
 
-def _has_status(statuses: pa.Table, start: int, end: int) -> bool:
-    """Return whether some status is ``watched`` in the epoch."""
-    first = pc.subtract(statuses["time"], pc.max_element_wise(statuses["covers"], 1))
-    late, early = pc.greater_equal(statuses["time"], start), pc.less(first, end - 1)
-    return bool(pc.any(pc.and_(late, early)).as_py())
-
-
 def excluded(rejects: pa.Table, start: int, end: int) -> pa.Table:
     """Return the rejects of [start, end) that are frames heard by a gateway and not counted.
 
-    The statement ``excluded`` counts them, each frame once even if several files hold it.
+    Several files may hold the same frame.
     """
     time, gateway = pc.field("time"), pc.field("gateway")
     within = (time >= start) & (time < end) & gateway.is_valid()
-    return rejects.filter(within & pc.field("reason").isin(EXCLUSIONS))
+    return rejects.filter(within & pc.field("reason").isin(plan.EXCLUSIONS))
 
 
-def _silence(
-    before: Lookback, renamed: Mapping[str, str], gateways: Sequence[str] | None, end: int
-) -> Epoch:
+def _silence(before: Lookback, gates: pa.Table, aside: pa.Table, end: int) -> Epoch:
     """Return the result of the plan for an epoch without receptions, statuses, excluded frames.
 
     Frames begun before a short epoch can still be heard after it. The rest of the look-back stays
     as it is: the past of a gateway is counted back from its last frame, not from the epoch's end.
     """
-    names = pa.array(sorted(set(gateways or ())), _TEXT)
-    zero = pa.repeat(pa.scalar(0), len(names))
-    watched = pc.is_in(names, _resolved(before.known["gateway"].to_pylist(), renamed)["gateway"])
-    uptime = pc.if_else(watched, zero, pa.scalar(None, _INT))
+    listed = gates.filter(gates["listed"])
+    zero = listed["excluded_frames"]
+    uptime = pc.if_else(listed["known"], zero, pa.scalar(None, _INT))
     counts = {name: uptime if name.endswith("_ppm") else zero for name in METRICS}
-    begun = before.frames.filter(pc.greater_equal(before.frames["begun"], end - WINDOW))
-    recent = pc.greater_equal(before.counters["time"], end - MEMORY)
+    begun = before.frames.filter(pc.greater_equal(before.frames["begun"], end - plan.WINDOW))
+    recent = pc.greater_equal(before.counters["time"], end - plan.MEMORY)
     return Epoch(
-        pa.table({"gateway": names} | counts),
+        pa.table({"gateway": listed["gateway"]} | counts),
         _USAGE.empty_table(),
-        _EXCLUDED.empty_table(),
+        aside,
         Lookback(end, begun, before.heard, before.known, before.counters.filter(recent)),
     )

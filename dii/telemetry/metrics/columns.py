@@ -6,7 +6,8 @@ their names, which group far quicker, and come out as names again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,13 +15,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from dii.schema import RELAYED
+from dii.schema import RELAYED, UNATTRIBUTED
 from dii.telemetry.metrics.plan import WINDOW
 from dii.telemetry.tables import with_column
 
 _TEXT, _INT = pa.string(), pa.int64()
 _ONE: Final = pa.scalar(1, pa.int32())
-_WALKED: Final = pa.schema({"entry": pa.int32(), "frame": pa.int32(), "begun": _INT})
+_NUMBER: Final = pa.int32()
+_WALKED: Final = pa.schema({"entry": _NUMBER, "frame": _NUMBER, "begun": _INT})
+_STATED: Final = pa.schema({"name": _TEXT, "gate": _NUMBER, "number": _NUMBER})
+_GATES: Final = pa.schema(
+    {"gateway": _TEXT, "gate": _NUMBER, "listed": pa.bool_(), "known": pa.bool_()}
+    | {"excluded_frames": _INT, "operator": _TEXT, "owner": _NUMBER, "player": _NUMBER}
+)
 COLUMNS: Final = [
     *("time", "gateway", "kind", "deduplication_id", "device", "f_cnt", "payload_hash"),
     *("size", "airtime", "delivered", "foreign", "application"),
@@ -88,6 +95,73 @@ def survey(batches: Iterable[pa.RecordBatch]) -> tuple[int, set[str]]:
 def _texts(column: pa.Array) -> pa.Array:
     """Return the distinct texts of a column, which may be numbers into a dictionary."""
     return column.unique().cast(_TEXT).drop_null()
+
+
+def watched(statuses: pa.Table, start: int, end: int) -> pa.Table:
+    """Return the statuses that touch an epoch, with the first moment (``since``) they cover."""
+    time, covers = statuses["time"], pc.max_element_wise(statuses["covers"], 1)
+    since = pc.add(pc.subtract(time, covers), 1)
+    columns = {"name": statuses["gateway"], "time": time, "frames": statuses["frames"]}
+    touching = pc.and_(pc.greater_equal(time, start), pc.less(since, end))
+    return pa.table(columns | {"since": since}).filter(touching)
+
+
+def excluded(rejects: pa.Table) -> pa.Table:
+    """Count frames by gateway and reason; several files or antennas may tell of one frame."""
+    counts = rejects.group_by(["gateway", "reason"]).aggregate([("time", "count_distinct")])
+    counts = counts.rename_columns(["gateway", "reason", "frames"])
+    return counts.sort_by([("gateway", "ascending"), ("reason", "ascending")])
+
+
+def gates(
+    listed: Iterable[str],
+    others: Iterable[str],
+    known: Iterable[str],
+    aside: pa.Table,
+    renamed: Mapping[str, str],
+    operators: Mapping[str, str],
+    players: Mapping[str, str],
+) -> pa.Table:
+    """Return gateways, numbered from 1 in the order of resolved names; 0 stands for no name.
+
+    Listed gateways, and those with excluded frames (``aside``), get a row of metrics in any case,
+    known ones an uptime. The number of an operator (``owner``; 0 for none) or of a player is the
+    lowest of its gateways.
+    """
+    frames = Counter[str]()
+    for row in aside.to_pylist():
+        frames[row["gateway"]] += row["frames"]
+    shown, more, seen = (
+        {renamed.get(name, name) for name in stated} for stated in (listed, others, known)
+    )
+    shown |= frames.keys()
+    names = [UNATTRIBUTED, *sorted(shown | more)]
+    columns = {
+        "gateway": names,
+        "gate": range(len(names)),
+        "listed": [name in shown for name in names],
+        "known": [name in seen for name in names],
+        "excluded_frames": [frames[name] for name in names],
+        "operator": [operators.get(name) for name in names],
+        "owner": _lowest(names, operators),
+        "player": [player or gate for gate, player in enumerate(_lowest(names, players))],
+    }
+    return pa.table(columns, schema=_GATES)
+
+
+def _lowest(names: Sequence[str], groups: Mapping[str, str]) -> list[int]:
+    """Return the lowest number of the group of each name; 0 for a name in no group."""
+    first = dict[str, int]()
+    numbered = enumerate(names)
+    return [first.setdefault(groups[name], n) if name in groups else 0 for n, name in numbered]
+
+
+def stated(gates: pa.Table, renamed: Mapping[str, str]) -> pa.Table:
+    """Number stated names, from 1: resolved names first, then those resolved to another."""
+    numbers = {name: gate for gate, name in enumerate(gates["gateway"].to_pylist()) if gate}
+    numbers |= {name: numbers[other] for name, other in sorted(renamed.items()) if other in numbers}
+    count = range(1, len(numbers) + 1)
+    return pa.table([[*numbers], [*numbers.values()], count], schema=_STATED)
 
 
 def entries(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:

@@ -1,7 +1,8 @@
 """SQL statements that compute the metrics; the only module that knows the query engine.
 
 A plan of SELECT statements, each put into a table or view of its name: joins, groups, windows and
-casts that every engine reads (``sqlglot`` carries them to Spark).
+casts that every engine reads (``sqlglot`` carries them to Spark). Gateways and statuses, which are
+few, are prepared without the engine (`columns`).
 
 **Plain frames.** Most frames have at most three receptions. Grouping receptions by the identity of
 their frame tells their gateways: the least, the greatest, and the sum of the numbers less both.
@@ -70,60 +71,14 @@ def _zeros(table: str, *names: str) -> str:
 
 _USES: Final = _sums(*USAGE)
 _HEARD: Final = ("receptions", "uplinks", "sole_uplinks", "shapley_uplinks", "foreign_frames")
+_COUNTED: Final = (*_HEARD, "downlinks", "own_uplinks")
+TALLIED: Final = (*_COUNTED, "uplink_units", "downlink_units", "data_units", "connected", "online")
+"""Columns of ``tallies``: the numbers of a gateway, of which each row has some."""
 _EACH: Final = _floor("f.part", "m.members")
 _PATIENCE: Final = _floor("20 * (MAX(h.until) - MIN(h.since))", "GREATEST(SUM(h.frames) - 1, 1)")
 _SAME: Final = """h.name = k.name AND h.number IS NOT DISTINCT FROM k.number
         AND h.body IS NOT DISTINCT FROM k.body"""
 PLAN: Final[Mapping[str, str]] = {
-    # Statuses whose interval touches the epoch, as the first and the last moment they cover.
-    "watched": """
-SELECT gateway AS name, time, frames, time - GREATEST(covers, 1) + 1 AS since
-FROM statuses
-WHERE time >= $start AND time - GREATEST(covers, 1) + 1 < $end""",
-    "known": """
-SELECT gateway FROM known_before UNION SELECT name FROM watched ORDER BY gateway""",
-    # Several files, and several antennas of a gateway, may tell of one frame.
-    "excluded": f"""
-SELECT gateway, reason, COUNT(*) AS frames
-FROM (SELECT DISTINCT COALESCE(n.resolved, r.gateway) AS gateway, reason, time
-      FROM rejects r
-      LEFT JOIN renamed n ON r.gateway = n.name
-      WHERE r.gateway IS NOT NULL AND time >= $start AND time < $end
-        AND reason IN ({", ".join(map(repr, EXCLUSIONS))})) a
-GROUP BY gateway, reason
-ORDER BY gateway, reason""",
-    # Gateways are numbered in the order of resolved names; the number of an operator is the lowest
-    # of its gateways. Listed gateways get a row in any case.
-    "gates": """
-SELECT n.gateway, n.gate, n.listed, o.operator,
-       CASE WHEN p.operator IS NULL THEN n.gate
-            ELSE MIN(n.gate) OVER (PARTITION BY p.operator) END AS player,
-       CASE WHEN o.operator IS NULL THEN 0
-            ELSE MIN(n.gate) OVER (PARTITION BY o.operator) END AS owner
-FROM (SELECT gateway, MAX(listed) AS listed,
-             CAST(ROW_NUMBER() OVER (ORDER BY gateway) AS INTEGER) AS gate
-      FROM (SELECT gateway, 1 AS listed FROM named
-            UNION ALL SELECT COALESCE(n.resolved, w.name), 1 AS listed
-            FROM watched w
-            LEFT JOIN renamed n ON w.name = n.name
-            UNION ALL SELECT gateway, 1 AS listed FROM excluded
-            UNION ALL SELECT gateway, 0 AS listed FROM named_later
-            UNION ALL SELECT COALESCE(n.resolved, h.gateway), 0 AS listed
-            FROM heard_before h
-            LEFT JOIN renamed n ON h.gateway = n.name) a
-      GROUP BY gateway) n
-LEFT JOIN operators o ON n.gateway = o.gateway
-LEFT JOIN players p ON n.gateway = p.gateway""",
-    # Stated names by number: resolved names first, then names that are resolved to another.
-    "stated": """
-SELECT name, gate, CAST(ROW_NUMBER() OVER (ORDER BY other, name) AS INTEGER) AS number
-FROM (SELECT gateway AS name, gate, 0 AS other FROM gates
-      UNION ALL
-      SELECT n.name, g.gate, 1 AS other
-      FROM renamed n
-      JOIN gates g ON n.resolved = g.gateway) a""",
-    "numbers": """
-SELECT name, gate FROM stated ORDER BY number""",
     # Identity of a frame apart from its time: the server's id; or device, counter and hash, where
     # the time replaces unknown values.
     "identified": """
@@ -465,29 +420,14 @@ FROM (SELECT n.name AS gateway, s.since, s.until, s.frames,
 WHERE since >= final - {MEMORY}
 ORDER BY gateway, since""",
     "metrics": f"""
-SELECT g.gateway,
-       CASE WHEN k.gateway IS NOT NULL THEN {_ppm("l.connected")} END AS connected_ppm,
-       CASE WHEN k.gateway IS NOT NULL THEN {_ppm("l.online")} END AS online_ppm,
-       {_zeros("c", *_HEARD)}, {_zeros("s", "downlinks")}, {_zeros("w", "own_uplinks")},
-       CASE WHEN c.uplinks > 0 THEN c.uplink_units ELSE 0 END AS uplink_units,
-       CASE WHEN s.gate IS NOT NULL THEN s.downlink_units ELSE 0 END AS downlink_units,
-       CASE WHEN c.uplinks > 0 THEN c.data_units ELSE 0 END AS data_units,
-       COALESCE(e.frames, 0) AS excluded_frames
-FROM (SELECT gateway, gate, listed FROM gates
-      UNION ALL SELECT '{UNATTRIBUTED}' AS gateway, 0 AS gate, 0 AS listed) g
-LEFT JOIN (SELECT gate, {_sums(*_HEARD, "uplink_units", "data_units")} FROM counts GROUP BY gate) c
-  ON g.gate = c.gate
-LEFT JOIN (SELECT gate, {_sums("downlinks", "downlink_units")} FROM sent GROUP BY gate) s
-  ON g.gate = s.gate
-LEFT JOIN (SELECT gate, {_sums("connected", "online")} FROM lives GROUP BY gate) l
-  ON g.gate = l.gate
-LEFT JOIN (SELECT gate, {_sums("own_uplinks")} FROM own GROUP BY gate) w ON g.gate = w.gate
-LEFT JOIN (SELECT gateway, {_sums("frames")} FROM excluded GROUP BY gateway) e
-  ON g.gateway = e.gateway
-LEFT JOIN (SELECT DISTINCT COALESCE(n.resolved, k.gateway) AS gateway
-           FROM known k
-           LEFT JOIN renamed n ON k.gateway = n.name) k ON g.gateway = k.gateway
-WHERE g.listed = 1 OR c.gate IS NOT NULL OR s.gate IS NOT NULL
+SELECT g.gateway, CASE WHEN g.known THEN {_ppm("t.connected")} END AS connected_ppm,
+       CASE WHEN g.known THEN {_ppm("t.online")} END AS online_ppm, {_zeros("t", *_COUNTED)},
+       CASE WHEN t.uplinks > 0 THEN t.uplink_units ELSE 0 END AS uplink_units,
+       CASE WHEN t.downlinks > 0 THEN t.downlink_units ELSE 0 END AS downlink_units,
+       CASE WHEN t.uplinks > 0 THEN t.data_units ELSE 0 END AS data_units, g.excluded_frames
+FROM gates g
+LEFT JOIN (SELECT gate, {_sums(*TALLIED)} FROM tallies GROUP BY gate) t ON g.gate = t.gate
+WHERE g.listed OR t.receptions IS NOT NULL OR t.downlinks IS NOT NULL
 ORDER BY g.gateway""",
     "usage": f"""
 SELECT u.application, COALESCE(g.operator, '{UNATTRIBUTED}') AS operator, u.delivered,
@@ -521,6 +461,11 @@ class Engine:
 
     def _params(self, name: str) -> dict[str, int]:
         return {key: self.params[key] for key in re.findall(r"\$(\w+)", PLAN[name])}
+
+    def keep(self, **tables: pa.Table) -> None:
+        """Store tables, so that the engine knows their numbers of rows."""
+        for name, table in tables.items():
+            self._connection.from_arrow(table).create(name)
 
     def give(self, **tables: pa.Table) -> None:
         """Register tables by name; they replace those of the same name."""
