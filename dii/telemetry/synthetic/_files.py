@@ -15,7 +15,7 @@ import base64
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -40,7 +40,6 @@ _ACCIDENTS_EACH: Final = 20_000
 """Number of uplinks for which all accidents happen once more."""
 _BATCH: Final = 10_000
 _STATUS: Final = ("gateway", "time", "covers", "frames")
-_POLL: Final = ("device_id", "last_online", "rx_ok", "measured_at")
 
 _Row = dict[str, Any]
 
@@ -68,8 +67,8 @@ def write(
     rows = zip(*(made.statuses[name].to_pylist() for name in _STATUS))
     with (folder / "statuses.csv").open("w", encoding="utf-8", newline="") as file:
         statuses = csv.writer(file, lineterminator="\n")
-        statuses.writerow(_STATUS if size.sampled else _POLL)
-        statuses.writerows(rows if size.sampled else _counters(rows))
+        statuses.writerow(_STATUS)
+        statuses.writerows(rows)
     _write(folder / "registry.json", _registry(made, size.start - DAY, planted))
     return planted
 
@@ -118,18 +117,6 @@ def _registry(made: _records.Generated, before: int, planted: Counter[str]) -> I
     for key in sorted(records):
         yield f"{json.dumps(key)}: {json.dumps(records[key])}" + ("," if key != last else "")
     yield "}"
-
-
-# --- statuses ----------------------------------------------------------------------------------
-
-
-def _counters(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """Yield statuses as polls of the NOC, whose counters are never reset."""
-    totals = Counter[str]()
-    for name, time, _, frames in rows:
-        totals[name] += frames or 0
-        when = _stamp(time)
-        yield _registered_id(name), when, None if frames is None else totals[name], when
 
 
 # --- uplinks -----------------------------------------------------------------------------------

@@ -53,9 +53,6 @@ class Size(NamedTuple):
         As in :func:`dii.telemetry.synthetic.populate`.
     polls
         Number of statuses of each gateway and day.
-    sampled
-        Whether the registry is of the last day, and statuses are a plain table. Else the registry
-        is of the day before the first, and statuses are polls of the NOC's cumulative counters.
     regions
         Areas in which gateways stand.
     """
@@ -66,7 +63,6 @@ class Size(NamedTuple):
     active: float
     top: float
     polls: int
-    sampled: bool
     regions: tuple[Region, ...] = WORLD
 
 
@@ -78,10 +74,9 @@ SIZES: Final[Mapping[str, Size]] = {
         active=0.75,
         top=0.74,  # most carry traffic, but none much: the files have to stay small
         polls=8,
-        sampled=True,
         regions=(Region("nl", 1, 51.96, 4.30, 52.07, 4.48),),
     ),
-    "ttn2018": Size(5_803, 1, (SNAPSHOT // DAY + 1) * DAY, 0.5, 1.0, 24, sampled=False),
+    "ttn2018": Size(5_803, 1, (SNAPSHOT // DAY + 1) * DAY, 0.5, 1.0, 24),
 }
 """The sample in ``data/``, and The Things Network of April 2018."""
 
@@ -119,8 +114,7 @@ def generate(size: Size, seed: int = 7, days: int | None = None) -> Generated:
     """
     days = days or size.days
     end = size.start + days * DAY
-    snapshot = end - 60 * SECOND if size.sampled else SNAPSHOT
-    registry = network(size.gateways, seed, regions=size.regions, snapshot=snapshot)
+    registry = network(size.gateways, seed, regions=size.regions, snapshot=end - 60 * SECOND)
     population = populate(registry, seed, size.active, size.top)
     rng = generator(seed, STREAM)
     after = population.day(end)
@@ -173,7 +167,7 @@ def generate(size: Size, seed: int = 7, days: int | None = None) -> Generated:
     statuses = statuses.sort_by([("time", "ascending"), ("gateway", "ascending")])
     adrift, forwarded = (np.isin(gate, roles[role]) for role in ("adrift", "forwarded"))
     return Generated(
-        _seen_last(registry, statuses, end, days) if size.sampled else registry,
+        _seen_last(registry, statuses, end, days),
         _received(heard, rank[gate], adrift, forwarded, size.start, rng),
         statuses,
         {role: tuple(names[n] for n in members) for role, members in roles.items()},
