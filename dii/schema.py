@@ -184,17 +184,12 @@ def _column(name: str, hint: object) -> Column:
     return Column(name, _TYPES[kinds[0]], NoneType not in kinds, *bounds or [None])
 
 
-GATEWAYS, RECEPTIONS, STATUSES, REJECTS = (
-    tuple(_column(*item) for item in get_type_hints(row, include_extras=True).items())
-    for row in (Gateway, Reception, Status, Reject)
-)
+_ROWS: Final = (Gateway, Gateway, Reception, Status, Reject)
 TABLES: Final = {
-    "gateways": GATEWAYS,
-    "entries": GATEWAYS,
-    "receptions": RECEPTIONS,
-    "statuses": STATUSES,
-    "rejects": REJECTS,
+    name: tuple(_column(*item) for item in get_type_hints(row, include_extras=True).items())
+    for name, row in zip(("gateways", "entries", "receptions", "statuses", "rejects"), _ROWS)
 }
+"""Columns of each table of telemetry."""
 
 BOUNDS: Final = {c.name: c.bounds for table in TABLES.values() for c in table if c.bounds}
 """Least and greatest value of every numeric column that a source may state."""
@@ -237,35 +232,34 @@ class Metric(NamedTuple):
 
 _COUNT: Final = 10**8
 
-METRICS: Final = {
-    metric.name: metric
-    for metric in (
-        Metric("connected_ppm", 10**6, "share of the epoch's 5-minute slots with a sign of life"),
-        Metric("online_ppm", 10**6, "the same, but nothing while deaf"),
-        Metric("receptions", _COUNT, "frames heard, each uplink once"),
-        Metric("uplinks", _COUNT, "delivered uplinks heard"),
-        Metric("sole_uplinks", _COUNT, "delivered uplinks that no other gateway heard"),
-        Metric("shapley_uplinks", SHAPLEY_UNIT * 10**7, "share in delivered uplinks, 1/720720"),
-        Metric("uplink_units", _COUNT, "10 ms of airtime, rounded up per frame"),
-        Metric("downlink_units", _COUNT, "10 ms of airtime sent, rounded up per frame"),
-        Metric("data_units", _COUNT, "24 bytes of delivered payload, rounded up per frame"),
-        Metric("downlinks", _COUNT, "frames sent for the network"),
-        Metric("foreign_frames", _COUNT, "frames of other networks heard"),
-        Metric("own_uplinks", _COUNT, "delivered uplinks of the operator's own applications"),
-        Metric("excluded_frames", _COUNT, "frames set aside with a reason, such as simulated"),
-    )
-}
+
+def _by_name(*metrics: Metric) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
+
+
+METRICS: Final = _by_name(
+    Metric("connected_ppm", 10**6, "share of the epoch's 5-minute slots with a sign of life"),
+    Metric("online_ppm", 10**6, "the same, but nothing while deaf"),
+    Metric("receptions", _COUNT, "frames heard, each uplink once"),
+    Metric("uplinks", _COUNT, "delivered uplinks heard"),
+    Metric("sole_uplinks", _COUNT, "delivered uplinks that no other gateway heard"),
+    Metric("shapley_uplinks", SHAPLEY_UNIT * 10**7, "share in delivered uplinks, 1/720720"),
+    Metric("uplink_units", _COUNT, "10 ms of airtime, rounded up per frame"),
+    Metric("downlink_units", _COUNT, "10 ms of airtime sent, rounded up per frame"),
+    Metric("data_units", _COUNT, "24 bytes of delivered payload, rounded up per frame"),
+    Metric("downlinks", _COUNT, "frames sent for the network"),
+    Metric("foreign_frames", _COUNT, "frames of other networks heard"),
+    Metric("own_uplinks", _COUNT, "delivered uplinks of the operator's own applications"),
+    Metric("excluded_frames", _COUNT, "frames set aside with a reason, such as simulated"),
+)
 """All metrics, in the order in which tables and receipts show them."""
 
-USAGE: Final = {
-    metric.name: metric
-    for metric in (
-        Metric("delivered", _COUNT, "uplinks of the application delivered"),
-        Metric("uplink_units", _COUNT, "10 ms of their airtime, rounded up per frame"),
-        Metric("downlinks", _COUNT, "frames sent for the application"),
-        Metric("lost", _COUNT, "uplinks missing between frame counters; of the application only"),
-    )
-}
+USAGE: Final = _by_name(
+    Metric("delivered", _COUNT, "uplinks of the application delivered"),
+    Metric("uplink_units", _COUNT, "10 ms of their airtime, rounded up per frame"),
+    Metric("downlinks", _COUNT, "frames sent for the application"),
+    Metric("lost", _COUNT, "uplinks missing between frame counters; of the application only"),
+)
 """Usage of an operator by an application, in the order of tables and reports.
 
 Among the names that a source gives, these are ``usage.delivered`` and so on (``USAGE_GIVEN``).

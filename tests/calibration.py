@@ -100,7 +100,7 @@ def calibration(registry: pa.Table, population: Population | None = None) -> lis
     Parameters
     ----------
     registry
-        As ``schema.GATEWAYS`` says, of the world.
+        As ``schema.Gateway`` says, of the world.
     population
         The registry's devices; without them only the registry's figures are returned.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from dii.schema import RECEPTIONS, STATUSES
+from dii.schema import TABLES
 from dii.telemetry.metrics import metrics
 from dii.telemetry.metrics.sites import distance
 from dii.units import DAY, SECOND
@@ -53,7 +53,7 @@ def split(
     ]
     tables = (
         pa.Table.from_pylist(content, pa.schema([(c.name, TYPES[c.type]) for c in columns]))
-        for content, columns in ((rows, RECEPTIONS), ([], STATUSES))
+        for content, columns in ((rows, TABLES["receptions"]), ([], TABLES["statuses"]))
     )
     table = metrics(
         *tables,

@@ -16,7 +16,7 @@ from dii.economy import laboratory
 from dii.economy.laboratory import Records, compare, distance, gini, nakamoto, paid, top_share
 from dii.errors import NothingToCompare
 from dii.minting import Airtime, DataCredits, ShapleyTraffic, Uptime
-from dii.schema import RECEPTIONS, Reception
+from dii.schema import TABLES, Reception
 from dii.telemetry.metrics import metrics
 from dii.telemetry.tables import to_table
 from dii.units import DAY, SECOND
@@ -246,5 +246,5 @@ def test_experiments_leave_the_records_as_they_are():
     found.with_clone("A")
     found.with_self_traffic("A", 3, 24, 1000)
     assert found.metrics().equals(before)
-    assert found.receptions.schema.names == [column.name for column in RECEPTIONS]
+    assert found.receptions.schema.names == [column.name for column in TABLES["receptions"]]
     assert isinstance(found.receptions, pa.Table)

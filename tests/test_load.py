@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dii.errors import RecordRejected, SourceMissing, SourceUnreadable
-from dii.schema import METRICS, REJECTS, TABLES, Gateway, Reception
+from dii.schema import METRICS, TABLES, Gateway, Reception
 from dii.telemetry.load import Telemetry, load
 from dii.telemetry.tables import SCHEMAS, arrow_schema, to_table
 from tests.require import ROOT, real_data
@@ -284,7 +284,7 @@ def test_a_folder_without_telemetry_and_a_damaged_one_are_refused(tmp_path: Path
 
 def test_rejects_are_a_data_frame_with_the_schemas_columns() -> None:
     rejects = load(real_data(UPLINKS), gap=None).rejects
-    assert list(rejects) == [column.name for column in REJECTS]
+    assert list(rejects) == [column.name for column in TABLES["rejects"]]
     assert str(rejects.line.dtype) == "Int64"
     assert list(Telemetry().rejects) == list(rejects)
 

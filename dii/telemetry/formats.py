@@ -14,14 +14,7 @@ from typing import Final
 from dii import errors
 from dii.schema import METRICS, USAGE_GIVEN
 from dii.telemetry import plain
-from dii.telemetry.readers import (
-    gateway_log,
-    gateway_server,
-    noc,
-    registry,
-    things_stack,
-    uplinks,
-)
+from dii.telemetry.readers import gateway_log, gateway_server, noc, registry, things_stack, uplinks
 from dii.telemetry.readers.base import Reader
 from dii.telemetry.source import MAX_COLUMNS, Source, check_size
 

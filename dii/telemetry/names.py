@@ -29,7 +29,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,8 +37,6 @@ import pyarrow.compute as pc
 from dii.telemetry.tables import with_column
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from dii.telemetry.metrics.sites import Place
 
 T = TypeVar("T")

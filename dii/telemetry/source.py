@@ -336,17 +336,15 @@ class Source:
                     found = next(csv.reader([text], delimiter=self.delimiter, strict=True))
                 else:
                     found = text.split(self.delimiter)
+                if len(found) != len(self.header):
+                    header = len(self.header)
+                    raise csv.Error(f"{len(found)} values where the header has {header}")
             except UnicodeDecodeError as error:
                 rows.reject("bad_text", f"byte {error.start} is not UTF-8")
-                continue
             except csv.Error as error:
                 rows.reject("bad_record", str(error))
-                continue
-            if len(found) != len(self.header):
-                header = len(self.header)
-                rows.reject("bad_record", f"{len(found)} values where the header has {header}")
-                continue
-            yield found
+            else:
+                yield found
 
     def document(self, rows: Rows) -> str:
         """Return the whole file as text.

@@ -22,8 +22,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dii.errors import RecordRejected
-from dii.schema import TABLES, Column, Gateway, Reception, Reject, Status
-from dii.telemetry.readers.fields import Fault, Named, Record, get, number
+from dii.schema import TABLES, Column, Gateway, Reject
+from dii.telemetry.readers.fields import Fault, Record, get, number
 from dii.units import format_time
 
 Located = tuple[float | None, float | None, float | None]
@@ -140,19 +140,11 @@ class Rows:
             self.reject("duplicate_gateway", f"also record {first}", row.gateway)
         self.gateway(row)
 
-    def reception(self, row: Reception) -> None:
-        """Add a reception."""
-        self._add("receptions", row)
-
     def batch(self, name: str, table: pa.Table, lines: Sequence[int]) -> None:
         """Add a table of receptions or statuses, with the line of each row."""
         self._flush(name)
         self._batches[name].append(table)
         self._lines[name].extend(lines)
-
-    def status(self, named: Named, time: int, covers: int, frames: int | None) -> None:
-        """Add a status, with the columns of the schema."""
-        self._add("statuses", Status(time, named.gateway, covers, frames, named.eui))
 
     def reject(
         self, reason: str, detail: str, gateway: str | None = None, time: int | None = None
@@ -171,7 +163,7 @@ class Rows:
             raise RecordRejected(file=self.file, line=line, reason=reason, detail=detail)
         self._told[reason] += 1
         if self._told[reason] <= MAX_TOLD or None not in {gateway, time}:
-            self._add("rejects", Reject(self.file, line, reason, detail, gateway, time))
+            self.add("rejects", Reject(self.file, line, reason, detail, gateway, time))
 
     def optional(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Return the value of an optional field, or add a reject and return None if it is wrong."""
@@ -187,7 +179,7 @@ class Rows:
             for reason, count in self._told.items():
                 if count > MAX_TOLD:
                     detail = f"and {count - MAX_TOLD:,} more, the last of them here"
-                    self._add(name, Reject(self.file, max(self.line, 1), reason, detail))
+                    self.add(name, Reject(self.file, max(self.line, 1), reason, detail))
             self._told.clear()
         self._flush(name)
         return pa.concat_tables([SCHEMAS[name].empty_table(), *self._batches[name]])
@@ -241,7 +233,8 @@ class Rows:
             elif entry.gateway in seen:
                 self.gateways[entry._replace(last_seen=seen[entry.gateway])] = line
 
-    def _add(self, name: str, row: tuple[object, ...]) -> None:
+    def add(self, name: str, row: tuple[object, ...]) -> None:
+        """Add a row of ``receptions``, ``statuses`` or ``rejects``."""
         pending = self._pending[name]
         pending.append(row)
         self._lines[name].append(self.line)

@@ -122,7 +122,7 @@ def uplink_airtime(
     return frame_airtime(size, spreading_factor, bandwidth, code_rate)
 
 
-def data_rate(text: object) -> tuple[int | None, int | None]:
+def data_rate(_key: str, text: object) -> tuple[int | None, int | None]:
     """Return spreading factor and bandwidth (hertz) of ``"SF7BW125"``; None, None of anything else.
 
     Frequency-shift keying is written as a number of bits per second.

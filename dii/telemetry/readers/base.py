@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-from dii.schema import BOUNDS, GAP, Gateway, Reception
+from dii.schema import BOUNDS, GAP, Gateway, Reception, Status
 from dii.telemetry.metrics import airtime
 from dii.telemetry.readers import fields, phy
 from dii.telemetry.readers.fields import NO_FIELDS, Fault, Named, Record
@@ -126,29 +126,6 @@ def columns(zeros: Collection[str] = (), **paths: str | tuple[str, ...] | Field)
     return table
 
 
-def known_metrics(gives: frozenset[str], rows: Rows) -> frozenset[str]:
-    """Return the metrics that a source gives, of those that its format can give.
-
-    A source that knows of no frame whether it was delivered gives no uplinks, rather than 0; and so
-    on for ``NEEDED``. Where it knows of some, unknown counts as no. A log without a single status,
-    or without a single frame, was not made to hold any; a source without a single row says nothing
-    against its format.
-    """
-    heard, watched = len(rows.table("receptions")), len(rows.table("statuses"))
-    if heard and not watched:
-        gives -= STATUS_METRICS
-    if watched and not heard:
-        gives -= RECEPTION_METRICS
-
-    def known(table: str, columns: str) -> bool:
-        found = rows.table(table)
-        return not len(found) or all(
-            found[name].null_count < len(found) for name in columns.split()
-        )
-
-    return frozenset(metric for metric in gives if known(*NEEDED[metric]))
-
-
 @dataclass(slots=True)
 class SetAside:
     """Context that turns a fault into a reject."""
@@ -192,11 +169,7 @@ class Log:
 
     def get(self, record: Record, path: str, adapt: fields.Adapter[T]) -> T | None:
         """Return the value of an optional field, or None and add a reject if it is wrong."""
-        try:
-            return fields.get(record, path, adapt)
-        except Fault as fault:
-            self.rows.reject("unread_field", fault.detail)
-            return None
+        return self.rows.optional(fields.get, record, path, adapt)
 
     def read(self, table: Columns, record: Record) -> dict[str, Any]:
         """Return the columns of a record; a field that cannot be read is None, and a reject."""
@@ -261,7 +234,7 @@ class Log:
                 self.note(row.gateway, row.time, location)
             why = too_strong(row.rssi, location, devices) if self.source.check_radio else None
             if why is None:
-                self.rows.reception(row)
+                self.rows.add("receptions", row)
             else:
                 self.rows.reject("too_strong", why, row.gateway, row.time)
 
@@ -343,7 +316,7 @@ class Log:
             frames = total - base
             if not 0 <= frames <= BOUNDS["frames"][1]:
                 raise Fault("bad_counter", "not what the poll before it allows")
-        self.rows.status(named, time, covers, frames)
+        self.rows.add("statuses", Status(time, named.gateway, covers, frames, named.eui))
 
 
 @dataclass(frozen=True)
@@ -373,8 +346,22 @@ class Reader(ABC):
         return self.about
 
     def given(self, rows: Rows) -> frozenset[str]:
-        """Return the metrics that the rows of a source give."""
-        return known_metrics(self.gives, rows)
+        """Return the metrics that the rows of a source give, of those that its format can give.
+
+        A source that knows of no frame whether it was delivered gives no uplinks, rather than 0;
+        and so on for ``NEEDED``. Where it knows of some, unknown counts as no. A log without a
+        single status, or without a single frame, was not made to hold any; a source without a
+        single row says nothing against its format.
+        """
+        tables = {name: rows.table(name) for name in ("receptions", "statuses")}
+        filled = {name for name, table in tables.items() if len(table)} or tables.keys()
+
+        def known(name: str, columns: str) -> bool:
+            table = tables[name]
+            full = (table[column].null_count < len(table) for column in columns.split())
+            return name in filled and (not len(table) or all(full))
+
+        return frozenset(metric for metric in self.gives if known(*NEEDED[metric]))
 
     @abstractmethod
     def read(self, source: Source, rows: Rows) -> None:
@@ -465,11 +452,6 @@ class CsvReader(Reader):
         for line in source.csv_rows(rows):
             with SetAside(rows):
                 self.handle(dict(zip(source.header, line)), log)
-
-
-def data_rate(_key: str, value: object) -> tuple[int | None, int | None]:
-    """Return spreading factor and bandwidth of a text such as ``"SF7BW125"``."""
-    return airtime.data_rate(value)
 
 
 def _modulation(stated: dict[str, Any]) -> tuple[object, object, object]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Final
 
 from dii.schema import Reception
+from dii.telemetry.metrics import airtime
 from dii.telemetry.readers import base, fields
 from dii.telemetry.readers.base import CsvReader, Heard, JsonReader, Log, at, columns
 from dii.telemetry.readers.fields import NO_FIELDS, Fault, Record
@@ -29,7 +30,7 @@ _PACKET: Final = columns(
     gateway_time="time",
     rssi="rssi",
     snr="lsnr",
-    data_rate=at(base.data_rate, "datr"),
+    data_rate=at(airtime.data_rate, "datr"),
     code_rate="codr",
 )
 _LINE: Final = columns(
@@ -81,7 +82,7 @@ def _line(record: Record, log: Log) -> None:
     data = fields.get(record, "raw_payload", fields.payload)
     named = fields.identity(identifier, None, log.source.network)
     stated = log.read(_LINE, record) | named._asdict() | {"bandwidth": 125_000}
-    log.rows.reception(base.radio_frame(at, data, stated, log.source.network))
+    log.rows.add("receptions", base.radio_frame(at, data, stated, log.source.network))
 
 
 PACKET_FORWARDER: Final = JsonReader(

@@ -99,7 +99,8 @@ def _event(record: Record, log: Log) -> None:
     if name == "gs.down.send":
         data = fields.get(message, "raw_payload", fields.payload)
         stated = log.read(_SENT, message) | named._asdict()
-        log.rows.reception(base.radio_frame(at, data, stated, log.source.network, sent=True))
+        frame = base.radio_frame(at, data, stated, log.source.network, sent=True)
+        log.rows.add("receptions", frame)
     elif name == "gs.gateway.connection.stats":
         _connection(named, message, at, log)
     else:

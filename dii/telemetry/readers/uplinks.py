@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dii.schema import Reception
+from dii.telemetry.metrics import airtime
 from dii.telemetry.readers import base, fields
 from dii.telemetry.readers.base import Columns, Heard, JsonReader, Log, at, columns
 from dii.telemetry.readers.fields import NO_FIELDS, Fault, Named, Record
@@ -180,7 +181,7 @@ TABLES: Final = (
             application="app_id",
             f_cnt="counter",
             data="payload_raw",
-            data_rate=at(base.data_rate, "metadata.data_rate"),
+            data_rate=at(airtime.data_rate, "metadata.data_rate"),
             code_rate="metadata.coding_rate",
         ),
         entry=columns(

@@ -127,7 +127,7 @@ def network(
     Returns
     -------
     pyarrow.Table
-        As ``schema.GATEWAYS`` says; operators' gateways stand near each other.
+        As ``schema.Gateway`` says; operators' gateways stand near each other.
     """
     rng = generator(seed, 0)
     known = gateways - round(gateways * UNKNOWN_COUNTRY / PUBLISHED)

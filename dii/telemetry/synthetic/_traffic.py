@@ -209,7 +209,7 @@ class Population:
     def day(self, start: int) -> pa.Table:
         """Return the receptions of the day that begins at ``start`` (microseconds since 1970).
 
-        They are sorted by time, as ``schema.RECEPTIONS`` says, and depend on the registry, the
+        They are sorted by time, as ``schema.Reception`` says, and depend on the registry, the
         seed and the day's number since 1970, nothing else.
         """
         day = start // DAY
@@ -268,7 +268,7 @@ def populate(
     Parameters
     ----------
     gateways
-        A table as ``schema.GATEWAYS`` says.
+        A table as ``schema.Gateway`` says.
     seed
         Of all draws.
     active
