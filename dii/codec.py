@@ -118,7 +118,7 @@ def _write(items: Iterable[Value], put: Callable[[bytes], None], depth: int) -> 
         elif kind is bool:
             put(b"\xf5" if value else b"\xf4")
         else:
-            raise errors.CodecError(offset=0, message=f"{kind.__name__} has no encoding")
+            raise errors.CodecError(offset=0, message=f"{kind.__name__} cannot be encoded")
 
 
 _MORE: Final = object()

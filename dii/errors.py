@@ -316,43 +316,43 @@ class BadTransaction(TransactionError, code=2, says="not a transaction: {message
 class BadSignature(TransactionError, code=3):
     """A signature that is not the sender's over this transaction on this chain."""
 
-    says = "the signature of {sender} does not hold on this chain"
+    says = "the signature of {sender} is not valid on this chain"
 
 
 class NonceMismatch(TransactionError, code=4):
     """A nonce that is not the account's next; nonces are consecutive."""
 
-    says = "nonce {got} where {expected} is next for {sender}"
+    says = "wrong nonce {got}; the next nonce of {sender} is {expected}"
 
 
 class Expired(TransactionError, code=5):
     """A transaction that was valid until an earlier height."""
 
-    says = "valid until height {until}, and this is height {height}; sign it again"
+    says = "expired at height {until}, and this is height {height}; sign it again"
 
 
 class FeeUncovered(TransactionError, code=6):
     """A sender who cannot pay for the gas that the transaction may use."""
 
-    says = "{sender} has {balance}{beyond}, and {gas_limit} gas at {gas_price} costs {fee}"
+    says = "{sender} has {balance}{beyond}, but {gas_limit} gas at {gas_price} costs {fee}"
 
 
 class OutOfGas(TransactionError, code=7):
     """A transaction that needs more gas than it allows."""
 
-    says = "needs {needed} gas and allows {limit}; raise the gas limit"
+    says = "needs {needed} gas, but the gas limit is {limit}; raise it"
 
 
 class InsufficientFunds(TransactionError, code=8):
     """An amount that the account does not have."""
 
-    says = "{account} has {balance}, and {needed} is needed"
+    says = "{account} has {balance}, but {needed} is needed"
 
 
 class TooManyPending(TransactionError, code=10):
     """An account with as many waiting transactions as the chain admits."""
 
-    says = "{sender} has {pending} transactions waiting, the most admitted; wait for a block"
+    says = "{sender} already has {pending} pending transactions, the maximum; wait for a block"
 
 
 class UnknownScope(TransactionError, code=11, says="there is no scope {scope!r}"):
@@ -362,19 +362,19 @@ class UnknownScope(TransactionError, code=11, says="there is no scope {scope!r}"
 class UnknownReporter(TransactionError, code=12):
     """A sender who is not a reporter of the scope."""
 
-    says = "{sender} does not report on scope {scope!r}"
+    says = "{sender} is not a reporter of scope {scope!r}"
 
 
 class EpochNotReportable(TransactionError, code=13):
     """An epoch that has not ended, or is being settled or closed already."""
 
-    says = "epoch {epoch} of scope {scope!r} is {status}; reports are due once it has ended"
+    says = "epoch {epoch} of scope {scope!r} is {status}; report it after its end"
 
 
 class DuplicateReport(TransactionError, code=14):
     """A second report of one reporter on one epoch."""
 
-    says = "{sender} has reported epoch {epoch} of scope {scope!r} already"
+    says = "duplicate report of {sender} on epoch {epoch} of scope {scope!r}"
 
 
 class BadReport(TransactionError, code=15):
@@ -386,7 +386,7 @@ class BadReport(TransactionError, code=15):
 class MetricOutOfRange(TransactionError, code=16):
     """A metric beyond its bound."""
 
-    says = "{metric} is {value} in row {row}, above its bound of {maximum}"
+    says = "{metric} is {value} in row {row}, above its maximum of {maximum}"
 
 
 class NotTheOwner(TransactionError, code=18):
@@ -398,23 +398,23 @@ class NotTheOwner(TransactionError, code=18):
 class UnknownGateway(TransactionError, code=19):
     """A gateway hash without a binding."""
 
-    says = "no gateway {gateway} is bound in scope {scope!r}"
+    says = "gateway {gateway} has no owner in scope {scope!r}"
 
 
 class AlreadyClaimed(TransactionError, code=20):
     """A claim account that forwards to a key already."""
 
-    says = "claim account {account} was claimed by {owner} already"
+    says = "claim account {account} was already claimed by {owner}"
 
 
 class BadMessage(TransactionError, code=21, says="{kind}: {message}"):
     """A message whose content makes no sense."""
 
 
-class NeverFits(TransactionError, code=40):
+class GasLimitTooHigh(TransactionError, code=40):
     """A transaction that may use more gas than a whole block has."""
 
-    says = "a gas limit of {limit} fits into no block, which has {block}; lower it"
+    says = "the gas limit {limit} is above the gas of a block ({block}); lower it"
 
 
 # --- governance --------------------------------------------------------------------------------
@@ -423,7 +423,7 @@ class NeverFits(TransactionError, code=40):
 class NotValidator(TransactionError, code=41):
     """A proposal or vote by an account that is not a validator."""
 
-    says = "{sender} is no validator; only validators propose and vote"
+    says = "{sender} is not a validator; only validators propose and vote"
 
 
 class UnknownProposal(TransactionError, code=42, says="there is no proposal {number}"):
@@ -433,7 +433,7 @@ class UnknownProposal(TransactionError, code=42, says="there is no proposal {num
 class ProposalClosed(TransactionError, code=43):
     """A vote after the end of its proposal."""
 
-    says = "proposal {number} is {status}: votes on it no longer count"
+    says = "proposal {number} is {status}; it takes no more votes"
 
 
 class BadAction(TransactionError, code=44, says="{action}: {message}"):
@@ -450,7 +450,7 @@ class BadSource(DiiError):
     """
 
 
-class BadContract(TransactionError, code=22, says="not a contract: {message}"):
+class BadContract(TransactionError, code=22, says="invalid contract: {message}"):
     """A tree that is no contract: wrong shape, beyond the bounds, or not well-formed."""
 
 
@@ -473,15 +473,14 @@ class UnknownContract(TransactionError, code=26, says="there is no contract at {
 class HookBudgetFull(TransactionError, code=28):
     """A contract for whose @on_epoch functions no gas is left to reserve."""
 
-    says = "scope {scope!r} has {left} gas an epoch left to reserve, and it needs {needed}"
+    says = "cannot reserve {needed} gas an epoch in scope {scope!r}; {left} is left"
 
 
-class PurseTooSmall(TransactionError, code=29):
+class GasDepositTooSmall(TransactionError, code=29):
     """A gas deposit that cannot pay for one epoch."""
 
     says = (
-        "the purse ({purse}) does not cover the gas of one epoch of @on_epoch functions ({fee});"
-        " put more money into it"
+        "the gas deposit ({deposit}) does not cover an epoch of @on_epoch calls ({fee}); raise it"
     )
 
 
@@ -492,7 +491,7 @@ class MintingError(DiiError):
     """Rules, policies and issuance."""
 
 
-class UnknownVersion(MintingError, says="{spec} is not known here; there is {choices}"):
+class UnknownVersion(MintingError, says="{spec} is unknown; choose from {choices}"):
     """A rule or policy that this node does not have."""
 
 

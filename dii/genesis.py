@@ -301,7 +301,7 @@ class Genesis(_Part):
         if stream.scope not in scopes:
             raise GenesisError(field=f"{field}.scope", message=f"no scope {stream.scope!r}")
         if stream.name == "treasury":
-            message = "treasury is where a rest goes; take another name"
+            message = "the name treasury is reserved; choose another name"
             raise GenesisError(field=f"{field}.name", message=message)
         later = [s.name for s in self.streams[position + 1 :] if s.scope == stream.scope]
         if stream.rest not in (None, "treasury", *later):

@@ -36,7 +36,7 @@ from dii.errors import (
     BadTransaction,
     EpochNotReportable,
     FeeUncovered,
-    NeverFits,
+    GasLimitTooHigh,
     NonceMismatch,
     OutOfGas,
     TooManyPending,
@@ -249,7 +249,7 @@ def test_chunks_that_nobody_announced():
 def test_a_transaction_that_fits_into_no_block_is_not_admitted():
     chain = Chain(limits={"block_gas": 700_000}, gas_price=0)
     call = Call(bytes(20), "run", codec.encode(()), 0)
-    assert codes(chain, [chain.sign(ALICE, call, gas_limit=700_001)]) == [NeverFits.code]
+    assert codes(chain, [chain.sign(ALICE, call, gas_limit=700_001)]) == [GasLimitTooHigh.code]
     assert codes(chain, [chain.sign(BOB, call, gas_limit=700_000)]) == [0]
     assert codes(chain, [chain.sign(CAROL, Burn(1), gas_limit=2**62)]) == [0], "it uses little"
 

@@ -23,8 +23,8 @@ from dii.errors import (
     BadTransaction,
     Expired,
     FeeUncovered,
+    GasLimitTooHigh,
     MetricOutOfRange,
-    NeverFits,
     NonceMismatch,
     OutOfGas,
     TooManyPending,
@@ -74,7 +74,7 @@ def test_the_walks_meet_every_message_every_refusal_and_every_way_of_paying():
 
 NOT_IN_A_WALK = {
     TooManyPending.code,  # for admission, not for blocks
-    NeverFits.code,
+    GasLimitTooHigh.code,
     *range(22, 30),  # of contracts
     *range(41, 45),  # of governance
 }

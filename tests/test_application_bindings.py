@@ -157,7 +157,7 @@ def test_a_bad_binding_is_refused_alone_and_the_result_says_so(kind):
     result = chain.block(chain.sign(REPORTER, message))
     (one,) = result.results
     what = "gateway" if kind is RegisterGateways else "application"
-    assert (one.code, one.detail) == (0, f"2 refused: the zero hash is no {what}")
+    assert (one.code, one.detail) == (0, f"2 refused: the zero hash is not the hash of any {what}")
     assert result.rows["transactions"][0][-1] == one.detail
     table = GATEWAYS if kind is RegisterGateways else APPLICATIONS
     bound = {key for (_, key), _ in chain.app.state.items(table)}

@@ -19,11 +19,11 @@ from dii.errors import (
     BadContract,
     BadMessage,
     BadProgram,
+    GasDepositTooSmall,
     HookBudgetFull,
     InsufficientFunds,
     MetricNotReported,
     OutOfGas,
-    PurseTooSmall,
     Reverted,
     UnknownContract,
 )
@@ -117,7 +117,7 @@ def test_an_empty_purse_puts_a_contract_to_sleep_and_a_top_up_wakes_it():
     assert chain.balance(ALICE) == alice + 1
     chain.settle(2, {gateway(1): (9,)})
     (result,) = chain.do(THIEF, TopUp(address, HOOK_GAS - 1))
-    assert result.code == PurseTooSmall.code
+    assert result.code == GasDepositTooSmall.code
     (result,) = chain.do(THIEF, TopUp(address, 5 * HOOK_GAS))
     assert result.code == 0, result.detail
     chain.settle(3, {gateway(1): (9,)})
@@ -322,7 +322,7 @@ def test_a_call_beyond_its_gas_pays_all_of_it_and_does_nothing():
         (Deploy("main", compiled(BANK), wire(), 0, 0, 5), BadMessage),
         (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, 0, 0), BadMessage),
         (Deploy("main", compiled(PAYS), wire(BOB.address, -1), 0, 9_000, 9_000), BadMessage),
-        (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, 9_000, 8_999), PurseTooSmall),
+        (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, 9_000, 8_999), GasDepositTooSmall),
         (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, 1_000, 9_000), BadMessage),
         (Deploy("main", compiled(PAYS), wire(BOB.address, 9), 0, 10**8, 10**8), BadMessage),
         (
@@ -444,7 +444,7 @@ def test_a_contract_is_paid_by_another_only_if_it_looks_at_its_balance():
     blind = deploy(chain, ALICE, BANK)
     (result,) = chain.do(BOB, Call(giver, "give", wire(blind), 0))
     assert result.code == BadMessage.code
-    assert "never looks at its balance" in result.detail
+    assert "does not read its balance" in result.detail
     assert (chain.balance(giver), chain.balance(blind)) == (50, 0)
     (result,) = chain.do(BOB, Call(giver, "give", wire(seeing), 0))
     assert result.code == 0, result.detail

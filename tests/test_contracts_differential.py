@@ -23,7 +23,7 @@ from dii.errors import OutOfGas, Reverted
 from tests.contracts import World, state_of
 from tests.programs import INTS, VARIABLES, Writer
 
-SIZES_ENDED = re.compile("has at most [0-9,]+ (bytes|characters)|a call may make")
+SIZES_ENDED = re.compile("has at most [0-9,]+ (bytes|characters)|a call has at most")
 
 
 class Stop(Exception):

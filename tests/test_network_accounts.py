@@ -164,7 +164,7 @@ def test_a_refused_message_says_why_and_changes_nothing_but_its_fee(net):
     with pytest.raises(Refused) as caught:
         net.transfer("bob", "treasury", "1000 TTC")
     assert balances(net)["bob"] == bob - fees(net)
-    why = r"Transfer refused: bob has 499\.99\d+ TTC, and 1,000 TTC is needed; this cost "
+    why = r"Transfer refused: bob has 499\.99\d+ TTC, but 1,000 TTC is needed; this cost "
     assert re.fullmatch(why + net.currency.format(fees(net)), str(caught.value))
     with pytest.raises(Refused, match="zero"):
         net.transfer("bob", "treasury", 0)

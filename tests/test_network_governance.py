@@ -28,7 +28,7 @@ def test_an_action_that_would_fail_now_is_noted_before_anybody_votes(tmp_path):
     with network(tmp_path) as net:
         net.propose(net.stream_change("main", policy=FixedEmission("20001 TTC")))
         free = (
-            r"has 0 TTC, .* costs 0\.\d+ TTC; free are one open proposal.*: send it money, or wait$"
+            r"has 0 TTC, .* costs 0\.\d+ TTC; one open proposal.* are free: send it money, or wait$"
         )
         with pytest.raises(Refused, match=free):
             net.propose(SetGas(2, 1))
@@ -96,7 +96,7 @@ def test_a_proposer_hears_what_is_wrong_before_the_chain_says_so():
     assert net.state.root() == root
     with pytest.raises(UnknownName, match="'new', but main; a new one takes a rule and a policy"):
         net.stream_change("new", rule=Uptime())
-    with pytest.raises(Refused, match=r"no validator.*; this cost 0\.\d+ TTC$"):
+    with pytest.raises(Refused, match=r"not a validator.*; this cost 0\.\d+ TTC$"):
         net.propose(dear, by="bob")
 
 

@@ -35,7 +35,7 @@ MAX_REMEMBERED: Final = 1 << 27
 MAX_UNPAID: Final = 16
 """Failed duties of an account in an epoch that may go unpaid."""
 ALLOWANCE: Final = (
-    "free are one open proposal, the first vote on each, one report an epoch and its new bindings"
+    "one open proposal, the first vote on each, one report an epoch and its new bindings are free"
 )
 """Explanation in the error of a duty whose account has no money."""
 
@@ -377,7 +377,7 @@ class Application:
             raise errors.TooManyPending(sender=sender, pending=queue.count)
         fee = 0 if duty else self._check_fee(chain, account, known, queue.fees)
         if known.gas > chain.block_gas:
-            raise errors.NeverFits(limit=known.gas, block=chain.block_gas)
+            raise errors.GasLimitTooHigh(limit=known.gas, block=chain.block_gas)
         return fee
 
     def _on_duty(self, known: _Known, epoch: int | None) -> bool:

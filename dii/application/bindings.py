@@ -119,7 +119,7 @@ def register(
     context.meter.charge(gas.BINDING * len(message.bindings))
     bindings = [binding for binding in message.bindings if binding[0] != pages.ZERO_HASH]
     if len(bindings) < len(message.bindings):
-        refused = f"the zero hash is no {kind}"
+        refused = f"the zero hash is not the hash of any {kind}"
         if not bindings:
             raise errors.BadMessage(kind=type(message).__name__, message=refused)
         context.note = f"{len(message.bindings) - len(bindings)} refused: {refused}"

@@ -81,7 +81,7 @@ class ChainHost:
         other = self.state.get(records.CONTRACTS, to)
         if other is not None and BALANCE not in self.state.require(records.CODES, other.code):
             name = crypto.format_address(to)
-            reason = f"contract {name} never looks at its balance; it takes no payments"
+            reason = f"contract {name} does not read its balance, so it cannot be paid"
             raise errors.BadMessage(kind="pay", message=reason)
         self.context.pay("contract", self.self_address, to, amount)
         _note(self.context, self.self_address, "pays", amount, to)
@@ -141,7 +141,7 @@ def refuse_contract(state: State, to: bytes) -> None:
         ``to`` is a contract.
     """
     if state.get(records.CONTRACTS, to) is not None:
-        message = f"{crypto.format_address(to)} is a contract; call what takes money"
+        message = f"{crypto.format_address(to)} is a contract; call a @payable function"
         raise errors.BadMessage(kind="Transfer", message=message)
 
 
@@ -176,27 +176,24 @@ def deploy(context: Context, message: messages.Deploy) -> bool:
         host = ChainHost(context, message.scope, address, sender, message.value)
         _run(host, program, "init", message.arguments, "init")
     elif message.value or message.arguments != NO_ARGUMENTS:
-        raise refused(message="without an init there is nothing to give it")
+        raise refused(message="without init, a contract takes no arguments and no money")
     if bool(program.hooks) != bool(message.hook_gas):
-        reason = "an @on_epoch function needs gas reserved for it, and nothing else does"
+        reason = "a contract with @on_epoch functions must reserve gas, any other must not"
         raise refused(message=reason)
     if program.hooks:
         least, most = hook_gas_needed(program, len(message.code)), context.chain.hook_gas
         if not least <= message.hook_gas <= most:
-            reason = (
-                f"it reserves {message.hook_gas:,} gas an epoch and needs at least {least:,};"
-                f" the network allows {most:,}"
-            )
-            raise refused(message=reason)
+            bounds = f"the contract needs {least:,} and the network allows {most:,}"
+            raise refused(message=f"{message.hook_gas:,} gas an epoch is reserved; {bounds}")
         stored = state.get(records.STORAGE, address, UNTIL)
         until = int.from_bytes(codec.decode(stored), signed=True) if stored else 0
         since = max(0, context.epoch)
         if not since <= until < 2**63:
-            reason = f"until is {until} after init; it should be {since}, the epoch now, or later"
+            reason = f"init set until to {until}; the current epoch, {since}, is the least"
             raise refused(message=reason)
         _wake(context, address, replace(contract, since=since, until=until, purse=message.purse))
     elif message.purse:
-        raise refused(message="a purse pays for @on_epoch, and there is none")
+        raise refused(message="without @on_epoch functions, a contract takes no gas deposit")
     return False
 
 
@@ -228,9 +225,9 @@ def top_up(context: Context, message: messages.TopUp) -> bool:
     scope = state.require(records.SCOPES, contract.scope)
     since = epochs.first_unsettled(state, contract.scope, scope)
     if not message.amount:
-        raise errors.BadMessage(kind="TopUp", message="no money came along")
+        raise errors.BadMessage(kind="TopUp", message="the amount is zero")
     if not awake and not (contract.hook_gas and since <= contract.until):
-        reason = "nothing would run of it: it has no @on_epoch function, or its last epoch is over"
+        reason = "the contract has no @on_epoch function, or its last epoch is over"
         raise errors.BadMessage(kind="TopUp", message=reason)
     bank.debit(state, sender, message.amount)
     context.emit("transfers", context.position, "top up", sender, address, message.amount)
@@ -263,9 +260,9 @@ def _run(host: ChainHost, program: Program, function: str, arguments: bytes, doo
     try:
         wire = codec.decode(arguments)
     except errors.CodecError as error:
-        raise errors.BadMessage(kind="Call", message=f"its arguments: {error}") from None
+        raise errors.BadMessage(kind="Call", message=f"invalid arguments: {error}") from None
     if type(wire) is not tuple:
-        raise errors.BadMessage(kind="Call", message="its arguments are no array")
+        raise errors.BadMessage(kind="Call", message="the arguments are not an array")
     try:
         result = program.run(function, wire, host, meter.limit - meter.used, by=door)
     except errors.TransactionError as error:
@@ -279,7 +276,7 @@ def _wake(context: Context, address: bytes, contract: records.Contract) -> None:
     state, chain, scope = context.state, context.chain, contract.scope
     fee = contract.hook_gas * chain.gas_price
     if contract.purse < fee:
-        raise errors.PurseTooSmall(purse=contract.purse, fee=fee)
+        raise errors.GasDepositTooSmall(deposit=contract.purse, fee=fee)
     reserved = state.get(records.RESERVED, scope) or 0
     if reserved + contract.hook_gas > chain.hook_budget:
         left = chain.hook_budget - reserved

@@ -124,11 +124,11 @@ def _check_form(action: actions.Action) -> None:
     """Refuse an action that is wrong in any state of the chain."""
     name = action.name if isinstance(action, actions.SetStream | actions.SetScope) else None
     if name is not None and not re.fullmatch(genesis.NAME, name):
-        raise _bad(action, f"{name!r} is no name: small letters, digits, '-' and '_'")
+        raise _bad(action, f"{name!r} is not a name; use lower-case letters, digits, '-' and '_'")
     if isinstance(action, actions.SetStream) and action.name == "treasury":
-        raise _bad(action, "treasury is where a rest goes; take another name")
+        raise _bad(action, "the name treasury is reserved; choose another name")
     if isinstance(action, actions.SpendTreasury) and not action.amount:
-        raise _bad(action, "an amount of zero moves nothing")
+        raise _bad(action, "the amount is zero")
 
 
 def _bad(action: actions.Action, message: str) -> errors.BadAction:
@@ -251,15 +251,14 @@ def _set_stream(context: Context, action: actions.SetStream) -> None:
     genesis.check_stream(name, action.rule, action.policy, most)
     genesis.check_metrics(name, action.rule, action.scope, scope.metrics)
     if _is_elsewhere(context, name, action.scope):
-        raise _bad(action, f"another scope has, or had, a stream {name!r}; take another name")
+        raise _bad(action, f"stream {name!r} is or was in another scope; choose another name")
     plan = streams.planned(context.state, action.scope)
     streams.amend(plan, action)
     if len(plan) > genesis.MAX_STREAMS:
-        raise _bad(action, f"scope {action.scope!r} has {genesis.MAX_STREAMS} streams, the most")
+        raise _bad(action, f"a scope has at most {genesis.MAX_STREAMS} streams; remove one first")
     later = [other for other in plan if plan[other].position > plan[name].position]
     if action.rest not in (None, "treasury", *later):
-        message = f"its rest goes to {action.rest!r}, neither treasury nor a later stream"
-        raise _bad(action, message)
+        raise _bad(action, f"rest {action.rest!r} is neither treasury nor a later stream")
 
 
 def _is_elsewhere(context: Context, name: str, scope: str) -> bool:
@@ -282,7 +281,9 @@ def _remove_stream(context: Context, action: actions.RemoveStream) -> None:
         raise _bad(action, f"scope {action.scope!r} has no stream {action.name!r}")
     for name, stream in plan.items():
         if stream.rest == action.name:
-            raise _bad(action, f"stream {name!r} hands its rest to it")
+            raise _bad(
+                action, f"stream {name!r} passes its rest to {action.name!r}; change that first"
+            )
 
 
 def _set_scope(context: Context, action: actions.SetScope) -> None:
@@ -291,9 +292,9 @@ def _set_scope(context: Context, action: actions.SetScope) -> None:
         for metric in set(names) - known.keys():
             _lack(context, f"metric {metric}")
         if list(names) != [metric for metric in known if metric in names]:
-            raise _bad(action, f"each metric once, in this order: {', '.join(known)}")
+            raise _bad(action, f"list each metric once, in this order: {', '.join(known)}")
     if len(set(action.reporters)) < len(action.reporters):
-        raise _bad(action, "a reporter stands twice; each has one voice")
+        raise _bad(action, "duplicate reporter; each has one vote")
     if state.get(records.SCOPES, name) is not None:
         waiting = streams.scheduled(state, name)  # may act in between, as reports are late
         plans: list[tuple[str, records.Stream | actions.SetStream]] = [
@@ -306,7 +307,7 @@ def _set_scope(context: Context, action: actions.SetScope) -> None:
         epochs.change_scope(state, action)
         return
     if sum(1 for _ in state.items(records.SCOPES)) >= genesis.MAX_SCOPES:
-        raise _bad(action, f"there are {genesis.MAX_SCOPES} scopes, the most")
+        raise _bad(action, f"there are already {genesis.MAX_SCOPES} scopes, the maximum")
     first = epochs.first_from(context.chain, context.time)
     scope = records.Scope(action.reporters, action.metrics, action.usage, first)
     state.put(records.SCOPES, scope, name)
@@ -316,5 +317,7 @@ def _set_validator(context: Context, action: actions.SetValidator, updates: Upda
     after = validators(context.state) | updates | {action.public_key: action.power}
     count = sum(map(bool, after.values()))
     if not 1 <= count <= genesis.MAX_VALIDATORS:
-        raise _bad(action, f"{count} validators would be left, of 1 to {genesis.MAX_VALIDATORS}")
+        raise _bad(
+            action, f"{count} validators would remain; 1 to {genesis.MAX_VALIDATORS} are needed"
+        )
     updates[action.public_key] = action.power

@@ -18,7 +18,7 @@ from dii.application.context import Context
 def transfer(context: Context, message: messages.Transfer) -> bool:
     """Move money; a claimed claim account forwards it."""
     if not message.amount:
-        raise errors.BadMessage(kind="Transfer", message="an amount of zero moves nothing")
+        raise errors.BadMessage(kind="Transfer", message="the amount is zero")
     bank.debit(context.state, context.sender, message.amount)
     to = bank.resolve(context.state, message.to)
     contracts.refuse_contract(context.state, to)
@@ -29,7 +29,7 @@ def transfer(context: Context, message: messages.Transfer) -> bool:
 def burn(context: Context, message: messages.Burn) -> bool:
     """Destroy money of the sender's own."""
     if not message.amount:
-        raise errors.BadMessage(kind="Burn", message="an amount of zero burns nothing")
+        raise errors.BadMessage(kind="Burn", message="the amount is zero")
     bank.debit(context.state, context.sender, message.amount)
     bank.burn(context.state, message.amount)
     context.emit("transfers", context.position, "burn", context.sender, None, message.amount)

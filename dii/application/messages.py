@@ -171,7 +171,7 @@ def from_value(value: Value) -> Message:
     """
     kind = KINDS.get(value[0]) if type(value) is tuple and value and type(value[0]) is int else None
     if kind is None:
-        raise errors.BadTransaction(message="a message of an unknown kind")
+        raise errors.BadTransaction(message="unknown kind of message")
     try:
         return codec.unpack(kind, value[1:])
     except errors.ShapeMismatch as error:

@@ -166,16 +166,16 @@ def check(
     try:
         page = decode(data, key)
     except (errors.DiiError, LookupError, ValueError, struct.error) as error:
-        raise bad(f"not a page of metrics: {error}") from None
+        raise bad(f"invalid page of metrics: {error}") from None
     if not page.rows or len(page.keys[-1]) != key:
-        raise bad(f"keys of {key} bytes expected, at least one")
+        raise bad(f"expected one key or more, of {key} bytes each")
     if len(page.columns) != len(known):
-        raise bad(f"{len(page.columns)} columns where {len(known)} are announced")
+        raise bad(f"{len(page.columns)} columns, but the manifest announces {len(known)}")
     if page.encode() != data:
-        raise bad("not in its one form")
+        raise bad("not in canonical form")
     for row_key in page.keys:
         if row_key <= after:
-            raise bad(f"key {row_key.hex()} does not ascend")
+            raise bad(f"key {row_key.hex()} is not in ascending order")
         after = row_key
     for metric, column in zip(known, page.columns):
         top = max((value for value in column if value is not None), default=0)

@@ -23,12 +23,12 @@ def report_manifest(context: Context, message: messages.ReportManifest) -> bool:
         ("usage", usage, scope.usage),
     ):
         if rows > context.chain.max_rows:
-            raise _bad(message, f"{rows} rows, above {context.chain.max_rows}")
+            raise _bad(message, f"{rows} rows, above the maximum of {context.chain.max_rows}")
         if columns != expected:
             wanted = ", ".join(expected) or "none"
-            raise _bad(message, f"the columns of {kind} in this scope are {wanted}")
+            raise _bad(message, f"wrong columns of {kind}; those of this scope are {wanted}")
         if not len(chunks) <= rows or bool(rows) != bool(chunks) or (rows and not columns):
-            raise _bad(message, f"{len(chunks)} chunks for {rows} rows of {kind}")
+            raise _bad(message, f"{len(chunks)} chunks do not fit {rows} rows of {kind}")
     key = (message.scope, message.epoch, context.sender)
     earlier, progress = state.get(records.REPORTS, *key), state.get(records.PROGRESS, *key)
     tries = 1
@@ -61,7 +61,7 @@ def report_chunk(context: Context, message: messages.ReportChunk) -> bool:
     report, progress = state.get(records.REPORTS, *key), state.get(records.PROGRESS, *key)
     if report is None or progress is None or not report.fits(scope):
         _status(context, message, reporting=True)
-        raise _bad(message, "a chunk without a manifest")
+        raise _bad(message, "no manifest announces this chunk; send the manifest first")
     received = progress.received
     if received == report.parts:
         raise _duplicate(context, message)
@@ -72,13 +72,13 @@ def report_chunk(context: Context, message: messages.ReportChunk) -> bool:
     expected, known, hashes = part
     last, rows = (progress.last, progress.rows) if number else (b"", 0)
     if crypto.sha256(message.data) != hashes[number]:
-        raise _bad(message, f"not the announced chunk {received}")
+        raise _bad(message, f"chunk {received} differs from the hash that the manifest announces")
     columns = [names[name] for name in known]
     context.meter.charge(gas.REPORT_BYTE * len(message.data))
     page = pages.check(message.data, columns, last, width, scope=message.scope, epoch=message.epoch)
     rows += page.rows
     if rows > expected or (number + 1 == len(hashes) and rows != expected):
-        raise _bad(message, f"{rows} rows where {expected} are announced")
+        raise _bad(message, f"{rows} rows, but the manifest announces {expected}")
     stored = progress.stored
     if _status(context, message) == "reporting":
         state.put(records.CHUNKS, message.data, *key, received)

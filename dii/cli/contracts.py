@@ -102,7 +102,7 @@ def call(
 def top_up(network: dii.Network, address: Address, amount: Amount, sender: Sender) -> Answer:
     """Add money to a contract's gas deposit; a sleeping contract wakes."""
     sent = network.contract(address).top_up(amount, by=sender)
-    return done(network, sent, f"{sender} put {amount} into the purse")
+    return done(network, sent, f"{sender} added {amount} to the gas deposit")
 
 
 @verb(verbs, looking)

@@ -93,12 +93,12 @@ class _Compiler(Expressions):
     def name(self, node: t.Node, name: str, *taken: Iterable[str]) -> None:
         """Check a name that is given to something."""
         if not proper(name):
-            message = f"{name!r} is no name: letters, digits and _, at most 64, not two _ first"
+            message = f"{name!r} is not a name: letters, digits and _, at most 64, not two _ first"
             self.fault(node, message)
         elif name in RESERVED:
-            self.fault(node, f"{name!r} means something already", f"{name}_")
+            self.fault(node, f"the name {name!r} is reserved", f"{name}_")
         elif any(name in names for names in taken):
-            self.fault(node, f"there is another {name!r}", "a name of its own")
+            self.fault(node, f"duplicate name {name!r}", "a name of its own")
 
     def type(self, kind: Type | None, what: str, *, stored: bool = False) -> None:
         """Check that a type exists and is allowed in its place."""
@@ -130,7 +130,7 @@ class _Compiler(Expressions):
             hint = "@external, @payable, @view, @external with one of these, or @on_epoch"
             self.fault(function, f"{function.name} cannot be marked {shown}", hint)
         if function.returns is not None and (function.name == "init" or "on_epoch" in marks):
-            self.fault(function, f"nobody would get what {function.name} returns", "no ->")
+            self.fault(function, f"{function.name} cannot return a value", "no ->")
         if "on_epoch" in marks and kinds != [INT]:
             hint = f"def {function.name}(settled: int):"
             self.fault(function, "an @on_epoch function takes the settled epoch", hint)
@@ -170,7 +170,7 @@ class _Compiler(Expressions):
             hint = f"return … of type {spell(function.returns)} at its end"
             self.fault(function, f"{function.name} may end without a result", hint)
         if self.deepest > MAX_FRAMES:
-            self.fault(function, f"{function.name} nests too deep, with all that it calls")
+            self.fault(function, f"{function.name} nests too deep, with the calls in it")
         hook = "on_epoch" if "on_epoch" in function.marks else ""
         kinds = [parameter.type for parameter in function.parameters]
         readers = () if self.faults else tuple(form(kind).unpack for kind in kinds)
@@ -201,7 +201,7 @@ class _Compiler(Expressions):
         runs: list[Run] = []
         for node in statements:
             if self.ended:
-                self.fault(node, "this is never reached", "nothing after it leaves")
+                self.fault(node, "this code is never reached", "nothing after it leaves")
                 break
             self.cost += gas.NODE
             self.depth += 1
@@ -236,7 +236,7 @@ class _Compiler(Expressions):
             self.locals[name] = len(self.locals) + 1, kind
         slot, known = self.locals[name]
         if kind is not None and known is not None and not fits(kind, known):
-            self.fault(node, f"{name} is {spell(known)} already, and this is {spell(kind)}")
+            self.fault(node, f"{name} has the type {spell(known)}, not {spell(kind)}")
         self.sure.add(name)
 
         def run(frame: Frame) -> None:
@@ -265,7 +265,9 @@ class _Compiler(Expressions):
         self.cost += gas.WRITE
         self.effect(target, "writes the state")
         if isinstance(kind, MapOf):
-            return self.fault(target, "a map is written by its entries", f"{target.id}[key] = …")[0]
+            return self.fault(target, "a map is assigned entry by entry", f"{target.id}[key] = …")[
+                0
+            ]
         key = codec.encode((target.id,))
         self.cost += gas.STORED * len(key)
         return do.store(lambda _: key, value, form(kind))
@@ -336,7 +338,7 @@ class _Compiler(Expressions):
     def branch(self, node: t.Node, statements: Sequence[t.Statement]) -> tuple[int, Run]:
         """Compile a block that must not be empty."""
         if not statements:
-            self.fault(node, "nothing follows here", "pass")
+            self.fault(node, "this block is empty", "pass")
         return self.block(statements)
 
     def _for(self, node: t.For) -> Run:
@@ -385,7 +387,7 @@ class _Compiler(Expressions):
     def _leave(self, node: t.Break | t.Continue) -> Run:
         signal = BREAK if isinstance(node, t.Break) else CONTINUE
         if not self.loops:
-            self.fault(node, f"{signal} stands in a loop only")
+            self.fault(node, f"{signal} is allowed in a loop only")
         self.ended = True
         return lambda _: signal
 
@@ -409,7 +411,7 @@ class _Compiler(Expressions):
         wanted, self.ended = self.function.returns, True
         if node.value is None:
             if wanted is not None:
-                self.fault(node, "a value is missing", f"return … of type {spell(wanted)}")
+                self.fault(node, "return needs a value", f"return … of type {spell(wanted)}")
             return lambda _: (None,)
         if wanted is None:
             self.expression(node.value)

@@ -130,7 +130,7 @@ class Expressions:
     def expression(self, node: t.Expression, want: Type | None = None) -> Typed:
         """Compile an expression that has a value; ``want`` tells the type of an empty list."""
         run, kind = self.evaluate(node, want)
-        return self.fault(node, "this gives no value") if kind == NOTHING else (run, kind)
+        return self.fault(node, "this expression has no value") if kind == NOTHING else (run, kind)
 
     def evaluate(self, node: t.Expression, want: Type | None = None) -> Typed:
         """Compile an expression, or a call without a value."""
@@ -153,7 +153,7 @@ class Expressions:
             assert found is not None
             assert kind is not None
             hint = "a comparison, such as x != 0" if kind == v.BOOL else ""
-            self.fault(node, f"{v.spell(kind)} is expected, and this is {v.spell(found)}", hint)
+            self.fault(node, f"expected {v.spell(kind)}, not {v.spell(found)}", hint)
         return run, found
 
     def arguments(self, call: t.Call, *kinds: Type | None) -> list[Run]:
@@ -178,13 +178,13 @@ class Expressions:
         if not node.items:
             if isinstance(want, ListOf):
                 return _constant(()), want
-            return self.fault(node, "of what is this empty list?", "xs: list[int] = []")
+            return self.fault(node, "the type of this empty list is unknown", "xs: list[int] = []")
         self.cost += gas.SIZED + len(node.items) // 4
         item = want.item if isinstance(want, ListOf) else None
         first, kind = self.expression(node.items[0], item)
         runs = [first, *(self.typed(item_node, kind) for item_node in node.items[1:])]
         if kind is not None and kind not in PLAIN:
-            return self.fault(node, f"a list has plain items, not {v.spell(kind)}")
+            return self.fault(node, f"the items of a list are plain values, not {v.spell(kind)}")
         return do.build(runs), ListOf(kind) if isinstance(kind, Plain) else None
 
     def _name(self, node: t.Name, _: Type | None) -> Typed:
@@ -199,15 +199,15 @@ class Expressions:
             kind = self.variables[name]
             if isinstance(kind, MapOf):
                 hint = f"{name}[key], get({name}, key, default) or key in {name}"
-                return self.fault(node, "a map is no value of its own", hint)
+                return self.fault(node, "a map cannot be used as a value", hint)
             self.cost += gas.READ
             return self.variable(name, kind), kind
         if name in host.VARIABLES:
             kind, run = host.VARIABLES[name]
             return run, kind
         if name in self.functions or name in RESERVED:
-            return self.fault(node, f"{name!r} is no value", f"{name}(…)")
-        return self.fault(node, f"nothing here is called {name!r}")
+            return self.fault(node, f"{name!r} is not a value", f"{name}(…)")
+        return self.fault(node, f"unknown name {name!r}")
 
     def variable(self, name: str, kind: Type) -> Run:
         """Compile reading a state variable."""
@@ -241,7 +241,7 @@ class Expressions:
             return (lambda frame: not run(frame)), v.BOOL
         if node.op == "-":
             if isinstance(node.operand, t.Int):
-                return self.fault(node, "a negative number is one constant", "-1")
+                return self.fault(node, "write a negative number as one constant", "-1")
             run, kind = self.expected(node.operand, v.INT)
             return do.bounded(operator.neg, run), kind
         return self.fault(node, f"there is no operator {node.op!r}")
@@ -290,7 +290,7 @@ class Expressions:
         if kind is None:
             return _never, v.BOOL
         if v.base(kind) not in (v.INT, v.STR, v.BYTES) and node.op not in ("==", "!="):
-            return self.fault(node, f"two {v.spell(kind)} have no order", "== or !=")
+            return self.fault(node, f"values of {v.spell(kind)} cannot be ordered", "== or !=")
         if not (kind in PLAIN or isinstance(kind, ListOf)):
             return self.fault(node, f"records of {v.spell(kind)} cannot be compared", ".reported")
         sized = v.base(kind) in (v.STR, v.BYTES)
@@ -308,7 +308,7 @@ class Expressions:
         self.cost += gas.SIZED
         item, kind = self.expression(node.left)
         if kind is not None and kind not in PLAIN:
-            return self.fault(node.left, f"no list holds {v.spell(kind)}")[0]
+            return self.fault(node.left, f"a list cannot contain {v.spell(kind)}")[0]
         wanted = ListOf(kind) if isinstance(kind, Plain) else None
         items = self.typed(node.right, wanted)
         return do.member(item, items, v.form(wanted).weigh) if wanted else _never
@@ -367,7 +367,7 @@ class Expressions:
             runs = [host.short(run) if v.base(kind) == v.BYTES else run for run, kind in pairs]
             return signature.make(*runs), signature.returns or NOTHING
         if name == "range":
-            return self.fault(node, "range stands in a for only", "for i in range(n):")
+            return self.fault(node, "range is allowed in a for loop only", "for i in range(n):")
         return self.fault(node, f"there is no function {name!r}", ELSEWHERE.get(name, ""))
 
     def _helper(self, node: t.Call, function: t.Function) -> Typed:
@@ -438,7 +438,7 @@ class Expressions:
         self.cost += gas.EMIT
         event, *nodes = call.arguments or (t.Bool(value=False),)
         if not isinstance(event, t.Str) or not proper(event.value):
-            return self.fault(call, "an event has a name", 'emit("paid", to, amount)')
+            return self.fault(call, "emit takes a name first", 'emit("paid", to, amount)')
         pairs = [self.expression(node) for node in nodes]
         for node, (_, kind) in zip(nodes, pairs):
             if kind is not None and kind not in PLAIN:

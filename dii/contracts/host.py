@@ -35,7 +35,7 @@ def _pay(to: Run, amount: Run) -> Run:
     def run(frame: Frame) -> None:
         host, payee, money = frame[0].host, to(frame), amount(frame)
         if not 0 < money <= host.balance():
-            message = f"cannot pay {money}: it must be above 0 and at most {host.balance()}"
+            message = f"cannot pay {money}; the amount must be 1 to {host.balance()}, the balance"
             raise errors.Reverted(message=message)
         host.pay(payee, money)
 
@@ -46,7 +46,7 @@ def _operator(gateway: Run, epoch: Run) -> Run:
     def run(frame: Frame) -> bytes:
         owner: bytes | None = frame[0].host.operator(gateway(frame), epoch(frame))
         if owner is None:
-            raise errors.Reverted(message="no owner is known: ask bound(gateway, epoch) first")
+            raise errors.Reverted(message="the owner is unknown; check bound(gateway, epoch) first")
         return owner
 
     return run

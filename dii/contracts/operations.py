@@ -25,7 +25,7 @@ ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
 
 
 def _overflow() -> NoReturn:
-    raise errors.Reverted(message="an int has at most 256 bits")
+    raise errors.Reverted(message="overflow: an int has at most 256 bits")
 
 
 def _divide(function: Callable[[int, int], int], left: Run, right: Run) -> Run:
@@ -135,7 +135,7 @@ def element(base: Run, index: Run) -> Run:
         items, at = base(frame), index(frame)
         if -len(items) <= at < len(items):
             return items[at]
-        raise errors.Reverted(message=f"there is no index {at}: the length is {len(items)}")
+        raise errors.Reverted(message=f"index {at} is out of range; the length is {len(items)}")
 
     return run
 
@@ -202,7 +202,7 @@ def helper(arguments: list[Run], compiled: Compiled) -> Run:
 
 def check(test: Run, message: str) -> Run:
     """Revert unless the test holds."""
-    message = message or "an assertion does not hold"
+    message = message or "assertion failed"
 
     def run(frame: Frame) -> None:
         if not test(frame):
@@ -245,7 +245,7 @@ def entry(where: Run, form: Form, default: Run | None = None) -> Run:
         if raw is not None:
             return load(machine, raw)
         if default is None:
-            raise errors.Reverted(message="the map has no such entry")
+            raise errors.Reverted(message="the map has no entry for this key")
         return other
 
     return run

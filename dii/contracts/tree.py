@@ -355,7 +355,7 @@ def encode(contract: Contract) -> bytes:
     try:
         data = with_room(lambda: codec.dumps(contract))
     except (errors.CodecError, errors.ShapeMismatch) as error:
-        raise errors.BadContract(message=f"no tree: {error}") from None
+        raise errors.BadContract(message=f"cannot be encoded: {error}") from None
     decode(data)  # the bounds are the decoder's
     return data
 
@@ -369,18 +369,18 @@ def decode(data: bytes) -> Contract:
         The bytes are not canonical, not a tree, or beyond the bounds.
     """
     if len(data) > MAX_BYTES:
-        message = f"its tree has {len(data):,} bytes, and {MAX_BYTES:,} is most"
+        message = f"its tree has {len(data):,} bytes; the maximum is {MAX_BYTES:,}"
         raise errors.BadContract(message=message)
     try:
         contract = with_room(lambda: codec.loads(Contract, data))
     except (errors.CodecError, errors.ShapeMismatch) as error:
-        raise errors.BadContract(message=f"not a tree: {error}") from None
+        raise errors.BadContract(message=f"invalid tree: {error}") from None
     level: list[Node] = [contract]
     nodes = depth = 0
     while level:
         nodes, depth = nodes + len(level), depth + 1
         level = [child for node in level for child in children(node)]
     if nodes > MAX_NODES or depth > MAX_DEPTH:
-        message = f"more than {MAX_NODES} nodes, or more than {MAX_DEPTH} within one another"
+        message = f"its tree has more than {MAX_NODES} nodes or {MAX_DEPTH} levels"
         raise errors.BadContract(message=message)
     return contract

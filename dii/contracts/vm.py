@@ -108,7 +108,7 @@ class Machine:
         """Charge for bytes before they are made."""
         self.room -= size
         if self.room < 0:
-            raise errors.Reverted(message=f"a call may make {gas.ROOM:,} bytes")
+            raise errors.Reverted(message=f"a call has at most {gas.ROOM:,} bytes of memory")
         self.take(size // gas.COPY)
 
 
@@ -188,7 +188,9 @@ class Program:
         """
         compiled = self.compiled.get(function)
         if compiled is None:
-            raise errors.BadCall(function=function, message="the contract has no such function")
+            raise errors.BadCall(
+                function=function, message="the contract has no function of this name"
+            )
         readers = compiled.readers
         if len(arguments) != len(readers):
             message = f"it takes {len(readers)} arguments, not {len(arguments)}"
@@ -230,11 +232,11 @@ class Program:
         values = self.check_arguments(function, arguments)
         compiled = self.compiled[function]
         if compiled.door != by:
-            outside = "it is not callable from outside; mark it @external"
-            message = outside if by == "external" else f"it is not called as {by}"
+            outside = "not callable from outside; mark it @external"
+            message = outside if by == "external" else f"not callable as {by}"
             raise errors.BadCall(function=function, message=message)
         if host.value and not compiled.payable:
-            raise errors.BadCall(function=function, message="it takes no money")
+            raise errors.BadCall(function=function, message="it is not @payable; send no money")
         machine = Machine(host, gas_limit)
         frame = [machine, *values, *compiled.blank]
         try:

@@ -88,7 +88,7 @@ def decode(wire: bytes) -> Transaction:
     """
     # [body, signature]: a signature's 64 bytes end the wire, so the body is all in between.
     if len(wire) > MAX_BYTES or wire[:1] != b"\x82" or wire[-66:-64] != b"\x58\x40":
-        message = f"[body, signature] of at most {MAX_BYTES} bytes expected"
+        message = f"expected [body, signature] of at most {MAX_BYTES} bytes"
         raise errors.BadTransaction(message=message)
     try:
         body = codec.decode(wire[1:-66])
@@ -96,15 +96,17 @@ def decode(wire: bytes) -> Transaction:
     except errors.CodecError as error:
         raise errors.BadTransaction(message=error) from None
     if type(fields) is not tuple or len(fields) != 6:
-        raise errors.BadTransaction(message="a body of six fields expected")
+        raise errors.BadTransaction(message="expected a body of six fields")
     version, public_key, *numbers, _ = fields
     if type(version) is not int or version != VERSION:
-        raise errors.BadTransaction(message=f"version {version!r} where {VERSION} is known")
+        raise errors.BadTransaction(
+            message=f"unknown version {version!r}; this release reads {VERSION}"
+        )
     if type(public_key) is not bytes or len(public_key) != 32:
-        raise errors.BadTransaction(message="a public key of 32 bytes expected")
+        raise errors.BadTransaction(message="expected a public key of 32 bytes")
     for number in numbers:
         if type(number) is not int or not 0 <= number < _U63:
-            raise errors.BadTransaction(message="nonce, gas limit and height lie in 0 to 2**63 - 1")
+            raise errors.BadTransaction(message="nonce, gas limit and height must be below 2**63")
     sender = crypto.address_of(public_key)
     return Transaction(wire, crypto.sha256(wire), sender, *fields[1:], body, wire[-64:])
 

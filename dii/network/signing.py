@@ -110,7 +110,7 @@ class Signing(View):
     def refused(self, kind: str, result: TxResult) -> errors.Refused:
         """Return the error for a refused message, with names, whole units and the fee."""
         money = self.currency.format
-        why = result.detail.removeprefix(f"{kind}: ") or "it fits into no block"
+        why = result.detail.removeprefix(f"{kind}: ") or "it does not fit into a block"
         if result.code in {errors.InsufficientFunds.code, errors.FeeUncovered.code}:
             why = _AMOUNT.sub(lambda found: money(int(found[0])), why)
         why = self.home.in_names(why)
