@@ -296,8 +296,8 @@ def init(g: Gateway, a: Application, b: bytes):
     raw = b
 """
     gateway_hash, application_hash = b"G" * 20, b"A" * 20
-    net.home.remember("gateway", [(gateway_hash, "twin", None), (b"H" * 20, "mast", None)])
-    net.home.remember("application", [(application_hash, "twin", None), (b"B" * 20, "shop", None)])
+    net.home.remember("gateway", {gateway_hash: "twin", b"H" * 20: "mast"})
+    net.home.remember("application", {application_hash: "twin", b"B" * 20: "shop"})
     deal = net.deploy(source, by="bob", g="twin", a="twin", b="0x" + "ab" * 20)
     assert deal.variables() == {"watched": "twin", "consumer": "twin", "raw": "ab" * 20}
     stored = [

@@ -143,7 +143,7 @@ def test_a_home_with_a_damaged_file_is_a_named_error(tmp_path, file, seed, seale
 def test_names_that_cannot_be_written_are_a_named_error(tmp_path):
     with create(tmp_path / "home") as network:
         network.home._names.execute("PRAGMA max_page_count = 1")
-        rows = [(bytes([number]) * 20, "x" * 1_000, None) for number in range(200)]
+        rows = {bytes([number]) * 20: "x" * 1_000 for number in range(200)}
         with pytest.raises(HomeBroken, match="full: is there room on its disk"):
             network.home.remember("account", rows)
 

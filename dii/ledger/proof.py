@@ -11,6 +11,8 @@ hold statements that its checker ignores and its reader believes.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +25,7 @@ FORMAT: Final = "dii/proof/1"
 MAX_BYTES: Final = 1 << 20
 """Bytes of a proof file; one of a million receipts has about 10 KB."""
 RECORD: Final = "record"
+_SHAPES: Final = (errors.CodecError, errors.ShapeMismatch)
 GENESIS_KEY: Final = codec.encode(("genesis",))
 """Key of the genesis record: the network, its currency, and whether its traffic is generated."""
 
@@ -114,7 +117,7 @@ class Proof:
         ProofInvalid
             Not a proof file of this format and kind, or its fields contradict one another.
         """
-        try:
+        with reading("record"):
             value, other, genesis = content["value"], content["other"], content["genesis"]
             found = None
             if other is not None:
@@ -129,12 +132,19 @@ class Proof:
                 TreeProof(unhex_all(genesis["siblings"]), None),
             )
             same = proof.to_json() | {"kind": kind} | {name: content[name] for name in more}
-        except (AttributeError, KeyError, TypeError, ValueError, errors.DiiError) as error:
-            raise errors.ProofInvalid(message=f"not a proof file ({error!r})") from None
         if content != same:
             message = f"its fields are not those of {FORMAT}, {kind}, or contradict one another"
             raise errors.ProofInvalid(message=message)
         return proof
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Raise ProofInvalid where a part of a proof cannot be read."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, *_SHAPES) as error:
+        raise errors.ProofInvalid(message=f"it holds no {what} ({error!r})") from None
 
 
 def unhex(text: str) -> bytes:

@@ -209,15 +209,17 @@ class Network(Signing):
 
     def _remember(self, feed: Feed) -> None:
         """Remember the names of gateways, operators and applications."""
-        named = sorted(set(feed.telemetry.operators().values()))
-        addresses = {name: self.home.operator_address(name) for name in named}
-        shown = {name: f"{name} (operator)" if name in RESERVED_NAMES else name for name in named}
-        self.home.remember("account", [(addresses[name], shown[name], None) for name in named])
+        telemetry, address = feed.telemetry, self.home.operator_address
+        operators = {
+            address(name): f"{name} (operator)" if name in RESERVED_NAMES else name
+            for name in sorted(set(telemetry.operators().values()))
+        }
+        self.home.remember("account", operators)
         pairs = feed.pairs(self.genesis.start_time, self.genesis.epoch_length)
-        listed = {row["gateway"]: row for row in feed.telemetry.gateways.to_pylist()}
-        self.home.remember_hashed("gateway", dict.fromkeys(sorted(pairs.names)) | listed)
-        used = feed.telemetry.receptions["application"].unique().drop_null().to_pylist()
-        self.home.remember_hashed("application", dict.fromkeys(used))
+        listed = telemetry.gateways["gateway"].to_pylist()
+        self.home.remember_hashed("gateway", pairs.names.union(listed))
+        used = telemetry.receptions["application"].unique().drop_null().to_pylist()
+        self.home.remember_hashed("application", used)
 
     def contested(self, data: Telemetry) -> dict[str, bytes]:
         """Return the gateways whose operator in the data differs from the owner on the chain.
@@ -262,7 +264,7 @@ class Network(Signing):
     def _register(self, owners: Mapping[str, bytes]) -> None:
         """Bind gateways to accounts, as the reporters whose keys are here."""
         bindings = [(self.home.hash("gateway", name), owner) for name, owner in owners.items()]
-        batches = reporting.registrations(messages.RegisterGateways, SCOPE, bindings)
+        batches = reporting.registrations(messages.RegisterGateways, bindings)
         self._send(dict.fromkeys(self._reporters(), batches))
 
     # --- epochs -------------------------------------------------------------------------------
@@ -330,11 +332,8 @@ class Network(Signing):
         found = self._epoch(epoch)
         loaded = self.feed.telemetry.gateways["gateway"].to_pylist() if self.feed else []
         more = {*found.metrics["gateway"].to_pylist()}.difference(loaded, [UNATTRIBUTED])
-        self.home.remember_hashed("gateway", dict.fromkeys(sorted(more)))  # named by rejects only
-        most = self.parameters.max_rows
-        manifest, chunks = reporting.report(
-            SCOPE, self.scope, epoch, found, self.home.hash, self._is_bound, most
-        )
+        self.home.remember_hashed("gateway", more)  # named by rejects only
+        manifest, chunks = reporting.report(self, epoch, found)
         self.notes = [*self.notes, *reporting.notes(found, manifest)]
         self._send({name: self._unsent(name, manifest, chunks) for name in reporters}, time=end)
         if self.home.folder is not None and self.feed is not None:
@@ -366,11 +365,6 @@ class Network(Signing):
             return [*chunks[received:]]
         kept = begun is not None and received == begun.parts and begun.fits(self.scope)
         return [] if kept else [manifest, *chunks]
-
-    def _is_bound(self, kind: str, hashed: bytes) -> bool:
-        """Return whether a gateway or an application has an account."""
-        table = records.GATEWAYS if kind == "gateway" else records.APPLICATIONS
-        return self.state.get(table, SCOPE, hashed) is not None
 
     def metrics(self, epoch: int) -> pa.Table:
         """Compute an epoch's metrics from the telemetry, as its report carries them.
@@ -481,8 +475,8 @@ class Network(Signing):
         From then on ``own_uplinks`` are known: uplinks of an operator's own applications.
         """
         bound = (self.home.hash("application", application), self.home.address(consumer))
-        self.home.remember_hashed("application", {application: None})
-        batches = reporting.registrations(messages.RegisterApplications, SCOPE, [bound])
+        self.home.remember_hashed("application", [application])
+        batches = reporting.registrations(messages.RegisterApplications, [bound])
         return self._send(dict.fromkeys(self._reporters(required=True), batches))
 
     def claimed(self, operator: str) -> bool:
@@ -517,8 +511,7 @@ class Network(Signing):
         owner = crypto.address_of(public_key)
         # A key elsewhere takes over the name, if enough reporters have their keys here.
         if self.claimed(operator) and owner not in self.home.names("account"):
-            names = [(address, f"{operator} (claimed)", None), (owner, operator, None)]
-            self.home.remember("account", names)
+            self.home.remember("account", {address: f"{operator} (claimed)", owner: operator})
         return done
 
     # --- what came out ------------------------------------------------------------------------

@@ -14,7 +14,6 @@ only a laboratory network derives them from its seed, and says so in its genesis
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import secrets
@@ -61,8 +60,8 @@ RESERVED_NAMES: Final = {"treasury", "validator", *reporter_names(MAX_REPORTERS)
 """Accounts that networks have for themselves; people cannot take these names."""
 
 _NAMES_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS names (kind TEXT, hash BLOB, name TEXT, detail TEXT,
-                                  PRIMARY KEY (kind, hash)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS names (kind TEXT, hash BLOB, name TEXT, PRIMARY KEY (kind, hash))
+    WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS names_by_name ON names (kind, name);
 """
 
@@ -253,7 +252,7 @@ class Home:
         if name not in self._keys:
             check_name(name)
             self._keys[name] = key = self._load_key(name, create=create)
-            self.remember("account", [(key.address, name, None)])
+            self.remember("account", {key.address: name})
         return self._keys[name]
 
     def _load_key(self, name: str, *, create: bool) -> crypto.SigningKey:
@@ -280,7 +279,7 @@ class Home:
     def import_key(self, name: str, key: crypto.SigningKey) -> None:
         """Keep a key that was made elsewhere, encrypted for this home."""
         self._save_key(name, key)
-        self.remember("account", [(key.address, name, None)])
+        self.remember("account", {key.address: name})
 
     def public_keys(self, among: Collection[bytes] | None = None) -> dict[str, bytes]:
         """Return the public keys of this home's accounts by name; takes no password.
@@ -289,14 +288,12 @@ class Home:
         """
         if self.seed is None:
             return {path.stem: crypto.public_key_of(path) for path in self._key_files()}
-        names = self.names("account")
-        known = {one: names[one] for one in (names if among is None else among) if one in names}
-        keys = {name: crypto.SigningKey.derive(self.seed, name) for name in known.values()}
-        return {
-            name: keys[name].public_key
-            for address, name in known.items()
-            if keys[name].address == address
-        }
+        names, found = self.names("account"), {}
+        for address in names.keys() & (names if among is None else among):
+            key = crypto.SigningKey.derive(self.seed, names[address])
+            if key.address == address:
+                found[names[address]] = key.public_key
+        return found
 
     def public_key(self, key: str | bytes) -> bytes:
         """Return a public key that is given by its name here, in hex, or as it is."""
@@ -357,20 +354,16 @@ class Home:
             return False
         return address == self._claim_address(operator)
 
-    def remember(self, kind: str, rows: Iterable[tuple[bytes, str, dict[str, Any] | None]]) -> None:
-        """Keep (hash, name, details) of accounts or gateways, unless the home is read-only."""
-        if self._readonly:
-            return
-        values = [
-            (kind, hash_, name, json.dumps(detail) if detail else None)
-            for hash_, name, detail in rows
-        ]
-        with self._using_names(), self._names:
-            self._names.executemany("INSERT OR REPLACE INTO names VALUES (?, ?, ?, ?)", values)
+    def remember(self, kind: str, names: Mapping[bytes, str]) -> None:
+        """Keep names by hash or address, unless the home is read-only."""
+        if not self._readonly:
+            query = "INSERT OR REPLACE INTO names (kind, hash, name) VALUES (?, ?, ?)"
+            with self._using_names(), self._names:
+                self._names.executemany(query, [(kind, *item) for item in names.items()])
 
-    def remember_hashed(self, kind: str, names: Mapping[str, dict[str, Any] | None]) -> None:
-        """Keep names and details of gateways or applications by their keyed hashes."""
-        self.remember(kind, [(self.hash(kind, name), name, more) for name, more in names.items()])
+    def remember_hashed(self, kind: str, names: Iterable[str]) -> None:
+        """Keep names of gateways or applications by their keyed hashes."""
+        self.remember(kind, {self.hash(kind, name): name for name in names})
 
     def forget(self, kind: str, hash_: bytes) -> None:
         """Erase a name; the chain has only a keyed hash of it."""
@@ -429,11 +422,8 @@ class Home:
             found = self.find("gateway", name)
             if found is not None:
                 return found
-        if len(plain) == 40:
-            try:
-                return bytes.fromhex(plain)
-            except ValueError:
-                pass
+        if re.fullmatch("[0-9a-fA-F]{40}", plain):
+            return bytes.fromhex(plain)
         raise errors.UnknownName(kind="gateway", name=who)
 
     def label(self, address: bytes, names: dict[bytes, str] | None = None) -> str:

@@ -14,7 +14,7 @@ from dii import codec, crypto, errors
 from dii.application import records
 from dii.ledger import log
 from dii.ledger.block import Header
-from dii.ledger.proof import Proof, unhex, unhex_all
+from dii.ledger.proof import Proof, reading, unhex, unhex_all
 from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf, Spec
 from dii.minting.spec import Versioned, from_spec
 from dii.network.draft import STREAM
@@ -56,10 +56,8 @@ class ReceiptProof:
             Some step does not hold.
         """
         issuance = issuance_of(self.issuance, header_hash)
-        try:
+        with reading("receipt"):
             leaf = codec.loads(ReceiptLeaf, self.leaf)
-        except errors.DiiError as error:
-            raise errors.ProofInvalid(message=f"it does not hold a receipt: {error}") from None
         log.verify(issuance.root, issuance.count, self.index, self.leaf, self.path)
         return leaf, issuance
 
@@ -81,13 +79,11 @@ class ReceiptProof:
     @classmethod
     def at(cls, place: Any, issuance: Proof) -> ReceiptProof:
         """Read a receipt's place back; ProofInvalid where it is none."""
-        try:
+        with reading("place of a receipt"):
             index, path = place["index"], unhex_all(place["path"])
             if place.keys() != {"leaf", "index", "path"} or type(index) is not int:
-                raise errors.ProofInvalid(message="leaf, index and path of a receipt are expected")
+                raise ValueError("leaf, index and path are expected")
             return cls(unhex(place["leaf"]), index, path, issuance)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise errors.ProofInvalid(message=f"not a receipt's proof ({error!r})") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +137,12 @@ class NoReceiptProof:
     def from_json(cls, content: Any) -> NoReceiptProof:
         """Read a proof back; ProofInvalid where it is none."""
         issuance = Proof.from_json(content, NO_RECEIPT, "gateway", "neighbours")
-        try:
-            places, gateway = content["neighbours"], unhex(content["gateway"])
-        except (TypeError, ValueError) as error:
-            raise errors.ProofInvalid(message=f"no gateway's hash ({error!r})") from None
-        if type(places) is not list or len(places) > 2:
-            raise errors.ProofInvalid(message="at most two neighbours expected")
-        return cls(gateway, tuple(ReceiptProof.at(place, issuance) for place in places), issuance)
+        with reading("gateway and its neighbours"):
+            places = content["neighbours"]
+            if type(places) is not list or len(places) > 2:
+                raise ValueError("at most two neighbours are expected")
+            around = tuple(ReceiptProof.at(place, issuance) for place in places)
+            return cls(unhex(content["gateway"]), around, issuance)
 
 
 def issuance_of(proof: Proof, header_hash: bytes) -> Issuance:
@@ -161,10 +156,8 @@ def issuance_of(proof: Proof, header_hash: bytes) -> Issuance:
     proof.verify(header_hash)
     if proof.value is None:
         raise errors.ProofInvalid(message="it proves that nothing was issued")
-    try:
+    with reading("issuance"):
         return codec.loads(Issuance, proof.value)
-    except errors.DiiError as error:
-        raise errors.ProofInvalid(message=f"it does not hold an issuance: {error}") from None
 
 
 @dataclass(frozen=True)

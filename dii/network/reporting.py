@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-
-import pyarrow as pa
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
 
 from dii import crypto
-from dii.application import messages
+from dii.application import messages, records
 from dii.application.pages import HASH, USAGE_KEY, ZERO_HASH, Page, paginate
-from dii.application.records import Scope
+from dii.network.home import SCOPE
+from dii.network.view import View
 from dii.schema import METRICS, UNATTRIBUTED, USAGE, USAGE_GIVEN
 from dii.telemetry.metrics import Epoch
 
+B = TypeVar("B", messages.RegisterGateways, messages.RegisterApplications)
+
+_REPORTED: Final = {
+    "metrics": (records.GATEWAYS, HASH, "receptions"),
+    "usage": (records.APPLICATIONS, USAGE_KEY, "delivered"),
+}
+"""Bindings, bytes of a key, and the column that orders rows without a binding, of each table."""
+
 
 def report(
-    name: str,
-    scope: Scope,
-    epoch: int,
-    found: Epoch,
-    hashed: Callable[[str, str], bytes],
-    bound: Callable[[str, bytes], bool],
-    most: int,
+    network: View, epoch: int, found: Epoch
 ) -> tuple[messages.ReportManifest, list[messages.ReportChunk]]:
     """Return the manifest and chunks that report an epoch.
 
+    Columns that the scope asks for and the tables lack are absent throughout. The chain refuses a
+    report of more rows, of metrics or of usage, than ``max_rows``: of more, rows that are bound
+    stay first, then those with most receptions or delivered uplinks.
+
     Parameters
     ----------
-    name, scope, epoch
-        What is reported: columns that the scope asks for and the tables lack are absent throughout.
+    network, epoch
+        The network, and the number of the epoch.
     found
         The epoch's metrics and usage, with operators given by their addresses in hex.
-    hashed
-        (kind, id) to the hash by which the chain knows a gateway or an application.
-    bound
-        Whether a gateway or an application (kind, hash) has an account.
-    most
-        Number of rows, of metrics and of usage, above which the chain refuses a report. Of more,
-        rows that are bound stay first, then those with most receptions or delivered uplinks.
     """
+    scope, hashed = network.scope, network.home.hash
     gateways = [
         ZERO_HASH if one == UNATTRIBUTED else hashed("gateway", one)
         for one in found.metrics["gateway"].to_pylist()
@@ -48,19 +48,13 @@ def report(
         hashed("application", one) + (bytes.fromhex(by) if by != UNATTRIBUTED else bytes(HASH))
         for one, by in (used if scope.usage else ())
     ]
-    rows, metrics = _pages(
-        gateways, found.metrics, scope.metrics, HASH, "receptions", most,
-        lambda key: key == ZERO_HASH or bound("gateway", key),
-    )  # fmt: skip
-    uses, usage = _pages(
-        users, found.usage, scope.usage, USAGE_KEY, "delivered", most,
-        lambda key: bound("application", key[:HASH]),
-    )  # fmt: skip
+    rows, metrics = _pages(network, found, "metrics", gateways)
+    uses, usage = _pages(network, found, "usage", users)
     manifest = messages.ReportManifest(
-        name, epoch, rows, scope.metrics, tuple(map(crypto.sha256, metrics)),
+        SCOPE, epoch, rows, scope.metrics, tuple(map(crypto.sha256, metrics)),
         uses, scope.usage, tuple(map(crypto.sha256, usage)),
     )  # fmt: skip
-    return manifest, [messages.ReportChunk(name, epoch, page) for page in (*metrics, *usage)]
+    return manifest, [messages.ReportChunk(SCOPE, epoch, page) for page in (*metrics, *usage)]
 
 
 def notes(found: Epoch, manifest: messages.ReportManifest) -> list[str]:
@@ -82,43 +76,37 @@ def notes(found: Epoch, manifest: messages.ReportManifest) -> list[str]:
 
 
 def _pages(
-    keys: Sequence[bytes],
-    table: pa.Table,
-    names: Sequence[str],
-    width: int,
-    by: str,
-    most: int,
-    first: Callable[[bytes], bool],
+    network: View, found: Epoch, kind: str, keys: Sequence[bytes]
 ) -> tuple[int, list[bytes]]:
     """Return the number of rows of a table that are reported, and their pages in the order of keys.
 
+    Of more rows than ``max_rows``, rows without a binding are left out first.
+
     Parameters
     ----------
-    keys, table, names, width
-        Keys of the rows, the table, its columns to report, and bytes of a key.
-    by, most, first
-        Of more than ``most`` rows those are left out whose key is not ``first``, from the smallest
-        number in the column ``by``.
+    network, found
+        The network, and the epoch's metrics and usage.
+    kind, keys
+        ``metrics`` or ``usage``, and the keys of the rows.
     """
-    rows = sorted(range(len(keys)), key=keys.__getitem__)
-    if len(rows) > most:
-        counts = table[by].to_pylist() if by in table.column_names else [0] * len(keys)
-        rows.sort(key=lambda row: (not first(keys[row]), -(counts[row] or 0)))
-        rows = sorted(rows[:most], key=keys.__getitem__)
+    table, names = getattr(found, kind), getattr(network.scope, kind)
+    bindings, width, by = _REPORTED[kind]
+
+    def free(key: bytes) -> bool:
+        return key != ZERO_HASH and network.state.get(bindings, SCOPE, key[:HASH]) is None
+
+    rows, most = sorted(range(len(keys)), key=keys.__getitem__), network.parameters.max_rows
     unknown = [None] * len(keys)
+    if len(rows) > most:
+        counts = table[by].to_pylist() if by in table.column_names else unknown
+        rows.sort(key=lambda row: (free(keys[row]), -(counts[row] or 0)))
+        rows = sorted(rows[:most], key=keys.__getitem__)
     known = [table[name].to_pylist() if name in table.column_names else unknown for name in names]
     page = Page([keys[row] for row in rows], [[column[row] for row in rows] for column in known])
     return len(rows), [part.encode() for part in paginate(page, width)]
 
 
-def registrations(
-    kind: type[messages.RegisterGateways | messages.RegisterApplications],
-    scope: str,
-    bindings: Iterable[tuple[bytes, bytes]],
-) -> list[messages.RegisterGateways | messages.RegisterApplications]:
+def registrations(kind: type[B], bindings: Iterable[tuple[bytes, bytes]]) -> list[B]:
     """Return the messages that bind hashes to accounts, in the order of hashes."""
-    ordered = sorted(bindings)
-    return [
-        kind(scope, tuple(ordered[at : at + messages.MAX_BATCH]))
-        for at in range(0, len(ordered), messages.MAX_BATCH)
-    ]
+    ordered, step = sorted(bindings), messages.MAX_BATCH
+    return [kind(SCOPE, tuple(ordered[at : at + step])) for at in range(0, len(ordered), step)]

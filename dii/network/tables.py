@@ -140,17 +140,15 @@ def accounts(network: View, account: str | None = None) -> list[Row]:
     only = [] if account is None else [network.home.address(account)]
     for (address,), item in state.items(records.ACCOUNTS, *only):
         assert isinstance(address, bytes)
-        name = names.get(address)
-        kind = "key" if name or item.nonce else "unknown"
-        if network.home.is_claim(name, address):
-            kind = "claim"
-        if address == TREASURY:
-            kind = "treasury"
-        elif address in forwards:
-            kind = "forwards"
-        elif state.get(records.CONTRACTS, address) is not None:
-            kind = "contract"
-        text = crypto.format_address(address)
+        name, text = names.get(address), crypto.format_address(address)
+        kinds = {
+            "treasury": address == TREASURY,
+            "forwards": address in forwards,
+            "contract": state.get(records.CONTRACTS, address) is not None,
+            "claim": network.home.is_claim(name, address),
+            "key": name or item.nonce,
+        }
+        kind = next((kind for kind, fits in kinds.items() if fits), "unknown")
         rows.append((name or text, text, kind, item.balance, item.nonce))
     return sorted(rows, key=lambda row: (-row[3], row[0]))
 
@@ -215,34 +213,18 @@ def gateways(network: View, operator: str | None = None) -> list[Row]:
 def epochs(network: View) -> Iterable[Row]:
     """Return every settled epoch by stream: gateways, weights, pool, paid, dust, rest."""
     # The row of receptions without a gateway has a receipt, too.
-    unattributed = (
-        "(SELECT 1 FROM receipts WHERE receipts.stream = epochs.stream"
-        " AND receipts.epoch = epochs.epoch AND gateway = ?)"
-    )
     query = (
-        f"SELECT epoch, stream, gateways - EXISTS {unattributed}, total_weight, pool, paid, dust,"
-        " rest, time, height FROM epochs ORDER BY epoch, stream"
+        "SELECT epoch, stream, EXISTS (SELECT 1 FROM receipts r WHERE r.epoch = e.epoch"
+        " AND r.stream = e.stream AND gateway = ?), time, height FROM epochs e ORDER BY 1, 2"
     )
     rows = network.view.index.query(query, (pages.ZERO_HASH,))
-    for epoch, stream, count, weight, pool, paid, dust, rest, settled, height in rows:
-        start, issued = network.genesis.span(epoch)[0], network.issued(epoch, stream)
+    for epoch, stream, unattributed, settled, height in rows:
+        one, (start, _) = network.issued(epoch, stream), network.genesis.span(epoch)
         # What is paid comes out of the pool and of what was carried over; the rest is carried on.
-        unminted = pool + issued.dust_before - rest - paid - dust
-        shares = weight, weight / scale(issued)
-        yield (
-            epoch,
-            start,
-            stream,
-            count,
-            *shares,
-            pool,
-            paid,
-            unminted,
-            dust,
-            rest,
-            settled,
-            height,
-        )
+        unminted = one.pool + one.dust_before - one.rest - one.paid - one.dust_after
+        money = one.pool, one.paid, unminted, one.dust_after, one.rest
+        shares = one.total_weight, one.total_weight / scale(one)
+        yield epoch, start, stream, one.count - unattributed, *shares, *money, settled, height
 
 
 @table("gateway operator weight amount")
