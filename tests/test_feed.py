@@ -43,7 +43,7 @@ def feed(*, days: int = 3, applications: bool = True) -> Feed:
 
 
 def ask(source: Feed, epoch: int, **more: object) -> module.Epoch:
-    return source.epoch(epoch, DAY, DAY, lambda _: OWNERS, **more)  # type: ignore[arg-type]
+    return source.epoch(epoch, DAY, DAY, OWNERS, **more)  # type: ignore[arg-type]
 
 
 def test_an_epoch_is_computed_once_however_often_it_is_asked_for(
@@ -59,7 +59,7 @@ def test_an_epoch_is_computed_once_however_often_it_is_asked_for(
     assert ask(source, 0).metrics == ask(source, 0).metrics
     assert ask(source, 1).usage == ask(source, 1).usage
     assert computed == [DAY, 2 * DAY]
-    source.epoch(1, DAY, DAY, lambda _: {"A": "ann"})  # who owns what is known otherwise now
+    source.epoch(1, DAY, DAY, {"A": "ann"})  # who owns what is known otherwise now
     assert computed[2:] == [DAY, 2 * DAY]
 
 
@@ -76,7 +76,7 @@ def test_usage_stands_beside_the_metrics_and_losses_between_epochs_are_counted()
 
 
 def test_own_uplinks_need_to_know_applications_and_whose_they_are() -> None:
-    bound = {"applications": lambda _: {"x": "ben"}}
+    bound = {"consumers": {"x": "ben"}}
     assert ask(feed(), 0, **bound).metrics["own_uplinks"].to_pylist() == [0, 2]
     for source, about in ((feed(), {}), (feed(applications=False), bound)):
         assert ask(source, 0, **about).metrics.column_names == [

@@ -244,7 +244,7 @@ def test_experiments_leave_the_records_as_they_are():
     found = records("A", "AB")
     before = found.metrics()
     found.with_clone("A")
-    found.with_self_traffic("A", 3, 24, 1000)
+    found.with_self_traffic("A", 3)
     assert found.metrics().equals(before)
     assert found.receptions.schema.names == [column.name for column in TABLES["receptions"]]
     assert isinstance(found.receptions, pa.Table)

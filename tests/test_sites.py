@@ -85,7 +85,7 @@ def test_a_network_may_merge_who_stands_together():
 
     def shares(radius: int) -> list[int]:
         owners = {one: one.lower() for one in places}
-        found = Feed(telemetry).epoch(0, DAY, DAY, lambda _: owners, site_radius_m=radius)
+        found = Feed(telemetry).epoch(0, DAY, DAY, owners, site_radius_m=radius)
         return [SHAPLEY_UNIT // share for share in found.metrics["shapley_uplinks"].to_pylist()]
 
     assert shares(0) == [3, 3, 3]

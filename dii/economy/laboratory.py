@@ -15,8 +15,11 @@ uplinks that the network would deliver less without an operator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import accumulate
 from operator import index
 from typing import TYPE_CHECKING, Final
 
@@ -120,17 +123,11 @@ class Records:
                 length=length, gives=frozenset(), lookback=lookback,
             ).lookback  # fmt: skip
         return cls(
-            renamed(receptions, names),
-            renamed(statuses, names),
-            owners(known, names),
-            start,
-            length,
-            data.gives,
-            rejects=renamed(data.rejected, names),
+            renamed(receptions, names), renamed(statuses, names), owners(known, names), start,
+            length, data.gives, renamed(data.rejected, names),
             lookback=lookback and lookback.renamed(names),
-            places=places_of(data.gateways, names),
-            site_radius_m=site_radius_m,
-        )
+            places=places_of(data.gateways, names), site_radius_m=site_radius_m,
+        )  # fmt: skip
 
     def metrics(self) -> pa.Table:
         """Return one row of metrics a gateway, as a report carries them."""
@@ -169,19 +166,12 @@ class Records:
             operators={**self.operators, CLONE: CLONE},
         )  # fmt: skip
 
-    def with_self_traffic(self, gateway: str, frames: int, size: int, airtime: int) -> Records:
+    def with_self_traffic(self, gateway: str, frames: int) -> Records:
         """Return the same with frames that only one gateway hears, evenly over the epoch."""
+        frame = {"kind": "data", "gateway": gateway, "device": "(self)", "delivered": True}
+        frame |= {"size": SELF_BYTES, "airtime": SELF_AIRTIME}
         rows = [
-            {
-                "time": self.start + self.length * number // frames,
-                "kind": "data",
-                "gateway": gateway,
-                "device": "(self)",
-                "f_cnt": number,
-                "size": size,
-                "airtime": airtime,
-                "delivered": True,
-            }
+            frame | {"time": self.start + self.length * number // frames, "f_cnt": number}
             for number in range(frames)
         ]
         own = pa.Table.from_pylist(rows, schema=self.receptions.schema)
@@ -197,6 +187,12 @@ def _cloned(rows: pa.Table, gateway: str) -> pa.Table:
 def _renamed(rows: pa.Table, gateways: Sequence[str | None]) -> pa.Table:
     """Return the rows as other gateways'."""
     return with_column(rows, "gateway", pa.array(gateways, pa.string()))
+
+
+Columns = Mapping[str, Mapping[str, int]]
+"""Amount of each operator by each rule."""
+Pay = Callable[[Records, pa.Table], Columns]
+"""Takes records and their metrics."""
 
 
 @dataclass(frozen=True)
@@ -264,21 +260,18 @@ def compare(
             message = f"{rule.spec()} needs {missing[0]}, which the telemetry does not give"
             raise NothingToCompare(message=message)
     table = records.metrics()
-    columns = _paid_by_rule(records, table, rules, pool)
-    of_uplinks = _of_uplinks(records, table, rules, columns, pool, frames, price)
+    pay = partial(_paid_by_rule, rules, pool)
+    columns = pay(records, table)
+    of_uplinks = _of_uplinks(records, table, columns, pay, frames, price * frames)
     if not of_uplinks and not any(map(any, (amounts.values() for amounts in columns.values()))):
         message = "no delivered uplinks in this epoch, nor anything else that is paid for"
         raise NothingToCompare(message=f"{message}; choose another")
-    measures = {
-        name: {
-            "paid": sum(amounts.values()),
-            "gini": gini([*amounts.values()]),
-            "nakamoto": nakamoto([*amounts.values()]),
-            "top_1_percent": top_share([*amounts.values()], 0.01),
-            **of_uplinks.get(name, {}),
-        }
-        for name, amounts in columns.items()
-    }
+    measures = {}
+    for name, by_operator in columns.items():
+        each = [*by_operator.values()]
+        shape = {"paid": sum(each), "gini": gini(each), "nakamoto": nakamoto(each)}
+        shape["top_1_percent"] = top_share(each, 0.01)
+        measures[name] = shape | of_uplinks.get(name, {})
     measured = pd.DataFrame.from_dict(measures, orient="index").reindex(columns=[*MEASURES])
     amounts = pd.DataFrame(columns).fillna(0).astype("int64").rename_axis("operator")
     ordered = amounts.sort_values([amounts.columns[0]], ascending=False, kind="stable")
@@ -286,13 +279,7 @@ def compare(
 
 
 def _of_uplinks(
-    records: Records,
-    table: pa.Table,
-    rules: Sequence[Rule],
-    columns: Mapping[str, Mapping[str, int]],
-    pool: int,
-    frames: int,
-    price: int,
+    records: Records, table: pa.Table, columns: Columns, pay: Pay, frames: int, cost: int
 ) -> dict[str, dict[str, float]]:
     """Return by rule the measures that follow from uplinks; nothing if none was delivered."""
     if "shapley_uplinks" not in records.gives:
@@ -305,9 +292,8 @@ def _of_uplinks(
     left_out = dict(zip(alone["gateway"].to_pylist(), _column(alone, "sole_uplinks")))
     gateway = _best_gateway(records, table, target)
     cloned = records.with_clone(gateway)
-    padded = records.with_self_traffic(gateway, frames, SELF_BYTES, SELF_AIRTIME)
-    by_clone = _paid_by_rule(cloned, cloned.metrics(), rules, pool)
-    by_traffic = _paid_by_rule(padded, padded.metrics(), rules, pool)
+    padded = records.with_self_traffic(gateway, frames)
+    by_clone, by_traffic = (pay(cheat, cheat.metrics()) for cheat in (cloned, padded))
     measures = {}
     for name, amounts in columns.items():
         before = amounts.get(target, 0)
@@ -316,14 +302,12 @@ def _of_uplinks(
             "distance_to_shapley": distance(amounts, shapley),
             "distance_to_leave_one_out": distance(amounts, left_out),
             "clone_gain": both / before - 1 if before else 0.0,
-            "self_traffic_earned": by_traffic[name].get(target, 0) - before - price * frames,
+            "self_traffic_earned": by_traffic[name].get(target, 0) - before - cost,
         }
     return measures
 
 
-def _paid_by_rule(
-    records: Records, table: pa.Table, rules: Sequence[Rule], pool: int
-) -> dict[str, dict[str, int]]:
+def _paid_by_rule(rules: Sequence[Rule], pool: int, records: Records, table: pa.Table) -> Columns:
     return {str(rule.spec()): paid(records, table, rule, pool) for rule in rules}
 
 
@@ -337,11 +321,10 @@ def paid(records: Records, table: pa.Table, rule: Rule, pool: int) -> dict[str, 
 
 
 def _by_operator(records: Records, table: pa.Table, values: Sequence[int]) -> dict[str, int]:
-    sums: dict[str, int] = {}
+    sums = Counter[str]()
     for gateway, value in zip(table["gateway"].to_pylist(), values):
         if gateway != UNATTRIBUTED:
-            owner = records.owner(gateway)
-            sums[owner] = sums.get(owner, 0) + value
+            sums[records.owner(gateway)] += value
     return sums
 
 
@@ -367,12 +350,8 @@ def gini(amounts: Sequence[int]) -> float:
 
 def nakamoto(amounts: Sequence[int]) -> int:
     """Return the least number of payees who together get more than half."""
-    total, held = sum(amounts), 0
-    for number, amount in enumerate(sorted(amounts, reverse=True), 1):
-        held += amount
-        if 2 * held > total:
-            return number
-    return 0
+    total, held = sum(amounts), enumerate(accumulate(sorted(amounts, reverse=True)), 1)
+    return next((number for number, first in held if 2 * first > total), 0)
 
 
 def top_share(amounts: Sequence[int], part: float) -> float:
@@ -387,8 +366,7 @@ def distance(first: Mapping[str, int], second: Mapping[str, int]) -> float:
     totals = sum(first.values()), sum(second.values())
     if not all(totals):
         return 1.0
-    shares = [
-        (first.get(name, 0) / totals[0], second.get(name, 0) / totals[1])
+    return sum(
+        abs(first.get(name, 0) / totals[0] - second.get(name, 0) / totals[1]) / 2
         for name in sorted(first.keys() | second.keys())
-    ]
-    return sum(abs(before - after) for before, after in shares) / 2
+    )

@@ -6,6 +6,7 @@ the index alone, so that the parties to an agreement see what everybody can prov
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +36,8 @@ HOOK_GAS: Final = 40_000
 """Gas that is reserved for hooks by default, beside the loading of the code."""
 VIEW_GAS: Final = 10_000_000
 """Most gas of a view; nobody pays for it."""
+_SAYS: Final = ((), kinds.STR)
+"""Parameters and result of the view ``status``, as far as it is shown."""
 STATUS_GAS: Final = 100_000
 """Most gas of the view ``status``, when a contract is shown."""
 PERCENT: Final = Currency("millionths", "%", 4)
@@ -265,8 +268,7 @@ class Contract:
             return "runs when called"
         if state.get(records.HOOKS, record.scope, self._address) is not None:
             return f"runs each epoch until {record.until}"
-        scope = state.get(records.SCOPES, record.scope)
-        over = scope is not None and scope.next_epoch > record.until
+        over = state.require(records.SCOPES, record.scope).next_epoch > record.until
         return f"ended with epoch {record.until}" if over else "asleep: its purse is empty"
 
     def call(
@@ -306,22 +308,20 @@ class Contract:
         _bind(self.network, declared.parameters)
         wire = _wire(self.network, function, declared.parameters, arguments)
         money = self.network.currency.parse(value)
-        return self.network.submit(
-            by, messages.Call(self._address, function, wire, money), gas_limit
-        )
+        message = messages.Call(self._address, function, wire, money)
+        return self.network.submit(by, message, gas_limit)
 
     def top_up(self, amount: str | int, *, by: str) -> str:
         """Add money to the gas deposit; a contract that is asleep wakes."""
-        return self.network.submit(
-            by, messages.TopUp(self._address, self.network.currency.parse(amount))
-        )
+        money = self.network.currency.parse(amount)
+        return self.network.submit(by, messages.TopUp(self._address, money))
 
     def _function(self, name: str) -> tree.Function:
         known = self._external
-        if name not in known:
-            there = ", ".join(known) or "none"
-            raise errors.BadCall(function=name, message=f"no such function; there is {there}")
-        return known[name]
+        if name in known:
+            return known[name]
+        there = ", ".join(known) or "none"
+        raise errors.BadCall(function=name, message=f"no such function; there is {there}")
 
     @property
     def _external(self) -> dict[str, tree.Function]:
@@ -369,10 +369,9 @@ class Contract:
         return self._named(kind, value) if isinstance(value, bytes) else value
 
     def _named(self, kind: tree.Type | None, value: bytes) -> str:
-        home = self.network.home
-        name = home.names(NAMED[kind]).get(value) if kind in NAMED else None
-        if name is None and kind == kinds.ADDRESS and any(value):
-            return crypto.format_address(value)
+        if kind == kinds.ADDRESS and any(value):
+            return self.network.home.label(value)
+        name = self.network.home.names(NAMED[kind]).get(value) if kind in NAMED else None
         return name or value.hex()
 
     def events(self) -> pd.DataFrame:
@@ -437,12 +436,11 @@ class Contract:
         """Return the contract at a glance: its promise, its deployer, its money and functions."""
         record, money, contract = self.record, self.network.currency.format, self.program.contract
         agreement = f"agreement {self.agreement}, as it comes along"
+        own = "its own; read what it does, not only what it promises"
         facts = {
             "contract": self.address,
-            "promises": " ".join(contract.doc.split()) or "(it does not say)",
-            "text": agreement
-            if self.agreement
-            else "its own; read what it does, not only what it promises",
+            "promises": _promise(contract.doc),
+            "text": agreement if self.agreement else own,
             "deployed by": self._named(kinds.ADDRESS, record.deployer),
             "balance": money(self.balance),
             "status": self.status,
@@ -462,24 +460,16 @@ class Contract:
             label = name.removesuffix("_ppm")  # which must not hide what the chain says
             facts[f"its {name}" if label in facts else label] = self._worded(types[name], value)
         for one in self._external.values():
-            named = ", ".join(f"{p.name}: {kinds.spell(p.type)}" for p in one.parameters)
-            facts[f"{one.name}({named})"] = " ".join(one.doc.split()) or "(it does not say)"
+            facts[f"{one.name}({_spelled(one.parameters)})"] = _promise(one.doc)
         return facts
 
     def _word(self) -> str | None:
         """Return the result of the view ``status``; None if the contract has no such view."""
         found = self.program.functions.get("status")
-        if (
-            found is None
-            or "view" not in found.marks
-            or found.parameters
-            or found.returns != kinds.STR
-        ):
-            return None
-        try:
-            return str(self._ask("status", (), STATUS_GAS))
-        except errors.TransactionError:
-            return None
+        with contextlib.suppress(errors.TransactionError):
+            if found and "view" in found.marks and (found.parameters, found.returns) == _SAYS:
+                return str(self._ask("status", (), STATUS_GAS))
+        return None
 
     def _repr_html_(self) -> str:
         return table_of(self.lines())
@@ -491,6 +481,11 @@ class Contract:
         return "\n".join(f"{name:>{width}}  {clean(text)}" for name, text in facts.items())
 
 
+def _promise(doc: str) -> str:
+    """Return a docstring in one line."""
+    return " ".join(doc.split()) or "(it does not say)"
+
+
 # --- arguments -----------------------------------------------------------------------------------
 
 
@@ -500,6 +495,11 @@ def _bind(network: Signing, parameters: Sequence[tree.Parameter]) -> None:
         network.bind()
 
 
+def _spelled(parameters: Sequence[tree.Parameter]) -> str:
+    """Return names and types of parameters, as a text declares them."""
+    return ", ".join(f"{one.name}: {kinds.spell(one.type)}" for one in parameters)
+
+
 def _wire(
     network: View, function: str, parameters: Sequence[tree.Parameter], given: Mapping[str, object]
 ) -> bytes:
@@ -507,10 +507,8 @@ def _wire(
     names = [one.name for one in parameters]
     for name in [*given, *names]:
         if (name in given) != (name in names):
-            takes = ", ".join(f"{one.name}: {kinds.spell(one.type)}" for one in parameters)
-            raise errors.BadCall(
-                function=function, message=f"{name}? It takes {takes or 'nothing'}"
-            )
+            takes = f"{name}? It takes {_spelled(parameters) or 'nothing'}"
+            raise errors.BadCall(function=function, message=takes)
     values = []
     for one in parameters:
         try:

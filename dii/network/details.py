@@ -11,12 +11,13 @@ import pandas as pd
 
 from dii import codec, crypto, errors
 from dii.application import bank, messages, records
+from dii.genesis import SpecSection
 from dii.ledger import transaction as wires
 from dii.ledger.block import Block
-from dii.minting import Spec
 from dii.network import tables
 from dii.network.draft import STREAM
 from dii.network.home import SCOPE
+from dii.network.receipt import scale
 from dii.network.view import View
 from dii.units import format_time
 
@@ -49,15 +50,10 @@ def status(network: View) -> dict[str, Any]:
         f"burned_{unit}": money.burned,
         "streams": [
             {"name": name, "scope": stream.scope, "rest": stream.rest}
-            | {"rule": _spec(stream.rule), "policy": _spec(stream.policy)}
+            | {of: SpecSection.of(getattr(stream, of)).model_dump() for of in ("rule", "policy")}
             for (name,), stream in network.state.items(records.STREAMS)
         ],
     }
-
-
-def _spec(spec: Spec) -> dict[str, Any]:
-    """Return a rule or policy as a genesis writes it."""
-    return {"name": spec.name, "version": spec.version, "parameters": dict(spec.parameters)}
 
 
 def block(network: View, which: str) -> dict[str, Any]:
@@ -132,7 +128,7 @@ def gateway(network: View, which: str) -> dict[str, Any]:
 def epoch(network: View, number: int, stream: str = STREAM) -> dict[str, Any]:
     """Return an epoch of a stream, and its payments."""
     issued, epochs = tables.issuance(network, number, stream), tables.epochs(network)
-    issued["contribution"] = issued["weight"] / tables.scale(network.issued(number, stream))
+    issued["contribution"] = issued["weight"] / scale(network.issued(number, stream))
     epochs = epochs[(epochs["epoch"] == number) & (epochs["stream"] == stream)]
     return _only(epochs, "epoch", str(number)) | {"issuance": issued}
 

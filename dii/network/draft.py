@@ -19,6 +19,7 @@ from dii import crypto, errors, minting
 from dii.application.records import MAX_REPORTERS
 from dii.genesis import CurrencySection, Genesis, SpecSection
 from dii.network.home import RESERVED_NAMES, SCOPE, check_name, reporter_names
+from dii.network.telemetry import Feed
 from dii.schema import METRICS, USAGE
 from dii.units import SECOND, Currency, from_microseconds, to_microseconds
 
@@ -131,8 +132,7 @@ class Options:
 def genesis(
     draft: Mapping[str, Any],
     first_time: int,
-    metrics: Collection[str] = METRICS,
-    usage: Collection[str] = USAGE,
+    feed: Feed | None = None,
     key: Callable[[str], crypto.SigningKey] = _STAND_IN,
 ) -> Genesis:
     """Return the genesis of a draft; its start is that of the epoch of the first record.
@@ -141,8 +141,8 @@ def genesis(
     ----------
     draft, first_time
         The draft, and the time of the first record.
-    metrics, usage
-        Metrics and usage that the records give.
+    feed
+        The records, which give the metrics and the usage to report; by default all are reported.
     key
         Takes the name of an account to its key; by default to a stand-in.
     """
@@ -153,8 +153,8 @@ def genesis(
     scope = {
         "name": SCOPE,
         "reporters": [crypto.format_address(key(name).address) for name in names],
-        "metrics": [name for name in METRICS if name in metrics],
-        "usage": [name for name in USAGE if name in usage],
+        "metrics": [name for name in METRICS if not feed or name in feed.gives],
+        "usage": [name for name in USAGE if not feed or name in feed.gives_usage],
         "site_radius_m": content.pop("site_radius_m"),
     }
     accounts = [

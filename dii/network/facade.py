@@ -7,7 +7,7 @@ and calls into signed transactions, and shows the results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from inspect import signature
 from operator import index
@@ -28,7 +28,7 @@ from dii.network.home import RESERVED_NAMES, SCOPE, Home, reporter_names
 from dii.network.signing import Signing
 from dii.network.telemetry import Feed, Traffic, near
 from dii.network.view import TELEMETRY
-from dii.schema import GAP, METRICS, UNATTRIBUTED, USAGE
+from dii.schema import GAP, UNATTRIBUTED
 from dii.telemetry import names
 from dii.telemetry.metrics.plan import BEYOND
 
@@ -83,7 +83,7 @@ class Network(Signing):
         if first is None:
             home.keep_draft()
         else:
-            network._seal(first, METRICS, USAGE)
+            network._seal(first)
             network._send({})  # a first block, so that there is a header
         return network
 
@@ -105,18 +105,12 @@ class Network(Signing):
         """
         return cls(Home.open(Path(home), readonly=readonly), readonly=readonly)
 
-    def _seal(
-        self,
-        first_time: int,
-        metrics: Collection[str],
-        usage: Collection[str],
-        generated: str | None = None,
-    ) -> None:
+    def _seal(self, first_time: int, feed: Feed | None = None) -> None:
         """Fix the genesis, which starts with the epoch of the first record."""
         content = self.home.draft or {}
-        if generated is not None:
-            content = content | {"laboratory": True, "generated": generated}
-        self.home.seal(draft.genesis(content, first_time, metrics, usage, self.home.key))
+        if feed and feed.generated is not None:
+            content = content | {"laboratory": True, "generated": feed.generated}
+        self.home.seal(draft.genesis(content, first_time, feed, self.home.key))
         self._start()
 
     def __repr__(self) -> str:
@@ -191,7 +185,7 @@ class Network(Signing):
             assert self.home.draft is not None
             rule = SpecSection(**self.home.draft["streams"][0]["rule"]).spec
             draft.check_fed(from_spec(rule, minting.RULES), feed.gives)
-            self._seal(feed.span[0], feed.gives, feed.gives_usage, feed.generated)
+            self._seal(feed.span[0], feed)
         if self.sealed:
             closed, _ = self.genesis.span(self.settled)
             feed = feed.admit(self.genesis.start_time, closed, self.feed)
@@ -239,10 +233,10 @@ class Network(Signing):
         named = data.gateways.select(["gateway", "operator"]).to_pydict()
         for name, operator in zip(*named.values()):
             gateway = names.get(name, name)
-            binding = self.state.get(records.GATEWAYS, SCOPE, self.home.hash("gateway", gateway))
-            if operator is None or (binding is None and gateway not in unbound):
+            binding = self.binding(gateway)
+            present = binding.owners[-1][1] if binding else unbound.get(gateway)
+            if operator is None or present is None:
                 continue
-            present = binding.owners[-1][1] if binding else unbound[gateway]
             if bank.resolve(self.state, present) != owner(operator):
                 others[name] = owner(operator)
         return others
@@ -389,19 +383,19 @@ class Network(Signing):
 
     def _fed(self) -> Feed:
         """Return the telemetry; NotSealed, HomeJoined or NoTelemetry where there is none."""
-        if self.feed is None:
-            if self.sealed and self.view.store.base:
-                raise self.lacks("nothing can be computed from records")
-            if self.sealed:
-                raise errors.NoTelemetry(folder=self.home.folder or "memory")
-            raise errors.NotSealed
-        return self.feed
+        if self.feed is not None:
+            return self.feed
+        if self.view.store.base:
+            raise self.lacks("nothing can be computed from records")
+        raise errors.NoTelemetry(folder=self.home.folder or "memory")
 
     def _epoch(self, epoch: int) -> Epoch:
         feed, genesis = self._fed(), self.genesis
-        known = self._consumers if any(self.state.items(records.APPLICATIONS, SCOPE)) else None
+        bound = any(self.state.items(records.APPLICATIONS, SCOPE))
+        applications = self.home.names("application")
+        known = self._owners(records.APPLICATIONS, applications, epoch) if bound else None
         span, radius = (genesis.start_time, genesis.epoch_length), genesis.scopes[0].site_radius_m
-        return feed.epoch(epoch, *span, self._players, known, radius, self.names)
+        return feed.epoch(epoch, *span, self._players(epoch), known, radius, self.names)
 
     def _players(self, epoch: int) -> dict[str, str]:
         """Return the owner's account of each gateway in an epoch.
@@ -420,13 +414,10 @@ class Network(Signing):
         }
         return coming | self._owners(records.GATEWAYS, names, epoch)
 
-    def _consumers(self, epoch: int) -> dict[str, str]:
-        """Return the consumer's account of each bound application in an epoch."""
-        return self._owners(records.APPLICATIONS, self.home.names("application"), epoch)
-
     def _owners(
         self, table: Table[records.Binding], names: Mapping[bytes, str], epoch: int
     ) -> dict[str, str]:
+        """Return the owner's account of each bound gateway or application in an epoch."""
         owners, state = {}, self._state_of(epoch)
         for hashed, name in names.items():
             binding = state.get(table, SCOPE, hashed)
@@ -441,9 +432,9 @@ class Network(Signing):
         Later states lack owners that no open epoch needs, and claims merge operators.
         """
         query = "SELECT min(height) FROM epochs WHERE scope = ? AND epoch = ?"
-        rows = self.view.index.query(query, (SCOPE, epoch)) if epoch < self.settled else []
-        height = next((height for (height,) in rows), None)
-        return self.state if height is None else state_at(self.view.store, height - 1)
+        ((height,),) = self.view.index.query(query, (SCOPE, epoch))
+        settled = epoch < self.settled and height is not None
+        return state_at(self.view.store, height - 1) if settled else self.state
 
     # --- messages -----------------------------------------------------------------------------
 

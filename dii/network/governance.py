@@ -13,7 +13,7 @@ from typing import Final
 from dii import codec, crypto, errors
 from dii.application import actions, messages, records, streams
 from dii.application import governance as chain
-from dii.minting import POLICIES, RULES, Policy, ReceiptLeaf, Rule
+from dii.minting import Policy, ReceiptLeaf, Rule
 from dii.minting.receipts import REASON_DENIED
 from dii.network import tables
 from dii.network.home import SCOPE
@@ -156,8 +156,8 @@ def in_words(network: View, action: actions.Action, *, pending: bool = True) -> 
 def _stream(network: View, action: actions.SetStream, was: records.Stream | None) -> str:
     def parts(stream: actions.SetStream | records.Stream) -> dict[str, str]:
         return {
-            "rule": describe(stream.rule, RULES, network.currency),
-            "policy": describe(stream.policy, POLICIES, network.currency),
+            "rule": describe(stream.rule, network.currency),
+            "policy": describe(stream.policy, network.currency),
             "rest": stream.rest or "nobody",
         }
 

@@ -49,8 +49,10 @@ def page(statement: Statement) -> str:
         "other": statement.other,
         "closing balance": statement.closing,
     }
+    shown = [(name, money(one)) for name, one in figures.items() if one or "balance" in name]
     origin = f"traffic is generated ({statement.generated})" if statement.generated else ""
     reason = f"its {origin or 'keys follow from a seed'}, and its money is play money."
+    notice = f"<p class=notice>A laboratory network: {_escape(reason)}</p>"
     differs = (
         "<p class=soft>Earned counts the month's epochs, credited its days: an epoch is paid after"
         " its end.</p>"
@@ -76,14 +78,8 @@ def page(statement: Statement) -> str:
         chain=_escape(statement.chain),
         earned=money(statement.earned),
         symbol=_escape(statement.currency.symbol),
-        laboratory=f"<p class=notice>A laboratory network: {_escape(reason)}</p>"
-        if statement.laboratory
-        else "",
-        figures="".join(
-            f"<div><dt>{name}</dt><dd>{money(amount)}</dd></div>"
-            for name, amount in figures.items()
-            if amount or "balance" in name
-        ),
+        laboratory=notice if statement.laboratory else "",
+        figures="".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in shown),
         differs=differs if statement.earned != statement.credited else "",
         chart=_chart(statement, money),
         findings=f"{heading}<ul>{findings}</ul>" if findings else "",
@@ -107,15 +103,11 @@ def _streams(statement: Statement) -> list[str]:
 def _gateways(statement: Statement) -> pd.DataFrame:
     rows = statement.receipts.assign(paid=statement.receipts["amount"] > 0)
     keys = ["gateway", *_streams(statement)]  # contributions to two streams are of two units
-    sums = rows.groupby(keys).agg(
-        receipts=("epoch", "size"),
-        paid=("paid", "sum"),
-        contribution=("contribution", "sum"),
-        amount=("amount", "sum"),
-    )
-    once = rows.groupby(keys)
+    groups = rows.groupby(keys)
+    sums = groups[["paid", "contribution", "amount"]].sum()
+    sums.insert(0, "receipts", groups.size())
     for at, name in enumerate(_metrics(statement), 2):
-        sums.insert(at, name, once[name].mean() if name.endswith("_ppm") else once[name].sum())
+        sums.insert(at, name, groups[name].mean() if name.endswith("_ppm") else groups[name].sum())
     return sums.sort_values("amount", ascending=False).reset_index()
 
 
@@ -191,9 +183,8 @@ def _money(decimals: int) -> Callable[[int], str]:
     """Return a function that writes amounts in whole units, digits behind the cents in grey."""
 
     def write(amount: int) -> str:
-        text = f"{Decimal(int(amount)).scaleb(-decimals):,.{decimals}f}".replace(
-            "-", "\N{MINUS SIGN}"
-        )
+        text = f"{Decimal(int(amount)).scaleb(-decimals):,.{decimals}f}"
+        text = text.replace("-", "\N{MINUS SIGN}")
         cut = len(text) - max(decimals - 2, 0)
         return f"{text[:cut]}<small>{text[cut:]}</small>" if cut < len(text) else text
 

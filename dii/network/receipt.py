@@ -24,6 +24,7 @@ from dii.units import Currency
 
 RECEIPT: Final = "receipt"
 NO_RECEIPT: Final = "no receipt"
+_KINDS: Final[Mapping[tuple[str, int], type[Versioned]]] = {**RULES, **POLICIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +242,9 @@ class Receipt:
     def lines(self) -> Mapping[str, str]:
         """Return the receipt for people, a line an entry."""
         money, issuance, leaf = self.currency.format, self.issuance, self.leaf
-        scale = from_spec(issuance.rule, RULES).scale
-        share = f"{leaf.weight / scale:,.6g} of {issuance.total_weight / scale:,.6g}"
-        rule = describe(issuance.rule, RULES, self.currency)
-        policy = describe(issuance.policy, POLICIES, self.currency)
+        one = scale(issuance)
+        share = f"{leaf.weight / one:,.6g} of {issuance.total_weight / one:,.6g}"
+        rule, policy = (describe(of, self.currency) for of in (issuance.rule, issuance.policy))
         pool = f"pool {money(issuance.pool)} and {money(issuance.dust_before)} carried over"
         header = f"header {self.header.height} ({self.header.hash.hex()[:16]}…)"
         lines = {
@@ -383,16 +383,18 @@ def _gateway(leaf: bytes) -> bytes:
     return codec.loads(ReceiptLeaf, leaf).gateway
 
 
-def describe(
-    spec: Spec, known: Mapping[tuple[str, int], type[Versioned]], currency: Currency
-) -> str:
+def scale(issued: Issuance) -> float:
+    """Return the weight of one unit of contribution to a stream in an epoch."""
+    return float(from_spec(issued.rule, RULES).scale)
+
+
+def describe(spec: Spec, currency: Currency) -> str:
     """Return a rule or policy for people: ``FixedEmission/1 (amount 10,000 TTC)``."""
-    kind = known.get((spec.name, spec.version))
+    kind = _KINDS.get((spec.name, spec.version))
     if kind is None:
         return f"{spec} (not in this release)"
-    money = kind.money
     parameters = ", ".join(
-        f"{name} {currency.format(value) if name in money else format(value, ',')}"
+        f"{name} {currency.format(value) if name in kind.money else format(value, ',')}"
         for name, value in spec.parameters
     )
     return f"{spec.name}/{spec.version}" + (f" ({parameters})" if parameters else "")

@@ -24,11 +24,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dii import codec, crypto, errors
-from dii.application import bank, records
+from dii.application import bank, epochs, records
 from dii.genesis import TREASURY
 from dii.ledger.block import Header
 from dii.ledger.snapshot import state_at
-from dii.minting import POLICIES, REASONS, RULES, ReceiptLeaf, Rule
+from dii.minting import REASONS, RULES, ReceiptLeaf, Rule
 from dii.minting.spec import from_spec
 from dii.network.home import SCOPE
 from dii.network.receipt import describe, leaves_of
@@ -157,11 +157,10 @@ def statement(network: View, operator: str, month: str) -> Statement:
     before, after = (min(height, network.height) for height in bounds)  # another may be writing
     if before < network.view.store.base:
         raise network.lacks(f"the blocks of {month} are not all here")
-    start, length = genesis.start_time, genesis.epoch_length
-    low, high = (max(0, -((start - time) // length)) for time in (first, last))
+    low, high = (epochs.first_from(network.parameters, time) for time in (first, last))
     leaves = cache(partial(_leaves, network, accounts))
-    receipts, metrics, hashes = _receipts(network, leaves, low, high)
-    findings = [*_findings(receipts, metrics, network.currency, length)]
+    receipts, metrics = _receipts(network, leaves, low, high)
+    findings = [*_findings(network, receipts, metrics)]
     if network.home.is_claim(names.get(owner), owner):
         findings.append("Nobody has claimed this account: money arrives, and none can be sent.")
     if network.damage:
@@ -169,10 +168,9 @@ def statement(network: View, operator: str, month: str) -> Statement:
     ends = network.settled if network.damage else network.last_epoch + 1
     waiting = max(0, min(high, ends) - max(low, network.settled))
     if waiting:
-        findings.append(
-            f"Epochs of the month that are not settled yet, and missing here: {waiting}."
-        )
-    end = start + max(ends, network.settled) * length
+        missing = "Epochs of the month that are not settled yet, and missing here"
+        findings.append(f"{missing}: {waiting}.")
+    end, _ = genesis.span(max(ends, network.settled))
     if first >= end:
         day = format_time(end - SECOND)[:10]
         findings.append(f"The data ends with {day}: there is none of this month.")
@@ -184,23 +182,13 @@ def statement(network: View, operator: str, month: str) -> Statement:
         money = network.currency.format(gap)
         findings.append(f"{money} moved without a row: run dii rebuild, as the index is damaged.")
     return Statement(
-        operator=operator,
-        accounts=tuple(map(crypto.format_address, accounts)),
-        month=month,
-        chain=genesis.chain_id,
-        laboratory=genesis.laboratory,
-        generated=genesis.generated,
-        currency=network.currency,
-        header=network.header(),
-        opening=opening,
-        closing=closing,
-        credited=credited,
-        receipts=receipts,
-        metrics=metrics,
-        movements=movements,
-        rejected=_set_aside(network, accounts, hashes, first, last),
+        operator=operator, accounts=tuple(map(crypto.format_address, accounts)), month=month,
+        chain=genesis.chain_id, laboratory=genesis.laboratory, generated=genesis.generated,
+        currency=network.currency, header=network.header(), opening=opening, closing=closing,
+        credited=credited, receipts=receipts, metrics=metrics, movements=movements,
+        rejected=_set_aside(network, accounts, set(receipts["gateway"]), first, last),
         findings=tuple(findings),
-    )
+    )  # fmt: skip
 
 
 def _month(text: str) -> tuple[int, int]:
@@ -237,18 +225,18 @@ def _table(
 
 def _receipts(
     network: View, leaves: Leaves, low: int, high: int
-) -> tuple[pd.DataFrame, tuple[str, ...], set[bytes]]:
-    """Return the receipts of a range of epochs, the metrics of their rules, and the gateways."""
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the receipts of a range of epochs, and the metrics of their rules."""
     names, currency = network.home.names("gateway"), network.currency
     times = dict(network.view.index.query("SELECT height, time FROM blocks"))
     rows: list[dict[str, Any]] = []
     needs: set[str] = set()
-    hashes: set[bytes] = set()
-    keys = [key for key, _ in network.state.items(records.ISSUANCES)]
-    issued = sorted((int(epoch), str(stream)) for stream, epoch in keys)
+    issued = sorted(
+        (int(epoch), str(stream))
+        for (stream, epoch), _ in network.state.items(records.ISSUANCES)
+        if low <= int(epoch) < high
+    )
     for epoch, stream in issued:
-        if not low <= epoch < high:
-            continue
         start, issuance = network.genesis.span(epoch)[0], network.issued(epoch, stream)
         for height, leaf in leaves(epoch, stream):
             if height not in times:
@@ -263,16 +251,15 @@ def _receipts(
             row = (
                 epoch, start, stream, names.get(leaf.gateway, leaf.gateway.hex()), contribution,
                 total, issuance.pool, leaf.amount, missed, note,
-                describe(issuance.rule, RULES, currency),
-                describe(issuance.policy, POLICIES, currency), times[height],
+                describe(issuance.rule, currency), describe(issuance.policy, currency),
+                times[height],
             )  # fmt: skip
             rows.append(dict(zip(RECEIPTS, row)) | values)
             needs.update(rule.needs)
-            hashes.add(leaf.gateway)
     given = [name for name in METRICS if any(name in row for row in rows)]
     table = _table([*RECEIPTS, *given], rows)
     table[given] = table[given].astype("Int64")
-    return table, tuple(name for name in METRICS if name in needs), hashes
+    return table, tuple(name for name in METRICS if name in needs)
 
 
 def _missed(rule: Rule, values: dict[str, int | None], weight: int) -> int:
@@ -284,10 +271,9 @@ def _missed(rule: Rule, values: dict[str, int | None], weight: int) -> int:
     return max(0, rule.weights(columns)[0] - weight)
 
 
-def _findings(
-    receipts: pd.DataFrame, needs: Sequence[str], currency: Currency, length: int
-) -> Iterator[str]:
+def _findings(network: View, receipts: pd.DataFrame, needs: Sequence[str]) -> Iterator[str]:
     """Yield reasons why these receipts are not higher, as far as the receipts tell."""
+    currency, length = network.currency, network.genesis.epoch_length
     nothing = receipts[receipts["contribution"] == 0]
     kinds = nothing["note"].str.replace(r" at .*", " at what was reported", regex=True)
     for note, rows in nothing.groupby(kinds, sort=False):
@@ -374,13 +360,13 @@ def _credited(
 ) -> int:
     """Return the sum issued to accounts in the blocks after ``before``, up to ``after``."""
     index, state, amount = network.view.index, network.state, 0
-    began: dict[str, int] = {}
-    query = "SELECT epoch, stream, height FROM epochs ORDER BY epoch"
-    for epoch, stream, height in index.query(query):
-        if height > before and began.get(stream, 0) < after:
-            paid = leaves(epoch, stream)
-            amount += sum(leaf.amount for height, leaf in paid if before < height <= after)
-        began[stream] = height
+    query = (
+        "SELECT epoch, stream FROM (SELECT *, lag(height, 1, 0) OVER (PARTITION BY stream"
+        " ORDER BY epoch) AS began FROM epochs) WHERE height > ? AND began < ?"
+    )
+    for issued in index.query(query, (before, after)):
+        paid = leaves(*issued)
+        amount += sum(leaf.amount for height, leaf in paid if before < height <= after)
     # An epoch that is being settled has no root yet.
     query = (
         "SELECT coalesce(sum(amount), 0) FROM receipts WHERE stream = ? AND epoch = ?"
@@ -421,16 +407,16 @@ def _movements(network: View, accounts: Sequence[bytes], before: int, after: int
 
 
 def _set_aside(
-    network: View, accounts: Sequence[bytes], hashes: set[bytes], first: int, last: int
+    network: View, accounts: Sequence[bytes], gateways: set[str], first: int, last: int
 ) -> pd.DataFrame:
     """Count the records set aside of some gateways, and of the gateways that accounts own now."""
-    owned = {
-        key
-        for (_, key), item in network.state.items(records.GATEWAYS, SCOPE)
-        if item.owners[-1][1] in accounts
-    }
     names = network.home.names("gateway")
-    ids = {names[one] for one in hashes | owned if one in names}
+    owned = {
+        names[key]
+        for (_, key), item in network.state.items(records.GATEWAYS, SCOPE)
+        if isinstance(key, bytes) and key in names and item.owners[-1][1] in accounts
+    }
+    ids = gateways | owned
     ids.update(name for name, gateway in network.names().items() if gateway in ids)
     if network.damage or network.feed is None:
         return _table(REJECTED, [])

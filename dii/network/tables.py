@@ -18,11 +18,10 @@ from dii.application import bank, governance, pages, records
 from dii.application.epochs import status as epoch_status
 from dii.application.epochs import whole_reports
 from dii.genesis import TREASURY
-from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf
-from dii.minting.spec import from_spec
+from dii.minting import REASONS, ReceiptLeaf
 from dii.network.draft import STREAM
 from dii.network.home import SCOPE
-from dii.network.receipt import describe, leaves_of
+from dii.network.receipt import describe, leaves_of, scale
 from dii.network.view import View
 from dii.units import format_time
 
@@ -241,11 +240,6 @@ def issuance(network: View, epoch: int, stream: str = STREAM) -> list[Row]:
     return [(one.gateway, one.payee, one.weight, one.amount) for one in leaves]
 
 
-def scale(issued: Issuance) -> float:
-    """Return the weight of one unit of contribution to a stream in an epoch."""
-    return float(from_spec(issued.rule, RULES).scale)
-
-
 @table("epoch stream weight contribution amount paid_to note")
 def earnings(network: View, gateway: bytes) -> Iterable[Row]:
     """Return the payments of each epoch for a gateway, given by its hash."""
@@ -330,6 +324,7 @@ def summary(network: View) -> dict[str, str]:
     money, power, base = bank.supply(state), governance.powers(state), network.view.store.base
     show, damage = network.currency.format, network.damage
     of = "" if base or damage else f" of {network.last_epoch + 1} with data"
+    joined = f"with the snapshot of height {base}: what was before is not here"
     later = f"{network.lag:,} later blocks are not shown yet"
     lines = {
         "network": genesis.chain_id + (f" ({genesis.notice})" if genesis.notice else ""),
@@ -341,16 +336,14 @@ def summary(network: View) -> dict[str, str]:
         "burned": show(money.burned),
         "reporters": _reporters(network),
         "header": header.hash.hex(),
-        "begins": f"with the snapshot of height {base}: what was before is not here"
-        if base
-        else "",
+        "begins": joined if base else "",
         "telemetry": damage,
         "lag": later if network.lag else "",
     }
     for (name,), stream in state.items(records.STREAMS):
         of = "" if name == STREAM else f"{name!s} "
-        lines[f"{of}rule"] = describe(stream.rule, RULES, network.currency)
-        lines[f"{of}policy"] = describe(stream.policy, POLICIES, network.currency)
+        lines[f"{of}rule"] = describe(stream.rule, network.currency)
+        lines[f"{of}policy"] = describe(stream.policy, network.currency)
     voters = f"{len(power)}, of {sum(power.values()):,} voting power"
     pending = [
         f"number {number!r} is {status}"

@@ -191,23 +191,20 @@ class Feed:
         before
             The feed as it was when those epochs settled.
         """
-        telemetry, rejects = self.telemetry, []
-        tables = {}
-        for name in ("receptions", "statuses"):
+        telemetry, tables, rejects = self.telemetry, dict[str, pa.Table](), list[Reject]()
+        detail = f"before {format_time(start)}"
+        for name in outliers.TABLES:
             table = getattr(telemetry, name)
-            time = table["time"].to_numpy()
-            kept = table.filter(pa.array(time >= start))
-            early = f"before {format_time(start)}"
-            for line, row in enumerate(table.filter(pa.array(time < start)).to_pylist(), 1):
-                rejects.append(
-                    Reject(name, line, "before_start", early, row["gateway"], row["time"])
-                )
+            early, kept = _between(table, -(2**62), start), _between(table, start, 2**62)
+            for line, row in enumerate(early.to_pylist(), 1):
+                seen = row["gateway"], row["time"]
+                rejects.append(Reject(name, line, "before_start", detail, *seen))
             if before is not None:
                 settled = _between(getattr(before.telemetry, name), start, closed)
                 extra = len(_between(kept, start, closed)) - len(settled)
                 if extra:
-                    detail = f"{extra} {name} of epochs that are settled"
-                    rejects.append(Reject(name, extra, "late", detail))
+                    late = f"{extra} {name} of epochs that are settled"
+                    rejects.append(Reject(name, extra, "late", late))
                     kept = pa.concat_tables([settled, _between(kept, closed, 2**62)])
             tables[name] = kept
         # The same data may come again, and are set aside again.
@@ -238,13 +235,10 @@ class Feed:
             epoch = (last - start) // (end - start)
             over = end + epoch * (end - start)
             early = epoch in epochs and last < over - HOUR and over <= reached
-            if early and not any(
-                abs(first - last) <= HOUR and last < later for _, later, first in ends
-            ):
-                notes.append(
-                    f"{file} ends at {format_time(last)}, before the end of epoch {epoch}, which"
-                    " other files reach"
-                )
+            go_on = [first for _, later, first in ends if last < later]
+            if early and not any(abs(first - last) <= HOUR for first in go_on):
+                before = f"before the end of epoch {epoch}, which other files reach"
+                notes.append(f"{file} ends at {format_time(last)}, {before}")
         more = [f"so do {len(notes) - NAMED:,} more files"] * (len(notes) > NAMED)
         return notes[:NAMED] + more
 
@@ -272,8 +266,8 @@ class Feed:
         epoch: int,
         origin: int,
         length: int,
-        operators: Callable[[int], Mapping[str, str]],
-        applications: Callable[[int], Mapping[str, str]] | None = None,
+        owners: Mapping[str, str],
+        consumers: Mapping[str, str] | None = None,
         site_radius_m: int = 0,
         names: Callable[[int], Mapping[str, str]] = lambda _: {},
     ) -> Epoch:
@@ -288,17 +282,16 @@ class Feed:
             Its number.
         origin, length
             Start of epoch 0 and length of each, microseconds.
-        operators
-            Epoch to the operators of its gateways.
-        applications
-            Epoch to the consumers of its applications, named as operators are; None where the
+        owners
+            Operators of the gateways in this epoch.
+        consumers
+            Consumers of the applications in this epoch, named as operators are; None where the
             owners of applications are not known.
         site_radius_m
             Metres within which gateways are of one player; 0 leaves them apart.
         names
             Epoch to the resolved names of stated names, where these differ.
         """
-        owners, consumers = operators(epoch), applications and applications(epoch)
         asked = epoch, origin, length, site_radius_m, owners, consumers, names(epoch)
         if self._latest is not None and self._latest[0] == asked:
             return self._latest[1]
@@ -396,19 +389,13 @@ def near(
             option = "load them into a network of their own (--gap DAYS is for later ones)"
     files = ", ".join(sorted(file for file, _ in data.formats)) or "tables"
     apart = outliers.others(parts, kept, lambda _: files, what=what, option=option)
-    tables = {
-        name: pa.concat_tables(
-            [table.slice(0, 0), *(_between(table, part.first, part.last + 1) for part in kept)]
-        )
-        for name, table in zip(outliers.TABLES, (data.receptions, data.statuses))
-    }
-    far = to_table(
-        "rejects",
-        [
-            Reject("records", part.count, "far_in_time", str(part), time=part.first)
-            for part in apart
-        ],
-    )
+    tables = {}
+    for name in outliers.TABLES:
+        table = getattr(data, name)
+        near_by = [_between(table, part.first, part.last + 1) for part in kept]
+        tables[name] = pa.concat_tables([table.slice(0, 0), *near_by])
+    told = [(part.count, "far_in_time", str(part), None, part.first) for part in apart]
+    far = to_table("rejects", [Reject("records", *row) for row in told])
     rejected = pa.concat_tables([data.rejected, far])
     ends = frozenset(one for one in data.ends if one[1] <= kept[-1].last)
     return replace(_keep(data, tables), rejected=rejected, ends=ends), far

@@ -218,14 +218,13 @@ class View:
         """
         hashes = {self.home.hash("gateway", name): name for name in names}
         size, found = len(next(iter(hashes), b"")), set[bytes]()
-        for (address,), contract in self.state.items(records.CONTRACTS) if names else ():
-            if contract.scope != SCOPE:
-                continue
+        contracts = self.state.items(records.CONTRACTS) if names else ()
+        for address in (address for (address,), one in contracts if one.scope == SCOPE):
             for (_, key), value in self.state.items(records.STORAGE, address):
-                if isinstance(key, bytes):
-                    cell = key + value
-                    cut = (cell[at : at + size] for at in range(len(cell) - size + 1))
-                    found.update(hashes.keys() & cut)
+                assert isinstance(key, bytes)
+                cell = key + value
+                cut = (cell[at : at + size] for at in range(len(cell) - size + 1))
+                found.update(hashes.keys() & cut)
         before = self._paid(self.settled - 1) if len(found) > 1 else ()
         return [hashes[one] for one in sorted(found, key=lambda h: (h not in before, hashes[h]))]
 
@@ -262,11 +261,11 @@ class View:
             return {}
         named = owners(self.feed.operators(self.genesis.span(number)[1]), self.names(number))
         address = cache(self.home.operator_address)
-        return {
-            gateway: address(operator)
-            for gateway, operator in named.items()
-            if self.state.get(records.GATEWAYS, SCOPE, self.home.hash("gateway", gateway)) is None
-        }
+        return {one: address(name) for one, name in named.items() if self.binding(one) is None}
+
+    def binding(self, gateway: str) -> records.Binding | None:
+        """Return the owners of a gateway, given by its resolved name."""
+        return self.state.get(records.GATEWAYS, SCOPE, self.home.hash("gateway", gateway))
 
     def gateway(self, who: str, epoch: int | None = None) -> bytes:
         """Return the hash of a gateway, given by any of its names or its hash.
@@ -298,9 +297,7 @@ class View:
     def last_epoch(self) -> int:
         """Epoch of the last record; -1 where there is none."""
         span = self.feed.span if self.feed else None
-        if span is None:
-            return -1
-        return (span[1] - self.genesis.start_time) // self.genesis.epoch_length
+        return -1 if span is None else self._epoch_at(span[1])
 
     @property
     def reaches(self) -> int | None:
@@ -310,14 +307,14 @@ class View:
     @property
     def complete_epochs(self) -> int:
         """Number of epochs that end at or before the time that the records reach."""
-        if self.reaches is None:
-            return 0
-        return max(0, (self.reaches - self.genesis.start_time) // self.genesis.epoch_length)
+        return 0 if self.reaches is None else max(0, self._epoch_at(self.reaches))
+
+    def _epoch_at(self, time: int) -> int:
+        return (time - self.genesis.start_time) // self.genesis.epoch_length
 
     def proof_of(self, table: Table[Any], *parts: bytes | int | str) -> Proof:
         """Return the proof of a state record, or of its absence, against the last header."""
-        key = table.key(*parts)
-        return Proof.of(self.header(), self.state, key)
+        return Proof.of(self.header(), self.state, table.key(*parts))
 
     def issued(self, epoch: int, stream: str = STREAM) -> Issuance:
         """Return the common part of a stream's receipts of an epoch.
