@@ -32,10 +32,7 @@ from dii.errors import NothingToCompare
 from dii.minting.issuance import divide
 from dii.minting.rules import Rule, weigh
 from dii.schema import UNATTRIBUTED
-from dii.telemetry.metrics import Lookback, metrics
-from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air
-from dii.telemetry.metrics.plan import BEYOND
-from dii.telemetry.metrics.sites import Place, players
+from dii.telemetry.metrics import Lookback, airtime, metrics, plan, sites
 from dii.telemetry.names import owners, pairs_of, places_of, renamed
 from dii.telemetry.tables import with_column
 from dii.units import DAY
@@ -50,7 +47,7 @@ CLONE: Final = "(clone)"
 
 SELF_BYTES: Final = 24
 """Payload of a frame of self-traffic: one data unit."""
-SELF_AIRTIME: Final = time_on_air(SELF_BYTES + MAC_OVERHEAD, 7)
+SELF_AIRTIME: Final = airtime.time_on_air(SELF_BYTES + airtime.MAC_OVERHEAD, 7)
 """Its time on air at SF7 with what LoRaWAN adds, microseconds."""
 
 MEASURES: Final = (
@@ -92,7 +89,7 @@ class Records:
     gives: frozenset[str]
     rejects: pa.Table | None = None
     lookback: Lookback | None = None
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, sites.Place] = field(default_factory=dict)
     site_radius_m: int = 0
     denied: frozenset[str] = frozenset()
 
@@ -114,7 +111,7 @@ class Records:
         known = {name: named[name] for name in named if since[name] < end}
         pairs = pairs_of([data.receptions, data.statuses], data.entries, origin, length)
         names = pairs.resolve({}, epoch)
-        receptions = data.receptions.filter((time >= start) & (time < end + BEYOND))
+        receptions = data.receptions.filter((time >= start) & (time < end + plan.BEYOND))
         statuses = data.statuses.filter((time >= start) & (time - pc.field("covers") < end))
         lookback = None
         for before in range(origin, start, length):
@@ -134,7 +131,7 @@ class Records:
         radius = self.site_radius_m
         return metrics(
             self.receptions, self.statuses, operators=self.operators,
-            players=players(self.operators, self.places, radius) if radius else None,
+            players=sites.players(self.operators, self.places, radius) if radius else None,
             gateways=sorted(self.operators), start=self.start, length=self.length,
             gives=self.gives, rejects=self.rejects, lookback=self.lookback,
         ).metrics  # fmt: skip

@@ -15,16 +15,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from dii import codec, crypto, errors
-from dii.application import bank, context, gas, messages, records
+from dii.application import app, bank, context, gas, messages, records
 from dii.application import contracts as chain
-from dii.application.app import TxResult
 from dii.contracts import faults, frontend, tree, unparse
 from dii.contracts import values as kinds
 from dii.contracts.agreements import AGREEMENTS, Agreement
 from dii.contracts.vm import Program
-from dii.network import tables
+from dii.network import receipt, tables
 from dii.network.home import SCOPE
-from dii.network.receipt import table_of
 from dii.network.signing import Signing
 from dii.network.view import View
 from dii.units import SECOND, Currency, clean
@@ -168,7 +166,7 @@ def _epochs(network: Signing, sender: bytes, message: messages.Deploy) -> int:
         made = state.require(records.CONTRACTS, crypto.contract_address(sender, nonce))
         return made.until - made.since + 1
     except errors.TransactionError as error:
-        raise network.refused("Deploy", TxResult(error.code, str(error))) from None
+        raise network.refused("Deploy", app.TxResult(error.code, str(error))) from None
     finally:
         state.revert(mark)
 
@@ -472,7 +470,7 @@ class Contract:
         return None
 
     def _repr_html_(self) -> str:
-        return table_of(self.lines())
+        return receipt.table_of(self.lines())
 
     def __repr__(self) -> str:
         """Return the contract at a glance."""

@@ -14,10 +14,8 @@ from dii.application import bank, messages, records
 from dii.genesis import SpecSection
 from dii.ledger import transaction as wires
 from dii.ledger.block import Block
-from dii.network import tables
-from dii.network.draft import STREAM
-from dii.network.home import SCOPE
-from dii.network.receipt import scale
+from dii.network import receipt, tables
+from dii.network.home import SCOPE, STREAM
 from dii.network.view import View
 from dii.units import format_time
 
@@ -128,7 +126,7 @@ def gateway(network: View, which: str) -> dict[str, Any]:
 def epoch(network: View, number: int, stream: str = STREAM) -> dict[str, Any]:
     """Return an epoch of a stream, and its payments."""
     issued, epochs = tables.issuance(network, number, stream), tables.epochs(network)
-    issued["contribution"] = issued["weight"] / scale(network.issued(number, stream))
+    issued["contribution"] = issued["weight"] / receipt.scale(network.issued(number, stream))
     epochs = epochs[(epochs["epoch"] == number) & (epochs["stream"] == stream)]
     return _only(epochs, "epoch", str(number)) | {"issuance": issued}
 

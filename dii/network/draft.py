@@ -18,13 +18,11 @@ from typing import Any, Final
 from dii import crypto, errors, minting
 from dii.application.records import MAX_REPORTERS
 from dii.genesis import CurrencySection, Genesis, SpecSection
-from dii.network.home import RESERVED_NAMES, SCOPE, check_name, reporter_names
+from dii.network.home import RESERVED_NAMES, SCOPE, STREAM, check_name, reporter_names
 from dii.network.telemetry import Feed
 from dii.schema import METRICS, USAGE
 from dii.units import SECOND, Currency, from_microseconds, to_microseconds
 
-STREAM: Final = "main"
-"""The stream that a network begins with."""
 _STAND_IN: Final = partial(crypto.SigningKey.derive, 0)
 """Takes the name of an account to a key that stands in for its own."""
 

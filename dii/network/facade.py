@@ -30,12 +30,11 @@ from dii.network.telemetry import Feed, Traffic, near
 from dii.network.view import TELEMETRY
 from dii.schema import GAP, UNATTRIBUTED
 from dii.telemetry import names
-from dii.telemetry.metrics.plan import BEYOND
+from dii.telemetry.metrics import Epoch, plan
 
 if TYPE_CHECKING:
     from dii.economy.laboratory import Comparison, Records
     from dii.telemetry.load import Telemetry
-    from dii.telemetry.metrics import Epoch
 
 P = ParamSpec("P")
 Progress = Callable[[int, int], None]
@@ -553,7 +552,7 @@ class Network(Signing):
         if settled != number - 1:
             lookback = self._epoch(number - 1).lookback if number else None
         return Records(
-            receptions=names.renamed(feed.receptions(start, end + BEYOND), renamed),
+            receptions=names.renamed(feed.receptions(start, end + plan.BEYOND), renamed),
             statuses=names.renamed(feed.statuses(start, end), renamed),
             operators={
                 gateway: self.home.label(bytes.fromhex(owner), accounts)

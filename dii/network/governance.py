@@ -15,9 +15,8 @@ from dii.application import actions, messages, records, streams
 from dii.application import governance as chain
 from dii.minting import Policy, ReceiptLeaf, Rule
 from dii.minting.receipts import REASON_DENIED
-from dii.network import tables
+from dii.network import receipt, tables
 from dii.network.home import SCOPE
-from dii.network.receipt import describe, leaves_of
 from dii.network.signing import Signing
 from dii.network.view import View
 
@@ -113,7 +112,7 @@ def denied(network: View, epoch: int) -> frozenset[bytes]:
     if epoch < network.settled:
         issued = state.items(records.ISSUANCES)
         names = [str(name) for (name, at), one in issued if (at, one.scope) == (epoch, SCOPE)]
-        rows = [row for name in names for row in leaves_of(network, epoch, name)]
+        rows = [row for name in names for row in receipt.leaves_of(network, epoch, name)]
         leaves = [codec.loads(ReceiptLeaf, leaf) for _, leaf in rows]
         return frozenset(leaf.gateway for leaf in leaves if leaf.reason == REASON_DENIED)
     until = {key: item.until for (_, key), item in state.items(records.DENIED, SCOPE)}
@@ -156,8 +155,8 @@ def in_words(network: View, action: actions.Action, *, pending: bool = True) -> 
 def _stream(network: View, action: actions.SetStream, was: records.Stream | None) -> str:
     def parts(stream: actions.SetStream | records.Stream) -> dict[str, str]:
         return {
-            "rule": describe(stream.rule, network.currency),
-            "policy": describe(stream.policy, network.currency),
+            "rule": receipt.describe(stream.rule, network.currency),
+            "policy": receipt.describe(stream.policy, network.currency),
             "rest": stream.rest or "nobody",
         }
 

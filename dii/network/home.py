@@ -49,6 +49,8 @@ _KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 SCOPE: Final = "main"
 """The one scope of networks that are founded here."""
+STREAM: Final = "main"
+"""The stream that a network begins with."""
 
 
 def reporter_names(count: int) -> list[str]:

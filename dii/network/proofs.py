@@ -21,8 +21,7 @@ from dii.ledger.proof import Proof, read_json
 from dii.ledger.state import Table
 from dii.minting import REASONS, Issuance, ReceiptLeaf
 from dii.network import receipt as receipts
-from dii.network.draft import STREAM
-from dii.network.home import SCOPE
+from dii.network.home import SCOPE, STREAM
 from dii.network.view import View
 
 

@@ -12,12 +12,11 @@ from typing import Any, Final
 
 from dii import codec, crypto, errors
 from dii.application import records
-from dii.ledger import log
-from dii.ledger.block import Header
+from dii.ledger import block, log
 from dii.ledger.proof import Proof, reading, unhex, unhex_all
 from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf, Spec
 from dii.minting.spec import Versioned, from_spec
-from dii.network.draft import STREAM
+from dii.network.home import STREAM
 from dii.network.view import View
 from dii.telemetry.tables import REASONS as EXCLUDED
 from dii.units import Currency
@@ -213,11 +212,11 @@ class Receipt:
         return dict(zip(self.issuance.metrics, self.leaf.values))
 
     @property
-    def header(self) -> Header:
+    def header(self) -> block.Header:
         """The header that the proof was made against."""
         return self.proof.issuance.header
 
-    def verify(self, header: Header | bytes | str) -> bool:
+    def verify(self, header: block.Header | bytes | str) -> bool:
         """Check the receipt against a header, or its hash, and against nothing else.
 
         Returns
@@ -230,7 +229,7 @@ class Receipt:
         ProofInvalid
             The error names the step that does not hold.
         """
-        trusted = header.hash if isinstance(header, Header) else _hash(header)
+        trusted = header.hash if isinstance(header, block.Header) else _hash(header)
         leaf, issuance = self.proof.verify(trusted)
         key = codec.encode(("issuance", self.stream, self.epoch))
         if key != self.proof.issuance.key:

@@ -9,9 +9,7 @@ from functools import partial
 from typing import Final
 
 from dii import codec, crypto, errors
-from dii.application import bank, gas, messages, records
-from dii.application.app import ALLOWANCE, TxResult
-from dii.application.handlers import most_gas
+from dii.application import app, bank, gas, handlers, messages, records
 from dii.contracts.gas import STORED, compile_gas
 from dii.ledger import transaction
 from dii.network.view import View
@@ -107,14 +105,14 @@ class Signing(View):
         solo.settle()
         return crypto.sha256(last).hex() if last else ""
 
-    def refused(self, kind: str, result: TxResult) -> errors.Refused:
+    def refused(self, kind: str, result: app.TxResult) -> errors.Refused:
         """Return the error for a refused message, with names, whole units and the fee."""
         money = self.currency.format
         why = result.detail.removeprefix(f"{kind}: ") or "it does not fit into a block"
         if result.code in {errors.InsufficientFunds.code, errors.FeeUncovered.code}:
             why = _AMOUNT.sub(lambda found: money(int(found[0])), why)
         why = self.home.in_names(why)
-        if why.endswith(ALLOWANCE):
+        if why.endswith(app.ALLOWANCE):
             why += ": send it money, or wait"
         if result.fee:
             why += f"; this cost {money(result.fee)}"
@@ -126,7 +124,7 @@ class Signing(View):
         """Sign a message, with the gas that its kind needs, or that a trial execution used."""
         value, state = messages.to_value(message), self.state
         size = 256 + len(codec.encode(value))
-        known = most_gas(message, size) if gas_limit is None else gas_limit
+        known = handlers.most_gas(message, size) if gas_limit is None else gas_limit
         sign = partial(
             transaction.sign, key, self.genesis.hash, nonce, value,
             valid_until=self.height + VALID_FOR,

@@ -26,8 +26,7 @@ import pyarrow.compute as pc
 from dii import codec, crypto, errors
 from dii.application import bank, epochs, records
 from dii.genesis import TREASURY
-from dii.ledger.block import Header
-from dii.ledger.snapshot import state_at
+from dii.ledger import block, snapshot
 from dii.minting import REASONS, RULES, ReceiptLeaf, Rule
 from dii.minting.spec import from_spec
 from dii.network.home import SCOPE
@@ -88,7 +87,7 @@ class Statement:
     laboratory: bool
     generated: str | None
     currency: Currency
-    header: Header
+    header: block.Header
     opening: int
     closing: int
     credited: int
@@ -351,7 +350,7 @@ def _listed_in_sql(accounts: Sequence[bytes]) -> str:
 def _balance(network: View, accounts: Sequence[bytes], height: int) -> int:
     """Return the balance of accounts after a block."""
     now = height >= network.height
-    state = network.state if now else state_at(network.view.store, height)
+    state = network.state if now else snapshot.state_at(network.view.store, height)
     return sum(bank.account(state, one).balance for one in accounts)
 
 

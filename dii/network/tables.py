@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from dii import codec, crypto
 from dii.application import bank, governance, pages, records
-from dii.application.epochs import status as epoch_status
-from dii.application.epochs import whole_reports
+from dii.application import epochs as calendar
 from dii.genesis import TREASURY
 from dii.minting import REASONS, ReceiptLeaf
-from dii.network.draft import STREAM
-from dii.network.home import SCOPE
+from dii.network.home import SCOPE, STREAM
 from dii.network.receipt import describe, leaves_of, scale
 from dii.network.view import View
 from dii.units import format_time
@@ -312,8 +310,8 @@ def _reporters(network: View) -> str:
     many, epoch, now = len(scope.reporters), scope.next_epoch, network.header().time
     lying = f"{many}, of whom {scope.liars} may lie without effect"
     text = "trusted reporter (one)" if many == 1 else lying
-    if epoch_status(network.state, network.parameters, SCOPE, epoch, now) == "reporting":
-        whole = whole_reports(network.state, SCOPE, scope)
+    if calendar.status(network.state, network.parameters, SCOPE, epoch, now) == "reporting":
+        whole = calendar.whole_reports(network.state, SCOPE, scope)
         text += f"; epoch {epoch} waits with {len(whole)} of {many} reports"
     return text
 

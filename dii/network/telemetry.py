@@ -23,9 +23,7 @@ from dii.files import write
 from dii.schema import GAP, METRICS, USAGE_GIVEN, Reject
 from dii.telemetry import outliers
 from dii.telemetry.load import NAMED, Telemetry
-from dii.telemetry.metrics import Epoch, Lookback, excluded, metrics
-from dii.telemetry.metrics.plan import BEYOND
-from dii.telemetry.metrics.sites import players
+from dii.telemetry.metrics import Epoch, Lookback, excluded, metrics, plan, sites
 from dii.telemetry.names import Pairs, pairs_of, places_of
 from dii.telemetry.readers.base import UPLINK_METRICS
 from dii.telemetry.synthetic import Population, populate
@@ -146,12 +144,12 @@ class Feed:
 
     def receptions(self, start: int, end: int) -> pa.Table:
         """Return the receptions of [start, end)."""
-        plan = self.traffic
-        if plan is None:
+        traffic = self.traffic
+        if traffic is None:
             return _between(self.telemetry.receptions, start, end)
-        first = max(start, plan.start) // DAY
-        last = (min(end, plan.end) - 1) // DAY
-        days = [self._day(plan, day) for day in range(first, last + 1)]
+        first = max(start, traffic.start) // DAY
+        last = (min(end, traffic.end) - 1) // DAY
+        days = [self._day(traffic, day) for day in range(first, last + 1)]
         schema = self.telemetry.receptions.schema
         return _between(pa.concat_tables([schema.empty_table(), *days]), start, end)
 
@@ -303,12 +301,12 @@ class Feed:
             places = places_of(self.telemetry.gateways, renamed) if site_radius_m else {}
             listed = self.gateways(start + length)
             found = metrics(
-                self.receptions(start, start + length + BEYOND),
+                self.receptions(start, start + length + plan.BEYOND),
                 self.statuses(start, start + length),
                 rejects=self.telemetry.rejected,
                 operators=owners,
                 names=renamed,
-                players=players(owners, places, site_radius_m) if site_radius_m else None,
+                players=sites.players(owners, places, site_radius_m) if site_radius_m else None,
                 gateways=[renamed.get(name, name) for name in listed],
                 start=start,
                 length=length,

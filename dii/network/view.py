@@ -12,16 +12,14 @@ from typing import Any, Final, Self
 
 from dii import errors
 from dii.application import actions, epochs, records
-from dii.consensus.node import CHAIN_FILE, INDEX_FILE, Node
-from dii.consensus.solo import Solo
+from dii.consensus import node, solo
 from dii.genesis import Genesis
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
 from dii.ledger.reader import Reader
 from dii.ledger.state import State, Table
 from dii.minting import Issuance
-from dii.network.draft import STREAM
-from dii.network.home import SCOPE, Home, reporter_names
+from dii.network.home import SCOPE, STREAM, Home, reporter_names
 from dii.network.telemetry import Feed
 from dii.telemetry.names import owners
 from dii.units import Currency
@@ -41,8 +39,8 @@ class View:
     def __init__(self, home: Home, *, readonly: bool) -> None:
         self.home = home
         self._readonly = readonly
-        self._chain: Node | Reader | None = None
-        self._solo: Solo | None = None
+        self._chain: node.Node | Reader | None = None
+        self._solo: solo.Solo | None = None
         try:
             if home.draft is None and home.genesis is None:
                 raise errors.HomeMissing(folder=home.folder)
@@ -56,18 +54,18 @@ class View:
         """Open the chain of the sealed genesis."""
         folder, genesis = self.home.folder, self.genesis
         if self._readonly and folder is not None:
-            self._chain = Reader(folder / CHAIN_FILE, folder / INDEX_FILE, genesis.hash)
+            self._chain = Reader(folder / node.CHAIN_FILE, folder / node.INDEX_FILE, genesis.hash)
             return
-        self._chain = node = Node(genesis, folder)
-        if node.store.base:
+        self._chain = chain = node.Node(genesis, folder)
+        if chain.store.base:
             return  # it began with a snapshot, and has no keys
         # In a laboratory every key follows from the seed, even if its name was erased.
         laboratory = self.home.seed is not None
         key = self.home.key("validator", create=laboratory)
-        self._solo = Solo(node, key, find=self.home.key_of)
+        self._solo = solo.Solo(chain, key, find=self.home.key_of)
         for name in reporter_names(len(genesis.scopes[0].reporters)) if laboratory else ():
             self.home.key(name, create=True)
-        if node.header is not None and node.header.app_hash != self.state.committed_root:
+        if chain.header is not None and chain.header.app_hash != self.state.committed_root:
             self._solo.settle()  # an earlier session was interrupted while it settled
 
     def close(self) -> None:
@@ -107,13 +105,13 @@ class View:
         return self.genesis.money if draft is None else Currency(**draft["currency"])
 
     @property
-    def view(self) -> Node | Reader:
+    def view(self) -> node.Node | Reader:
         """State, index and header to read from; NotSealed where there is no chain yet."""
         if self._chain is None:
             raise errors.NotSealed
         return self._chain
 
-    def signer(self) -> Solo:
+    def signer(self) -> solo.Solo:
         """Return the engine that adds blocks.
 
         Raises
