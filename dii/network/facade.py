@@ -263,11 +263,7 @@ class Network(Signing):
     # --- epochs -------------------------------------------------------------------------------
 
     def run(
-        self,
-        epochs: int | None = None,
-        progress: Progress | None = None,
-        *,
-        complete: bool = False,
+        self, epochs: int | None = None, progress: Progress | None = None, *, complete: bool = False
     ) -> Network:
         """Report and settle complete epochs, in order.
 
