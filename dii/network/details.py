@@ -87,17 +87,8 @@ def transaction(network: View, which: str) -> dict[str, Any]:
 
 def account(network: View, who: str) -> dict[str, Any]:
     """Return an account, its gateways and its transfers."""
-    address = network.home.address(who)
-    text = crypto.format_address(address)
-    unused = {
-        "account": network.home.label(address),
-        "address": text,
-        "kind": "unused",
-        "transactions": 0,
-        f"balance_{network.currency.unit}": 0,
-    }
-    known = tables.accounts(network, text)
-    return (_only(known, "account", who) if len(known) else unused) | {
+    text = crypto.format_address(network.home.address(who))
+    return _only(tables.accounts(network, text), "account", who) | {
         "gateways": tables.gateways(network, text),
         "transfers": tables.transfers(network, text),
     }

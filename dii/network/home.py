@@ -88,6 +88,9 @@ class Home:
         self.seed = seed
         self._readonly = readonly
         self._keys: dict[str, crypto.SigningKey] = {}
+        if folder and seed is not None and self.genesis and not self.genesis.laboratory:
+            message = "a seed is for laboratories, and this is no laboratory: remove the file"
+            raise errors.HomeBroken(file=self._file(SEED), message=message)
         names = folder / NAMES if folder else None
         with self._using_names():
             if readonly and names and names.exists():
@@ -139,15 +142,7 @@ class Home:
         if path.exists():
             with _sound(path):
                 seed = int(path.read_text())
-        home = cls(folder, seed, readonly=readonly)
-        try:
-            if seed is not None and home.genesis and not home.genesis.laboratory:
-                message = "a seed is for laboratories, and this is no laboratory: remove the file"
-                raise errors.HomeBroken(file=path, message=message)
-        except BaseException:
-            home.close()
-            raise
-        return home
+        return cls(folder, seed, readonly=readonly)
 
     def _file(self, name: str) -> Path:
         """Return the path of a file with a key or a secret."""

@@ -369,13 +369,13 @@ def _found(
 ) -> tuple[bytes, list[bytes], int, bool]:
     """Return a gateway's hash, all leaves, its place among them, and whether it has a receipt."""
     leaves = [leaf for _, leaf in leaves_of(network, epoch, stream)]
-    hashed, place, there = b"", 0, False
+    hashed, place = b"", 0
     for resolved_in in (epoch, None):  # the name that stood for it then, else the one of now
-        if not there:
-            hashed = network.gateway(gateway, resolved_in)
-            place = bisect_left(leaves, hashed, key=_gateway)
-            there = place < len(leaves) and _gateway(leaves[place]) == hashed
-    return hashed, leaves, place, there
+        hashed = network.gateway(gateway, resolved_in)
+        place = bisect_left(leaves, hashed, key=_gateway)
+        if place < len(leaves) and _gateway(leaves[place]) == hashed:
+            return hashed, leaves, place, True
+    return hashed, leaves, place, False
 
 
 def _gateway(leaf: bytes) -> bytes:

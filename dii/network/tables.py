@@ -129,16 +129,18 @@ def accounts(network: View, account: str | None = None) -> list[Row]:
     """Return every account, or one: name, address, kind, balance, number of transactions sent.
 
     An account without a name here that never sent anything may have a key or not: its kind is
-    ``unknown``.
+    ``unknown``. An account that is asked for and never had money is ``unused``.
     """
     state, names = network.state, network.home.names("account")
     forwards = {key for (key,), _ in state.items(records.FORWARDS)}
     rows: list[Row] = []
-    only = [] if account is None else [network.home.address(account)]
-    for (address,), item in state.items(records.ACCOUNTS, *only):
+    asked = () if account is None else (network.home.address(account),)
+    known = dict(state.items(records.ACCOUNTS, *asked))
+    for (address,), item in known.items() if known or not asked else [(asked, bank.NOBODY)]:
         assert isinstance(address, bytes)
         name, text = names.get(address), crypto.format_address(address)
         kinds = {
+            "unused": not known,
             "treasury": address == TREASURY,
             "forwards": address in forwards,
             "contract": state.get(records.CONTRACTS, address) is not None,
