@@ -16,8 +16,9 @@ else.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from dii import crypto, errors
@@ -51,12 +52,20 @@ class TxResult(NamedTuple):
         The error's message, or the refused parts of a message that succeeded; not hashed.
     gas, fee
         Gas used, and the fee paid for it.
+    numbers
+        The values that the error's message names; no part of a block.
     """
 
     code: int
     detail: str = ""
     gas: int = 0
     fee: int = 0
+    numbers: Mapping[str, object] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, error: errors.TransactionError, more: str = "") -> TxResult:
+        """Return the result of a failure, without the frames that the error itself holds."""
+        return cls(error.code, f"{error}{more}", numbers=error.numbers)
 
 
 @dataclass(slots=True)
@@ -179,8 +188,7 @@ class Application:
                 reserved = tx.gas_limit if most is None else min(tx.gas_limit, most)
                 decoded.append(_Known(tx, message, handlers.HANDLERS[type(message)], reserved))
             except errors.TransactionError as error:
-                # Not the error itself: it holds the frames that raised it.
-                known[wire] = TxResult(error.code, str(error))
+                known[wire] = TxResult.of(error)
         if decoded:
             chain = self.genesis.hash
             items = [transaction.signed_item(chain, item.tx) for item in decoded]
@@ -200,7 +208,7 @@ class Application:
                 return known
             fee = self._admit(known)
         except errors.TransactionError as error:
-            return TxResult(error.code, str(error))
+            return TxResult.of(error)
         waiting, message = self._waiting[known.tx.sender], known.message
         waiting.count += 1
         waiting.fees += fee
@@ -360,8 +368,8 @@ class Application:
                 self._judged.pop(item.tx.wire, None)
                 verdict: _Known | TxResult = item
                 if not good:
-                    error = errors.BadSignature(sender=crypto.format_address(item.tx.sender))
-                    verdict = TxResult(error.code, str(error))
+                    sender = crypto.format_address(item.tx.sender)
+                    verdict = TxResult.of(errors.BadSignature(sender=sender))
                 self._known[item.tx.wire] = verdict
         return [self._known[wire] for wire in wires]
 
@@ -435,7 +443,7 @@ class Application:
         try:
             result = self._execute(context, position, known)
         except errors.TransactionError as error:  # before the nonce was taken: a no-op
-            result = TxResult(error.code, str(error))
+            result = TxResult.of(error)
         tx, kind = known.tx, type(known.message).__name__
         context.emit(
             "transactions", position, tx.id, tx.sender, tx.nonce, kind, result.code, result.gas,
@@ -461,7 +469,7 @@ class Application:
             state.put(
                 records.ACCOUNTS, records.Account(account.balance - held, tx.nonce), tx.sender
             )
-        outcome = TxResult(0)  # not the error itself: it and this frame would hold each other
+        outcome = TxResult(0)
         free = False
         try:
             free = known.handler.handle(context, known.message)
@@ -469,7 +477,7 @@ class Application:
                 outcome = TxResult(0, context.note)
             balance = bank.account(state, tx.sender).balance + held
         except errors.TransactionError as error:
-            outcome = TxResult(error.code, str(error))
+            outcome = TxResult.of(error)
             context.revert(mark)
             balance = account.balance
         # At least half of the reserved gas is paid for, used or not.
@@ -477,13 +485,12 @@ class Application:
         if balance < fee:  # only a duty's: everything else has been covered
             context.revert(mark)
             if not outcome.code:
-                short = _uncovered(chain, known, balance)
-                outcome = TxResult(short.code, f"{short}; {ALLOWANCE}")
+                outcome = TxResult.of(_uncovered(chain, known, balance), f"; {ALLOWANCE}")
             used = duty_of(state, tx.sender, epoch)
             state.put(records.DUTIES, replace(used, failures=used.failures + 1), tx.sender)
             balance, fee = account.balance, 0
         state.put(records.ACCOUNTS, records.Account(balance - fee, tx.nonce + 1), tx.sender)
-        return TxResult(outcome.code, outcome.detail, meter.used, fee)
+        return outcome._replace(gas=meter.used, fee=fee)
 
     def _check_conservation(self, height: int) -> None:
         """Compare minted - burned with the sum of all changes of balances, purses and carried dust.

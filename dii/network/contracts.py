@@ -166,7 +166,7 @@ def _epochs(network: Signing, sender: bytes, message: messages.Deploy) -> int:
         made = state.require(records.CONTRACTS, crypto.contract_address(sender, nonce))
         return made.until - made.since + 1
     except errors.TransactionError as error:
-        raise network.refused("Deploy", app.TxResult(error.code, str(error))) from None
+        raise network.refused("Deploy", app.TxResult.of(error)) from None
     finally:
         state.revert(mark)
 

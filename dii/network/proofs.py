@@ -127,10 +127,8 @@ def prove(
         except errors.NoReceipt:
             return receipts.no_receipt(network, name, epoch, stream)
     if kind not in KINDS:
-        known = ", ".join(KINDS)
-        raise ValueError(
-            f"no proof of a {kind!r}: name a receipt with its epoch, or one of {known}"
-        )
+        known = f"name a receipt with its epoch, or one of {', '.join(KINDS)}"
+        raise ValueError(f"no proof of a {kind!r}: {known}")
     record = KINDS[kind]
     key = record.find(network, name)
     return network.proof_of(record.table, *((scope, key) if record.scoped else (key,)))

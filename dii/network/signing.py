@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,6 +14,9 @@ from dii.ledger import transaction
 from dii.network.view import View
 from dii.units import SECOND
 
+Batches = Mapping[str, Sequence[messages.Message]]
+"""Messages by the name of the account whose key signs them."""
+
 VALID_FOR: Final = 1_000
 """Blocks for which a transaction signed here stays valid."""
 
@@ -22,8 +24,10 @@ CALL_GAS: Final = 300_000
 """Default gas of a contract's call."""
 DEPLOY_GAS: Final = compile_gas(1) + STORED + 2 * gas.LOAD_BYTE
 """Default gas of a byte of a contract's tree."""
-_AMOUNT: Final = re.compile(r"(?<= has )\d+|(?<= at )\d+|(?<= costs )\d+|\d+(?= is needed)")
-"""Amounts in the text of :class:`InsufficientFunds` and :class:`FeeUncovered`."""
+_OF_MONEY: Final = {one.code: one.says for one in (errors.InsufficientFunds, errors.FeeUncovered)}
+"""Sentences in which people see amounts in whole units."""
+_AMOUNTS: Final = {"balance", "fee", "gas_price", "needed"}
+"""Names of the amounts in these sentences."""
 
 
 class Signing(View):
@@ -74,10 +78,7 @@ class Signing(View):
         raise errors.SignsElsewhere(name=sender, owner=owner, quoted=shlex.quote(owner))
 
     def _send(
-        self,
-        unsigned: Mapping[str, Sequence[messages.Message]],
-        time: int | None = None,
-        gas_limit: int | None = None,
+        self, unsigned: Batches, time: int | None = None, gas_limit: int | None = None
     ) -> str:
         """Sign messages, put them into blocks, and settle until nothing is left to do."""
         solo = self.signer()
@@ -109,8 +110,12 @@ class Signing(View):
         """Return the error for a refused message, with names, whole units and the fee."""
         money = self.currency.format
         why = result.detail.removeprefix(f"{kind}: ") or "it does not fit into a block"
-        if result.code in {errors.InsufficientFunds.code, errors.FeeUncovered.code}:
-            why = _AMOUNT.sub(lambda found: money(int(found[0])), why)
+        if says := _OF_MONEY.get(result.code):
+            whole = {
+                name: money(amount) if name in _AMOUNTS and isinstance(amount, int) else amount
+                for name, amount in result.numbers.items()
+            }
+            why = why.replace(says.format(**result.numbers), says.format(**whole))
         why = self.home.in_names(why)
         if why.endswith(app.ALLOWANCE):
             why += ": send it money, or wait"
