@@ -246,8 +246,15 @@ class _Money:
 
 Amount = Annotated[int, _Money()]
 """Money: 0 <= amount < 2**63."""
-Address = Annotated[bytes, Bounds(20, 20)]
 Hash = Annotated[bytes, Bounds(32, 32)]
+Root = typing.NewType("Root", Hash)
+"""Root of a Merkle tree: of the state, of receipts, or of transactions."""
+Address = typing.NewType("Address", Annotated[bytes, Bounds(20, 20)])
+"""Address of an account."""
+KeyedHash = typing.NewType("KeyedHash", Annotated[bytes, Bounds(20, 20)])
+"""Keyed hash of the id of a gateway or an application, or of the name of an operator."""
+GatewayHash = typing.NewType("GatewayHash", Annotated[bytes, Bounds(20, 20)])
+"""Keyed hash of a gateway's id; all zero stands for receptions that name no gateway."""
 PublicKey = Annotated[bytes, Bounds(32, 32)]
 Name = Annotated[str, Bounds(1, 64)]
 """A short name of a stream, scope, metric or rule."""
@@ -344,6 +351,8 @@ def _compile(kind: Any, where: str) -> _Shape:
 
 
 def _convert(hint: Any, where: str) -> _Shape:
+    if isinstance(hint, typing.NewType):
+        return _convert(hint.__supertype__, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         if isinstance(arguments[1], _Money):

@@ -34,7 +34,7 @@ MAX_DOTS: Final = 64
 MAX_BYTES: Final = 1 << 24
 """Bytes of a genesis file; 100,000 opening balances fit."""
 
-TREASURY: Final = crypto.sha256(b"dii/treasury/1\0")[:20]
+TREASURY: Final = codec.Address(crypto.sha256(b"dii/treasury/1\0")[:20])
 """The community's own account; only governance spends from it."""
 
 

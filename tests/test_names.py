@@ -546,7 +546,7 @@ def test_the_work_of_names_does_not_multiply_with_what_contracts_keep() -> None:
                 return [((bytes(20), number.to_bytes(32, "big")), b"1") for number in range(500)]
             return state.items(table, *parts)
 
-        full = SimpleNamespace(items=items, get=state.get)
+        full = SimpleNamespace(items=items, get=state.get, require=state.require)
         with (
             mock.patch.object(type(network), "state", full),
             mock.patch.object(network.home, "hash", side_effect=hashed) as hashing,

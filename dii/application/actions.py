@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from dii.codec import Address, Amount, Bounds, Hash, Kinds, Name, PublicKey, Record
+from dii.codec import Address, Amount, Bounds, GatewayHash, Hash, Kinds, Name, PublicKey, Record
 from dii.genesis import MAX_GAS_PRICE, MAX_POWER
 from dii.minting import Spec
-from dii.minting.receipts import GatewayHash
 
 ACTIONS: Final[dict[int, type[Action]]] = {}
 """Classes of actions by their numbers."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from dii import crypto, errors
+from dii import codec, crypto, errors
 from dii.application import bank, epochs, gas, governance, handlers, messages, records, settling
 from dii.application.context import BY_ITSELF, Context, duty_of
 from dii.genesis import TREASURY, Genesis
@@ -73,7 +73,7 @@ class BlockResult:
     """Result of a block: results of its transactions in order, root, and rows to index."""
 
     results: list[TxResult]
-    app_hash: bytes
+    app_hash: codec.Root
     changed: bool
     rows: dict[str, list[tuple[object, ...]]]
     validator_updates: tuple[tuple[bytes, int], ...] = ()
@@ -151,17 +151,17 @@ class Application:
         self._known: dict[bytes, _Known | TxResult] = {}
         self._remembered = 0
         self._judged: dict[bytes, _Judged] = {}
-        self._waiting: dict[bytes, _Waiting] = defaultdict(_Waiting)
+        self._waiting: dict[codec.Address, _Waiting] = defaultdict(_Waiting)
         self._epoch: int | None = None  # of the last block; None before the first block
         self._finalized: tuple[int, int, list[bytes]] | None = None
 
     # --- consensus ----------------------------------------------------------------------------
 
-    def info(self) -> tuple[int, bytes]:
+    def info(self) -> tuple[int, codec.Root]:
         """Return the height and state root of the last commit."""
         return self.height, self.state.committed_root
 
-    def init_chain(self) -> bytes:
+    def init_chain(self) -> codec.Root:
         """Write the genesis into the empty state; may be repeated. Returns the state root."""
         self.state = State()
         write_genesis(self.state, self.genesis)
@@ -243,7 +243,7 @@ class Application:
         chain, height = self.state.require(records.CHAIN), self.height + 1
         room = most_bytes = min(max_bytes, chain.block_bytes)
         gas_left, epoch = chain.block_gas, epochs.at(chain, time)
-        senders: dict[bytes, _Sender] = {}
+        senders: dict[codec.Address, _Sender] = {}
         chosen: list[bytes] = []
         waiting = [known for known in self._verified(wires) if isinstance(known, _Known)]
         for share in shares:
@@ -299,7 +299,7 @@ class Application:
         height: int,
         time: int,
         wires: Sequence[bytes],
-        proposer: bytes,  # noqa: ARG002 - the verb's; evidence and rewards will ask for it
+        proposer: codec.Address,  # noqa: ARG002 - the verb's; evidence and rewards will ask for it
     ) -> BlockResult:
         """Execute a decided block on top of the last commit.
 

@@ -6,7 +6,7 @@ overflow by adding.
 
 from __future__ import annotations
 
-from dii import crypto, errors
+from dii import codec, crypto, errors
 from dii.application import records
 from dii.ledger.state import State
 from dii.units import MAX_AMOUNT
@@ -14,24 +14,24 @@ from dii.units import MAX_AMOUNT
 NOBODY = records.Account(0, 0)
 
 
-def account(state: State, address: bytes) -> records.Account:
+def account(state: State, address: codec.Address) -> records.Account:
     """Return an account; one that was never used is empty."""
     return state.get(records.ACCOUNTS, address) or NOBODY
 
 
-def resolve(state: State, address: bytes) -> bytes:
+def resolve(state: State, address: codec.Address) -> codec.Address:
     """Return the account that gets money sent to an address: a claimed claim account forwards."""
     forward = state.get(records.FORWARDS, address)
     return address if forward is None else forward
 
 
-def credit(state: State, address: bytes, amount: int) -> None:
+def credit(state: State, address: codec.Address, amount: int) -> None:
     """Add to a balance; creates the account."""
     was = account(state, address)
     state.put(records.ACCOUNTS, records.Account(was.balance + amount, was.nonce), address)
 
 
-def debit(state: State, address: bytes, amount: int) -> None:
+def debit(state: State, address: codec.Address, amount: int) -> None:
     """Take from a balance.
 
     Raises

@@ -23,6 +23,7 @@ from typing import Final
 from dii import crypto, errors
 from dii.application import bank, epochs, gas, messages, pages, records
 from dii.application.context import Context
+from dii.codec import Address, KeyedHash
 from dii.ledger.state import Table
 
 KEPT_OWNERS: Final = 16
@@ -37,12 +38,12 @@ Not entries: a reporter could make more entries of one hash each than blocks eve
 # --- votes ---------------------------------------------------------------------------------------
 
 
-_Subject = tuple[str, str, bytes]
+_Subject = tuple[str, str, KeyedHash]
 """Gateway, application or operator; scope; and hash: what reporters vote on."""
 
 
 def agree(
-    context: Context, subject: _Subject, scope: records.Scope, account: bytes, needed: int
+    context: Context, subject: _Subject, scope: records.Scope, account: Address, needed: int
 ) -> bool:
     """Note the sender's vote for an account; return whether ``needed`` reporters now name it.
 
@@ -66,14 +67,14 @@ def agree(
     return True
 
 
-def _withdraw(context: Context, subject: _Subject, reporter: bytes, until: int) -> None:
+def _withdraw(context: Context, subject: _Subject, reporter: Address, until: int) -> None:
     """Delete a reporter's vote on a hash, unless it is later than a time."""
     vote = context.state.get(records.NAMINGS, *subject, reporter)
     if vote is not None and vote[1] <= until:
         context.state.delete(records.NAMINGS, *subject, reporter)
 
 
-def _enqueue(context: Context, kind: str, scope: str, undecided: list[bytes]) -> None:
+def _enqueue(context: Context, kind: str, scope: str, undecided: list[KeyedHash]) -> None:
     """Have the sender's votes on undecided hashes expire in time."""
     state = context.state
     queue = state.get(records.QUEUE) or records.Queue(0, 0)
@@ -157,7 +158,7 @@ def _bind(
         context.emit("gateways", key, scope, owner, since)
 
 
-def _needed(scope: records.Scope, owners: list[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
+def _needed(scope: records.Scope, owners: list[records.Owner]) -> tuple[records.Owner, ...]:
     """Return the owners that unsettled epochs may still need, and the last ones for contracts."""
     earlier = [None, *(owner for _, owner in owners)]
     changes = [pair for pair, before in zip(owners, earlier) if pair[1] != before]

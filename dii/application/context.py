@@ -6,13 +6,14 @@ import functools
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from dii import crypto, errors
+from dii import codec, crypto, errors
 from dii.application import bank, epochs, gas, records
 from dii.contracts import compiler, tree
 from dii.contracts.gas import compile_gas
 from dii.contracts.vm import Program
 from dii.ledger.state import State
 
+NO_SENDER: Final = codec.Address(b"")
 BY_ITSELF: Final = -1
 """Position of index rows that no transaction of the block caused."""
 MAX_LOADED: Final = 64
@@ -88,7 +89,7 @@ class Context:
     chain: records.Chain
     height: int
     time: int
-    sender: bytes = b""
+    sender: codec.Address = NO_SENDER
     public_key: bytes = b""
     meter: gas.Meter = field(default_factory=lambda: gas.Meter(0))
     position: int = BY_ITSELF
@@ -128,14 +129,14 @@ class Context:
             raise errors.UnknownReporter(sender=crypto.format_address(self.sender), scope=name)
         return scope
 
-    def credit(self, kind: str, source: bytes, to: bytes, amount: int) -> None:
+    def credit(self, kind: str, source: codec.Address, to: codec.Address, amount: int) -> None:
         """Credit an account, creating it at a cost, with what the source was debited."""
         if self.state.get(records.ACCOUNTS, to) is None:
             self.meter.charge(gas.NEW_ACCOUNT)
         bank.credit(self.state, to, amount)
         self.emit("transfers", self.position, kind, source, to, amount)
 
-    def pay(self, kind: str, source: bytes, to: bytes, amount: int) -> None:
+    def pay(self, kind: str, source: codec.Address, to: codec.Address, amount: int) -> None:
         """Move money between two accounts; InsufficientFunds if the source has less."""
         bank.debit(self.state, source, amount)
         bank.credit(self.state, to, amount)
@@ -152,7 +153,7 @@ class Context:
         return True
 
 
-def duty_of(state: State, account: bytes, epoch: int) -> records.Duty:
+def duty_of(state: State, account: codec.Address, epoch: int) -> records.Duty:
     """Return the allowance that an account has used in an epoch; -1 counts as epoch 0."""
     used = state.get(records.DUTIES, account)
     current = max(0, epoch)

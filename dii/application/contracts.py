@@ -22,6 +22,7 @@ from typing import Final
 from dii import codec, crypto, errors
 from dii.application import bank, epochs, gas, messages, records
 from dii.application.context import BY_ITSELF, Context
+from dii.codec import Address
 from dii.contracts import gas as contract_gas
 from dii.contracts import tree
 from dii.contracts.vm import Program
@@ -48,7 +49,7 @@ class ChainHost:
     """
 
     def __init__(
-        self, context: Context, scope: str, address: bytes, sender: bytes, value: int
+        self, context: Context, scope: str, address: Address, sender: Address, value: int
     ) -> None:
         self.context, self.state, self.scope = context, context.state, scope
         self.self_address, self.sender, self.value = address, sender, value
@@ -71,7 +72,7 @@ class ChainHost:
         else:
             self.state.put(records.STORAGE, value, self.self_address, key)
 
-    def pay(self, to: bytes, amount: int) -> None:
+    def pay(self, to: Address, amount: int) -> None:
         """Pay from the contract's balance.
 
         Another contract can be paid only if its code reads its balance, so that it notices the
@@ -91,7 +92,7 @@ class ChainHost:
         row = self.context.position, self.self_address, True, event, shown(values)
         self.context.emit("events", *row)
 
-    def operator(self, gateway: bytes, epoch: int) -> bytes | None:
+    def operator(self, gateway: bytes, epoch: int) -> Address | None:
         """Return the owner of a gateway in an epoch; in a future epoch, as decided so far."""
         binding = self.state.get(records.GATEWAYS, self.scope, gateway)
         owner = binding.owner(max(0, epoch)) if binding else None
@@ -101,7 +102,7 @@ class ChainHost:
         """Return a gateway's metrics of one of the last two settled epochs."""
         return self._row(records.PAGES, epoch, gateway)
 
-    def usage(self, application: bytes, operator: bytes, epoch: int) -> Mapping[str, int] | None:
+    def usage(self, application: bytes, operator: Address, epoch: int) -> Mapping[str, int] | None:
         """Return an application's use of an operator's gateways in one of these epochs.
 
         A claimed claim account and its owner's account are two names of one operator: within a call
@@ -125,12 +126,12 @@ def shown(values: tuple[int | bool | str | bytes, ...]) -> str:
     return json.dumps([f"0x{item.hex()}" if isinstance(item, bytes) else item for item in values])
 
 
-def _note(context: Context, contract: bytes, event: str, *values: int | str | bytes) -> None:
+def _note(context: Context, contract: Address, event: str, *values: int | str | bytes) -> None:
     """Add the chain's own note on a contract to the index, besides the contract's events."""
     context.emit("events", context.position, contract, False, event, shown(values))
 
 
-def refuse_contract(state: State, to: bytes) -> None:
+def refuse_contract(state: State, to: Address) -> None:
     """Refuse to pay a contract without a call: it could not know who paid.
 
     A gateway's earnings may go to a contract that owns the gateway.
@@ -241,7 +242,7 @@ def top_up(context: Context, message: messages.TopUp) -> bool:
     return False
 
 
-def _contract(state: State, address: bytes) -> records.Contract:
+def _contract(state: State, address: Address) -> records.Contract:
     contract = state.get(records.CONTRACTS, address)
     if contract is None:
         raise errors.UnknownContract(address=crypto.format_address(address))
@@ -271,7 +272,7 @@ def _run(host: ChainHost, program: Program, function: str, arguments: bytes, doo
     meter.charge(result.gas)
 
 
-def _wake(context: Context, address: bytes, contract: records.Contract) -> None:
+def _wake(context: Context, address: Address, contract: records.Contract) -> None:
     """Reserve the gas of a contract's hooks."""
     state, chain, scope = context.state, context.chain, contract.scope
     fee = contract.hook_gas * chain.gas_price
@@ -319,13 +320,13 @@ class Hooks:
                 continue
             if spent >= budget:
                 return after, spent
-            contract = _contract(self.state, address)
+            contract = _contract(self.state, Address(address))
             if contract.since <= self.epoch:
-                spent += self._epoch(address, contract)
+                spent += self._epoch(Address(address), contract)
             after = address
         return None, spent
 
-    def _epoch(self, address: bytes, contract: records.Contract) -> int:
+    def _epoch(self, address: Address, contract: records.Contract) -> int:
         """Pay for an epoch of a contract and run it; stop it if it ended or cannot pay."""
         fee = contract.hook_gas * self.chain.gas_price
         if contract.purse < fee:
@@ -345,7 +346,7 @@ class Hooks:
         return work
 
     def _hook(
-        self, address: bytes, contract: records.Contract, program: Program, name: str, limit: int
+        self, address: Address, contract: records.Contract, program: Program, name: str, limit: int
     ) -> int:
         """Run one function; return the gas it used. A failure is undone and noted."""
         host = ChainHost(self.context, contract.scope, address, address, 0)
@@ -358,7 +359,7 @@ class Hooks:
             _note(self.context, address, "failed", self.epoch, str(error))
             return error.gas
 
-    def _rest(self, address: bytes, contract: records.Contract, event: str) -> None:
+    def _rest(self, address: Address, contract: records.Contract, event: str) -> None:
         """Release a contract's reserved gas and pay its deposit back."""
         reserved = self.state.require(records.RESERVED, self.scope)
         self.state.put(records.RESERVED, reserved - contract.hook_gas, self.scope)

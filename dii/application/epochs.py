@@ -6,6 +6,7 @@ from bisect import bisect_right
 from typing import Literal
 
 from dii.application import actions, pages, records
+from dii.codec import Address
 from dii.ledger.state import State, Table
 
 Status = Literal["open", "reporting", "settling", "closed"]
@@ -43,7 +44,7 @@ def first_unsettled(state: State, name: str, scope: records.Scope) -> int:
     return scope.next_epoch + (state.get(records.CURSORS, name) is not None)
 
 
-def whole_reports(state: State, name: str, scope: records.Scope) -> tuple[bytes, ...]:
+def whole_reports(state: State, name: str, scope: records.Scope) -> tuple[Address, ...]:
     """Return the reporters whose report on the next epoch of a scope has arrived whole."""
     whole = []
     for reporter in scope.reporters:

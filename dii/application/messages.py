@@ -10,8 +10,7 @@ from typing import Annotated, ClassVar, Final
 
 from dii import codec, errors
 from dii.application import actions, records
-from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey, Record, Value
-from dii.minting.receipts import GatewayHash
+from dii.codec import Address, Amount, Bounds, Hash, KeyedHash, Name, PublicKey, Record, Value
 
 MAX_ARGUMENTS: Final = 1 << 14
 """Bytes of a call's arguments."""
@@ -49,14 +48,14 @@ class RegisterGateways(Message, number=3):
     """Bind gateway hashes to their owners' accounts, as a reporter."""
 
     scope: Name
-    bindings: Annotated[tuple[tuple[GatewayHash, Address], ...], Bounds(1, MAX_BATCH)]
+    bindings: Annotated[tuple[tuple[KeyedHash, Address], ...], Bounds(1, MAX_BATCH)]
 
 
 class AssignGateway(Message, number=4):
     """Hand a scope's gateway on from the next epoch, as its owner."""
 
     scope: Name
-    gateway: GatewayHash
+    gateway: codec.GatewayHash
     to: Address
 
 
@@ -67,7 +66,7 @@ class Claim(Message, number=5):
     """
 
     scope: Name
-    operator: GatewayHash
+    operator: KeyedHash
     public_key: PublicKey
 
 
@@ -99,7 +98,7 @@ class RegisterApplications(Message, number=8):
     """Bind application hashes to their consumers' accounts, as a reporter."""
 
     scope: Name
-    bindings: Annotated[tuple[tuple[GatewayHash, Address], ...], Bounds(1, MAX_BATCH)]
+    bindings: Annotated[tuple[tuple[KeyedHash, Address], ...], Bounds(1, MAX_BATCH)]
 
 
 class Deploy(Message, number=16):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 
 from dii.application import actions
 from dii.application.pages import MAX_BYTES
-from dii.codec import Address, Amount, Bounds, Hash, Name, PublicKey, Record
+from dii.codec import Address, Amount, Bounds, Hash, KeyedHash, Name, PublicKey, Record
 from dii.contracts.tree import MAX_BYTES as MAX_CODE
 from dii.ledger.state import Table
 from dii.minting import Issuance, Spec
@@ -140,6 +140,10 @@ class Stream(Record):
     dust: Held
 
 
+Owner = tuple[int, Address]
+"""First epoch of an owner, and the owner's account."""
+
+
 class Binding(Record):
     """Owners of a gateway or an application in one scope.
 
@@ -152,9 +156,9 @@ class Binding(Record):
     """
 
     first: int
-    owners: tuple[tuple[int, Address], ...]
+    owners: tuple[Owner, ...]
 
-    def owner(self, epoch: int) -> bytes | None:
+    def owner(self, epoch: int) -> Address | None:
         """Return the account of the owner in an epoch, or None before the first."""
         return next((owner for since, owner in reversed(self.owners) if since <= epoch), None)
 
@@ -166,7 +170,7 @@ class Lapse(Record):
     scope: Name
     reporter: Address
     time: int
-    hashes: tuple[Address, ...]
+    hashes: tuple[KeyedHash, ...]
 
 
 class Queue(Record):
@@ -397,7 +401,7 @@ SUPPLY: Final = Table("supply", Supply)
 """() -> money minted and burned."""
 ACCOUNTS: Final = Table("account", Account)
 """(address) -> account."""
-FORWARDS: Final[Table[bytes]] = Table("forward", Address)
+FORWARDS: Final = Table("forward", Address)
 """(claim account) -> account of the key that claimed it."""
 VALIDATORS: Final = Table("validator", int)
 """(public key) -> voting power."""

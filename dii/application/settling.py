@@ -30,6 +30,7 @@ from typing import Final
 
 from dii.application import bank, bindings, contracts, epochs, medians, pages, records, streams
 from dii.application.context import Context
+from dii.codec import Address
 from dii.genesis import TREASURY
 from dii.ledger.log import LogBuilder
 from dii.minting import POLICIES, RULES, Issuance, Rule, due, share, weigh
@@ -203,7 +204,7 @@ class _Step:
         amounts = share(divided, weights, total) if total else [0] * page.rows
         if page.keys[0] == pages.ZERO_HASH:
             amounts[0], reasons[0] = 0, REASON_UNATTRIBUTED
-        owed: dict[bytes, int] = {}
+        owed: dict[Address, int] = {}
         leaves = []
         rows = zip(page.keys, weights, amounts, reasons, zip(*page.columns))
         for position, (gateway, weight, amount, reason, values) in enumerate(rows, cursor.count):
@@ -224,7 +225,7 @@ class _Step:
         self._put(replace(cursor, count=tree.count, edge=tree.edge))
         return medians.PAGE_COST + page.rows
 
-    def _payee(self, gateway: bytes, epoch: int) -> bytes:
+    def _payee(self, gateway: bytes, epoch: int) -> Address:
         binding = self.state.get(records.GATEWAYS, self.name, gateway)
         owner = binding.owner(epoch) if binding else None
         return TREASURY if owner is None else bank.resolve(self.state, owner)

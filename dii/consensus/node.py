@@ -43,7 +43,7 @@ class Verified:
     base: int
     height: int
     transactions: int
-    app_hash: bytes
+    app_hash: codec.Root
     minted: int
     burned: int
 
@@ -139,7 +139,7 @@ class Node:
                 self._index(block, result)
         return result
 
-    def _snapshot(self, size: int, root: bytes) -> Iterator[Piece]:
+    def _snapshot(self, size: int, root: codec.Root) -> Iterator[Piece]:
         """Yield the next piece of a snapshot, if one is due or under way."""
         self._debt += size + ROW
         if self._pieces is None and self._debt >= max(WEIGHT * self._size, LEAST):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 from dii import errors
-from dii.codec import Value
+from dii.codec import Address, Value
 from dii.contracts import gas
 from dii.contracts.room import with_room
 from dii.contracts.tree import Contract, Function, Type
@@ -48,9 +48,9 @@ class Host(Protocol):
         before the first).
     """
 
-    sender: bytes
+    sender: Address
     value: int
-    self_address: bytes
+    self_address: Address
     height: int
     time: int
     epoch: int
@@ -64,19 +64,19 @@ class Host(Protocol):
     def write(self, key: bytes, value: bytes | None, /) -> None:
         """Store, or delete with None."""
 
-    def pay(self, to: bytes, amount: int) -> None:
+    def pay(self, to: Address, amount: int) -> None:
         """Pay from the contract's balance; a TransactionError ends the call."""
 
     def emit(self, event: str, values: tuple[int | bool | str | bytes, ...]) -> None:
         """Record an event for the index, in case the call succeeds."""
 
-    def operator(self, gateway: bytes, epoch: int) -> bytes | None:
+    def operator(self, gateway: bytes, epoch: int) -> Address | None:
         """Return the account that owns a gateway in an epoch, if it is known."""
 
     def metrics(self, gateway: bytes, epoch: int) -> Mapping[str, int] | None:
         """Return a gateway's metrics in one of the last two settled epochs, if it was reported."""
 
-    def usage(self, application: bytes, operator: bytes, epoch: int) -> Mapping[str, int] | None:
+    def usage(self, application: bytes, operator: Address, epoch: int) -> Mapping[str, int] | None:
         """Return an application's use of an operator's gateways, likewise."""
 
 

@@ -21,7 +21,7 @@ from functools import reduce
 from operator import xor
 from typing import Final
 
-from dii import errors
+from dii import codec, errors
 
 PREFIX: Final = "dii"
 KINDS: Final = ("gateway", "application", "operator")
@@ -43,26 +43,27 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def address_of(public_key: bytes) -> bytes:
+def address_of(public_key: bytes) -> codec.Address:
     """Return the address of a public key's account: the first 20 bytes of its SHA-256."""
-    return sha256(public_key)[:20]
+    return codec.Address(sha256(public_key)[:20])
 
 
-def contract_address(deployer: bytes, nonce: int) -> bytes:
+def contract_address(deployer: codec.Address, nonce: int) -> codec.Address:
     """Return the address of the contract that a deployer creates with transaction ``nonce``."""
-    return sha256(b"dii/contract/1\0" + deployer + nonce.to_bytes(8))[:20]
+    return codec.Address(sha256(b"dii/contract/1\0" + deployer + nonce.to_bytes(8))[:20])
 
 
-def claim_address(scope: str, operator_hash: bytes) -> bytes:
+def claim_address(scope: str, operator_hash: codec.KeyedHash) -> codec.Address:
     """Return the claim account's address of an operator, given the operator's keyed hash.
 
     The address depends on the scope, so that reporters of another scope cannot give access to it. A
     scope's name has no zero byte.
     """
-    return sha256(b"dii/claim/1\0" + scope.encode() + b"\0" + operator_hash)[:20]
+    known = b"dii/claim/1\0" + scope.encode() + b"\0" + operator_hash
+    return codec.Address(sha256(known)[:20])
 
 
-def keyed_hash(network_key: bytes, kind: str, identifier: str) -> bytes:
+def keyed_hash(network_key: bytes, kind: str, identifier: str) -> codec.KeyedHash:
     """Return the hash of a gateway, an application or an operator on the chain.
 
     Parameters
@@ -76,7 +77,7 @@ def keyed_hash(network_key: bytes, kind: str, identifier: str) -> bytes:
 
     Returns
     -------
-    bytes
+    KeyedHash
         The first 20 bytes of HMAC-SHA-256(key, kind ‖ 0 ‖ identifier).
 
     Raises
@@ -89,7 +90,7 @@ def keyed_hash(network_key: bytes, kind: str, identifier: str) -> bytes:
     if kind not in KINDS:
         raise ValueError(f"{kind} has no keyed hash")
     message = kind.encode() + b"\0" + identifier.encode()
-    return hmac.digest(network_key, message, "sha256")[:20]
+    return codec.KeyedHash(hmac.digest(network_key, message, "sha256")[:20])
 
 
 def format_address(address: bytes) -> str:
@@ -98,7 +99,7 @@ def format_address(address: bytes) -> str:
     return bech32m_encode(PREFIX, [number >> shift & 31 for shift in range(155, -1, -5)])
 
 
-def parse_address(text: str) -> bytes:
+def parse_address(text: str) -> codec.Address:
     """Read an address from text in lower or in upper case.
 
     Raises
@@ -114,7 +115,7 @@ def parse_address(text: str) -> bytes:
     number = 0
     for symbol in symbols:
         number = number << 5 | symbol
-    return number.to_bytes(20)
+    return codec.Address(number.to_bytes(20))
 
 
 def _checksum(prefix: str, symbols: Sequence[int]) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from dii import codec, crypto
-from dii.codec import Address, Bounds, Hash, PublicKey
+from dii.codec import Address, Bounds, Hash, PublicKey, Root
 
 VERSION: Final = 1
 DOMAIN: Final = b"dii/header/1\0"
@@ -53,8 +53,8 @@ class Header:
     height: int
     time: int
     previous: Hash
-    app_hash: Hash
-    transactions: Hash
+    app_hash: Root
+    transactions: Root
     validators: Hash
     proposer: Address
 

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Final
 
-from dii import errors
+from dii import codec, errors
 
-EMPTY_ROOT: Final = sha256(b"").digest()
+EMPTY_ROOT: Final = codec.Root(sha256(b"").digest())
 
 # Copying a started hash is a tenth quicker than starting one.
 _start_leaf = sha256(b"\0").copy
@@ -80,14 +80,14 @@ class LogBuilder:
             level = _hash_pairs(level)
         self.edge = tuple(reversed(done))
 
-    def root(self) -> bytes:
+    def root(self) -> codec.Root:
         """Return the root of all leaves so far."""
         if not self.edge:
             return EMPTY_ROOT
         root = self.edge[-1]
         for left in reversed(self.edge[:-1]):
             root = sha256(b"\1" + left + root).digest()
-        return root
+        return codec.Root(root)
 
 
 def _hash_leaves(leaves: Iterable[bytes]) -> list[bytes]:
@@ -110,7 +110,7 @@ def _hash_pairs(level: list[bytes]) -> list[bytes]:
     return hashes
 
 
-def root_of(leaves: Iterable[bytes]) -> bytes:
+def root_of(leaves: Iterable[bytes]) -> codec.Root:
     """Return the root of a whole list."""
     log = LogBuilder()
     log.extend(leaves)
@@ -131,7 +131,7 @@ def prove(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     return tuple(proof)
 
 
-def verify(root: bytes, count: int, index: int, data: bytes, proof: tuple[bytes, ...]) -> None:
+def verify(root: codec.Root, count: int, index: int, data: bytes, proof: tuple[bytes, ...]) -> None:
     """Check that ``data`` is leaf ``index`` of the ``count`` leaves under a trusted root.
 
     The algorithm is RFC 9162 section 2.1.3.2. ``count`` must be trusted like the root.

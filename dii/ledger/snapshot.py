@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from dii import codec, crypto, errors
-from dii.codec import Bounds, Hash
+from dii.codec import Bounds, Hash, Root
 from dii.ledger.state import State, decode_diff, encode_diff, uncollected
 from dii.ledger.store import Piece, Store
 
@@ -67,13 +67,13 @@ class Manifest:
     """
 
     height: int
-    root: Hash
+    root: Root
     pairs: Annotated[int, Bounds(0, MAX_SIZE)]
     size: Annotated[int, Bounds(0, MAX_SIZE)]
     chunks: Annotated[tuple[Hash, ...], Bounds(1, MAX_CHUNKS)]
 
 
-def cut(height: int, root: bytes, pairs: Mapping[bytes, bytes]) -> Iterator[Piece]:
+def cut(height: int, root: codec.Root, pairs: Mapping[bytes, bytes]) -> Iterator[Piece]:
     """Yield a snapshot piece by piece, doing no more work than the next one needs.
 
     Ends early, without a manifest, where the state has more than ``MAX_CHUNKS`` chunks.
@@ -138,7 +138,7 @@ def read_manifest(data: bytes) -> Manifest:
         raise errors.SnapshotInvalid(height="?", message=f"no manifest ({error})") from None
 
 
-def assemble(data: bytes, chunks: Iterable[bytes], root: bytes | None = None) -> State:
+def assemble(data: bytes, chunks: Iterable[bytes], root: codec.Root | None = None) -> State:
     """Return the state of a snapshot from untrusted bytes; each chunk is checked before the next.
 
     Parameters

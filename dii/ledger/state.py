@@ -217,7 +217,7 @@ class State:
         """Return the pending differences from the committed state."""
         return self._seal()[0]
 
-    def root(self) -> bytes:
+    def root(self) -> codec.Root:
         """Return the root after the pending changes."""
         return self._seal()[1].root
 
@@ -293,7 +293,7 @@ class State:
         return self._committed_tree().prove(key)
 
     @property
-    def committed_root(self) -> bytes:
+    def committed_root(self) -> codec.Root:
         """The root without the pending changes."""
         return self._committed_tree().root
 

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from dii import errors
+from dii.codec import Root
 
 try:
     import fcntl
@@ -192,7 +193,7 @@ class Store:
 
     # --- writing ---------------------------------------------------------------------------
 
-    def append(self, height: int, block: bytes, diff: bytes, root: bytes, *pieces: Piece) -> None:
+    def append(self, height: int, block: bytes, diff: bytes, root: Root, *pieces: Piece) -> None:
         """Make a block and its diff durable before returning.
 
         Parameters
@@ -272,7 +273,7 @@ class Store:
         ((_, _, _, block),) = self._rows(", block", height, height)
         return bytes(block)
 
-    def blocks(self, first: int = 1) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    def blocks(self, first: int = 1) -> Iterator[tuple[int, bytes, Root, bytes]]:
         """Yield (height, diff, root, block) in order of height, to the last.
 
         Raises
@@ -282,7 +283,7 @@ class Store:
         """
         yield from self._rows(", block", first, self.height)
 
-    def diffs(self, first: int, last: int) -> Iterator[tuple[int, bytes, bytes]]:
+    def diffs(self, first: int, last: int) -> Iterator[tuple[int, bytes, Root]]:
         """Yield (height, diff, root) in order of height, from the genesis state at height 0."""
         yield from self._rows("", first, last)
 

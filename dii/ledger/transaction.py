@@ -50,7 +50,7 @@ class Transaction(NamedTuple):
 
     wire: bytes
     id: bytes
-    sender: bytes
+    sender: codec.Address
     public_key: bytes
     nonce: int
     gas_limit: int

@@ -38,10 +38,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Final, TypeAlias
 
-from dii import errors
+from dii import codec, errors
 from dii.codec import Bounds, Hash
 
-EMPTY_ROOT: Final = bytes(32)
+EMPTY_ROOT: Final = codec.Root(bytes(32))
 
 _Node: TypeAlias = "bytes | tuple[bytes, _Node, _Node]"
 """A leaf is 96 bytes: path, value hash, leaf hash. A branch is (hash, left, right)."""
@@ -91,9 +91,9 @@ class Tree:
         return self._count
 
     @property
-    def root(self) -> bytes:
+    def root(self) -> codec.Root:
         """The hash of the whole set, 32 bytes."""
-        return self._top[0] if isinstance(self._top, tuple) else self._top[64:]
+        return codec.Root(self._top[0] if isinstance(self._top, tuple) else self._top[64:])
 
     def update(self, changes: Iterable[tuple[bytes, bytes | None]]) -> Tree:
         """Return the tree after a batch of changes; this tree stays as it is.
@@ -220,7 +220,7 @@ def _build(leaves: list[bytes], low: int, high: int, depth: int) -> _Node:
     )
 
 
-def verify_inclusion(root: bytes, key: bytes, value: bytes, proof: TreeProof) -> None:
+def verify_inclusion(root: codec.Root, key: bytes, value: bytes, proof: TreeProof) -> None:
     """Check that a key has a value under a trusted root.
 
     Raises
@@ -234,7 +234,7 @@ def verify_inclusion(root: bytes, key: bytes, value: bytes, proof: TreeProof) ->
     _climb(root, path, sha256(b"\0" + path + sha256(value).digest()).digest(), proof)
 
 
-def verify_absence(root: bytes, key: bytes, proof: TreeProof) -> None:
+def verify_absence(root: codec.Root, key: bytes, proof: TreeProof) -> None:
     """Check that a key has no value under a trusted root.
 
     Raises
@@ -254,7 +254,7 @@ def verify_absence(root: bytes, key: bytes, proof: TreeProof) -> None:
     _climb(root, path, sha256(b"\0" + other + value_hash).digest(), proof)
 
 
-def _climb(root: bytes, path: bytes, digest: bytes, proof: TreeProof) -> None:
+def _climb(root: codec.Root, path: bytes, digest: bytes, proof: TreeProof) -> None:
     if len(proof.siblings) > 256:
         message = f"a way of {len(proof.siblings)} branches is not possible"
         raise errors.ProofInvalid(message=message)

@@ -9,16 +9,13 @@ So a million receipts cost the state one entry, and each is provable against a h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
 from dii import codec
-from dii.codec import Address, Amount, Bounds, Hash, Name
+from dii.codec import Address, Amount, GatewayHash, Name, Root
 from dii.minting.spec import Spec
 
 __all__ = ["REASONS", "Issuance", "ReceiptLeaf"]
-
-GatewayHash = Annotated[bytes, Bounds(20, 20)]
-"""Keyed hash of a gateway's id; all zero stands for receptions that name no gateway."""
 
 Values = tuple[int | None, ...]
 """Reported metrics of a gateway; None where unknown."""
@@ -109,4 +106,4 @@ class Issuance:
     unminted: Amount
     rest: Amount
     count: int
-    root: Hash
+    root: Root

@@ -151,7 +151,7 @@ def deploy(
     return Contract(network, address)
 
 
-def _epochs(network: Signing, sender: bytes, message: messages.Deploy) -> int:
+def _epochs(network: Signing, sender: codec.Address, message: messages.Deploy) -> int:
     """Return the number of epochs that a contract is to run, from a deployment that is undone."""
     state = network.state
     meter = gas.Meter(network.parameters.block_gas)
@@ -198,7 +198,7 @@ def contracts(network: Signing) -> Iterable[tables.Row]:
     """
     for (address,), record in network.state.items(records.CONTRACTS):
         assert isinstance(address, bytes)
-        one = Contract(network, address)
+        one = Contract(network, codec.Address(address))
         about = one.address, one.title, one.agreement, record.deployer
         gas = record.hook_gas, one.hook_gas_needed, one.failures
         yield *about, one.balance, record.purse, one.status, *gas
@@ -219,7 +219,7 @@ class Contract:
         The network of the chain.
     """
 
-    def __init__(self, network: Signing, address: bytes) -> None:
+    def __init__(self, network: Signing, address: codec.Address) -> None:
         self.network = network
         self._address = address
 
@@ -345,7 +345,7 @@ class Contract:
         """Run a view, without a sender."""
         network, now = self.network, self.network.header().time
         view = context.Context(network.state, network.parameters, network.height, now)
-        host = chain.ChainHost(view, self.record.scope, self._address, bytes(20), 0)
+        host = chain.ChainHost(view, self.record.scope, self._address, codec.Address(bytes(20)), 0)
         return self.program.run(function, wire, host, gas_limit).value
 
     def variables(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ParamSpec
 
 import pyarrow as pa
 
-from dii import crypto, errors, minting
+from dii import codec, crypto, errors, minting
 from dii.application import bank, messages, records, reports
 from dii.consensus import node
 from dii.genesis import SpecSection
@@ -127,7 +127,7 @@ class Network(Signing):
         *,
         rebind: bool = False,
         gap: int | None = GAP,
-    ) -> dict[str, bytes]:
+    ) -> dict[str, codec.Address]:
         """Take telemetry in; the first records seal the genesis.
 
         Gateways are registered with their operators when an epoch is reported, from all telemetry
@@ -203,7 +203,7 @@ class Network(Signing):
     def _remember(self, feed: Feed) -> None:
         """Remember the names of gateways, operators and applications."""
         telemetry, address = feed.telemetry, self.home.operator_address
-        operators = {
+        operators: dict[bytes, str] = {
             address(name): f"{name} (operator)" if name in RESERVED_NAMES else name
             for name in sorted(set(telemetry.operators().values()))
         }
@@ -214,7 +214,7 @@ class Network(Signing):
         used = telemetry.receptions["application"].unique().drop_null().to_pylist()
         self.home.remember_hashed("application", used)
 
-    def contested(self, data: Telemetry) -> dict[str, bytes]:
+    def contested(self, data: Telemetry) -> dict[str, codec.Address]:
         """Return the gateways whose operator in the data differs from the owner on the chain.
 
         Returns
@@ -254,7 +254,7 @@ class Network(Signing):
         if self._reporters():
             self._register(self.unbound())
 
-    def _register(self, owners: Mapping[str, bytes]) -> None:
+    def _register(self, owners: Mapping[str, codec.Address]) -> None:
         """Bind gateways to accounts, as the reporters whose keys are here."""
         bindings = [(self.home.hash("gateway", name), owner) for name, owner in owners.items()]
         batches = reporting.registrations(messages.RegisterGateways, bindings)
@@ -402,7 +402,7 @@ class Network(Signing):
         start, length = self.genesis.start_time, self.genesis.epoch_length
         known = {*self.feed.gateways(start + (epoch + 1) * length)}
         known |= self.feed.pairs(start, length).names
-        names = {self.home.hash("gateway", name): name for name in known}
+        names: dict[bytes, str] = {self.home.hash("gateway", name): name for name in known}
         coming = {
             name: bank.resolve(self.state, owner).hex()
             for name, owner in self.unbound(epoch).items()

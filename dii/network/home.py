@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import tomli_w
 
-from dii import crypto, errors
+from dii import codec, crypto, errors
 from dii.application.records import MAX_REPORTERS
 from dii.files import is_private, write
 from dii.genesis import TREASURY, Genesis
@@ -298,7 +298,7 @@ class Home:
             return key
         return bytes.fromhex(key) if _PUBLIC_KEY.fullmatch(key) else self.key(key).public_key
 
-    def signers(self, addresses: Collection[bytes]) -> list[str]:
+    def signers(self, addresses: Collection[codec.Address]) -> list[str]:
         """Return the names of those of some accounts whose keys are here."""
         keys = self.public_keys(addresses)
         here = {crypto.address_of(key): name for name, key in keys.items()}
@@ -317,11 +317,11 @@ class Home:
 
     # --- names --------------------------------------------------------------------------------
 
-    def hash(self, kind: str, name: str) -> bytes:
+    def hash(self, kind: str, name: str) -> codec.KeyedHash:
         """Return the keyed hash of a gateway, an application or an operator."""
         return crypto.keyed_hash(self.network_key, kind, name)
 
-    def claim_account(self, operator: str) -> bytes:
+    def claim_account(self, operator: str) -> codec.Address:
         """Return the claim account of an operator, claimed or not.
 
         Raises
@@ -334,15 +334,15 @@ class Home:
             raise errors.UnknownName(kind="operator", name=operator)
         return address
 
-    def operator_address(self, operator: str) -> bytes:
+    def operator_address(self, operator: str) -> codec.Address:
         """Return the account of an operator: the one of that name, else a claim account.
 
         Registries are written by strangers, so an operator never gets an account of the network.
         """
         known = None if operator in RESERVED_NAMES else self.find("account", operator)
-        return known or self._claim_address(operator)
+        return codec.Address(known) if known else self._claim_address(operator)
 
-    def _claim_address(self, operator: str) -> bytes:
+    def _claim_address(self, operator: str) -> codec.Address:
         return crypto.claim_address(SCOPE, self.hash("operator", operator))
 
     def is_claim(self, operator: str | None, address: bytes) -> bool:
@@ -389,7 +389,7 @@ class Home:
             file = self.folder / NAMES if self.folder else NAMES
             raise errors.HomeBroken(file=file, message=why(error)) from error
 
-    def address(self, who: str) -> bytes:
+    def address(self, who: str) -> codec.Address:
         """Return the address of an account given by name or address.
 
         Raises
@@ -404,9 +404,9 @@ class Home:
         found = self.find("account", who)
         if found is None:
             raise errors.UnknownName(kind="account", name=who)
-        return found
+        return codec.Address(found)
 
-    def gateway(self, who: str) -> bytes:
+    def gateway(self, who: str) -> codec.GatewayHash:
         """Return the hash of a gateway given by id (an EUI in any spelling) or hash.
 
         Raises
@@ -418,9 +418,9 @@ class Home:
         for name in dict.fromkeys((plain, gateway_name(plain, "ttn"))):
             found = self.find("gateway", name)
             if found is not None:
-                return found
+                return codec.GatewayHash(found)
         if re.fullmatch("[0-9a-fA-F]{40}", plain):
-            return bytes.fromhex(plain)
+            return codec.GatewayHash(bytes.fromhex(plain))
         raise errors.UnknownName(kind="gateway", name=who)
 
     def label(self, address: bytes, names: dict[bytes, str] | None = None) -> str:

@@ -37,16 +37,16 @@ def _owned(binding: records.Binding) -> dict[str, Any]:
     return _fields(binding) | {"owners": owners}
 
 
-def _claim_account(network: View, name: str) -> bytes:
+def _claim_account(network: View, name: str) -> codec.Address:
     home = network.home
     return home.address(name) if name.startswith("dii1") else home.claim_account(name)
 
 
-def _application(network: View, name: str) -> bytes:
+def _application(network: View, name: str) -> codec.KeyedHash:
     found = network.home.find("application", name)
     if found is None:
         raise errors.UnknownName(kind="application", name=name)
-    return found
+    return codec.KeyedHash(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class NoReceiptProof:
         Proof of the state entry that holds the root of all receipts.
     """
 
-    gateway: bytes
+    gateway: codec.GatewayHash
     neighbours: tuple[ReceiptProof, ...]
     issuance: Proof
 
@@ -142,7 +142,7 @@ class NoReceiptProof:
             if type(places) is not list or len(places) > 2:
                 raise ValueError("at most two neighbours are expected")
             around = tuple(ReceiptProof.at(place, issuance) for place in places)
-            return cls(unhex(content["gateway"]), around, issuance)
+            return cls(codec.GatewayHash(unhex(content["gateway"])), around, issuance)
 
 
 def issuance_of(proof: Proof, header_hash: bytes) -> Issuance:
@@ -366,10 +366,10 @@ def leaves_of(network: View, epoch: int, stream: str) -> list[tuple[int, bytes]]
 
 def _found(
     network: View, gateway: str, epoch: int, stream: str
-) -> tuple[bytes, list[bytes], int, bool]:
+) -> tuple[codec.GatewayHash, list[bytes], int, bool]:
     """Return a gateway's hash, all leaves, its place among them, and whether it has a receipt."""
     leaves = [leaf for _, leaf in leaves_of(network, epoch, stream)]
-    hashed, place = b"", 0
+    hashed, place = codec.GatewayHash(b""), 0
     for resolved_in in (epoch, None):  # the name that stood for it then, else the one of now
         hashed = network.gateway(gateway, resolved_in)
         place = bisect_left(leaves, hashed, key=_gateway)
@@ -378,7 +378,7 @@ def _found(
     return hashed, leaves, place, False
 
 
-def _gateway(leaf: bytes) -> bytes:
+def _gateway(leaf: bytes) -> codec.GatewayHash:
     return codec.loads(ReceiptLeaf, leaf).gateway
 
 

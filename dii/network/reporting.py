@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
-from dii import crypto
+from dii import codec, crypto
 from dii.application import messages, records
 from dii.application.pages import HASH, USAGE_KEY, ZERO_HASH, Page, paginate
 from dii.network.home import SCOPE
@@ -106,7 +106,9 @@ def _pages(
     return len(rows), [part.encode() for part in paginate(page, width)]
 
 
-def registrations(kind: type[B], bindings: Iterable[tuple[bytes, bytes]]) -> list[B]:
+def registrations(
+    kind: type[B], bindings: Iterable[tuple[codec.KeyedHash, codec.Address]]
+) -> list[B]:
     """Return the messages that bind hashes to accounts, in the order of hashes."""
     ordered, step = sorted(bindings), messages.MAX_BATCH
     return [kind(SCOPE, tuple(ordered[at : at + step])) for at in range(0, len(ordered), step)]

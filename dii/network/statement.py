@@ -351,7 +351,7 @@ def _balance(network: View, accounts: Sequence[bytes], height: int) -> int:
     """Return the balance of accounts after a block."""
     now = height >= network.height
     state = network.state if now else snapshot.state_at(network.view.store, height)
-    return sum(bank.account(state, one).balance for one in accounts)
+    return sum(bank.account(state, codec.Address(one)).balance for one in accounts)
 
 
 def _credited(

@@ -241,7 +241,7 @@ def issuance(network: View, epoch: int, stream: str = STREAM) -> list[Row]:
 
 
 @table("epoch stream weight contribution amount paid_to note")
-def earnings(network: View, gateway: bytes) -> Iterable[Row]:
+def earnings(network: View, gateway: codec.GatewayHash) -> Iterable[Row]:
     """Return the payments of each epoch for a gateway, given by its hash."""
     query = f"SELECT epoch, stream, weight, amount, payee, reason {_OF_GATEWAY} ORDER BY 1, 2"
     for epoch, stream, weight, amount, payee, reason in network.view.index.query(query, (gateway,)):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Final, Self
 
-from dii import errors
+from dii import codec, errors
 from dii.application import actions, epochs, records
 from dii.consensus import node, solo
 from dii.genesis import Genesis
@@ -214,7 +214,7 @@ class View:
         The name under which the epoch before was settled comes first, so that a contract of
         somebody else takes no gateway away from one that names it already.
         """
-        hashes = {self.home.hash("gateway", name): name for name in names}
+        hashes: dict[bytes, str] = {self.home.hash("gateway", name): name for name in names}
         size, found = len(next(iter(hashes), b"")), set[bytes]()
         contracts = self.state.items(records.CONTRACTS) if names else ()
         for address in (address for (address,), one in contracts if one.scope == SCOPE):
@@ -249,7 +249,7 @@ class View:
         query = f"SELECT gateway FROM receipts WHERE epoch = ?1 AND stream IN ({streams})"
         return {hashed for (hashed,) in self.view.index.query(query, (epoch, SCOPE))}
 
-    def unbound(self, epoch: int | None = None) -> dict[str, bytes]:
+    def unbound(self, epoch: int | None = None) -> dict[str, codec.Address]:
         """Return the accounts of gateways that have an operator and no binding yet.
 
         They are bound when the epoch is reported, by default the open epoch.
@@ -265,7 +265,7 @@ class View:
         """Return the owners of a gateway, given by its resolved name."""
         return self.state.get(records.GATEWAYS, SCOPE, self.home.hash("gateway", gateway))
 
-    def gateway(self, who: str, epoch: int | None = None) -> bytes:
+    def gateway(self, who: str, epoch: int | None = None) -> codec.GatewayHash:
         """Return the hash of a gateway, given by any of its names or its hash.
 
         Raises
@@ -275,7 +275,8 @@ class View:
         """
         hashed, names = self.home.gateway(who), self.names(epoch)
         name = self.home.names("gateway").get(hashed, "") if names else ""
-        return self.home.hash("gateway", names[name]) if name in names else hashed
+        other = names.get(name)
+        return codec.GatewayHash(self.home.hash("gateway", other)) if other else hashed
 
     @property
     def damage(self) -> str:
