@@ -30,7 +30,7 @@ from dii.telemetry.formats import READERS, matrix
 from dii.telemetry.load import Telemetry, explain
 from dii.telemetry.metrics import metrics
 from dii.telemetry.readers.fields import identity, payload_hash
-from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS
+from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REJECT_REASONS
 from dii.units import DAY, format_time, from_microseconds
 from tests.require import ROOT, real_data
 
@@ -686,7 +686,7 @@ def test_rows_are_those_of_the_schema() -> None:
     assert list(Reject._fields) == [column.name for column in TABLES["rejects"]]
     numeric = {c.name for t in TABLES.values() for c in t if c.type in {"int64", "float64"}}
     assert set(BOUNDS) == numeric - {"line"}
-    assert set(REASONS) >= FIELD_REASONS | EXPECTED
+    assert set(REJECT_REASONS) >= FIELD_REASONS | EXPECTED
 
 
 @pytest.mark.parametrize(

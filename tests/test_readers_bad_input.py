@@ -38,7 +38,7 @@ from dii.telemetry import load as loading
 from dii.telemetry.formats import READERS
 from dii.telemetry.load import Telemetry, explain
 from dii.telemetry.source import MAX_LINE
-from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REASONS
+from dii.telemetry.tables import EXPECTED, FIELD_REASONS, REJECT_REASONS
 from tests.require import real_data
 
 load = partial(loading.load, gap=None)  # real files, and wrong ones, hold many dates
@@ -445,7 +445,7 @@ def check_sound(data: Telemetry) -> None:
             if column.name in BOUNDS and name != "rejects":
                 least, most = BOUNDS[column.name]
                 assert all(least <= value <= most for value in values if value is not None)
-    assert set(reasons(data)) <= set(REASONS)
+    assert set(reasons(data)) <= set(REJECT_REASONS)
     assert data.span is None or EARLIEST <= data.span[0] <= data.span[1] <= LATEST
 
 

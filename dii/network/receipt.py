@@ -18,7 +18,7 @@ from dii.minting import POLICIES, REASONS, RULES, Issuance, ReceiptLeaf, Spec
 from dii.minting.spec import Versioned, from_spec
 from dii.network.home import STREAM
 from dii.network.view import View
-from dii.telemetry.tables import REASONS as EXCLUDED
+from dii.telemetry.tables import REJECT_REASONS
 from dii.units import Currency
 
 RECEIPT: Final = "receipt"
@@ -259,7 +259,7 @@ class Receipt:
             "paid": f"{money(leaf.amount)} to {crypto.format_address(leaf.payee)}",
             "proof": f"receipt {self.proof.index + 1} of {issuance.count}, against {header}",
             "excluded": ", ".join(
-                f"{count:,} {reason} ({EXCLUDED[reason]})"
+                f"{count:,} {reason} ({REJECT_REASONS[reason]})"
                 for reason, count in self.excluded.items()
             ),
             "traffic": f"generated ({self.generated}): no gateway heard it"

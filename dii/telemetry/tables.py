@@ -5,7 +5,7 @@ more than one record. The sink turns every 50,000 rows into an Arrow batch, a te
 the Python objects. A stream of tuples was preferred to data frames per record (hundreds of times
 slower) and to a reader that returns its whole table (which could never be larger than memory).
 
-A record that is set aside becomes a row of ``rejects`` with one of ``REASONS``. Those in
+A record that is set aside becomes a row of ``rejects`` with one of ``REJECT_REASONS``. Those in
 ``FIELD_REASONS`` concern one field and leave the record in its table.
 """
 
@@ -47,7 +47,7 @@ _HARMLESS: Final[Mapping[str, str]] = {
     "simulated": "an uplink that was never on the air",
     "too_strong": "a reception stronger than the stated places of device and gateway allow",
 }
-REASONS: Final[Mapping[str, str]] = {
+REJECT_REASONS: Final[Mapping[str, str]] = {
     "bad_json": "not JSON, or the end is missing",
     "bad_text": "bytes that are not UTF-8",
     "bad_gzip": "the compressed file is damaged from here on",
