@@ -12,6 +12,7 @@ import _thread
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import Final, TypeVar
 
 SHALLOW: Final = 200
@@ -27,17 +28,13 @@ def with_room(call: Callable[[], T]) -> T:
         sys._getframe(SHALLOW)
     except ValueError:
         return call()
-    done: list[T] = []
-    failed: list[BaseException] = []
-    over = threading.Event()  # an interrupted Thread.start or .join would return too early
+    future: Future[T] = Future()  # an interrupted Thread.start or .join would return too early
 
     def work() -> None:
         try:
-            done.append(call())
+            future.set_result(call())
         except BaseException as error:  # noqa: BLE001 - it is raised again in the caller
-            failed.append(error)
-        finally:
-            over.set()
+            future.set_exception(error)
 
     before = threading.stack_size(STACK)
     try:
@@ -45,9 +42,7 @@ def with_room(call: Callable[[], T]) -> T:
     finally:
         threading.stack_size(before)
     try:
-        over.wait()
+        wait([future])
     finally:  # after an interrupt, the call would go on writing into an abandoned state
-        over.wait()
-    if failed:
-        raise failed[0]
-    return done[0]
+        wait([future])
+    return future.result()

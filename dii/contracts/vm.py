@@ -33,6 +33,9 @@ Frame: TypeAlias = list[Any]
 Run: TypeAlias = Callable[[Frame], Any]
 """A compiled node. Statements return None, or a signal: see :mod:`dii.contracts.compiler`."""
 
+Values: TypeAlias = Sequence[Value]
+"""Arguments of a call, as they are on the wire."""
+
 
 class Host(Protocol):
     """Environment of a contract during one call.
@@ -178,7 +181,7 @@ class Program:
         """Gas of the costliest path through all ``on_epoch`` functions, one turn for each loop."""
         return sum(self.compiled[name].most for name in self.hooks)
 
-    def check_arguments(self, function: str, arguments: Sequence[Value]) -> list[Any]:
+    def check_arguments(self, function: str, arguments: Values) -> list[Any]:
         """Return the values that arguments on the wire stand for.
 
         Raises
@@ -201,13 +204,7 @@ class Program:
             raise errors.BadCall(function=function, message=str(error)) from None
 
     def run(
-        self,
-        function: str,
-        arguments: Sequence[Value],
-        host: Host,
-        gas_limit: int,
-        *,
-        by: str = "external",
+        self, function: str, arguments: Values, host: Host, gas_limit: int, *, by: str = "external"
     ) -> Result:
         """Call a function.
 
