@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dii import codec, crypto
+from dii import codec
 from dii.application import gas, pages
 from dii.application.actions import SetGas, SetValidator
 from dii.application.app import MAX_UNPAID
@@ -29,7 +29,7 @@ from dii.application.messages import (
     to_value,
 )
 from dii.application.records import ACCOUNTS, CHUNKS, DUTIES, TABLES
-from dii.crypto import SigningKey, signature
+from dii.crypto import SigningKey, batch, signature
 from dii.errors import (
     BadReport,
     BadSignature,
@@ -413,13 +413,13 @@ def test_a_block_of_bad_signatures(monkeypatch):
     """Each is checked once, however often it comes; together they do nothing."""
     chain = Chain()
     checked: list[int] = []
-    honest = crypto.start_verifying
+    honest = batch.start_verifying
 
     def count(items: list[tuple[bytes, bytes, bytes]]) -> Callable[[], list[bool]]:
         checked.append(len(items))
         return honest(items)
 
-    monkeypatch.setattr(crypto, "start_verifying", count)
+    monkeypatch.setattr(batch, "start_verifying", count)
     good = [chain.sign(THIEF, Burn(1)) for _ in range(300)]
     bad = [wire[:-1] + bytes((wire[-1] ^ 1,)) for wire in good]
     rejected(chain, bad, BadSignature.code)
@@ -442,7 +442,7 @@ def test_a_mixed_order_key(monkeypatch, accelerated, kind, holds):
             by_reference.extend(items)
             return lambda: [signature.reference(*one) for one in items]
 
-        monkeypatch.setattr(crypto, "start_verifying", judge)
+        monkeypatch.setattr(batch, "start_verifying", judge)
     chain = Chain(gas_price=0)
     genesis = chain.app.genesis.hash
     secret = 0 if kind == "small" else 12345

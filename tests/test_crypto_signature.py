@@ -326,15 +326,15 @@ def batch(count: int) -> tuple[list[tuple[bytes, bytes, bytes]], list[bool]]:
 @pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 66, 300])
 def test_verifying_many_gives_each_item_its_own_verdict_in_order(count: int) -> None:
     items, expected = batch(count)
-    assert crypto.start_verifying(items)() == expected
-    assert crypto.start_verifying(tuple(items))() == expected
+    assert batches.start_verifying(items)() == expected
+    assert batches.start_verifying(tuple(items))() == expected
 
 
 def test_verifying_many_may_be_called_from_several_threads() -> None:
     items, expected = batch(200)
     found: list[list[bool]] = []
     threads = [
-        threading.Thread(target=lambda: found.append(crypto.start_verifying(items)()))
+        threading.Thread(target=lambda: found.append(batches.start_verifying(items)()))
         for _ in range(4)
     ]
     for thread in threads:
@@ -346,7 +346,7 @@ def test_verifying_many_may_be_called_from_several_threads() -> None:
 
 def test_pending_verdicts_may_be_asked_for_in_any_order_and_again() -> None:
     items, expected = batch(400)
-    begun = [crypto.start_verifying(items[at : at + 100]) for at in (0, 100, 200, 300)]
+    begun = [batches.start_verifying(items[at : at + 100]) for at in (0, 100, 200, 300)]
     verdicts = {at: begun[at]() for at in (2, 0, 3, 1)}
     assert [one for at in range(4) for one in verdicts[at]] == expected
     assert begun[1]() == expected[100:200]
@@ -354,7 +354,7 @@ def test_pending_verdicts_may_be_asked_for_in_any_order_and_again() -> None:
 
 def test_more_may_be_begun_before_the_first_verdicts_are_asked_for() -> None:
     items, expected = batch(100)
-    begun = [crypto.start_verifying(items) for _ in range(5)]
+    begun = [batches.start_verifying(items) for _ in range(5)]
     assert [one() for one in begun] == [expected] * 5
 
 
@@ -363,49 +363,49 @@ def test_a_large_message_is_judged_like_any_other() -> None:
     message = bytes(1 << 17)
     items = [(key.public_key, message, key.sign(message))] * 70
     items[3] = (key.public_key, message[1:], items[3][2])
-    assert crypto.start_verifying(items)() == [number != 3 for number in range(70)]
+    assert batches.start_verifying(items)() == [number != 3 for number in range(70)]
 
 
 @pytest.mark.parametrize("when", ["before", "between"])
 def test_verdicts_hold_where_the_processes_that_judge_end(when: str) -> None:
     items, expected = batch(300)
-    crypto.start_verifying(items)()
-    begun = crypto.start_verifying(items) if when == "between" else None
+    batches.start_verifying(items)()
+    begun = batches.start_verifying(items) if when == "between" else None
     for verifier in batches._verifiers():
         assert verifier._process is not None
         verifier._process.kill()
         verifier._process.wait()
-    begun = begun or crypto.start_verifying(items)
+    begun = begun or batches.start_verifying(items)
     assert begun() == expected
-    assert crypto.start_verifying(items)() == expected
+    assert batches.start_verifying(items)() == expected
 
 
 def test_verdicts_hold_after_an_interrupt_in_the_middle() -> None:
     items, expected = batch(300)
     bad = [(key, b"", signature) for key, _, signature in items]
-    crypto.start_verifying(items)()
-    before, begun = crypto.start_verifying(bad), crypto.start_verifying(items * 40)
+    batches.start_verifying(items)()
+    before, begun = batches.start_verifying(bad), batches.start_verifying(items * 40)
     timer = threading.Timer(0.01, _thread.interrupt_main)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         begun()
     timer.join()
-    assert crypto.start_verifying(items)() == expected
+    assert batches.start_verifying(items)() == expected
     assert not any(before())
     assert begun() == expected * 40
-    assert crypto.start_verifying(items)() == expected
+    assert batches.start_verifying(items)() == expected
 
 
 @pytest.mark.parametrize("end", [socket.SHUT_RD, socket.SHUT_WR])
 def test_verdicts_hold_where_a_connection_ends(end: int) -> None:
     items, expected = batch(300)
-    crypto.start_verifying(items)()
+    batches.start_verifying(items)()
     for verifier in batches._verifiers():
         assert verifier._socket is not None
         verifier._socket.shutdown(end)
-    assert crypto.start_verifying(items)() == expected
+    assert batches.start_verifying(items)() == expected
     assert all(verifier._process is None for verifier in batches._verifiers())
-    assert crypto.start_verifying(items)() == expected
+    assert batches.start_verifying(items)() == expected
 
 
 # --- which library verifies --------------------------------------------------------------------
@@ -428,9 +428,10 @@ def run(program: str, **environment: str) -> str:
 
 JUDGE_CASES = """
 from dii import crypto
+from dii.crypto.batch import start_verifying
 from dii.crypto.signature import EDGE_CASES
 items = [(bytes.fromhex(a), m, bytes.fromhex(r + s)) for _, _, m, a, r, s in EDGE_CASES] * 9
-assert crypto.start_verifying(items)() == [case[1] for case in EDGE_CASES] * 9
+assert start_verifying(items)() == [case[1] for case in EDGE_CASES] * 9
 print(crypto.accelerator())
 """
 
@@ -459,6 +460,7 @@ def test_an_accelerator_that_relaxes_the_rule_is_refused(relaxed: str, case: str
 import nacl.bindings
 from nacl.exceptions import BadSignatureError
 from dii import crypto
+from dii.crypto.batch import start_verifying
 from dii.errors import AcceleratorRefused
 from tests import ed25519
 
@@ -468,7 +470,7 @@ def relaxed(signed, public_key):
 
 nacl.bindings.crypto_sign_open = relaxed
 for _ in range(2):
-    for use in (lambda: crypto.verify(b"", b"", b""), lambda: crypto.start_verifying([])()):
+    for use in (lambda: crypto.verify(b"", b"", b""), lambda: start_verifying([])()):
         try:
             use()
         except AcceleratorRefused as error:
@@ -506,12 +508,13 @@ def test_a_forked_process_verifies_with_processes_of_its_own() -> None:
     program = """
 import os
 from dii import crypto
+from dii.crypto.batch import start_verifying
 key = crypto.SigningKey.derive(1, "fork")
 items = [(key.public_key, b"m", key.sign(b"m"))] * 200
-assert all(crypto.start_verifying(items)())
+assert all(start_verifying(items)())
 child = os.fork()
 if not child:
-    os._exit(0 if all(crypto.start_verifying(items)()) else 1)
+    os._exit(0 if all(start_verifying(items)()) else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert run(program) == "0"
@@ -533,10 +536,11 @@ def test_pending_verdicts_are_judged_in_both_processes_after_a_fork() -> None:
     program = """
 import os
 from dii import crypto
+from dii.crypto.batch import start_verifying
 key = crypto.SigningKey.derive(1, "fork")
 good = [(key.public_key, b"m", key.sign(b"m"))] * 200
 bad = [(key.public_key, b"n", key.sign(b"m"))] * 200
-first, second = crypto.start_verifying(good), crypto.start_verifying(bad)
+first, second = start_verifying(good), start_verifying(bad)
 child = os.fork()
 if not child:
     os._exit(0 if all(first()) and not any(second()) else 1)
@@ -549,9 +553,10 @@ def test_output_of_a_starting_interpreter_is_no_verdict(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("print('welcome', flush=True)")
     program = """
 from dii import crypto
+from dii.crypto.batch import start_verifying
 key = crypto.SigningKey.derive(1, "greeted")
 bad = [(key.public_key, b"n", key.sign(b"m"))] * 200
-print(any(crypto.start_verifying(bad)()), any(crypto.start_verifying(bad)()))
+print(any(start_verifying(bad)()), any(start_verifying(bad)()))
 """
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     assert run(program, PYTHONPATH=path) == "welcome\nFalse False"
@@ -561,15 +566,16 @@ def test_verdicts_that_fill_a_small_buffer_hold_up_nobody() -> None:
     program = """
 import socket
 from dii import crypto
+from dii.crypto.batch import start_verifying
 from dii.crypto import batch
 key = crypto.SigningKey.derive(1, "pipe")
 item = key.public_key, bytes(500), key.sign(bytes(500))
-assert all(crypto.start_verifying([item] * 100)())
+assert all(start_verifying([item] * 100)())
 for verifier in batch._verifiers():
     verifier._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     verifier._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 items = [item] * 2500 * len(batch._verifiers())
-begun = [crypto.start_verifying(items) for _ in range(4)]
+begun = [start_verifying(items) for _ in range(4)]
 print(all(all(one()) for one in begun))
 """
     assert run(program) == "True"

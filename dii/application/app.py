@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple
 from dii import codec, crypto, errors
 from dii.application import bank, epochs, gas, governance, handlers, messages, records, settling
 from dii.application.context import BY_ITSELF, Context, duty_of
+from dii.crypto import batch
 from dii.genesis import TREASURY, Genesis
 from dii.ledger import transaction
 from dii.ledger.state import Diff, State
@@ -192,7 +193,7 @@ class Application:
         if decoded:
             chain = self.genesis.hash
             items = [transaction.signed_item(chain, item.tx) for item in decoded]
-            begun = _Judged(decoded, crypto.start_verifying(items))
+            begun = _Judged(decoded, batch.start_verifying(items))
             judged.update((item.tx.wire, begun) for item in decoded)
 
     def check_tx(self, wire: bytes) -> TxResult:

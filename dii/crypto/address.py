@@ -23,6 +23,11 @@ from typing import Final
 
 from dii import codec, errors
 
+__all__ = [
+    "address_of", "claim_address", "contract_address", "format_address", "keyed_hash",
+    "parse_address", "sha256",
+]  # fmt: skip
+
 PREFIX: Final = "dii"
 KINDS: Final = ("gateway", "application", "operator")
 """Kinds of identifiers. None holds a zero byte, which separates kind and identifier."""

@@ -27,6 +27,8 @@ from dii.crypto.address import address_of, format_address, sha256
 if TYPE_CHECKING:
     from Crypto.Cipher._mode_gcm import GcmMode
 
+__all__ = ["SigningKey", "load_key", "public_key_of", "save_key"]
+
 COST: Final = 17
 """Binary logarithm of scrypt's N: 128 MiB and a quarter of a second (OWASP's recommendation)."""
 MAX_COST: Final = 18

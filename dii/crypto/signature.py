@@ -25,6 +25,8 @@ from typing import Any, Final
 
 from dii import errors
 
+__all__ = ["accelerator", "verify"]
+
 Verify = Callable[[bytes, bytes, bytes], bool]
 """Takes public key, message and signature; tells whether the signature is valid."""
 
