@@ -110,7 +110,7 @@ def test_a_missing_network_is_an_error_that_says_how_to_make_one(line: str, tmp_
         ("transfer bob 5 --from nobody", "no key for nobody"),
         ("transfer nobody 5 --from bob", "no account goes by 'nobody'"),
         ("transfer treasury 9999 --from bob", "Transfer refused"),
-        ("transfer treasury 5 --from validator", "has 0 TTC, and"),  # not even the fee
+        ("transfer treasury 5 --from validator", "has 0 TTC, but"),  # not even the fee
         ("transfer treasury 5.1234567 --from bob", "6 decimals"),
         ("transfer treasury '5 EUR' --from bob", "the currency here is TTC"),
         ("transfer treasury five --from bob", "cannot read 'five'"),

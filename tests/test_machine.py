@@ -11,7 +11,6 @@ import pytest
 from dii.application import (
     Application,
     TxResult,
-    app,
     bank,
     bindings,
     governance,
@@ -109,7 +108,7 @@ FAULTS: dict[str, tuple[object, str, object]] = {
         "count",
         lambda *given: (count(*given)[0] + 1, *count(*given)[1:]),
     ),
-    "decisions act early": (app, "enact", _early),
+    "decisions act early": (governance, "enact", _early),
     "failures take no nonce": (Application, "_execute", _kept_nonce),
     "money from nowhere": (bank, "debit", lambda *_: None),
 }
