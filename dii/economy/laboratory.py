@@ -23,7 +23,6 @@ from itertools import accumulate
 from operator import index
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,8 +37,6 @@ from dii.telemetry.tables import with_column
 from dii.units import DAY
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from dii.telemetry.load import Telemetry
 
 CLONE: Final = "(clone)"
@@ -337,12 +334,9 @@ def _best_gateway(records: Records, table: pa.Table, operator: str) -> str:
 
 def gini(amounts: Sequence[int]) -> float:
     """Return the Gini coefficient: 0 if all get the same, towards 1 if one gets all."""
-    ordered: npt.NDArray[np.float64] = np.sort(np.asarray(amounts, dtype=np.float64))
-    count, total = len(ordered), ordered.sum()
-    if not total:
-        return 0.0
-    ranks = np.arange(1, count + 1)
-    return float((2 * (ranks * ordered).sum() / total - (count + 1)) / count)
+    count, total = len(amounts), sum(amounts)
+    ranked = sum(rank * amount for rank, amount in enumerate(sorted(amounts), 1))
+    return (2 * ranked / total - (count + 1)) / count if total else 0.0
 
 
 def nakamoto(amounts: Sequence[int]) -> int:

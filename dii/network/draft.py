@@ -23,6 +23,7 @@ from dii.network.telemetry import Feed
 from dii.schema import METRICS, USAGE
 from dii.units import SECOND, Currency, from_microseconds, to_microseconds
 
+Keys = Callable[[str], crypto.SigningKey]
 _STAND_IN: Final = partial(crypto.SigningKey.derive, 0)
 """Takes the name of an account to a key that stands in for its own."""
 
@@ -128,10 +129,7 @@ class Options:
 
 
 def genesis(
-    draft: Mapping[str, Any],
-    first_time: int,
-    feed: Feed | None = None,
-    key: Callable[[str], crypto.SigningKey] = _STAND_IN,
+    draft: Mapping[str, Any], first_time: int, feed: Feed | None = None, key: Keys = _STAND_IN
 ) -> Genesis:
     """Return the genesis of a draft; its start is that of the epoch of the first record.
 

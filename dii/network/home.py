@@ -372,6 +372,13 @@ class Home:
         query = "SELECT hash, name FROM names WHERE kind = ? AND name = ? ORDER BY hash"
         return next(iter(self._select(query, kind, name)), None)
 
+    def known(self, kind: str, name: str) -> bytes:
+        """Return the hash or address of a name; UnknownName if there is none."""
+        found = self.find(kind, name)
+        if found is None:
+            raise errors.UnknownName(kind=kind, name=name)
+        return found
+
     def names(self, kind: str) -> dict[bytes, str]:
         """Return all names of a kind by hash or address."""
         known = self._select("SELECT hash, name FROM names WHERE kind = ?", kind)
@@ -401,10 +408,7 @@ class Home:
             return TREASURY
         if who.startswith("dii1"):
             return crypto.parse_address(who)
-        found = self.find("account", who)
-        if found is None:
-            raise errors.UnknownName(kind="account", name=who)
-        return codec.Address(found)
+        return codec.Address(self.known("account", who))
 
     def gateway(self, who: str) -> codec.GatewayHash:
         """Return the hash of a gateway given by id (an EUI in any spelling) or hash.

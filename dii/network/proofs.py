@@ -43,10 +43,7 @@ def _claim_account(network: View, name: str) -> codec.Address:
 
 
 def _application(network: View, name: str) -> codec.KeyedHash:
-    found = network.home.find("application", name)
-    if found is None:
-        raise errors.UnknownName(kind="application", name=name)
-    return codec.KeyedHash(found)
+    return codec.KeyedHash(network.home.known("application", name))
 
 
 @dataclass(frozen=True, slots=True)
