@@ -136,7 +136,8 @@ def accounts(network: View, account: str | None = None) -> list[Row]:
     rows: list[Row] = []
     asked = () if account is None else (network.home.address(account),)
     known = dict(state.items(records.ACCOUNTS, *asked))
-    for (address,), item in known.items() if known or not asked else [(asked, bank.NOBODY)]:
+    unused = {asked: bank.NOBODY} if asked else {}
+    for (address,), item in (known or unused).items():
         assert isinstance(address, bytes)
         name, text = names.get(address), crypto.format_address(address)
         kinds = {
