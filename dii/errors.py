@@ -479,9 +479,7 @@ class HookBudgetFull(TransactionError, code=28):
 class GasDepositTooSmall(TransactionError, code=29):
     """A gas deposit that cannot pay for one epoch."""
 
-    says = (
-        "the gas deposit ({deposit}) does not cover an epoch of @on_epoch calls ({fee}); raise it"
-    )
+    says = "the gas deposit {deposit} does not cover an epoch of @on_epoch calls ({fee}); top it up"
 
 
 # --- minting -----------------------------------------------------------------------------------

@@ -135,27 +135,13 @@ def _flat(content: dict[str, Any]) -> dict[str, Any]:
     """Return nested content as lines."""
     lines: dict[str, Any] = {}
     for name, value in content.items():
-        if name == "owners":
-            lines |= {f"owner from epoch {since}": owner for since, owner in value.items()}
-        elif name == "network":
-            lines |= _network(**value)
-        elif isinstance(value, dict):
-            lines |= value
+        if isinstance(value, dict):
+            before = {"owners": "owner from epoch ", "network": "network "}.get(name, "")
+            lines |= {f"{before}{part}": item for part, item in value.items()}
         elif name == "present":
             lines["is there"] = "yes" if value else "no: it is proven to be absent"
         else:
             lines[name] = ", ".join(map(str, value)) if isinstance(value, list) else value
-    return lines
-
-
-def _network(
-    name: str, symbol: str, decimals: int, laboratory: bool, generated: str | None
-) -> dict[str, str]:
-    """Return lines on the network that a proof comes from."""
-    lines = {"network": name, "currency": f"{symbol}, of {decimals} decimals"}
-    if laboratory:
-        how = f": traffic is generated, {generated}" if generated else ""
-        lines["laboratory"] = f"yes, money is play money{how}"
     return lines
 
 
