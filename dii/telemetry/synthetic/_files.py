@@ -21,11 +21,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from dii.telemetry.metrics.airtime import MAC_OVERHEAD, time_on_air
 from dii.telemetry.synthetic import _records
-from dii.telemetry.synthetic._traffic import generator
+from dii.telemetry.synthetic._traffic import Random, generator
 from dii.units import DAY, SECOND, format_time
 
 _REPEATED, _AIRTIME_STATED = 0.04, 0.7
@@ -137,9 +135,7 @@ def _spreading_factor(size: int, airtime: int) -> int:
     return next(sf for sf in range(7, 13) if time_on_air(MAC_OVERHEAD + size, sf) == airtime)
 
 
-def _uplink(
-    rows: list[_Row], rng: np.random.Generator, forwarded: set[str], planted: Counter[str]
-) -> _Row:
+def _uplink(rows: list[_Row], rng: Random, forwarded: set[str], planted: Counter[str]) -> _Row:
     """Return the receptions of one frame as an uplink message of The Things Stack v3."""
     first, eui = rows[0], rows[0]["device"]
     metadata: list[_Row] = []
@@ -159,20 +155,15 @@ def _uplink(
                 continue
             planted["same_reception"] += 1
         metadata.append(brokered)
+    data = base64.b64encode(_records.payload(eui, first["f_cnt"], first["size"]))
+    factor = _spreading_factor(first["size"], first["airtime"])
     message = {
         "f_port": 1,
         "f_cnt": first["f_cnt"],
-        "frm_payload": base64.b64encode(
-            _records.payload(eui, first["f_cnt"], first["size"])
-        ).decode(),
+        "frm_payload": data.decode(),
         "rx_metadata": metadata,
         "settings": {
-            "data_rate": {
-                "lora": {
-                    "bandwidth": 125_000,
-                    "spreading_factor": _spreading_factor(first["size"], first["airtime"]),
-                }
-            },
+            "data_rate": {"lora": {"bandwidth": 125_000, "spreading_factor": factor}},
             "coding_rate": "4/5",
             "frequency": str(_CHANNELS[int(len(_CHANNELS) * rng.random())]),
         },
@@ -192,9 +183,7 @@ def _uplink(
     }
 
 
-def _uplinks(
-    made: _records.Generated, rng: np.random.Generator, planted: Counter[str]
-) -> Iterator[str]:
+def _uplinks(made: _records.Generated, rng: Random, planted: Counter[str]) -> Iterator[str]:
     """Yield lines of JSON in the order of time, with simulated and damaged ones among them."""
     table = made.receptions
     frames = len(_records.frame_starts(table))

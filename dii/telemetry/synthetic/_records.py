@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from dii.telemetry.readers.fields import payload_hash
 from dii.telemetry.synthetic._network import SNAPSHOT, WORLD, Region, network
-from dii.telemetry.synthetic._traffic import Flags, Ints, generator, populate
+from dii.telemetry.synthetic._traffic import Flags, Ints, Random, generator, populate
 from dii.telemetry.tables import SCHEMAS, with_column
 from dii.units import DAY, SECOND
 
@@ -178,10 +178,8 @@ def _seen_last(registry: pa.Table, statuses: pa.Table, end: int, days: int) -> p
     """Set ``last_seen`` to the last status before the end, or move it before all statuses."""
     statuses = statuses.filter(pc.field("time") < end)
     seen = dict(zip(statuses["gateway"].to_pylist(), statuses["time"].to_pylist()))
-    times = [
-        time and seen.get(gateway, time - days * DAY)
-        for gateway, time in zip(registry["gateway"].to_pylist(), registry["last_seen"].to_pylist())
-    ]
+    rows = zip(registry["gateway"].to_pylist(), registry["last_seen"].to_pylist())
+    times = [time and seen.get(gateway, time - days * DAY) for gateway, time in rows]
     return with_column(registry, "last_seen", pa.array(times, pa.int64()))
 
 
@@ -207,19 +205,13 @@ def _roles(candidates: list[int]) -> dict[str, list[int]]:
 
 
 def _received(
-    heard: pa.Table,
-    rank: Ints,
-    adrift: Flags,
-    forwarded: Flags,
-    start: int,
-    rng: np.random.Generator,
+    heard: pa.Table, rank: Ints, adrift: Flags, forwarded: Flags, start: int, rng: Random
 ) -> pa.Table:
     """Return receptions with payloads and times of the gateways' clocks, some without gateway."""
     starts = frame_starts(heard)
     frames = heard.take(pa.array(starts)).select(["device", "f_cnt", "size"])
-    hashes = [
-        payload_hash(payload(*frame)) for frame in zip(*(c.to_pylist() for c in frames.columns))
-    ]
+    rows = zip(*(column.to_pylist() for column in frames.columns))
+    hashes = [payload_hash(payload(*row)) for row in rows]
     lengths = np.diff(starts, append=len(heard))
     hidden, delay = rng.random(len(heard)) < _HIDDEN, rng.random(len(heard))
     time = heard["time"].to_numpy()

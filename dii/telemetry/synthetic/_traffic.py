@@ -35,6 +35,7 @@ from dii.units import DAY, SECOND
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Random = np.random.Generator
 
 QUANTILES: Final = ((0.5, 6), (0.75, 33), (0.9, 173), (0.95, 442), (0.99, 1_941))
 """Packets per active gateway and day by share of gateways (Helium, 60,240 hotspots, one day)."""
@@ -73,17 +74,17 @@ _TOPICS: Final = (  # noqa: SIM905 - easier to read
 ).split()
 
 
-def generator(seed: int, *stream: int) -> np.random.Generator:
+def generator(seed: int, *stream: int) -> Random:
     """Return the generator of one stream of a seed; integers and uniforms are drawn from it."""
     return np.random.Generator(np.random.PCG64([seed, *stream]))
 
 
-def shuffled(rng: np.random.Generator, count: int) -> Ints:
+def shuffled(rng: Random, count: int) -> Ints:
     """Return the numbers below ``count`` in random order."""
     return np.argsort(rng.random(count), kind="stable")
 
 
-def bell(rng: np.random.Generator, shape: int | tuple[int, ...]) -> Floats:
+def bell(rng: Random, shape: int | tuple[int, ...]) -> Floats:
     """Return numbers near the standard normal: sums of uniforms, which need no libm."""
     parts = rng.random((4, *shape) if isinstance(shape, tuple) else (4, shape))
     total: Floats = (parts[0] + parts[1] + parts[2] + parts[3] - 2.0) * 3**0.5
@@ -154,9 +155,8 @@ def levels(count: int, top: float = 1.0) -> Floats:
 
 def _airtimes() -> Ints:
     """Microseconds on air by spreading factor (7 to 12) and payload size (``_SIZES``)."""
-    return np.array(
-        [[time_on_air(MAC_OVERHEAD + size, sf) for size in _SIZES.tolist()] for sf in range(7, 13)]
-    )
+    sizes = (MAC_OVERHEAD + _SIZES).tolist()
+    return np.array([[time_on_air(size, factor) for size in sizes] for factor in range(7, 13)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +280,8 @@ def populate(
     seen = gateways["last_seen"].fill_null(0).to_numpy() // (60 * SECOND)
     chosen = np.lexsort((rng.random(len(seen)), -seen))[: round(active * len(seen))]
     table = gateways.take(pa.array(np.sort(chosen)))
-    latitude, longitude = (
-        table[name].fill_null(float("nan")).to_numpy() for name in ("latitude", "longitude")
-    )
+    places = [table[name].fill_null(float("nan")) for name in ("latitude", "longitude")]
+    latitude, longitude = (degrees.to_numpy() for degrees in places)
     placement = table["placement"].to_pylist()
     indoors = np.array([{"outdoor": 0.0, "indoor": 8.0}.get(place, 5.0) for place in placement])
     near = _neighbourhood(latitude, longitude)
@@ -355,7 +354,7 @@ def _neighbourhood(latitude: Floats, longitude: Floats) -> Ints:
     return near
 
 
-def _allot(rng: np.random.Generator, levels: Floats, near: Ints, indoors: Floats) -> Floats:
+def _allot(rng: Random, levels: Floats, near: Ints, indoors: Floats) -> Floats:
     """Give each gateway one of the levels; neighbours, and gateways outdoors, rank alike."""
     own = rng.random(len(levels))
     others = np.where(near >= 0, own[near], 0.5).sum(axis=1)
@@ -365,7 +364,7 @@ def _allot(rng: np.random.Generator, levels: Floats, near: Ints, indoors: Floats
     return level
 
 
-def _data_rate(rng: np.random.Generator, rate: Floats, signal: Floats) -> tuple[Ints, Ints]:
+def _data_rate(rng: Random, rate: Floats, signal: Floats) -> tuple[Ints, Ints]:
     """Choose spreading factor and size (index of ``_SIZES``) of each device.
 
     Adaptive data rate takes the fastest rate that leaves its margin at the home gateway. A device
