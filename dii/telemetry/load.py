@@ -188,12 +188,9 @@ class Telemetry:
                 raise ValueError("too large")
             manifest = json.loads(path.read_text())
             tables = {name: _open(path.parent, manifest["files"][name], name) for name in TABLES}
-            return cls(
-                rejected=tables.pop("rejects"),
-                gives=frozenset(manifest["gives"]) & {*METRICS, *USAGE_GIVEN},
-                **tables,
-                ends=frozenset((str(file), int(a), int(b)) for file, a, b in manifest["ends"]),
-            )
+            ends = frozenset((str(file), int(a), int(b)) for file, a, b in manifest["ends"])
+            gives = frozenset(manifest["gives"]) & {*METRICS, *USAGE_GIVEN}
+            return cls(rejected=tables.pop("rejects"), gives=gives, ends=ends, **tables)
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
             message = f"not a saved telemetry: {first_line(error)}"
             raise errors.SourceUnreadable(file=str(path), message=message) from None
@@ -210,9 +207,7 @@ class Telemetry:
         rejects["count"] = rejects["line"].where(together, 1)
         rejects["first"] = (rejects["file"] + ", line " + rejects["line"].astype(str)).mask(own, "")
         groups = rejects.groupby("reason", sort=False)
-        found = groups.agg(
-            count=("count", "sum"), first=("first", "first"), detail=("detail", "first")
-        )
+        found = groups.agg({"count": "sum", "first": "first", "detail": "first"})
         return found.reset_index().sort_values(["count", "reason"], ascending=[False, True])
 
     def counts(self) -> dict[str, object]:
@@ -241,11 +236,9 @@ class Telemetry:
             f"{reader} ({', '.join(found) if len(found) <= NAMED else f'{len(found)} files'})"
             for reader, found in sorted(files.items())
         ]
-        owned = "{gateways:,}, without operators"
-        if counts["operators"]:
-            owned = (
-                "{gateways:,} of {operators:,} operators, {without_operator:,} without an operator"
-            )
+        owned = "{gateways:,} of {operators:,} operators, {without_operator:,} without an operator"
+        if not counts["operators"]:
+            owned = "{gateways:,}, without operators"
         return {
             "gateways": owned.format(**counts),
             "records": "{receptions:,} receptions, {statuses:,} statuses".format(**counts),
@@ -266,9 +259,8 @@ class Telemetry:
         return "Telemetry\n" + "\n".join(f"  {name:<9}  {fact}" for name, fact in self._facts())
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{name}</th><td>{html.escape(fact)}</td></tr>" for name, fact in self._facts()
-        )
+        row = "<tr><th>{}</th><td>{}</td></tr>"
+        rows = "".join(row.format(name, html.escape(fact)) for name, fact in self._facts())
         return f"<table><caption>Telemetry</caption>{rows}</table>"
 
 
@@ -435,20 +427,13 @@ def _assemble(found: Sequence[tuple[Rows, Reader]]) -> Telemetry:
         if _place(row) in no_places
     ]
     gateways, rejected = to_table("gateways", stated), to_table("rejects", rejects)
-    known = Telemetry(gateways=gateways, rejected=rejected)
-    return _merge([known, *(_part(*one) for one in found)])
-
-
-def _part(rows: Rows, reader: Reader) -> Telemetry:
-    """Return the records of one file."""
-    part = Telemetry(
-        receptions=rows.table("receptions"),
-        statuses=rows.table("statuses"),
-        gives=reader.given(rows),
-        rejected=rows.table("rejects"),
-        formats=frozenset({(rows.file, reader.name)}),
-    )
-    return replace(part, ends=frozenset({(rows.file, *part.span[::-1])} if part.span else ()))
+    parts = [Telemetry(gateways=gateways, rejected=rejected)]
+    for rows, reader in found:
+        heard, seen, aside = map(rows.table, ("receptions", "statuses", "rejects"))
+        part = Telemetry(receptions=heard, statuses=seen, rejected=aside, gives=reader.given(rows))
+        ends = frozenset({(rows.file, *part.span[::-1])} if part.span else ())
+        parts.append(replace(part, ends=ends, formats=frozenset({(rows.file, reader.name)})))
+    return _merge(parts)
 
 
 def _merge(parts: Sequence[Telemetry]) -> Telemetry:

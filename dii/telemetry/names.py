@@ -74,14 +74,10 @@ class Pairs:
             counts[epoch, eui].append((-less, name))
             if not stating[eui] or stating[eui][-1][0] < epoch:
                 stating[eui].append((epoch, name))
-        sole = {
-            name: (
-                epoch,
-                eui,
-                all(n < most or other == name for n, other in counts[epoch, eui][:2]),
-            )
-            for name, (epoch, eui, most) in first.items()
-        }
+        sole = dict[str, tuple[int, str, bool]]()
+        for name, (epoch, eui, most) in first.items():
+            two = counts[epoch, eui][:2]
+            sole[name] = epoch, eui, all(n < most or other == name for n, other in two)
         return cls(sole, dict(stating), tuple(sorted(set(listed))))
 
     def resolve(self, bound: Mapping[str, int], epoch: int) -> dict[str, str]:

@@ -33,21 +33,16 @@ from dii.telemetry.source import Source
 from dii.telemetry.tables import BATCH, FIELD_REASONS, SCHEMAS, Rows
 
 KINDS: Final[Mapping[str, str]] = {
-    "data": "data",
-    "join": "join",
-    "downlink": "downlink",
-    "unconfirmed_up": "data",
-    "confirmed_up": "data",
-    "join_request": "join",
-    "rejoin_request": "join",
-    "join_accept": "downlink",
-    "unconfirmed_down": "downlink",
-    "confirmed_down": "downlink",
+    **{kind: kind for kind in ("data", "join", "downlink")},
+    **dict.fromkeys(("unconfirmed_up", "confirmed_up"), "data"),
+    **dict.fromkeys(("join_request", "rejoin_request"), "join"),
+    **dict.fromkeys(("join_accept", "unconfirmed_down", "confirmed_down"), "downlink"),
 }
 """Kinds of frames by the schema's and by LoRaWAN's names of message types."""
 
 NO_GATEWAY: Final = "no column is named gateway, nor is it said which one it is (columns)"
 
+_ABOUT: Final = "CSV or Parquet with the columns of the schema"
 ESSENTIAL: Final = frozenset({"time", "gateway", "kind", "covers"})
 """Columns without which a row means nothing or something else; others lose only the value."""
 
@@ -65,6 +60,7 @@ _ODD: Final = (
 )
 """Pattern of texts that are not taken as they are: with blanks, control characters, too long."""
 
+_Columns = dict[str, pa.Array]
 _Faults = dict[int, Fault]
 """Faults of rows, by their number in the batch."""
 
@@ -109,14 +105,11 @@ class Plain(base.Reader):
         for lines, batch in _batches(source, rows, wanted):
             faults: _Faults = {}
             lost: list[tuple[int, Fault]] = []
-            columns: dict[str, pa.Array] = {}
+            columns: _Columns = {}
             for name, column in wanted.items():
                 wrong: _Faults = {}
-                columns[name] = (
-                    _convert(column, batch[name], source, wrong)
-                    if name in batch
-                    else pa.nulls(len(lines), SCHEMAS[self.name].field(name).type)
-                )
+                values = batch.get(name, pa.nulls(len(lines), pa.string()))
+                columns[name] = _convert(column, values, source, wrong)
                 if name in ESSENTIAL:
                     faults = wrong | faults
                 else:
@@ -142,9 +135,7 @@ class Plain(base.Reader):
                     reason = fault.reason if fault.reason in FIELD_REASONS else "unread_field"
                     rows.reject(reason, fault.detail, columns["gateway"][row].as_py())
 
-    def _push(
-        self, rows: Rows, lines: Sequence[int], columns: dict[str, pa.Array], faults: _Faults
-    ) -> None:
+    def _push(self, rows: Rows, lines: Sequence[int], columns: _Columns, faults: _Faults) -> None:
         times = columns["time"] if self.name == "receptions" else None
         for row in sorted(faults):
             rows.line = lines[row]
@@ -166,18 +157,14 @@ class Plain(base.Reader):
 
 
 READERS: Final = tuple(
-    Plain(name, f"plain {name}: CSV or Parquet with the columns of the schema", gives)
-    for name, gives in (
-        ("gateways", frozenset[str]()),
-        ("receptions", base.RECEPTION_METRICS),
-        ("statuses", base.STATUS_METRICS),
-    )
+    Plain(name, f"plain {name}: {_ABOUT}", base.metrics_of(name))
+    for name in ("gateways", "receptions", "statuses")
 )
 
 
 # --- batches -----------------------------------------------------------------------------------
 
-_Batch = tuple[Sequence[int], dict[str, pa.Array]]
+_Batch = tuple[Sequence[int], _Columns]
 """The line of each row, and the columns by the schema's names."""
 
 
@@ -189,15 +176,13 @@ def _batches(source: Source, rows: Rows, wanted: Mapping[str, Column]) -> Iterat
         return
     done = 0
     if isinstance(source.origin, Path):
-        names = [source.names[place] for place in sorted(places.values())]
-        found = parquet.batches(source, rows, names)
+        found = parquet.batches(source, rows, [source.names[place] for place in places.values()])
     else:
-        table = source.origin.select(sorted(places.values()))
+        table = source.origin.select([*places.values()])
         found = iter(table.to_batches(max_chunksize=BATCH))
     for batch in found:
         lines = range(done + 1, done + 1 + len(batch))
-        columns = dict(zip(sorted(places, key=places.__getitem__), batch.columns))
-        yield lines, columns
+        yield lines, dict(zip(places, batch.columns))
         done += len(batch)
 
 
@@ -208,13 +193,8 @@ def _csv(source: Source, rows: Rows, places: Mapping[str, int]) -> Iterator[_Bat
     )
     while batch := list(islice(numbered, BATCH)):
         lines, kept = zip(*batch)
-        yield (
-            lines,
-            {
-                name: pa.array([value or None for value in column], pa.string())
-                for name, column in zip(places, zip(*kept))
-            },
-        )
+        columns = ([value or None for value in column] for column in zip(*kept))
+        yield lines, {name: pa.array(column, pa.string()) for name, column in zip(places, columns)}
 
 
 # --- values ------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ HEAD: Final = MAX_LINE
 """Bytes from which a format is recognised."""
 HEAD_RECORDS: Final = 100
 
+_LIMITS: Final = {"thrift_string_size_limit": 1 << 24, "thrift_container_size_limit": 1 << 16}
 _SPACE = re.compile(r"[ \t\r\n]*")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
 _DECODER = json.JSONDecoder()
@@ -192,12 +193,7 @@ def open_parquet(path: Path, name: str, texts: Sequence[str] = ()) -> pq.Parquet
         It is damaged.
     """
     try:
-        return pq.ParquetFile(
-            path,
-            read_dictionary=list(texts),
-            thrift_string_size_limit=1 << 24,
-            thrift_container_size_limit=1 << 16,
-        )
+        return pq.ParquetFile(path, read_dictionary=list(texts), **_LIMITS)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise errors.SourceUnreadable(file=name, message=first_line(error)) from None
 

@@ -260,11 +260,7 @@ def metrics(
     if applications is None:
         gives -= {"own_uplinks"}
     counted = ["gateway", *(name for name in METRICS if name in gives)]
-    uses = [
-        "application",
-        "operator",
-        *(USAGE_GIVEN[name] for name in USAGE_GIVEN if name in gives),
-    ]
+    uses = ["application", "operator", *(use for name, use in USAGE_GIVEN.items() if name in gives)]
     carries = not gives.isdisjoint({"own_uplinks", *USAGE_GIVEN})
     receptions = columns.encoded(receptions)
     cut = columns.cutter(receptions)
@@ -273,15 +269,10 @@ def metrics(
     watched = columns.watched(statuses, start, end)
     aside = columns.excluded(naming.renamed(excluded(rejects, start, end), renamed))
     known = {*before.known["gateway"].to_pylist(), *watched["name"].to_pylist()}
-    gates = columns.gates(
-        listed={*named, *(gateways or ()), *watched["name"].to_pylist()},
-        others={*named_later, *before.heard["gateway"].to_pylist()},
-        known=known,
-        aside=aside,
-        renamed=renamed,
-        operators=operators,
-        players=operators if players is None else players,
-    )
+    listed = {*named, *(gateways or ()), *watched["name"].to_pylist()}
+    others = {*named_later, *before.heard["gateway"].to_pylist()}
+    allied = operators if players is None else players
+    gates = columns.gates(listed, others, known, aside, renamed, operators, allied)
     if not (rows or len(watched) or len(aside)):
         quiet = _silence(before, gates, aside, end)
         return replace(quiet, metrics=quiet.metrics.select(counted), usage=quiet.usage.select(uses))
@@ -302,18 +293,13 @@ def metrics(
             for begin in range(day, night, step):
                 stop = min(begin + step, night)
                 engine.params |= {"begin": begin, "stop": stop}
-                entries = columns.entries(
-                    cut(begin, stop + plan.BEYOND, columns.COLUMNS), receptions.schema
-                )
+                batches = cut(begin, stop + plan.BEYOND, columns.COLUMNS)
+                entries = columns.entries(batches, receptions.schema)
                 texts = columns.names(entries, counters) if carries else _NOBODY
                 numbered = columns.numbered(entries, stated, texts)
                 counting = numbered
-                engine.give(
-                    receptions=numbered,
-                    received=numbered,
-                    begun_before=columns.resolved(frames, renamed),
-                    stated_before=frames,
-                )
+                engine.give(receptions=numbered, received=numbered, stated_before=frames)
+                engine.give(begun_before=columns.resolved(frames, renamed))
                 engine.make("identified", "comparable", "witnessed", kind="VIEW")
                 if numbered["deduplication_id"].null_count < len(numbered):
                     counting = columns.without_copies(numbered, engine.ask("copies"))
@@ -329,10 +315,8 @@ def metrics(
                 slots.append(engine.ask("slots"))
                 frames = engine.ask("begun")
                 if carries:
-                    engine.give(
-                        counters_before=columns.coded(counters, texts),
-                        consumers=columns.coded(consumers, texts),
-                    )
+                    engine.give(counters_before=columns.coded(counters, texts))
+                    engine.give(consumers=columns.coded(consumers, texts))
                     engine.make("carried", "counted")
                     tallies.append(engine.ask("own"))
                     used.append(columns.named(engine.ask("used"), texts))
@@ -345,13 +329,9 @@ def metrics(
         rows, many = _bounded(engine.ask("metrics").select(counted), METRICS)
         engine.give(used=pa.concat_tables(used))
         usage, more = _bounded(engine.ask("usage").select(uses), USAGE)
-        return Epoch(
-            rows,
-            usage,
-            aside,
-            Lookback(end, frames, heard, pa.table([sorted(known)], schema=_KNOWN), counters),
-            many | {f"usage.{name}": count for name, count in more.items()},
-        )
+        many |= {f"usage.{name}": count for name, count in more.items()}
+        lookback = Lookback(end, frames, heard, pa.table([sorted(known)], schema=_KNOWN), counters)
+        return Epoch(rows, usage, aside, lookback, many)
 
 
 def _bounded(table: pa.Table, known: Mapping[str, Metric]) -> tuple[pa.Table, dict[str, int]]:
@@ -391,9 +371,7 @@ def _silence(before: Lookback, gates: pa.Table, aside: pa.Table, end: int) -> Ep
     counts = {name: uptime if name.endswith("_ppm") else zero for name in METRICS}
     begun = before.frames.filter(pc.greater_equal(before.frames["begun"], end - plan.WINDOW))
     recent = pc.greater_equal(before.counters["time"], end - plan.MEMORY)
-    return Epoch(
-        pa.table({"gateway": listed["gateway"]} | counts),
-        _USAGE.empty_table(),
-        aside,
-        Lookback(end, begun, before.heard, before.known, before.counters.filter(recent)),
-    )
+    counters = before.counters.filter(recent)
+    lookback = Lookback(end, begun, before.heard, before.known, counters)
+    metrics = pa.table({"gateway": listed["gateway"]} | counts)
+    return Epoch(metrics, _USAGE.empty_table(), aside, lookback)

@@ -18,10 +18,8 @@ and are known to the network server only; a frame without payload has no port.""
 BANDWIDTHS: Final = frozenset({125_000, 250_000, 500_000})
 """LoRaWAN's bandwidths below 1 GHz, in hertz."""
 
-CODE_RATES: Final = {
-    **{f"4/{denominator}": denominator for denominator in range(5, 9)},
-    **{f"CR_4_{denominator}": denominator for denominator in range(5, 9)},  # ChirpStack v4
-}
+CODE_RATES: Final = {f"{form}{rate}": rate for form in ("4/", "CR_4_") for rate in range(5, 9)}
+"""Denominators of code rates; ``CR_4_5`` is how ChirpStack v4 writes 4/5."""
 _DATA_RATE: Final = re.compile(r"SF([0-9]{1,2})BW([0-9]{3})", re.IGNORECASE | re.ASCII)
 
 

@@ -75,9 +75,8 @@ def cutter(source: pa.Table | pads.Dataset) -> Cut:
                 part = batch.select(columns)
                 if first < start or last >= stop:
                     times = batch["time"]
-                    part = part.filter(
-                        pc.and_(pc.greater_equal(times, start), pc.less(times, stop))
-                    )
+                    inside = pc.and_(pc.greater_equal(times, start), pc.less(times, stop))
+                    part = part.filter(inside)
                 yield part
 
     return cut
@@ -234,10 +233,8 @@ def _replaced(table: pa.Table, replace: Callable[[pa.ChunkedArray], pa.ChunkedAr
 def without_copies(receptions: pa.Table, copies: pa.Table) -> pa.Table:
     """Return receptions without those that repeat another within the window."""
     walked = walk(copies)
-    again = pc.or_(
-        pc.not_equal(walked["entry"], walked["frame"]),
-        pc.not_equal(copies["time"], walked["begun"]),
-    )
+    moved = pc.not_equal(copies["time"], walked["begun"])
+    again = pc.or_(moved, pc.not_equal(walked["entry"], walked["frame"]))
     return without(receptions, walked["entry"].filter(again))
 
 

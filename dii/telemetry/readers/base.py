@@ -52,10 +52,14 @@ NEEDED: Final[Mapping[str, tuple[str, str]]] = {
 
 No source gives ``own_uplinks``: none tells who owns an application.
 """
-STATUS_METRICS, RECEPTION_METRICS = (
-    frozenset(metric for metric, (name, _) in NEEDED.items() if name == table)
-    for table in ("statuses", "receptions")
-)
+
+
+def metrics_of(table: str) -> frozenset[str]:
+    """Return the metrics and the usage that follow from a table."""
+    return frozenset(metric for metric, (name, _) in NEEDED.items() if name == table)
+
+
+STATUS_METRICS, RECEPTION_METRICS = map(metrics_of, ("statuses", "receptions"))
 """Metrics of each table. Only statuses tell silence from absence."""
 DOWNLINK_METRICS: Final = frozenset({"downlink_units", "downlinks"})
 """Metrics of the frames that gateways send."""
@@ -69,9 +73,7 @@ hear. Nor deafness, which is silence on every network: applications see only the
 """
 
 _WRAPPERS: Final = ("gateway", "gateway_id", "gatewayEui", "gatewayID", "gatewayId", "mac")
-_EUI_IN_NAME: Final = re.compile(
-    r"(?<![0-9a-f])([0-9a-f]{16})(?![0-9a-f])", re.IGNORECASE | re.ASCII
-)
+_EUI_IN_NAME: Final = re.compile(r"(?ai)(?<![0-9a-f])([0-9a-f]{16})(?![0-9a-f])")
 
 
 class Field(NamedTuple):

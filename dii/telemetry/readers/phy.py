@@ -18,9 +18,7 @@ PREFIXES: Final[Mapping[str, tuple[int, int]]] = {"ttn": (0x2600_0000, 7)}
 """First address and length in bits of the prefix of networks: The Things Network has NetID 000013,
 type 0, NwkID 0x13 (LoRaWAN Backend Interfaces 1.0, section 12)."""
 
-_KINDS: Final = dict(
-    enumerate(("join", "downlink", "data", "downlink", "data", "downlink", "join"))
-)
+_KINDS: Final = ("join", "downlink", "data", "downlink", "data", "downlink", "join", None)
 """Kinds of frames by the first three bits of their headers."""
 _JOIN_ACCEPT: Final = 1
 _JOIN_REQUEST: Final = 23
@@ -45,32 +43,22 @@ def read_frame(data: bytes, time: int, network: str) -> Reception:
     Fault
         ``not_uplink`` for a proprietary frame, ``bad_field`` for bytes that are no frame.
     """
-    kind = _KINDS.get(data[0] >> 5) if data else None
+    kind = _KINDS[data[0] >> 5] if data else None
     if data and kind is None:
         raise Fault("not_uplink", "a proprietary frame")
     if kind is None or len(data) < _SHORTEST:
         raise Fault("bad_field", "a payload: a LoRaWAN frame is expected")
-    device: str | None = None
-    f_cnt = size = foreign = None
+    frame = Reception(time, None, kind=kind, payload_hash=payload_hash(data))
     if len(data) == _JOIN_REQUEST and data[0] >> 5 == 0:
-        device = eui(data[16:8:-1].hex())
-    elif kind != "join" and data[0] >> 5 != _JOIN_ACCEPT:
-        rest = len(data) - _SHORTEST - (data[5] & 15)
-        if rest < 0:
-            raise Fault("bad_field", "a payload: options longer than the frame")
-        address = int.from_bytes(data[1:5], "little")
-        if network in PREFIXES:
-            prefix, bits = PREFIXES[network]
-            foreign = (address ^ prefix) >> (32 - bits) != 0
-        device, size = f"{address:08X}", max(rest - 1, 0)
-        f_cnt = int.from_bytes(data[6:8], "little")
-    return Reception(
-        time,
-        None,
-        kind=kind,
-        device=device,
-        f_cnt=f_cnt,
-        payload_hash=payload_hash(data),
-        size=size,
-        foreign=foreign,
-    )
+        return frame._replace(device=eui(data[16:8:-1].hex()))
+    if kind == "join" or data[0] >> 5 == _JOIN_ACCEPT:
+        return frame
+    rest = len(data) - _SHORTEST - (data[5] & 15)
+    if rest < 0:
+        raise Fault("bad_field", "a payload: options longer than the frame")
+    address, foreign = int.from_bytes(data[1:5], "little"), None
+    if network in PREFIXES:
+        prefix, bits = PREFIXES[network]
+        foreign = (address ^ prefix) >> (32 - bits) != 0
+    f_cnt, size = int.from_bytes(data[6:8], "little"), max(rest - 1, 0)
+    return frame._replace(device=f"{address:08X}", f_cnt=f_cnt, size=size, foreign=foreign)

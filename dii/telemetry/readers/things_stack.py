@@ -32,6 +32,7 @@ from dii.telemetry.readers.uplinks import Uplinks
 _BROKER: Final = "packetbroker"
 _FORWARDER: Final = "packet_broker.forwarder_"
 _NETWORK: Final = "network_ids.net_id", "network_ids.tenant_id"
+_IDS: Final = "end_device_ids.dev_eui", "uplink_message.session_key_id", "end_device_ids.dev_addr"
 _RELAY_PORT: Final = 226
 
 
@@ -139,12 +140,7 @@ THINGS_STACK: Final = _Messages(
     frame={
         **columns(
             zeros=("f_cnt",),
-            device=at(
-                _device,
-                "end_device_ids.dev_eui",
-                "uplink_message.session_key_id",
-                "end_device_ids.dev_addr",
-            ),
+            device=at(_device, *_IDS),
             application="end_device_ids.application_ids.application_id",
             f_cnt="uplink_message.f_cnt",
             data="uplink_message.frm_payload",
