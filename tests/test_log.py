@@ -92,7 +92,7 @@ def test_the_published_roots():
     assert EMPTY_ROOT.hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     log = LogBuilder()
     for count, (leaf, root) in enumerate(zip(LEAVES, ROOTS), 1):
-        log.append(leaf)
+        log.extend([leaf])
         assert log.root().hex() == root == root_of(LEAVES[:count]).hex()
 
 

@@ -159,7 +159,7 @@ class Journal(RuleBasedStateMachine):
 
     @rule()
     def discard(self):
-        self.state.discard()
+        self.state.revert(0)
         self.now = dict(self.committed)
         self.stack.clear()
 
@@ -263,7 +263,7 @@ def test_asking_for_the_root_decides_nothing():
     tentative = state.root()
     assert tentative != EMPTY_ROOT
     verify_absence(EMPTY_ROOT, ACCOUNTS.key(b"a"), state.prove_key(ACCOUNTS.key(b"a")))
-    state.discard()
+    state.revert(0)
     assert state.root() == EMPTY_ROOT
     state.put(ACCOUNTS, Account(1, 0), b"a")
     assert state.root() == tentative

@@ -184,7 +184,7 @@ def test_a_message_writes_no_more_than_a_multiple_of_its_bytes_or_what_its_gas_p
     with_it = dict(app.state.changes())
     app.finalize_block(height, time, [], MANY[0].address)
     without = dict(app.state.changes())
-    app.state.discard()
+    app.state.revert(0)
     written = tuple(
         sorted((k, v) for k, v in with_it.items() if v is not None and without.get(k) != v)
     )

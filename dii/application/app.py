@@ -318,7 +318,7 @@ class Application:
         UpgradeNeeded
             The chain has decided on something that this release lacks; fatal, too.
         """
-        self.state.discard()
+        self.state.revert(0)
         chain = self.state.require(records.CHAIN)
         if chain.gas_schedule not in gas.VERSIONS:
             raise errors.UpgradeNeeded(height=height, what=f"gas schedule {chain.gas_schedule}")

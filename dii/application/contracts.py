@@ -35,7 +35,7 @@ HOOK_LEAST: Final = 1_000
 NO_ARGUMENTS: Final = codec.encode(())
 UNTIL: Final = codec.encode(("until",))
 """Key under which a contract stores the last epoch of its hooks."""
-BALANCE: Final = codec.encode(tree.pack(tree.Name("balance")))
+BALANCE: Final = codec.dumps(tree.Name("balance"), tree.Expression)
 """Part of the tree of each contract that reads its balance."""
 
 

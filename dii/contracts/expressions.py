@@ -201,18 +201,14 @@ class Expressions:
                 hint = f"{name}[key], get({name}, key, default) or key in {name}"
                 return self.fault(node, "a map cannot be used as a value", hint)
             self.cost += gas.READ
-            return self.variable(name, kind), kind
+            key, known = codec.encode((name,)), v.form(kind)
+            return do.entry(_constant(key), known, _constant(known.zero)), kind
         if name in host.VARIABLES:
             kind, run = host.VARIABLES[name]
             return run, kind
         if name in self.functions or name in RESERVED:
             return self.fault(node, f"{name!r} is not a value", f"{name}(…)")
         return self.fault(node, f"unknown name {name!r}")
-
-    def variable(self, name: str, kind: Type) -> Run:
-        """Compile reading a state variable."""
-        key, known = codec.encode((name,)), v.form(kind)
-        return do.entry(_constant(key), known, _constant(known.zero))
 
     def map(self, node: t.Expression) -> MapOf | None:
         """Return the type of a map of the state, if a node is its name."""

@@ -339,11 +339,6 @@ def children(node: Node) -> Iterator[Node]:
         yield from (item for item in items if isinstance(item, Node))
 
 
-def pack(node: Expression) -> Value:
-    """Return the value that an expression's bytes stand for."""
-    return (_CLASSES.index(type(node)), *codec.pack(node))
-
-
 def encode(contract: Contract) -> bytes:
     """Return a tree's canonical bytes.
 

@@ -92,11 +92,6 @@ class Machine:
         self.host, self.limit, self.gas, self.room = host, limit, limit, gas.ROOM
         self.read, self.write = host.read, host.write
 
-    @property
-    def used(self) -> int:
-        """Gas used so far; all of it after it was exhausted."""
-        return self.limit - max(0, self.gas)
-
     def take(self, amount: int) -> None:
         """Charge gas."""
         self.gas -= amount
@@ -243,6 +238,6 @@ class Program:
             else:
                 done = with_room(lambda: compiled.run(frame))
         except errors.TransactionError as error:
-            error.gas = machine.used
+            error.gas = gas_limit - max(0, machine.gas)  # all of it if it is exhausted
             raise
         return Result(done and done[0], gas_limit - machine.gas)

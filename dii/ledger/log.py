@@ -61,10 +61,6 @@ class LogBuilder:
         self.count = count
         self.edge = edge
 
-    def append(self, data: bytes) -> None:
-        """Add one leaf. Many at once are quicker with :meth:`extend`."""
-        self.extend((data,))
-
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add leaves in order."""
         level = _hash_leaves(leaves)

@@ -197,7 +197,7 @@ class State:
         return len(self._journal)
 
     def revert(self, mark: int) -> None:
-        """Undo all writes since a mark."""
+        """Undo all writes since a mark; since 0, those of the whole block."""
         journal = self._journal
         while len(journal) > mark:
             pending, parts, before = journal.pop()
@@ -206,10 +206,6 @@ class State:
             else:
                 pending[parts] = before
             self._sealed = None
-
-    def discard(self) -> None:
-        """Drop all pending writes."""
-        self.revert(0)
 
     # --- the block's end -------------------------------------------------------------------
 
