@@ -1,6 +1,6 @@
 """Telemetry: from what gateways report to integers per gateway and epoch.
 
-``readers`` turn files into the tables of ``schema``, ``load`` merges them, ``metrics`` counts. What
-most need, ``load`` and ``Telemetry``, stands in ``dii`` itself; nothing is imported here, so that
-whoever wants the schema loads no table engine.
+``readers`` turn files into the tables of ``schema``, ``load`` merges them, ``metrics`` counts. Most
+callers need only ``load`` and ``Telemetry``, which are in ``dii`` itself. Nothing is imported here,
+so that importing the schema loads no table engine.
 """

@@ -1,10 +1,10 @@
 """Loading: from files to one ``Telemetry``.
 
 Files of one period are merged as receptions before anything is counted, because counts do not add
-up: an uplink heard by six gateways stands in six gateways' files. Merging is a union in which a row
-counts as often as in the file that has it most often. So loading a file twice changes nothing, and
-the order of files does not matter; dropping repeated rows instead would lose what a gateway with
-two antennas heard twice, and adding rows up would count twice what two exports share.
+up: an uplink heard by six gateways is in the files of six gateways. Merging is a union in which a
+row counts as often as in the file that has it most often. So loading a file twice changes nothing,
+and the order of files does not matter. Dropping repeated rows would lose receptions of a gateway
+with two antennas, and adding rows up would count receptions twice that two exports share.
 
 Entries of several sources on one gateway are merged field by field: the latest ``last_seen`` wins,
 then the entry with more fields. All entries are kept (``entries``), so that merging in steps is
@@ -294,7 +294,7 @@ def load(
         Days without a record that may lie between two records; None for any number. Records
         beyond a longer gap are set aside as ``far_in_time``: at most one record in 100.
     until
-        Latest time that a record can have; None for any. Later records are set aside likewise.
+        Latest time that a record can have; None for any. Later records are set aside, too.
 
     Raises
     ------
@@ -352,7 +352,7 @@ def _opened(
     *,
     check_radio: bool = False,
 ) -> Iterator[Source]:
-    """Yield the sources; what is fetched is deleted after the last of them."""
+    """Yield the sources; downloaded files are deleted after the last of them."""
     known = {column.name for table in TABLES.values() for column in table}
     for foreign, name in (columns or {}).items():
         if name and name not in known:

@@ -4,7 +4,7 @@ One wrong date could start a network in the wrong year, or settle decades of emp
 The records of a load are ordered by time and divided where more days than a gap are empty. One
 part is kept: the largest part of a load, or the parts near the own records of a network that has
 any. If the other parts are few records, their dates are mistakes, and the records are set aside. If
-they are many, it is unknown which dates are wrong, and the load is refused as a whole.
+there are many, it is unknown which dates are wrong, and the load is refused as a whole.
 
 Dividing by the distance from a median, or by the clock of this machine alone, was rejected: logs
 of a year are replayed years later, and clocks of small machines begin in 1970.

@@ -244,7 +244,7 @@ def _shortened(values: pa.DictionaryArray) -> pa.DictionaryArray:
 def _each(
     values: pa.Array, kind: pa.DataType, read: Callable[[object], object], faults: _Faults
 ) -> pa.Array:
-    """Return what ``read`` makes of each value; null where it raises a fault, which is noted."""
+    """Return the result of ``read`` for each value; null where it raises a fault, noted."""
     found: list[object] = []
     for row, value in enumerate(values.to_pylist()):
         try:

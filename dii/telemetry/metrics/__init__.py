@@ -24,14 +24,14 @@ not free (Helium's HIP-4, 2020). Where receptions of a frame disagree (size, air
 device and counter), the greatest value counts.
 
 **Usage** is of an application, by operator. An operator *delivered* each delivered frame that a
-gateway of its own heard, whoever else did: what a consumer owes one operator then depends on that
-operator alone. First come, first paid was rejected: servers give all receptions of a frame one
-time, so that ids would decide. The row without an operator (``UNATTRIBUTED``) is the application
-as a whole, each frame once: a consumer of several operators divides by it. Only this row has
-*lost*, the counters missing between one frame of a device and its next, however many epochs apart;
-frames that no gateway heard belong to no operator. A counter that does not rise, or leaps by more
-than ``MAX_GAP``, was reset, and so was a device after 7 days of silence: nothing is known of the
-frames between. Devices can state any counter, so ``lost`` is cut to the bound of a report.
+gateway of its own heard, even if others heard it, too: a consumer's debt to an operator then
+depends on that operator alone. First come, first paid was rejected: servers give all receptions of
+a frame one time, so that ids would decide. The row without an operator (``UNATTRIBUTED``) is the
+application as a whole, each frame once: a consumer of several operators divides by it. Only this
+row has *lost*, the counters missing between one frame of a device and its next, however many epochs
+apart; frames that no gateway heard belong to no operator. A counter that does not rise, or leaps by
+more than ``MAX_GAP``, was reset, and so was a device after 7 days of silence: nothing is known of
+the frames between. Devices can state any counter, so ``lost`` is cut to the bound of a report.
 
 **Names.** Records state names of gateways, and several names may be one gateway (see ``names``): it
 has one row, and counts once per frame. Frames heard *before* the epoch are kept under the stated

@@ -1,4 +1,4 @@
-"""Players of gateways that stand together.
+"""Players of gateways that are close together.
 
 Operators are players: a second gateway beside an own one gains nothing. Under a second name it
 would, so a network may declare all gateways within some metres of each other one player. Names are
@@ -46,7 +46,7 @@ def players(
     places
         Gateway to place, where known; a gateway without a place joins no site.
     radius_m
-        Metres within which gateways stand together, above 0.
+        Metres within which gateways are close together, above 0.
     """
     merged: dict[str, str] = {}
 

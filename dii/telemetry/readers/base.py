@@ -60,7 +60,7 @@ def metrics_of(table: str) -> frozenset[str]:
 
 
 STATUS_METRICS, RECEPTION_METRICS = map(metrics_of, ("statuses", "receptions"))
-"""Metrics of each table. Only statuses tell silence from absence."""
+"""Metrics of each table. Only statuses distinguish silence from absence."""
 DOWNLINK_METRICS: Final = frozenset({"downlink_units", "downlinks"})
 """Metrics of the frames that gateways send."""
 LOG_METRICS: Final = frozenset({"receptions", "foreign_frames", "excluded_frames"})
@@ -68,8 +68,8 @@ LOG_METRICS: Final = frozenset({"receptions", "foreign_frames", "excluded_frames
 UPLINK_METRICS: Final = RECEPTION_METRICS - DOWNLINK_METRICS - {"foreign_frames", "usage.downlinks"}
 """Metrics and usage of uplinks as applications get them.
 
-They tell no uptime: between two frames a gateway may have been offline, or there was nothing to
-hear. Nor deafness, which is silence on every network: applications see only their own frames.
+Uplinks do not show uptime: between two frames a gateway may have been offline, or there was nothing
+to hear. Nor do they show deafness, silence on all networks: applications see only their own frames.
 """
 
 _WRAPPERS: Final = ("gateway", "gateway_id", "gatewayEui", "gatewayID", "gatewayId", "mac")
@@ -374,7 +374,7 @@ class Reader(ABC):
 class JsonReader(Reader):
     """Reader of objects that have some keys, each on its own.
 
-    Objects come one a line, or, over any lines, in an array or one after another.
+    Objects come one per line, or, over any lines, in an array or one after another.
 
     Attributes
     ----------

@@ -1,9 +1,9 @@
 """Logs of gateways: Semtech's UDP packet forwarder, and ttn-gateway-collector.
 
-**Semtech** (PROTOCOL.TXT of packet_forwarder): JSON of PUSH_DATA messages, one a line, with frames
-in ``rxpk`` and every half minute a ``stat`` with the frames since the ``stat`` before. A message
-names neither its gateway nor, reliably, its time: whoever logs it adds the gateway and the time of
-arrival, or the file's name carries the EUI.
+**Semtech** (PROTOCOL.TXT of packet_forwarder): JSON of PUSH_DATA messages, one per line, with
+frames in ``rxpk`` and every half minute a ``stat`` with the frames since the previous ``stat``. A
+message names neither its gateway nor, reliably, its time: the logging program adds the gateway and
+the time of arrival, or the file's name contains the EUI.
 
 **ttn-gateway-collector**: CSV, a line for each frame that a gateway of The Things Network heard.
 Its own ``airtime`` (seconds) is a block of symbols too long for every second frame, so it is
@@ -23,8 +23,8 @@ from dii.telemetry.readers.base import CsvReader, Heard, JsonReader, Log, at, co
 from dii.telemetry.readers.fields import NO_FIELDS, Fault, Record
 
 _TIMES: Final = ("received_at", "time", "_timestamp")
-"""Times of whoever logged a message. A gateway's clock will not do: who is paid per epoch must not
-choose the epoch."""
+"""Times of the program that logged a message. The clock of a gateway is not used: a gateway that is
+paid per epoch must not choose the epoch."""
 _STAT_PLACE: Final = {"latitude": "lati", "longitude": "long", "altitude": "alti"}
 _PACKET: Final = columns(
     gateway_time="time",

@@ -107,7 +107,7 @@ def _measured(group: pq.RowGroupMetaData, columns: set[str], data: mmap.mmap) ->
 
 
 def _struct(data: mmap.mmap, end: int, depth: int = 0) -> dict[int, object]:
-    """Return the fields of a struct by their numbers; lists and maps stand in no header."""
+    """Return the fields of a struct by their numbers; no header has lists or maps."""
     fields: dict[int, object] = {}
     number = 0
     while head := data.read_byte():

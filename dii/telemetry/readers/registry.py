@@ -39,7 +39,7 @@ class Registry(JsonReader):
 
 
 def _gateway(record: Record, log: Log) -> None:
-    """Push a gateway; a gateway that stands twice is rejected once."""
+    """Push a gateway; a gateway that is listed twice is rejected once."""
     identifier = fields.get(record, "id", fields.text)
     if identifier is None:
         raise Fault("bad_field", "id: a text is expected")

@@ -1,6 +1,6 @@
 """Uplink messages of applications of The Things Stack (version 3), as webhooks and MQTT give them.
 
-One JSON object a line, also wrapped in ``{"result": ...}`` as its storage integration does. It is
+One JSON object per line, also wrapped in ``{"result": ...}`` as its storage integration does. It is
 protobuf's JSON: integers of 64 bits are texts, durations are texts such as ``"0.056576s"``, and
 zero and empty values are omitted, so that an absent counter or signal-to-noise ratio *is* zero.
 

@@ -10,18 +10,18 @@ most of the first records of a file decide for all of it.
 
 The server's time of the uplink is ``publishedAt``, or ``_timestamp`` (milliseconds) or ``_date``
 where a logger added them. Without any of these there is no server time and the record is set aside:
-``rxInfo[].time`` is the gateways' clock, which some have not and others have years off, and whoever
-is paid per epoch must not choose the epoch.
+``rxInfo[].time`` is the gateways' clock: some gateways have none, others are years off, and a
+gateway that is paid per epoch must not choose the epoch.
 
-The time on air follows from the modulation; older servers state a data rate instead, which means
-something in a region only, so it is used where the frequency tells the region: 863-870 MHz
+The time on air follows from the modulation; older servers state a data rate instead, which has a
+meaning within a region only, so it is used where the frequency tells the region: 863-870 MHz
 (LoRaWAN regional parameters RP002-1.0.4, section 2.4.3).
 
 **ChirpStack, version 4.** Each uplink has the server's own id. The server's time is ``nsTime`` of
 each reception, from 4.4 on. The event's ``time`` is a gateway's clock where one has any, and the
 server's where none has; so it counts only if no reception states a clock.
 
-The uplinks of The Things Stack stand in ``things_stack``.
+The uplinks of The Things Stack are in ``things_stack``.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Uplinks:
 
 
 class _ChirpStackV4(Uplinks):
-    """Table of version 4, whose times and checksums stand in the receptions."""
+    """Table of version 4, which has times and checksums in the receptions."""
 
     def received(self, record: Record, log: Log) -> int | None:
         """Return the earliest time of the receptions, else a logger's, else the event's."""

@@ -1,12 +1,12 @@
 """Generated networks as files, in the formats that networks give.
 
-The problem: a newcomer needs input that is small, free to ship, and as awkward as the real thing;
+The problem: a newcomer needs input that is small, free to ship, and as irregular as real input;
 a test of scale needs the same for a network of The Things Network's size.
 
 The design: what ``_records`` generates goes line by line into The Things Network's registry, The
 Things Stack's uplinks and statuses, with frames among them that come through Packet Broker with
-and without their gateway's name, simulated frames and damaged lines. Files say what the tables hold
-and nothing else, and damaged lines are counted, so that readers can be tested against both.
+and without their gateway's name, simulated frames and damaged lines. Files contain exactly the
+content of the tables, and damaged lines are counted, so that readers can be tested against both.
 """
 
 from __future__ import annotations

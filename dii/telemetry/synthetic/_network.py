@@ -83,7 +83,7 @@ _LOCATED: Final = 0.943
 MEDIAN_KM: Final = 2.87
 """To the nearest other live gateway."""
 _PAIRED_LIVE, _PAIRED_QUIET = 0.066, 0.13
-"""Share of live, and of other, gateways that stand within 300 m of another by intent."""
+"""Share of live, and of other, gateways that are placed within 300 m of another."""
 _LARGE_POWER: Final = 0.82
 """Power of the rank with which the sizes of owners beyond four gateways fall."""
 
@@ -120,14 +120,14 @@ def network(
     seed
         Chooses which gateway gets which value; the number of each value depends on the size alone.
     regions
-        Areas in which the gateways stand.
+        Areas with gateways.
     snapshot
         The latest ``last_seen``, microseconds since 1970.
 
     Returns
     -------
     pyarrow.Table
-        As ``schema.Gateway`` says; operators' gateways stand near each other.
+        As ``schema.Gateway`` says; gateways of an operator are near each other.
     """
     rng = generator(seed, 0)
     known = gateways - round(gateways * UNKNOWN_COUNTRY / PUBLISHED)
@@ -204,7 +204,7 @@ def _places(
     middle = box[:, :2] + centre * (box[:, 2:] - box[:, :2])
     members = np.bincount(town, minlength=int(towns.sum()))[town]
     offset = bell(rng, (len(placed), 2)) * np.sqrt(members)[:, None]
-    # Some stand beside another: the first of a random order beside the last.
+    # Some are beside another: the first of a random order beside the last.
     seen, spread = live[placed], 1.0
     # Networks larger than the published one fill the same land.
     aim = MEDIAN_KM * min(1.0, (PUBLISHED / len(region)) ** 0.5)
@@ -260,7 +260,7 @@ def owner_sizes(owned: int, gateways: int) -> Ints:
 
 
 def _operators(rng: np.random.Generator, nameless: Flags) -> list[str | None]:
-    """Give gateways to owners: runs of gateways, so that an owner's stand near each other."""
+    """Assign runs of gateways to owners, so that the gateways of an owner are near each other."""
     sizes = owner_sizes(int((~nameless).sum()), len(nameless))
     owner = np.repeat(shuffled(rng, len(sizes)), sizes[shuffled(rng, len(sizes))])
     operator: list[str | None] = [None] * len(nameless)

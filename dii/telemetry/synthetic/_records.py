@@ -1,7 +1,7 @@
 """Receptions and statuses of generated networks, with the accidents of real networks.
 
 The problem: a network in which nothing goes wrong tests nothing, and the accidents that matter
-(outages, deafness, hidden and repeated receptions, clocks gone astray) must show in receptions and
+(outages, deafness, hidden and repeated receptions, wrong clocks) must show in receptions and
 statuses alike.
 
 The design: roles go to gateways spread over the whole range of traffic (``_traffic``), and each
@@ -54,7 +54,7 @@ class Size(NamedTuple):
     polls
         Number of statuses of each gateway and day.
     regions
-        Areas in which gateways stand.
+        Areas with gateways.
     """
 
     gateways: int
@@ -189,7 +189,7 @@ def payload(device: str, f_cnt: int, size: int) -> bytes:
 
 
 def frame_starts(receptions: pa.Table) -> Ints:
-    """Return the numbers of the first rows of frames; the rows of a frame stand together."""
+    """Return the numbers of the first rows of frames; the rows of a frame are contiguous."""
     device = pc.dictionary_encode(receptions["device"].combine_chunks()).indices.to_numpy()
     time = receptions["time"].to_numpy()
     return np.flatnonzero(np.diff(time, prepend=-1) | np.diff(device, prepend=-1))

@@ -1,11 +1,11 @@
 """Uplinks for the gateways of a registry, day by day, straight into tables.
 
-The problem: an economy of a real registry needs traffic, and none is published. Known are the
-packets of an active gateway a day (quantiles, Helium) and the gateways that hear an uplink
-(CampusIoT); both must hold at once, for each gateway on every day, or rewards are noise.
+The problem: an economy of a real registry needs traffic, and none is published. Published are only
+the packets per active gateway and day (quantiles, Helium) and the number of gateways that hear an
+uplink (CampusIoT). Both must hold at once, for each gateway on every day, or rewards are noise.
 
-The design: each active gateway is allotted a *level*, its packets a day, by quota from the
-quantiles; neighbours get similar levels, for they stand in the same town. Devices are placed
+The design: each active gateway gets a *level*, its packets per day, by quota from the
+quantiles; neighbours get similar levels, since they are in the same town. Devices are placed
 around each gateway. A log-distance path loss with shadowing tells which other gateways could hear
 them, and each gateway accepts the strongest of these until they fill ``_SHARED`` of its level. Then
 the devices' rates are solved for, so that a gateway hears exactly its level from its own and its
@@ -13,7 +13,7 @@ neighbours' devices together. A day is drawn from (seed, day) alone: a device's 
 midnight have a closed form, so frame counters go on from day to day without playing the days
 between.
 
-Rejected: devices first and levels from physics (densities would have to be fitted anew to each
+Rejected: devices first and levels from physics (densities would have to be fitted to each
 registry), and thinning single receptions to meet the levels (a gateway would miss frames at random
 that it hears well). Draws are plain uniforms, and results of logarithms are rounded, so that the
 tables are the same on every machine.
@@ -104,7 +104,7 @@ def nearest(latitude: Floats, longitude: Floats, count: int) -> tuple[Ints, Floa
     Returns
     -------
     places, kilometres
-        Two arrays of a row a place and a column a neighbour.
+        Two arrays with one row per place and one column per neighbour.
     """
     total = len(latitude)
     count = min(count, total - 1)
@@ -129,7 +129,7 @@ def nearest(latitude: Floats, longitude: Floats, count: int) -> tuple[Ints, Floa
 
 
 def levels(count: int, top: float = 1.0) -> Floats:
-    """Return the packets a day of ``count`` active gateways, ascending.
+    """Return the packets per day of ``count`` active gateways, ascending.
 
     Between the published quantiles, and from the last of them to the busiest hotspot, packets are
     a power of the share of gateways that carry more: monotone, and within 12 % of the 60,240 counts
@@ -170,13 +170,13 @@ class Population:
     gateways
         Ids of the active gateways.
     devices, applications
-        Ids, one a device.
+        Ids, one per device.
     home, site, rate, phase, floor, size, airtime
         Per device: its gateway, its site (0 indoors, 1 in the street, 2 on a hilltop), packets a
         day, packets it had sent at day 0, least SNR (dB) at which it is heard, bytes of payload,
         microseconds on air.
     neighbours
-        Per gateway: how many of its nearest ten others stand within 25 km.
+        Per gateway: number of its nearest ten others within 25 km.
     first
         Links of device *d* are ``range(first[d], first[d + 1])``.
     hearer, signal, hears
@@ -368,7 +368,7 @@ def _data_rate(rng: Random, rate: Floats, signal: Floats) -> tuple[Ints, Ints]:
     """Choose spreading factor and size (index of ``_SIZES``) of each device.
 
     Adaptive data rate takes the fastest rate that leaves its margin at the home gateway. A device
-    that sends too often for fair use at this rate stands nearer to the gateway than drawn.
+    that sends too often for fair use at this rate is moved nearer to the gateway.
     """
     size = np.floor(len(_SIZES) * rng.random(len(rate))).astype(np.int64)
     steps = np.ceil((_FLOOR_SF7 + _ADR_MARGIN - (signal[:, 0] - _NOISE)) / _FLOOR_STEP)
