@@ -25,7 +25,7 @@ from dii.units import SECOND, Currency, from_microseconds, to_microseconds
 
 Keys = Callable[[str], crypto.SigningKey]
 _STAND_IN: Final = partial(crypto.SigningKey.derive, 0)
-"""Takes the name of an account to a key that stands in for its own."""
+"""Function that returns the key of an account, or a stand-in, by name."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Options:
     epoch_seconds
         Length of an epoch.
     gas_price
-        Smallest units a gas.
+        Price of one gas, in smallest units.
     reporters
         Number of reporters, at most 64; here all of them report the same. Of n, (n - 1) // 3
         may lie without effect.

@@ -1,7 +1,7 @@
 """`Network`: a community's economy in one object, as notebooks and the command line use it.
 
-It keeps a chain under one validator, plays the reporter of its one scope, and holds the keys of
-the accounts that live in its home. It decides nothing about money: it turns telemetry into reports
+It keeps a chain under one validator, acts as the reporter of its one scope, and has the keys of
+the accounts in its home. It decides nothing about money: it turns telemetry into reports
 and calls into signed transactions, and shows the results.
 """
 
@@ -78,7 +78,7 @@ class Network(Signing):
         network = cls(home, readonly=False)
         for who in ("validator", *reporter_names(options.reporters), *content["allocations"]):
             home.key(who, create=True)
-        # Last, since it makes the folder a home: what is interrupted before can be begun again.
+        # Last, since it makes the folder a home: an interrupted creation can be begun again.
         if first is None:
             home.keep_draft()
         else:
@@ -361,7 +361,7 @@ class Network(Signing):
         Returns
         -------
         pyarrow.Table
-            One row a gateway: ``gateway`` and the metrics that the telemetry gives.
+            One row per gateway: ``gateway`` and the metrics that the telemetry gives.
         """
         return self._epoch(epoch).metrics
 
@@ -371,7 +371,7 @@ class Network(Signing):
         Returns
         -------
         pyarrow.Table
-            One row an ``application`` and ``operator`` (account in hex; empty: the whole
+            One row per ``application`` and ``operator`` (account in hex; empty: the whole
             application), and the counts that the telemetry gives.
         """
         return self._epoch(epoch).usage
@@ -567,7 +567,7 @@ class Network(Signing):
     def compare(
         self, epoch: int, *rules: minting.Rule, pool: str | int | None = None, price: str | int = 0
     ) -> Comparison:
-        """Pay an epoch under several rules, honest and cheated; see :mod:`dii.economy.laboratory`.
+        """Pay an epoch under several rules, with and without cheats: :mod:`dii.economy.laboratory`.
 
         Parameters
         ----------

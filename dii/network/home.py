@@ -187,8 +187,8 @@ class Home:
         Raises
         ------
         HomeBroken
-            The key is gone. Another would hash every gateway anew, and pay for it to accounts that
-            nobody can claim.
+            The key is gone. Another key would give every gateway a new hash, and pay into accounts
+            that nobody can claim.
         """
         if self._network_key is None:
             message = "the network key is gone: put back a copy, from a backup or another reporter"
@@ -216,8 +216,8 @@ class Home:
     def password(self) -> str:
         """Return the password of the key files.
 
-        ``$DII_PASSWORD``, else the passphrase that the home made for itself: then whoever can
-        read the folder can use the keys, which is what an unattended node needs and no more.
+        ``$DII_PASSWORD``, else a passphrase that the home has made. Then anybody who can read the
+        folder can use the keys; an unattended node needs that.
 
         Raises
         ------

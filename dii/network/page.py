@@ -1,9 +1,8 @@
 """The page of an operator's statement, to read, print and keep.
 
 It is one HTML file (``page.html`` is its template) without scripts and references, so that it
-looks the same in ten years and tells nobody that it is read. Strangers write
-the names in registries, so all text but our own is escaped, and a policy in the page forbids
-scripts besides.
+looks the same in ten years and reading it is not reported to anybody. Strangers write the names in
+registries, so all text but our own is escaped, and a policy in the page also forbids scripts.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
 
 
 def page(statement: Statement) -> str:
-    """Return a statement as one HTML page that needs nothing beside itself."""
+    """Return a statement as one self-contained HTML page."""
     money, moved = _money(statement.currency.decimals), statement.movements["amount"]
     figures = {
         "opening balance": statement.opening,

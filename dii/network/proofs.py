@@ -1,8 +1,8 @@
 """Proofs by kind: made for a name, and checked against a trusted header hash.
 
-To check a proof takes its file and the hash of a header that is known from elsewhere: no home, no
-chain, no trust in the author of the file. Receipts stand in trees of their own, all else are
-records of the state; of the kinds in ``KINDS`` absence can be proven, too.
+Checking a proof takes its file and the hash of a header from a trusted source: no home, no chain,
+no trust in the author of the file. Receipts are in trees of their own; everything else is a record
+of the state. The absence of the kinds in ``KINDS`` can be proven, too.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Kind:
     explain: Callable[[Any], dict[str, Any]] = _fields
 
     def fits(self, parts: list[Any]) -> bool:
-        """Return whether a record could ever stand at a key."""
+        """Return whether a record could ever have a key."""
         *scope, last = parts or [None]
         if len(scope) != self.scoped or type(last) is not bytes or len(last) != 20:
             return False

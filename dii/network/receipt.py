@@ -239,7 +239,7 @@ class Receipt:
         return True
 
     def lines(self) -> Mapping[str, str]:
-        """Return the receipt for people, a line an entry."""
+        """Return the receipt for people, one line per entry."""
         money, issuance, leaf = self.currency.format, self.issuance, self.leaf
         one = scale(issuance)
         share = f"{leaf.weight / one:,.6g} of {issuance.total_weight / one:,.6g}"

@@ -148,7 +148,7 @@ class Signing(View):
         if known is not None:
             return sign(gas_limit=known)
         tried = sign(gas_limit=limit)
-        try:  # half of what is reserved is paid for, used or not
+        try:  # half of the reserved gas is paid for, used or not
             used = self.signer().node.app.estimate(tried, self.signer().time + SECOND)
         except errors.TransactionError:
             return tried

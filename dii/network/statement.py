@@ -5,11 +5,12 @@ the month; *credited* counts its blocks, as the balance does: the earnings of th
 after midnight. Opening and closing balance are read from the states of those days, not summed up,
 so that a movement without a row of its own shows as ``other`` instead of being lost.
 
-Findings are computed, not advised: the same rule over the same row with one metric changed, or a
-sum of what the rule left out. Nobody's receipt tells where others stand, and why they earn more.
+Findings are computed, not advice: the same rule over the same row with one metric changed, or a
+sum of amounts that the rule left out. A receipt does not tell the places of other gateways, or why
+they earn more.
 
 A claim account that was claimed and the account of its key are one: the statement is of all
-accounts whose money arrives in one place, whichever of their names is given.
+accounts whose money arrives in one account, whichever of their names is given.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ RECEIPTS: Final = (
     "missed", "note", "rule", "policy", "time",
 )  # fmt: skip
 Leaves = Callable[[int, str], list[tuple[int, ReceiptLeaf]]]
-"""Takes epoch and stream; see :func:`_leaves`."""
+"""Function of epoch and stream; see :func:`_leaves`."""
 MOVEMENTS: Final = ("time", "kind", "counterparty", "amount", "note")
 REJECTED: Final = ("gateway", "reason", "records", "first")
 
@@ -65,8 +66,8 @@ class Statement:
     credited
         Sum of issuance in between.
     receipts
-        A row a receipt of the month's epochs: reported metrics and payment. ``contribution`` is in
-        units of the rule, and ``missed`` is the contribution that being online throughout would
+        One row per receipt of the month's epochs: reported metrics and payment. ``contribution`` is
+        in units of the rule, and ``missed`` is the contribution that being online throughout would
         have added by the same rule; amounts are in the smallest unit.
     metrics
         Metrics that the rules use.
@@ -77,7 +78,7 @@ class Statement:
         Records of the month that the telemetry has set aside: gateway, reason, count, place of the
         first. Records without a time belong to no month; loading counted them.
     findings
-        Reasons why the month did not earn more, a sentence each.
+        Reasons why the month did not earn more, one sentence each.
     """
 
     operator: str

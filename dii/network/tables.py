@@ -48,7 +48,7 @@ _RECEIPTS: Final = (
     "FROM (SELECT scope, stream, epoch FROM epochs) CROSS JOIN receipts USING (stream, epoch)"
 )
 _OF_GATEWAY: Final = f"{_RECEIPTS} WHERE gateway = ?"
-"""One search an epoch instead of a scan of all receipts."""
+"""One search per epoch instead of a scan of all receipts."""
 
 
 TABLES: Final[dict[str, tuple[list[str], Callable[..., Iterable[Row]]]]] = {}
@@ -220,7 +220,7 @@ def epochs(network: View) -> Iterable[Row]:
     rows = network.view.index.query(query, (pages.ZERO_HASH,))
     for epoch, stream, unattributed, settled, height in rows:
         one, (start, _) = network.issued(epoch, stream), network.genesis.span(epoch)
-        # What is paid comes out of the pool and of what was carried over; the rest is carried on.
+        # Payments come from the pool and the dust carried over; the rest is carried on.
         unminted = one.pool + one.dust_before - one.rest - one.paid - one.dust_after
         money = one.pool, one.paid, unminted, one.dust_after, one.rest
         shares = one.total_weight, one.total_weight / scale(one)
@@ -320,7 +320,7 @@ def _reporters(network: View) -> str:
 
 
 def summary(network: View) -> dict[str, str]:
-    """Return the network at a glance, a line an entry."""
+    """Return the network at a glance, one line per entry."""
     genesis, header, state = network.genesis, network.header(), network.state
     money, power, base = bank.supply(state), governance.powers(state), network.view.store.base
     show, damage = network.currency.format, network.damage

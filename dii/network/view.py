@@ -69,7 +69,7 @@ class View:
             self._solo.settle()  # an earlier session was interrupted while it settled
 
     def close(self) -> None:
-        """Write what is buffered and release the files."""
+        """Write buffered rows and release the files."""
         if self._chain is not None:
             self._chain.close()
         self.home.close()
@@ -202,15 +202,15 @@ class View:
         found = pairs.resolve(bound, number)
         free = [name for name in sorted(pairs.names) if found.get(name, name) not in bound]
         for name in self._kept(free) if number >= self.settled else ():
-            if found.get(name, name) not in bound:  # of several such names the first one stands
+            if found.get(name, name) not in bound:  # of several such names the first is kept
                 bound[name] = number
                 found = pairs.resolve(bound, number)
         return found
 
     def _kept(self, names: Sequence[str]) -> list[str]:
-        """Return the names whose hashes contracts keep: what hangs on them stays with them.
+        """Return the names whose hashes contracts keep; these are not resolved to others.
 
-        Only of gateways that nobody owns: no contract can part a name from a gateway that is bound.
+        Only names of gateways without an owner: no contract can part a name from a bound gateway.
         The name under which the epoch before was settled comes first, so that a contract of
         somebody else takes no gateway away from one that names it already.
         """
@@ -227,7 +227,7 @@ class View:
         return [hashes[one] for one in sorted(found, key=lambda h: (h not in before, hashes[h]))]
 
     def _stands_since(self, epoch: int) -> dict[bytes, int]:
-        """Return since when hashes without a binding stand for themselves in an epoch.
+        """Return since when hashes without a binding are not resolved to others in an epoch.
 
         Denied hashes do, since a gateway without an owner could escape a denial by a further name;
         and hashes with a receipt in the epoch, whatever registries were loaded later.
