@@ -1,8 +1,8 @@
 """The command line: ``dii VERB``.
 
-Each verb is a thin function over :class:`dii.Network`, so whatever can be done here can be done in
-a notebook, and gives the same. Verbs stand in modules of the same names as in ``dii.network``, and
-``options.verb`` makes commands of them; ``screen`` prints, ``demo`` tells the whole story once.
+Each verb is a thin function over :class:`dii.Network`, so a notebook can do the same, with the same
+result. Verbs are in modules of the same names as in ``dii.network``, and
+``options.verb`` makes commands of them; ``screen`` prints, ``demo`` runs a whole economy once.
 
 Only what every call needs is imported before the verb runs; engines and tables load within it, so
 that help is there at once. Typer's rich help was rejected for the same reason, and its rich

@@ -137,7 +137,7 @@ def show(network: dii.Network, address: Address, source: bool = False) -> Iterat
 
 @verb(verbs)
 def agreements(name: Annotated[str | None, typer.Argument()] = None) -> Iterator[Answer]:
-    """List the agreements that come with dii, or print agreement to start from.
+    """List the included agreements, or print the text of one to start from.
 
     Parameters
     ----------

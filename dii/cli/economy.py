@@ -48,7 +48,7 @@ def compare(
     pool: str | None = None,
     price: str = "0",
 ) -> Answer:
-    """Pay an epoch under several rules, honest and cheated, and show the differences.
+    """Pay an epoch under several rules, honest and with cheats, and show the differences.
 
     Distances are the share of the money that would have to change hands.
 

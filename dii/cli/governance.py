@@ -160,7 +160,7 @@ def deny(
     """
     with evidence.open("rb") as file:  # evidence may be larger than the memory
         digest = hashlib.file_digest(file, "sha256").digest()
-    network.bind()  # a name stands for the gateway once it is bound
+    network.bind()  # once bound, a name is never resolved to another
     action = dii.actions.DenyGateway(scope, network.gateway(gateway), digest, until)
     return _proposed(network, by, action)
 

@@ -159,7 +159,7 @@ def say(text: str = "", style: str | None = None) -> None:
 
 
 def facts(lines: Mapping[str, object], network: dii.Network | None = None) -> None:
-    """Print names and values, one a line; amounts in whole units where the network is known."""
+    """Print names and values, one per line; amounts in whole units where the network is known."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 

@@ -186,7 +186,7 @@ def _clip(value: object) -> str:
     return text if len(text) <= MOST else many
 
 
-# --- what a run shows at its end -----------------------------------------------------------------
+# --- the end of a run ----------------------------------------------------------------------------
 
 
 def overview(network: dii.Network, home: Path | None, most: int = 10) -> Iterator[screen.Shown]:
@@ -205,7 +205,7 @@ def overview(network: dii.Network, home: Path | None, most: int = 10) -> Iterato
 
 
 def next_commands(network: dii.Network, home: Path) -> Iterator[screen.Shown]:
-    """Yield commands that continue from here, each after its reason; each works as it stands."""
+    """Yield commands that continue from here, each after its reason; each works unchanged."""
     left = network.complete_epochs - network.settled
     paid = network.epochs().query(f"paid_{network.currency.unit} > 0")
     lines: list[tuple[str, Path | None, list[str]]] = []

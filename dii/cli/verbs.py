@@ -3,7 +3,7 @@
 Each verb is a function that returns an :class:`~dii.cli.screen.Answer`, or yields it;
 :func:`verb` makes a command of it, which opens the home and prints the answer.
 
-Every verb ends in one of four ways: 0 when it did what was asked, 1 with one line when it could
+Every verb ends with one of four exit codes: 0 for success, 1 with one line when it could
 not (an error of ours, or of the machine: no such file, disk full), 2 with the usage when it was
 called wrongly, 130 when it was interrupted. Anything else is a defect and shows its traceback;
 catching that too would only hide where it is.
