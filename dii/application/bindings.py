@@ -5,12 +5,12 @@ A scope has bindings of its own: its reporters decide nothing in another scope.
 Of a scope's n >= 3f + 1 reporters f may lie. So f + 1 of them bind a hash for the first time or
 open a claim account: one of those is honest. A bound account keeps its gateway or application
 unless it hands it on, or 2f + 1 reporters name another account; then the governance's delay gives
-everybody time to object. A reporter that repeats a decided vote does no harm: reporters do not know
-in which order their messages arrive.
+everybody time to object. Repeating a decided vote is not an error: reporters do not know in which
+order their messages arrive.
 
-Until enough reporters name the same account, the state keeps their votes. Votes that nobody else
-repeats must not fill it, so each vote expires after ``report_window``: a queue holds them in the
-order of time, and every block drops a few of the oldest. (Sorting them by time in the state
+Until enough reporters name the same account, the state keeps their votes. Votes that no other
+reporter repeats must not fill it, so each vote expires after ``report_window``: a queue holds them
+in the order of time, and every block drops a few of the oldest. (Sorting them by time in the state
 itself would cost more the more there are; dropping them with an epoch would keep them as long as
 their scope has an outage.)
 """
@@ -111,7 +111,7 @@ def register(
 
     f + 1 reporters bind for the first time. 2f + 1 bind to another account, from the first epoch
     that begins after the delay; their last decision replaces what has not come into effect.
-    The zero hash is refused and noted in the result; the other bindings of the message stand.
+    The zero hash is refused and noted in the result; the other bindings of the message are valid.
     """
     gateways = isinstance(message, messages.RegisterGateways)
     table = records.GATEWAYS if gateways else records.APPLICATIONS
@@ -170,7 +170,7 @@ def _needed(scope: records.Scope, owners: list[records.Owner]) -> tuple[records.
 def assign_gateway(context: Context, message: messages.AssignGateway) -> bool:
     """Hand a gateway on from the next epoch; until then its owner is paid.
 
-    Decisions of reporters for a later epoch stand: no owner can put them off.
+    Decisions of reporters for a later epoch stay: no owner can delay them.
     """
     context.meter.charge(gas.BINDING)
     state, name, gateway = context.state, message.scope, message.gateway

@@ -37,7 +37,7 @@ class Loaded:
 
     A block compiles a tree once, and pays for it once. Compiling takes forty times as long as
     looking the program up, and a node that has just started must compile what others have in memory
-    from the blocks before. If a call paid for the look-up only, somebody who deployed more
+    from the blocks before. If a call paid for the look-up only, an attacker who deployed more
     contracts than memory holds could have each of them compiled at every call: a block of such
     calls took minutes. So the first call of a tree in a block pays for its compilation, and the
     program is kept to the block's end; beyond ``MAX_LOADED`` trees each call pays. Programs that a

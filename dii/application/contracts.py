@@ -45,7 +45,7 @@ class ChainHost:
     Attributes
     ----------
     usage_rows
-        Rows of usage asked for so far, each with the operator's name that it was asked by.
+        Rows of usage read so far, each with the operator's account that was asked for.
     """
 
     def __init__(
@@ -256,7 +256,7 @@ def _check_reads(scope: str, given: tuple[str, ...], read: frozenset[str]) -> No
 
 
 def _run(host: ChainHost, program: Program, function: str, arguments: bytes, door: str) -> None:
-    """Run a function for a transaction, within what is left of its gas."""
+    """Run a function for a transaction, within the rest of its gas."""
     meter = host.context.meter
     try:
         wire = codec.decode(arguments)

@@ -59,7 +59,7 @@ def change_scope(state: State, change: actions.SetScope) -> None:
     """Change the reporters and columns of a scope, for all epochs that are not settling yet.
 
     Reports of removed reporters, or with other columns, count for nothing from then on and leave
-    the state when their epoch is closed; a reporter may send another report for nothing. The last
+    the state when their epoch is closed; a reporter may send another report for free. The last
     change that is made while an epoch settles acts after that epoch.
     """
     name, following = change.name, state.require(records.SCOPES, change.name).next_epoch

@@ -17,7 +17,7 @@ VERSIONS: Final = frozenset({1})
 TRANSACTION: Final = 1_000
 """A signature check, a nonce and a fee."""
 BYTE: Final = 2
-"""A byte of the transaction: stored for good by every node."""
+"""A byte of the transaction: stored permanently by every node."""
 NEW_ACCOUNT: Final = 2_000
 """An account that is never deleted."""
 BINDING: Final = 500

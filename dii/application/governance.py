@@ -1,4 +1,4 @@
-"""Governance: validators propose, vote, and after a delay the chain does what they decided.
+"""Governance: validators propose changes and vote, and the chain enacts decisions after a delay.
 
 Participants must be able to see a change in advance and to leave before it acts. So a proposal that
 more than two thirds of the voting power approve acts only after ``governance_delay``, and never on
@@ -6,8 +6,8 @@ an epoch that has begun (:mod:`dii.application.streams`). The delay itself, the 
 may mint and the most that the treasury may get of it are constitutional: no action changes them.
 
 Power is counted when a vote arrives, by the validators in force then; votes of former validators
-count nothing. Nothing happens merely because time passes: an expired proposal stays as it is, as
-everybody can see; a proposal that is due is carried out by the next block.
+count nothing. Nothing happens merely because time passes: an expired proposal stays as it is; a
+proposal that is due is carried out by the next block.
 
 An action names rules, policies and gas schedules, which a release may or may not have. A release
 that lacks one must not decide differently from others, or releases would split the chain. So a

@@ -48,7 +48,7 @@ class Handler(NamedTuple):
     outlay
         The amount that it takes from its sender's balance if it succeeds, the fee apart.
     duty
-        For whom it is a duty, free within an allowance: for a ``reporter`` of its scope, or a
+        Role for which the message is a duty, free within an allowance: ``reporter`` of its scope or
         ``validator``.
     """
 

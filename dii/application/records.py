@@ -23,7 +23,7 @@ Held = Annotated[Amount, "held"]
 MAX_CHUNKS: Final = 1 << 13
 """Chunks of one report: 2**20 rows of 8 metrics need about 900."""
 FREE_TRIES: Final = 2
-"""Reports of an epoch that a reporter may announce for nothing."""
+"""Reports of an epoch that a reporter may announce for free."""
 MAX_REPORTERS: Final = 64
 """Of one scope."""
 
@@ -443,7 +443,7 @@ CURSORS: Final = Table("cursor", Cursor)
 TURNS: Final[Table[str]] = Table("turn", Name)
 """() -> the scope that settles first in the next block, if several do."""
 ISSUANCES: Final = Table("issuance", Issuance)
-"""(stream, epoch) -> issuance, for good."""
+"""(stream, epoch) -> issuance, permanently."""
 CODES: Final[Table[bytes]] = Table("code", CodeBytes)
 """(SHA-256 of the tree) -> a contract's tree, as :mod:`dii.contracts.tree` encodes it."""
 CONTRACTS: Final = Table("contract", Contract)
@@ -455,7 +455,7 @@ HOOKS: Final = Table("hook", int)
 RESERVED: Final = Table("reserved", int)
 """(scope) -> gas that all its contracts have reserved for each epoch."""
 PROPOSALS: Final = Table("proposal", Proposal)
-"""(number) -> proposal, for good."""
+"""(number) -> proposal, permanently."""
 AGENDA: Final = Table("agenda", Agenda)
 """() -> the agenda of governance."""
 LATEST: Final = Table("latest", int)

@@ -11,9 +11,9 @@ _Message = messages.ReportManifest | messages.ReportChunk
 
 
 def report_manifest(context: Context, message: messages.ReportManifest) -> bool:
-    """Announce a report; it replaces another, unfinished one, once for nothing, then for gas.
+    """Announce a report; it replaces an unfinished report, once for free, then for gas.
 
-    A report with columns that the scope no longer asks for is replaced for nothing.
+    A report with columns that the scope no longer asks for is replaced for free.
     """
     scope, state = context.scope_of_reporter(message.scope), context.state
     _status(context, message, reporting=True)

@@ -269,8 +269,8 @@ class _Step:
     def _hooks(self, budget: int) -> int:
         """Run the hooks of contracts: all is paid, pages can be looked up.
 
-        A block's gas for this, ``hook_gas``, stands beside ``settle_rows``: the share of it that is
-        used up is used up of the rows, too.
+        A block has ``hook_gas`` for this, beside ``settle_rows``: a used share of this gas counts
+        as the same share of the rows.
         """
         rows, most, cursor = self.chain.settle_rows, self.chain.hook_gas, self.cursor
         hooks = contracts.Hooks(self.context, self.name, self.scope.next_epoch)

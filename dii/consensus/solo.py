@@ -1,6 +1,6 @@
 """Solo: one process orders and signs every block; the engine of a notebook.
 
-There is nobody to agree with, so a block is decided when it is signed. If governance has added
+No other process has to agree, so a block is decided when it is signed. If governance has added
 validators, this engine signs with every one of their keys that it can find, and fails with an error
 if these have no more than two thirds of the voting power. Time is the caller's (the telemetry's, in
 a notebook), never the wall clock's: the same calls make the same chain, byte for byte. The engine
@@ -21,11 +21,11 @@ from dii.ledger.state import uncollected
 from dii.units import SECOND
 
 Find = Callable[[bytes], crypto.SigningKey | None]
-"""Takes a public key."""
+"""Function that returns the key of a public key, or None."""
 
 
 class Solo:
-    """Produces blocks on a node.
+    """Producer of blocks on a node.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Solo:
     def settle(self) -> None:
         """Add empty blocks, a second apart, until a block changes nothing.
 
-        After that the last header carries the state's root, so proofs are at hand, and all
+        After that the last header carries the state's root, so proofs can be made, and all
         settling that is due is done.
         """
         while self.produce()[1].changed:
