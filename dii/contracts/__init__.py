@@ -1,1 +1,1 @@
-"""Contracts: agreements that participants deploy and the chain carries out."""
+"""Contracts: agreements that participants deploy and the chain executes."""

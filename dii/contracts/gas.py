@@ -1,6 +1,6 @@
 """Gas schedule of the operations of contracts, version 1.
 
-A gas is about 90 ns of work on the machine that the benchmarks name, as in
+One gas is about 90 ns of work on the machine that the benchmarks name, as in
 :mod:`dii.application.gas`. Every operation is charged before it works, by the size of its operands;
 writing into the state is charged by the bytes that it occupies permanently. The constants follow
 from ``python -m tests.benchmarks contracts``, which prints nanoseconds per gas for each

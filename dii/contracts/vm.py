@@ -80,11 +80,11 @@ class Host(Protocol):
         """Return a gateway's metrics in one of the last two settled epochs, if it was reported."""
 
     def usage(self, application: bytes, operator: Address, epoch: int) -> Mapping[str, int] | None:
-        """Return an application's use of an operator's gateways, likewise."""
+        """Return an application's use of an operator's gateways, in one of the same epochs."""
 
 
 class Machine:
-    """Counts one call's gas and memory."""
+    """Meter of one call's gas and memory."""
 
     __slots__ = ("gas", "host", "limit", "read", "room", "write")
 

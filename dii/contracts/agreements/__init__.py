@@ -1,4 +1,4 @@
-"""Agreements that come with the package, written in the language of contracts.
+"""Agreements included in the package, written in the language of contracts.
 
 Each is a text beside this file (``*.dii``), whose docstring states its promise in plain language.
 They are deployed by name::
@@ -23,7 +23,7 @@ from dii.contracts.values import spell
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """A contract that comes with the package.
+    """A contract included in the package.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Agreement:
 
     @property
     def tree(self) -> Contract:
-        """Its syntax tree, which is what is deployed."""
+        """Its syntax tree, which is deployed."""
         return frontend.parse(self.source)
 
     @property
@@ -50,7 +50,7 @@ class Agreement:
 
     @property
     def takes(self) -> str:
-        """Parameters that it is deployed with, as text."""
+        """Parameters of its deployment, as text."""
         init = next(item for item in self.tree.functions if item.name == "init")
         return ", ".join(f"{item.name}: {spell(item.type)}" for item in init.parameters)
 
