@@ -1,7 +1,7 @@
 """Micro-economies for communities that build infrastructure together.
 
-Gateways report what they did; contribution is measured from those metrics, money is minted
-accordingly on a replicated ledger, and everything can be checked. Start with::
+Gateways report operational metrics, the contribution of each gateway is computed from them, money
+is minted accordingly on a replicated ledger, and everything can be checked. Start with::
 
     from dii import Network, agreements, load, minting
 

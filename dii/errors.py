@@ -234,7 +234,7 @@ class NoReporter(NetworkError):
 
 
 class UnknownName(NetworkError, says="no {kind} goes by {name!r} here; see dii list {kind}s"):
-    """A name that nothing here goes by."""
+    """A name without an object of this kind here."""
 
 
 class UnknownStream(UnknownName):
@@ -272,7 +272,7 @@ class NoTelemetry(NetworkError):
 
 
 class TrafficGenerated(NetworkError):
-    """Generated and real receptions in one network: payments could not be told apart."""
+    """Generated and real receptions in one network: their payments could not be distinguished."""
 
     says = "the genesis says that traffic is {known}, and this is {given}; use a --home of its own"
 
@@ -301,7 +301,7 @@ class Refused(NetworkError, says="{kind} refused: {message}"):
 
 
 class TransactionError(DiiError):
-    """A transaction that failed; its ``code`` stands in the block's results.
+    """A transaction that failed; its ``code`` is in the block's results.
 
     ``gas`` is what a contract had used when it failed.
     """
@@ -408,7 +408,7 @@ class AlreadyClaimed(TransactionError, code=20):
 
 
 class BadMessage(TransactionError, code=21, says="{kind}: {message}"):
-    """A message whose content makes no sense."""
+    """A message with impossible content."""
 
 
 class GasLimitTooHigh(TransactionError, code=40):
@@ -437,7 +437,7 @@ class ProposalClosed(TransactionError, code=43):
 
 
 class BadAction(TransactionError, code=44, says="{action}: {message}"):
-    """An action that cannot be executed, as it is or as the chain stands."""
+    """An action that cannot be executed, ever or in the present state of the chain."""
 
 
 # --- contracts ---------------------------------------------------------------------------------

@@ -4,14 +4,14 @@ A block's signatures take as long as all the rest of its execution, and they can
 their turn comes. Threads that verify were rejected: between two signatures they need Python's
 global lock, which a thread that computes releases every 5 ms only. So were the processes of the
 standard library: they import the caller's ``__main__`` again, which in a script without a guard
-starts everything anew. Loky's do not, and were as quick, but it is one more dependency and slow to
-import. Instead, a bare interpreter reads signatures from a socket and writes a byte for each, with
-a lower priority than the process that it works for. A thread for each waits for the results, since
-an interrupt in the middle would leave half a question, and reaches the main thread only. Each
-answer begins with the head of its question: other output, such as the greeting of a
+starts everything anew. Those of loky do not, and were as quick, but loky is one more dependency and
+slow to import. Instead, a bare interpreter reads signatures from a socket and writes a byte for
+each, with a lower priority than the process that it works for. A thread for each waits for the
+results, since an interrupt in the middle would leave half a question, and reaches the main thread
+only. Each answer begins with the head of its question: other output, such as the greeting of a
 ``sitecustomize``, is not taken for results.
 
-If a process ends, for want of memory say, the results that it owes are computed here.
+If a process ends (for lack of memory, for example), its missing results are computed here.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class _Verifier:
         return self._socket
 
     def close(self) -> None:
-        """End the process; the results that it owes are computed here."""
+        """End the process; its missing results are computed here."""
         if self._socket is not None:
             self._socket.close()
         if self._process is not None:

@@ -1,4 +1,4 @@
-"""Economic analysis: rules compared over an epoch's records, honest and cheated."""
+"""Economic analysis: comparison of rules over the records of an epoch, honest and with cheats."""
 
 from dii.economy.laboratory import Comparison, Records, compare
 

@@ -134,7 +134,7 @@ class Records:
         ).metrics  # fmt: skip
 
     def without_owners(self) -> Records:
-        """Return the same with one gateway for each operator, which hears all that any heard."""
+        """Return the same with one gateway per operator, which hears what any of its own heard."""
         names = self.receptions["gateway"].to_pylist()
         owners = [None if name is None else self.owner(name) for name in names]
         return replace(
@@ -196,11 +196,11 @@ class Comparison:
     Attributes
     ----------
     amounts
-        A row an operator, a column a rule, in the smallest unit; the greatest first.
+        One row per operator, one column per rule, in the smallest unit; the greatest first.
     measures
-        A row a rule: paid, gini, nakamoto, top_1_percent, distance_to_shapley,
+        One row per rule: paid, gini, nakamoto, top_1_percent, distance_to_shapley,
         distance_to_leave_one_out, clone_gain (of the cloned operator's amount, as a share) and
-        self_traffic_earned (what so many frames of one's own bring above what they cost, in the
+        self_traffic_earned (the gain of ``frames`` frames of self-traffic above their cost, in the
         smallest unit). The last four are NaN if no uplink is known to be delivered.
     """
 

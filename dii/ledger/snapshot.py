@@ -9,7 +9,7 @@ SHA-256. The manifest needs no signature: chunks are bounded and compared before
 and the state is returned only if the tree that is built from it has the root that the reader
 trusts, from a header. A false manifest can waste no more than the bytes that it admits.
 
-A node takes snapshots by itself, when the diffs since the last one far outweigh it: so snapshots
+A node takes a snapshot when the diffs since the last one are much larger than it, so snapshots
 cost a few percent of the blocks' cost, and opening reads a bounded multiple of the state. A state
 of a million accounts takes seconds to sort and encode, too long for one block, so the pairs are
 kept as of one height, which is a copy of references, and each block writes one chunk; the last

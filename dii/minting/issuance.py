@@ -2,8 +2,8 @@
 
 Largest-remainder methods pay everything out but are not monotone under splitting: a payee could
 gain by dividing a weight among several names. Rounding every payee down cannot be gained from,
-since floor(a) + floor(b) <= floor(a + b); what rounding leaves is *dust*, less than one unit a
-payee, and goes on to the stream's next epoch.
+since floor(a) + floor(b) <= floor(a + b); the remainder of rounding is *dust*, less than one unit
+per payee, and is carried to the stream's next epoch.
 
 Python integers throughout: int64 products overflow on ordinary numbers (a pool of 10**10 times a
 weight of 10**12), and a million payees take about a tenth of a second.
@@ -45,7 +45,7 @@ def due(pool: int, total: int, *, claim: bool) -> int:
 def divide(pool: int, weights: Sequence[int], *, claim: bool) -> list[int]:
     """Return the amount of each payee of a pool under a share or a claim rule.
 
-    What rounding leaves of the pool is less than one unit a payee: ``dust < len(weights)``.
+    The remainder of rounding is less than one unit per payee: ``dust < len(weights)``.
     """
     total = sum(weights)
     return share(due(pool, total, claim=claim), weights, total or 1)

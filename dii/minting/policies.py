@@ -55,16 +55,16 @@ class Policy(Versioned):
 
 @dataclass(frozen=True)
 class FixedEmission(Policy):
-    """The same pool every epoch, whoever contributes.
+    """The same pool every epoch, whatever is contributed.
 
-    As Bitcoin's block subsidy between halvings: supply is predictable, the price of one unit of
-    contribution is not. When few contribute, little is worth much, which invites self-traffic
+    Like Bitcoin's block subsidy between halvings: supply is predictable, the price of one unit of
+    contribution is not. When few contribute, each unit is worth much, which invites self-traffic
     (Helium 2020; HIP-10).
 
     Parameters
     ----------
     amount
-        Pool an epoch; ``"10000 TTC"`` or the smallest unit.
+        Pool of each epoch; ``"10000 TTC"`` or an integer of the smallest unit.
     """
 
     amount: int | str

@@ -87,7 +87,7 @@ class Issuance:
     paid
         Sum of all amounts paid.
     unminted
-        Share of unattributed receptions, which nobody gets.
+        Share of unattributed receptions, which is not paid.
     rest
         Amount left of the pool that went to the stream's ``rest``.
     count, root

@@ -1,6 +1,6 @@
-"""Rules, which say what a gateway's metrics are worth.
+"""Rules, which turn a gateway's metrics into a weight.
 
-A rule turns columns of metrics into one weight a gateway. It sees integers only and uses integer
+A rule turns columns of metrics into one weight per gateway. It sees integers only and uses integer
 operations only; it never sees who owns a gateway, when, or what others did. The same object runs
 on the chain, page by page, and in the laboratory over whole histories, which is only sound
 because a weight depends on its own row alone.
@@ -27,7 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 Columns = Mapping[str, Sequence[int]]
-"""Metric name to one integer a gateway; all of one length."""
+"""Metric name to one integer per gateway; all of one length."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Rule(Versioned):
 
     @abstractmethod
     def weights(self, columns: Columns) -> list[int]:
-        """Return one weight >= 0 a gateway; every needed metric is present in every row."""
+        """Return one weight >= 0 per gateway; every needed metric is present in every row."""
 
     def check(self) -> None:
         """Refuse parameters by which the weights of ``MAX_ROWS`` gateways could pass 2**63.
@@ -175,7 +175,7 @@ class Airtime(Rule):
 
 @dataclass(frozen=True)
 class DataCredits(Rule):
-    """Pay what the data was worth, one to one against what its users burned.
+    """Pay for data one to one what its users burned.
 
     ``amount = rate * data_units``; unit: the smallest unit of money. A claim rule: Helium's
     HIP-10 (2020), which ended the arbitrage that a share of a fixed pool had invited, when
@@ -208,7 +208,7 @@ class Composite(Rule):
     720720) + airtime * 1000 * uplink_units``; unit: a thousandth of a point. ``uptime`` points
     for a full epoch online, ``traffic`` for a delivered uplink heard alone, ``airtime`` for 10 ms.
 
-    Games of one part are games of the whole, damped by the other parts; what a point is worth
+    Each part can be gamed as its own rule can, damped by the other parts; the value of a point
     then depends on all of them, which is harder to foresee than a stream for each.
 
     Parameters
@@ -259,14 +259,14 @@ def weigh(
     rule
         The rule.
     columns
-        Metric name to one integer or None a gateway; a missing column is unknown throughout.
+        Metric name to one integer or None per gateway; a missing column is unknown throughout.
     denied
         Rows of gateways on the deny list: they weigh 0, whatever they report.
 
     Returns
     -------
     weights, reasons
-        One of each a row; reasons as in :data:`dii.minting.receipts.REASONS`.
+        One of each per row; reasons as in :data:`dii.minting.receipts.REASONS`.
     """
     rows = len(next(iter(columns.values()), ()))
     needed = [columns.get(name, [None] * rows) for name in rule.needs]
