@@ -48,7 +48,7 @@ DUTIES_OF_REPORTERS = (
 
 
 def mixed(**changes: Any) -> dict[str, Any]:
-    """Return what is different in a chain of two scopes and four streams under one limit."""
+    """Return the changes of a genesis for two scopes and four streams under one limit."""
     return {
         "scopes": [scope(name, metrics) for name, metrics in METRICS_OF.items()],
         "streams": [
@@ -124,12 +124,12 @@ ROWS = {gateway(number): [FULL] for number in (1, 2, 3, 4)}
 
 
 def several(count: int = 4, **changes: Any) -> Chain:
-    """Return a chain whose scope has so many reporters, none with any money."""
+    """Return a chain with a scope of ``count`` reporters, none with any money."""
     return Chain(scopes=[scope(reporters=REPORTERS[:count])], **changes)
 
 
 def says(chain: Chain, who: SigningKey, *messages: Message) -> list[int]:
-    """Return the codes of one reporter's messages; what succeeds is free."""
+    """Return the codes of one reporter's messages; successful ones are free."""
     results = chain.do(who, *messages)
     assert all(one.fee == 0 for one in results)
     return [one.code for one in results]

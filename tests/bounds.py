@@ -1,8 +1,9 @@
-"""Work and memory for a file, by its bytes and whatever it says of itself.
+"""Work and memory for a file, bounded by its bytes, whatever the file states.
 
-Each file is loaded in a process of its own, which says how far its memory rose and how long it
-worked. Processor time is no exact measure, so its bound is generous: what these tests look for took
-a thousand times as much. A few files of each format are tried here, many more in ``make soak``.
+Each file is loaded in a process of its own, which reports the growth of its memory and its time.
+Processor time is no exact measure, so its bound is generous: the faults that these tests look for
+took a thousand times as much. A few files of each format are tried here, many more in ``make
+soak``.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ SIZE = 1 << 15
 
 
 def amplified(name: str, content: bytes, draw: random.Random) -> Iterator[bytes]:
-    """Yield files of a format in which something stands as often as fits."""
+    """Yield files of a format in which an element is repeated as often as fits."""
     *head, last = content.splitlines(keepends=True)
     short = draw.choice([b"0", b"{}", b"[]", b"a", b",", b"-", b'""', b"\xff", b"{", b'{"a":1}'])
     yield content + (short + b"\n") * (SIZE // (len(short) + 1))

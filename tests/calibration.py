@@ -1,8 +1,8 @@
 """Generated figures beside published ones: ``python -m tests.calibration`` prints the table.
 
 Figures of The Things Network bind: counts within 10 %, shares within 3 points, at any seed. Proxies
-come from other networks and say how far the model is from those; a single gateway's radio says
-nothing about the others, so that its rows, too, only show. Formulas must hold exactly.
+come from other networks and show how far the model is from those; the radio of a single gateway
+says nothing about others, so its rows are only shown, too. Formulas must hold exactly.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Figure:
 
     @property
     def bound(self) -> bool:
-        """True if it must hold."""
+        """True if the figure must hold."""
         return self.kind in {"TTN", "formula"}
 
     @property
@@ -95,7 +95,7 @@ class Figure:
 
 
 def calibration(registry: pa.Table, population: Population | None = None) -> list[Figure]:
-    """Compare a generated registry, and a day of its traffic, with what was published.
+    """Compare a generated registry, and a day of its traffic, with published figures.
 
     Parameters
     ----------

@@ -34,16 +34,16 @@ VALIDATOR, REPORTER, ALICE, BOB, CAROL, THIEF = PEOPLE = tuple(
 )
 
 REPORTERS = (REPORTER, *(SigningKey.derive(7, f"reporter-{n}") for n in range(2, 8)))
-"""Of scopes with several; none has any money."""
+"""Reporters of scopes with several; none has any money."""
 
 START = 1_524_268_800 * SECOND
 """2018-04-21T00:00:00Z, in microseconds."""
 EPOCH = 3_600 * SECOND
-"""Of these chains, in microseconds."""
+"""Length of an epoch of these chains, in microseconds."""
 OPENING = 10**9
 """Opening balance of alice, bob, carol and the thief; the reporter has nothing."""
 GAS = 1_000_000
-"""More than any message here needs."""
+"""Gas limit above the need of any message here."""
 
 Rows = Mapping[bytes, Sequence[int | None]]
 """Gateway hash (or key of a row of usage) to its metrics, in the order of the scope's."""
@@ -68,7 +68,7 @@ def stream(
     scope: str = "main",
     rest: str | None = None,
 ) -> dict[str, Any]:
-    """Return a stream as a genesis describes it: uptime, and 1,000 an epoch."""
+    """Return a stream as a genesis describes it: by default uptime, and 1,000 per epoch."""
     return {
         "name": name,
         "scope": scope,
@@ -84,7 +84,7 @@ def scope(
     reporters: Sequence[SigningKey] = (REPORTER,),
     usage: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return a scope, of the one reporter's by default, as a genesis describes it."""
+    """Return a scope as a genesis describes it, by default with the one reporter."""
     return {
         "name": name,
         "reporters": [format_address(key.address) for key in reporters],
@@ -178,7 +178,7 @@ def chunks_of(rows: Rows, columns: int, chunk_rows: int) -> list[bytes]:
 
 
 class Chain:
-    """An application without an engine: signs what people say, and executes it block by block."""
+    """An application without an engine: it signs messages and executes them block by block."""
 
     def __init__(self, **changes: Any) -> None:
         self.app = Application(genesis(**changes))

@@ -55,7 +55,7 @@ def make(home: Path, *options: object) -> Path:
 
 
 def output(*words: object, code: int = 0) -> str:
-    """Run a command and return what it prints, be it an error."""
+    """Run a command and return its output, which may be an error."""
     result = dii(*words, code=code)
     return result.stdout or result.stderr
 

@@ -1,6 +1,6 @@
-"""A world for contracts under test, and ``python -m tests.contracts [FRAMES]``: judges trees.
+"""A world for contracts under test; ``python -m tests.contracts [FRAMES]`` checks trees.
 
-The second needs no package but dii itself, so that every Python on a machine can run it.
+The command needs no package but dii itself, so that every Python on a machine can run it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class World:
     def call(
         self, program: Program, function: str, *values: Any, gas: int = 10**6, by: str = "external"
     ) -> Result:
-        """Call with Python values; what fails is taken back."""
+        """Call with Python values; the effects of a failed call are undone."""
         before = self.money, dict(self.storage), list(self.paid), list(self.events)
         self.money += self.value
         try:
@@ -134,7 +134,7 @@ SAMPLES |= dict.fromkeys(("Gateway", "Application"), SAMPLES["bytes"])
 
 
 def main(frames: int) -> None:
-    """Read trees as JSON, and print what becomes of each, so many frames deep."""
+    """Read trees as JSON, and print the result of each, at a depth of some frames."""
     if frames:
         main(frames - 1)
         return

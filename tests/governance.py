@@ -68,14 +68,14 @@ class Chain(chains.Chain):
         return number
 
     def decide(self, action: Action) -> BlockResult:
-        """Pass an action, let its time come, and return the block that carried it out."""
+        """Pass an action, let its time come, and return the block that enacted it."""
         number = self.passes(action)
         result = self.block(time=self.proposal(number).acts)
         assert self.standing(number) == "enacted", result.rows["governance"]
         return result
 
     def fails(self, action: Action) -> str:
-        """Pass an action that cannot be carried out; return why."""
+        """Pass an action that cannot be enacted; return the reason."""
         number = self.passes(action)
         result = self.block(time=self.proposal(number).acts)
         assert self.standing(number) == "failed"

@@ -1,4 +1,4 @@
-"""Contracts of people who wish the network ill: texts that burn, trees that no parser emits."""
+"""Contracts of attackers: texts that waste gas, trees that no parser emits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Count source lines: those that are left without blanks, comments and docstrings.
 
-``python tests/lines.py dii tui`` prints a line per package and the total. It is what the design
-calls compact, measured the same way each time.
+``python tests/lines.py dii tui`` prints a line per package and the total.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ LAYOUT = {
 def source_lines(path: Path) -> int:
     """Return the number of lines of a file that hold code.
 
-    A string that stands alone as a statement is documentation, wherever it stands.
+    A string that is a statement of its own is documentation, in any place.
     """
     with path.open("rb") as file:
         code = {

@@ -1,12 +1,12 @@
-"""A stateful machine against the whole application, with books kept by hand beside it.
+"""Stateful machine that compares the whole application with books, a model kept beside it.
 
-Hypothesis has people, reporters (one of four a liar; any of them absent, late, or saying it
-twice), validators and a thief say what they like, over many epochs, in blocks of an honest
-proposer or of one who puts in anything. The books know who said what, and from the rules alone
-what must follow of it: every balance and nonce, whose each gateway is in which epoch, what each
-epoch pays, what the chain's parameters are. After every block the two must agree to the last unit.
+Hypothesis draws messages of people, reporters (one of four is a liar; any may be absent, late, or
+send twice), validators and a thief, over many epochs, in blocks of an honest proposer or of one who
+includes any transaction. From the messages and the rules alone the books compute the expected
+state: every balance and nonce, the owner of each gateway in each epoch, the payments of each epoch,
+and the chain's parameters. After every block, books and chain must agree to the last unit.
 
-That it would find a fault is tested with faults.
+``test_machine`` plants faults to show that the machine finds them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ VALIDATORS = tuple(SigningKey.derive(7, f"machine-{number}") for number in range
 OPERATOR = bytes([0xC0]) * 20
 CLAIM = claim_address("main", OPERATOR)
 KEPT = contract_address(ALICE.address, 0)
-"""The contract that keeps everybody's deposits apart; it is there from the first block."""
+"""Contract that keeps the deposits of all accounts apart, deployed in the first block."""
 
 WINDOW, DELAY, VOTING = 600 * SECOND, 5_400 * SECOND, 7_200 * SECOND
 GATEWAYS_OF = range(1, 5)
@@ -99,7 +99,7 @@ class Books:
         )
 
     def names(self, key: bytes, reporter: bytes, account: bytes, now: int, needed: int) -> bool:
-        """Note that a reporter names an account; return whether enough of them do now."""
+        """Note a reporter's vote for an account; return whether it now has enough votes."""
         votes = self.named[key]
         for old in [who for who, (_, at) in votes.items() if now >= at + WINDOW]:
             del votes[old]
@@ -133,7 +133,7 @@ class Books:
         assert self.balances[who] >= 0
 
     def must_succeed(self, who: bytes, message: messages.Message, covered: int) -> bool:
-        """Tell whether nothing can be wrong with a message; what it pays is gone already."""
+        """Tell whether a message must succeed; its fee has been paid already."""
         left = self.balances[who] - covered
         match message:
             case messages.Transfer(amount=amount) | messages.Burn(amount):
@@ -224,7 +224,7 @@ class Books:
     # --- what follows at a block's end --------------------------------------------------------
 
     def enact(self, now: int) -> None:
-        """Do what was decided, once its delay is over and not before."""
+        """Enact decisions once their delay is over, and not before."""
         for number, acts in self.passed.items():
             if number in self.enacted or now < acts:
                 continue
@@ -240,7 +240,7 @@ class Books:
                     self.pools.append((since, dict(policy.parameters)["amount"]))
 
     def settle(self, now: int, rows: dict[str, list[tuple[Any, ...]]]) -> None:
-        """Pay the epochs that can be paid; the chain must pay these and no others."""
+        """Pay the epochs that can be paid; the chain must pay exactly these."""
         paid = defaultdict(list)
         for _, epoch, _, one, payee, weight, amount, *_ in rows.get("receipts", []):
             paid[epoch].append((one, payee, weight, amount))
@@ -280,7 +280,7 @@ class Books:
 
 
 def is_duty(key: SigningKey, message: messages.Message) -> bool:
-    """Tell whether a message is its sender's duty, and so free when it succeeds."""
+    """Tell whether a message is a duty of its sender, and thus free if it succeeds."""
     if isinstance(message, messages.Propose | messages.Vote):
         return key in VALIDATORS
     return isinstance(message, DUTIES) and key in REPORTERS[:4]
@@ -310,7 +310,7 @@ decisions = st.sampled_from(
 
 
 class Economy(RuleBasedStateMachine):
-    """People who say things, blocks that hold what they said, and the books."""
+    """Participants who send messages, blocks with these messages, and the books."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -361,7 +361,7 @@ class Economy(RuleBasedStateMachine):
     def assign(self, who: SigningKey, one: bytes, to: bytes) -> None:
         self.say(who, messages.AssignGateway("main", one, to))
 
-    # --- reporters and validators, and who would like to be -------------------------------------
+    # --- reporters and validators, and impostors ------------------------------------------------
 
     @rule(who=reporters, one=gateways, to=addresses)
     def register(self, who: list[SigningKey], one: bytes, to: bytes) -> None:
@@ -382,7 +382,7 @@ class Economy(RuleBasedStateMachine):
     def report(
         self, who: list[SigningKey], truth: list[int], lie: Values | None, late: int
     ) -> None:
-        """Some honest reporters say about the same, each not quite; the liar what it likes."""
+        """Honest reporters report slightly different values; the liar reports any values."""
         epoch = self.books.settled + late
         self.make(max(1, (START + (epoch + 1) * EPOCH - self.chain.time) // SECOND))
         if lie is not None:
@@ -428,7 +428,7 @@ class Economy(RuleBasedStateMachine):
         ),
     )
     def pretend(self, who: SigningKey, message: messages.Message) -> None:
-        """Somebody says what is not theirs to say."""
+        """Send a message that its sender has no right to send."""
         self.say(who, message)
 
     @rule(
@@ -437,7 +437,7 @@ class Economy(RuleBasedStateMachine):
         waits=st.lists(st.sampled_from([1, 1_800, 5_399]), max_size=3),
     )
     def decide(self, action: actions.Action, who: set[SigningKey], waits: list[int]) -> None:
-        """Validators decide together, and time passes: enough of it, or not."""
+        """Vote by several validators, and let time pass, with or without reaching the delay."""
         number = len(self.books.proposals)
         self.say(VALIDATORS[0], messages.Propose(action))
         self.make(1)
@@ -451,12 +451,12 @@ class Economy(RuleBasedStateMachine):
     @precondition(lambda self: self.old)
     @rule(data=st.data())
     def replay(self, data: st.DataObject) -> None:
-        """Somebody sends what has been sent before."""
+        """Send an old transaction again."""
         self.said.append(data.draw(st.sampled_from(self.old[-20:])))
 
     @rule(who=people, amount=amounts, ahead=st.integers(-1, 2))
     def forge(self, who: SigningKey, amount: int, ahead: int) -> None:
-        """Somebody signs for another chain, or a nonce that is not the next."""
+        """Sign for another chain, or with a nonce that is not the next."""
         nonce = max(0, self.books.nonces[who.address] + ahead)
         signed = sign(
             sha256(b"another chain"), who, nonce, messages.Transfer(THIEF.address, amount)
@@ -470,11 +470,11 @@ class Economy(RuleBasedStateMachine):
         honest=st.sampled_from([True, True, True, False]),
     )
     def block(self, wait: int, honest: bool) -> None:
-        """Some time passes."""
+        """Let some time pass."""
         self.make(wait, honest=honest)
 
     def make(self, wait: int, *, honest: bool = True) -> None:
-        """Make a block of what was said, of an honest proposer or of one who takes anything."""
+        """Make a block of the sent messages, by an honest proposer or by one who includes any."""
         app, chain = self.chain.app, self.chain
         wires = [signed for *_, signed in self.said]
         if honest:
@@ -502,7 +502,7 @@ class Economy(RuleBasedStateMachine):
             paid = books.balances[who] >= reserved(signed) * books.price
             runs = nonce == books.nonces[who] and (duty or paid)
             if runs:
-                # The treasury gets its fees at the block's end: nobody can spend them before.
+                # The treasury gets its fees at the block's end, so they cannot be spent before.
                 books.deliver(key, message, one, now, signed)
             else:
                 assert one.code
@@ -543,4 +543,4 @@ class Economy(RuleBasedStateMachine):
 
 
 SEEN: Counter[str] = Counter()
-"""Situations that the machines of this process have met."""
+"""Situations that the machines of this process have met, with their number."""

@@ -46,7 +46,7 @@ def status(gateway: str, time: int, covers: int, frames: int | None = None) -> R
 
 
 def rows_of(epoch: Epoch) -> Found:
-    """Return an epoch's rows by what they are about; every row stands once and in order."""
+    """Return an epoch's rows by their keys; every key occurs once, in order."""
     metrics_, usage = epoch.metrics.to_pylist(), epoch.usage.to_pylist()
     excluded = epoch.excluded.to_pylist()
     found = (
@@ -116,9 +116,9 @@ def identity(row: Row) -> tuple[object, ...]:
 
 
 def without_repetitions(receptions: Iterable[Row]) -> list[Row]:
-    """Leave out what a gateway hears again of a frame with an id, within the window.
+    """Leave out repetitions of a frame with an id at a gateway, within the window.
 
-    What it hears without an id is that, too, if it heard the frame with an id near by.
+    A reception without an id is one, too, if the gateway heard the frame with an id near it.
     """
     firsts: dict[tuple[object, ...], int] = {}
     known: dict[tuple[object, ...], list[int]] = defaultdict(list)
@@ -258,7 +258,7 @@ def heard_slots(
 
 
 def is_deaf(slots: dict[int, tuple[int, int, int]], slot: int) -> bool:
-    """Return whether the gateway hears nothing in a slot, and has not for too long before it."""
+    """Return whether the gateway hears nothing in a slot, and nothing for too long before it."""
     before = [heard for start, heard in slots.items() if start < slot]
     if slot in slots or not before:
         return False

@@ -1,7 +1,7 @@
-"""Small networks for tests of features that meet: telemetry as people load it, and a reference.
+"""Small networks for tests of combined features: telemetry to load, and a reference.
 
-The reference keeps what people asked for and when it acts, and works out from the definitions
-alone what each epoch pays to whom. It reads nothing from the network but the times of blocks.
+The reference keeps each request with the time of its effect, and computes from the definitions
+alone the payments of each epoch. It reads nothing from the network but the times of blocks.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ OTHER: Final = "other"
 KEYS: Final = ("anna", "bob", "bea")
 """Accounts with keys; two are operators, too."""
 OPERATORS: Final = ("anna", "bob", "bert", "carl")
-"""As registries name them; two have no keys, hence claim accounts."""
+"""Operators named by registries; two have no keys, hence claim accounts."""
 OPENING: Final = 10**9
 GATEWAYS: Final = range(6)
 PLACES: Final = {n: (52.0 + (n // 2) * 0.1, 5.0 + (n % 2) * 0.0001) for n in GATEWAYS}
-"""Two at each of three places, some metres apart."""
+"""Gateways: two at each of three places, some metres apart."""
 RADIUS: Final = 100
 
 NETWORK_KEY: Final = sha256(b"dii/laboratory/network\0" + str(SEED).encode())
 
 
 ALIAS: Final = 10
-"""Number of the EUI of gateway 0, where no record has told yet whose it is."""
+"""Number of the EUI of gateway 0 before any record states both its names."""
 
 
 def name(gateway: int) -> str:
@@ -195,10 +195,10 @@ class Change:
 
 @dataclass
 class Books:
-    """Model of a scope: the wishes of people, and their consequences.
+    """Model of a scope: requests, and their consequences.
 
-    Of the main scope the reference knows the records, of another what was reported. Scopes share
-    accounts and issuances, nothing else.
+    The reference knows the records of the main scope and the reports of another. Scopes share only
+    accounts and issuances.
     """
 
     radius: int
@@ -219,7 +219,7 @@ class Books:
     issued: dict[tuple[str, int], Issued] = field(default_factory=dict)
 
     def found(self, epoch: int) -> None:
-        """Found another scope, whose first epoch is given."""
+        """Add another scope, with a given first epoch."""
         self.other = Books(
             0, {}, OTHER, epoch,
             forwards=self.forwards, balances=self.balances, issued=self.issued,
@@ -256,7 +256,7 @@ class Books:
         self.owners[gateway] = sorted([*others, (since, to)])
 
     def bind(self, gateway: int, to: str, now: int) -> None:
-        """Bind a gateway as all reporters say: at once, or anew after the delay."""
+        """Bind a gateway by all reporters: at once the first time, later after the delay."""
         if gateway not in self.owners:
             self.owners[gateway] = [(self.settled, to)]
         elif self.last_owner(gateway) != to:
@@ -283,12 +283,12 @@ class Books:
         self.registry |= registry
 
     def known(self, epoch: int) -> set[int]:
-        """Return the gateways that stand in a registry or were heard in the epoch or before."""
+        """Return the gateways that a registry lists, or that were heard in the epoch or before."""
         heard = (frame.names for frame in self.frames if frame.epoch <= epoch)
         return {self.resolve_name(one, epoch) for one in {*self.registry}.union(*heard)}
 
     def resolve_name(self, gateway: int, epoch: int) -> int:
-        """Return whose a name is: an EUI is a gateway's once a record has stated both."""
+        """Return the gateway of a name: that of an EUI is known once a record has stated both."""
         told = any(
             frame.states == "both" and gateway - ALIAS in frame.heard and frame.epoch <= epoch
             for frame in self.frames
@@ -361,7 +361,7 @@ class Books:
         return Issued(self.scope, plan, pool, dust, left, rest, rows, frozenset(self.denials))
 
     def metrics(self, epoch: int) -> dict[int, dict[str, int]]:
-        """Count what each gateway did, by the definitions."""
+        """Count the metrics of each gateway, by the definitions."""
         if self.scope != "main":
             return self.reported[epoch]
         heard = self.heard(epoch)
@@ -418,7 +418,7 @@ def weight(rule: Rule, metrics: Mapping[str, int]) -> int:
 
 
 def pool_of(policy: Policy, total: int, scale: int) -> int:
-    """Return what a policy lets an epoch mint."""
+    """Return the amount that a policy lets an epoch mint."""
     if isinstance(policy, PerContribution):
         return min(int(policy.cap), int(policy.rate) * total // scale)
     assert isinstance(policy, FixedEmission)

@@ -1,4 +1,4 @@
-"""Comparison of all that a network shows with the reference and the state."""
+"""Comparison of everything that a network shows with the reference and the state."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def check_state(net: Network, books: Books) -> None:
 
 
 def account_of(net: Network, label: str) -> bytes:
-    """Return the account that is paid under a label."""
+    """Return the account that a label names."""
     return resolve(net.state, net.home.address(label))
 
 
@@ -153,7 +153,7 @@ def check_receipts(net: Network, books: Books, found: Paid) -> None:
 
 
 def check_comparison(net: Network, books: Books, found: Paid, epochs: Collection[int]) -> None:
-    """Check that the laboratory pays by the rule in force what was paid."""
+    """Check that the laboratory, by the rule in force, computes the amounts that were paid."""
     for (_, epoch), issued in found.items():
         if issued.scope != "main" or epoch not in epochs or not issued.total:
             continue

@@ -1,4 +1,4 @@
-"""Features that meet: a model test of whole networks, through what people use.
+"""Combined features: a model test of whole networks through their public interface.
 
 Hypothesis draws loads of telemetry (late and early, of gateways that turn up later), changes of
 the rule, further streams, denials, hand-overs, registries that name another owner, claims, sites,
@@ -97,7 +97,7 @@ Drawn = list[Uplink]
 
 
 def deed(**drawn: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
-    """Make a rule of what somebody does, after which an epoch may pass."""
+    """Make a rule of an act, after which an epoch may pass."""
 
     def decorate(act: Callable[..., None]) -> Any:
         def both(self: Pairs, then: tuple[Drawn, bool] | None, **given: Any) -> None:
@@ -116,7 +116,7 @@ def deed(**drawn: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any
 
 
 class Pairs(RuleBasedStateMachine):
-    """A network in a folder, what people do with it, and the books."""
+    """A network in a folder, acts on it, and the books."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,14 +126,14 @@ class Pairs(RuleBasedStateMachine):
         self.loads = 0
         self.height = 0
         self.waiting: dict[int, tuple[int, Callable[[int], None]]] = {}
-        """By number of the proposal: when it acts, and what it does from which epoch on."""
+        """Proposal number to the time of its effect, and the change of the books by epoch."""
         self.decided: dict[int, int] = {}
-        """By number of the proposal: when it acts."""
+        """Proposal number to the time of its effect."""
         self.transfers: list[tuple[str, str, int]] = []
         self.joined = self.looks = 0
         self.sound = True
         self.at_midnight: Counter[str] = Counter()
-        """Balances when March ended."""
+        """Balances at the end of March."""
         self.seen: Counter[str] = Counter()
 
     @initialize(
@@ -175,7 +175,7 @@ class Pairs(RuleBasedStateMachine):
         self.net.home.key(ELSEWHERE, create=True)
         self.books = Books(radius, {"main": Plan(weigher, policy)})
         self.books.balances.update(dict.fromkeys(KEYS, OPENING))
-        # Where a registry names nobody, all gateways are their own operators.
+        # If a registry names no operator, each gateway is its own.
         self.load({0: drawn}, known if any(known.values()) else known | {0: "anna"})
         self.first_reporters = self.net.scope.reporters
         if elsewhere is not None:
@@ -255,7 +255,7 @@ class Pairs(RuleBasedStateMachine):
 
     @deed(place=st.integers(0, 5), operator=operators)
     def contest(self, place: int, operator: str) -> None:
-        """Load a registry that names another operator, and have it bound anew."""
+        """Load a registry that names another operator, and rebind the gateway."""
         books = self.books
         if not books.owners:
             return
@@ -368,7 +368,7 @@ class Pairs(RuleBasedStateMachine):
             self.check()
 
     def changes(self, scope: str = "main", **what: Any) -> Callable[[int], None]:
-        """Return what puts a change into a scope's books, given the epoch from which it acts."""
+        """Return a function that adds a change to a scope's books, given its first epoch."""
 
         def act(since: int) -> None:
             books = next(one for one in self.books.scopes if one.scope == scope)
@@ -385,7 +385,7 @@ class Pairs(RuleBasedStateMachine):
         self.follow()
 
     def live(self, drawn: Drawn, complete: bool) -> None:
-        """Load records of the epoch, run all epochs that are over, and look at what there is."""
+        """Load records of the epoch, run all epochs that are over, and check the result."""
         if drawn:
             self.load({self.books.settled: drawn}, {})
         if self.run(complete=complete):
@@ -455,7 +455,7 @@ class Pairs(RuleBasedStateMachine):
             check_joined(other, self.net, self.books)
         self.seen["join"] += 1
 
-    # --- what follows -----------------------------------------------------------------------------
+    # --- consequences -----------------------------------------------------------------------------
 
     @property
     def now(self) -> int:
@@ -466,7 +466,7 @@ class Pairs(RuleBasedStateMachine):
         return account == "treasury" or self.net.home.find("account", account) is not None
 
     def follow(self) -> None:
-        """Read the times of new blocks: what was decided acts by them; and pay the fees."""
+        """Read the times of new blocks, by which decisions take effect, and pay the fees."""
         for height in range(self.height + 1, self.net.height + 1):
             block = codec.loads(Block, self.net.view.store.block(height))
             for number, (acts, act) in sorted(self.waiting.items()):
@@ -488,7 +488,7 @@ class Pairs(RuleBasedStateMachine):
     # --- looking ----------------------------------------------------------------------------------
 
     def check(self, *, whole: bool = False) -> None:
-        """Look at the latest epochs and at some things of those before, or at all there is."""
+        """Check the latest epochs and a part of the earlier ones, or everything."""
         net, books, self.sound = self.net, self.books, False
         self.looks += 1
         last = {scope.scope: scope.settled - 1 for scope in books.scopes}
@@ -522,7 +522,7 @@ class Pairs(RuleBasedStateMachine):
         self.sound = True
 
     def check_decisions(self) -> None:
-        """Proposals and transfers are those that were made."""
+        """Check that proposals and transfers are those that were made."""
         acts = {
             row.number: (row.status, row.acts.value // 1_000)
             for row in self.net.proposals().itertuples()
@@ -538,7 +538,7 @@ class Pairs(RuleBasedStateMachine):
         ]
 
     def check_statements(self, accounts: list[str]) -> None:
-        """Statements add up to the balances, and their rows are receipts."""
+        """Check that statements add up to the balances, and that their rows are receipts."""
         net, books = self.net, self.books
         midnight = self.at_midnight if self.now >= APRIL else books.balances
         for asked in accounts:

@@ -30,7 +30,7 @@ INTS = (0, 1, -1, 2, 3, 7, 255, -256, 2**64, MOST, LEAST, 2**200, -(2**128), 10*
 
 
 class Writer:
-    """Writes programs of the language that pass every check."""
+    """Writer of programs of the language that pass every check."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -134,7 +134,7 @@ class Writer:
         return self.rarely(str(self.random.randrange(-3, 4)), "int")
 
     def block(self, indent: str, depth: int) -> list[str]:
-        """Some statements; what they assign first is known only within."""
+        """Return statements; names that they assign first are known only within them."""
         before, lines = dict(self.known), []
         for _ in range(self.random.randrange(1, 5)):
             lines += [indent + line for line in self.statement(depth)]

@@ -1,4 +1,4 @@
-"""A chain that is the same wherever it is made: ``python -m tests.replay [FRAMES]``.
+"""A chain that is the same on every machine: ``python -m tests.replay [FRAMES]``.
 
 Prints its hashes as JSON. Everything that changes the state takes part: every message, valid and
 not, every rule and policy, pages that fall into several blocks. Draws come from SHA-256, so that
@@ -72,7 +72,7 @@ DECISIONS: tuple[actions.Action, ...] = (
     actions.SetGas(2, 1),
     actions.SpendTreasury(BOB.address, 10**12),
 )
-"""One an epoch; for the last one there is too little money."""
+"""One decision per epoch; the last one needs more money than there is."""
 
 
 def the_genesis() -> Genesis:
@@ -102,7 +102,7 @@ def number(value: int) -> bytes:
 
 
 class Replay:
-    """Makes the chain."""
+    """Maker of the chain."""
 
     def __init__(self) -> None:
         self.node = Node(the_genesis())
@@ -123,7 +123,7 @@ class Replay:
         return sign(chain, key, nonce, message, gas_limit=gas_limit)
 
     def talk(self) -> bytes:
-        """Return what somebody says."""
+        """Return a message of somebody, signed."""
         key, other = PEOPLE[self.draw(4)], PEOPLE[self.draw(4)]
         address = [other.address, claim_address("main", OPERATORS[self.draw(3)]), bytes(20)][
             self.draw(3)
@@ -169,9 +169,9 @@ class Replay:
         return self.say(key, calls[self.draw(len(calls))])
 
     def report(self, name: str, epoch: int) -> list[bytes]:
-        """Return what a scope's reporters say of an epoch; now and then a value is unknown.
+        """Return the reports of a scope on an epoch; now and then a value is unknown.
 
-        One of several lies, and in every third epoch another stays away.
+        One of several reporters lies, and in every third epoch another is absent.
         """
         said = []
         truth = self.rows(name)
@@ -202,7 +202,7 @@ class Replay:
         return [self.say(key, message) for key in REPORTERS_OF[name]]
 
     def run(self) -> dict[str, object]:
-        """Make all blocks; return what they come to."""
+        """Make all blocks; return their hashes and counts."""
         owners = [key.address for key in PEOPLE] + [claim_address("main", one) for one in OPERATORS]
         for name, first in (("main", 1), ("other", 25)):
             bindings = tuple(
@@ -214,7 +214,7 @@ class Replay:
         alone = tuple((gateway(number), ALICE.address) for number in (1, 2, 24))
         self.solo.produce([self.say(REPORTERS[3], messages.RegisterGateways("main", alone))])
         online, paid = number(300_000), number(3)
-        operators = tuple(map(gateway, range(4, 8)))  # as they stand in the reports
+        operators = tuple(map(gateway, range(4, 8)))  # as in the reports
         self.solo.produce(
             [
                 self.deploy(UptimeAgreement, gateway(3), online, value=60_000),

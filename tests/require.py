@@ -1,4 +1,4 @@
-"""Needs of tests: skip with a reason where one is missing, or fail where CI promises it."""
+"""Requirements of tests: skip with a reason if one is missing, or fail if CI promises it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAMPLE = [DATA / name for name in ("registry.json", "uplinks.jsonl", "statuses.c
 
 
 def lacking(reason: str) -> None:
-    """Skip a test for want of something, or fail where CI promises that it is there."""
+    """Skip a test for a missing requirement, or fail if CI promises that it is there."""
     if os.environ.get("CI"):
         pytest.fail(f"CI must not skip: {reason}")
     pytest.skip(reason)

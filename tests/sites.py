@@ -1,4 +1,4 @@
-"""References for players that stand together, and for the division of uplinks among them."""
+"""References for players that are close together, and for the division of uplinks among them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "b
 START = 17_642 * DAY
 
 Uplink = tuple[list[str], int, bool]
-"""The gateways that heard it, receivers that nobody knows, and whether it was delivered."""
+"""Gateways that heard an uplink, number of unknown receivers, and whether it was delivered."""
 
 
 def split(

@@ -90,10 +90,10 @@ FAULTS = (
 
 
 class Walk:
-    """A random walk through everything that may be sent, and books kept beside the chain.
+    """A random walk through all kinds of messages, and books kept beside the chain.
 
-    One scope has four reporters, who agree, lie, stay away, come late and say things twice, one
-    has a single reporter. The books are made from the results of blocks alone; they never ask the
+    One scope has four reporters, who agree, lie, are absent, come late, and send twice; another has
+    a single reporter. The books are made from the results of blocks alone; they never read the
     state.
     """
 
@@ -137,7 +137,7 @@ class Walk:
         self.wires.append(wire)
 
     def speak(self) -> None:
-        """Say something, sensible more often than not."""
+        """Send a message, a sensible one more often than not."""
         choose = self.random.choice
         match self.random.choices(
             ["transfer", "burn", "register", "assign", "claim", "report", "nonsense", "bytes"],
@@ -217,7 +217,7 @@ class Walk:
     def report(self, fault: str) -> None:
         """Report an epoch that ends in this block or has ended, well or with a fault.
 
-        Honest reporters say the same; the one whom the fault strikes comes at any place.
+        Honest reporters report the same; the faulty one comes at any place.
         """
         choose = self.random.choice
         name = choose(["main", "main", "other"]) if fault != "another scope" else "moon"
@@ -318,9 +318,9 @@ class Walk:
         assert all(item.amount <= CAP for _, item in self.app.state.items(MINTED))
 
     def check_results(self, wires: list[bytes], results: list[TxResult]) -> None:
-        """Whatever used gas took its nonce and paid, unless it was a duty; nothing else did.
+        """Check that transactions that used gas took their nonce and paid, unless they were duties.
 
-        A duty that succeeds may be free; of those that fail few go unpaid.
+        A successful duty may be free; few failed duties go unpaid.
         """
         for wire, one in zip(wires, results, strict=True):
             self.seen[f"code {one.code}"] += 1
@@ -399,7 +399,7 @@ class Walk:
         return True
 
     def name_owner(self, kind: str, key: SigningKey, name: str, which: bytes, owner: bytes) -> None:
-        """Bind by f + 1, bind anew by 2f + 1 and after a delay."""
+        """Bind by f + 1 votes; rebind by 2f + 1, after a delay."""
         now, f = (self.time - START) // EPOCH, LIARS[name]
         if (kind, name, which) not in self.owners:
             if self.vote(kind, key, name, which, owner, f + 1):
@@ -450,7 +450,7 @@ class Walk:
             self.settled[str(name)] = item.next_epoch
 
     def begin(self, name: str, epoch: int) -> None:
-        """Note what is agreed on an epoch if a quorum of whole reports is here."""
+        """Note the medians of an epoch if a quorum of whole reports is here."""
         if (name, epoch) in self.agreed or self.time < epoch_end(epoch):
             return
         whole = [
@@ -471,7 +471,7 @@ class Walk:
         self.seen["liars"] += len(whole) > 1 and any(one != metrics[0] for one in metrics)
 
     def check_issuance(self, where: str, epoch: int, name: str) -> None:
-        """Compare an issuance and its receipts with exact arithmetic on what was reported."""
+        """Compare an issuance and its receipts with exact arithmetic on the reports."""
         found = self.app.state.get(ISSUANCES, name, epoch)
         assert found is not None
         leaves, total = self.receipts[name, epoch], found.total_weight
@@ -507,7 +507,7 @@ class Walk:
             self.seen[what] += getattr(found, what) > 0
 
     def check_pools(self) -> None:
-        """Policies decide the pools, and the constitutional limit bounds what an epoch mints."""
+        """Check that policies determine the pools, within the constitutional limit of an epoch."""
         epochs: dict[int, dict[str, Issuance]] = defaultdict(dict)
         for (name, epoch), found in self.app.state.items(ISSUANCES):
             epochs[int(epoch)][str(name)] = found
@@ -529,13 +529,13 @@ class Walk:
                 self.seen["capped"] += found.pool < wanted[name]
 
     def owner(self, where: str, which: bytes, epoch: int, kind: str = "gateway") -> bytes | None:
-        """Return whose something is in an epoch, by the books."""
+        """Return the owner of a gateway or an application in an epoch, by the books."""
         owners = self.owners.get((kind, where, which), [])
         known = [owner for since, owner in owners if since <= epoch]
         return self.forwards.get(known[-1], known[-1]) if known else None
 
     def payee(self, where: str, which: bytes, epoch: int) -> bytes:
-        """Return who is to be paid, by the books."""
+        """Return the account to pay, by the books."""
         return self.owner(where, which, epoch) or TREASURY
 
 

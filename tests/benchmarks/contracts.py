@@ -44,7 +44,7 @@ def transfer(to: Address, amount: int):
 
 
 class Memory(World):
-    """A dictionary, and no account of what is paid and emitted: that is another's time."""
+    """A host over a dictionary that ignores payments and events, whose time is not measured."""
 
     def __post_init__(self) -> None:
         self.read, self.write = self.storage.get, self.put
@@ -60,7 +60,7 @@ class Memory(World):
 
 
 def transfers(token: Program) -> float:
-    """Return calls a second."""
+    """Return calls per second."""
     world = Memory()
     token.run("mint", (b"\x40\0\0\0",), world, 100_000)
     arguments = (BOB, b"\x05")
@@ -198,7 +198,7 @@ def program(setup: str, statement: str, turns: int) -> Program:
 
 
 def cost(setup: str, statement: str, runs: int = 15) -> float:
-    """Return nanoseconds per gas of a statement, least of several runs, the setup's apart."""
+    """Return nanoseconds per gas of a statement, least of several runs, without the setup."""
 
     def once(made: Program) -> tuple[float, int]:
         start = time.process_time_ns()
@@ -231,7 +231,7 @@ def honesty() -> list[tuple[str, float]]:
 
 
 def compiling() -> tuple[float, int]:
-    """Return the most nanoseconds per gas of compiling, over kinds of trees, and of what size."""
+    """Return the most nanoseconds per gas of compiling a kind of tree, and that tree's size."""
     from tests.programs import Writer
 
     def wide(nodes: Callable[[int], t.Statement], count: int) -> t.Contract:

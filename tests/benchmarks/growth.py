@@ -1,8 +1,8 @@
 """Costs of a growing state: blocks of 1,000 transfers, memory, opening, and proofs' sizes.
 
-Of a thousand to a million accounts, the senders a thousand of them, the recipients anybody; with
-as many receipts of one epoch. Each size is made in one process and measured in another, so that
-memory is that of a node. Arguments: sizes.
+From a thousand to a million accounts, with a thousand senders and any recipients, and as many
+receipts of one epoch. Each size is made in one process and measured in another, so that memory is
+that of a node. Arguments: sizes.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ BALANCE = 10**9
 
 
 def addresses(count: int) -> list[bytes]:
-    """Return as many addresses; the first are of those who send."""
+    """Return ``count`` addresses; the first are those of the senders."""
     signers = [Signer(crypto.sha256(b"%d" % number)).address for number in range(BLOCK)]
     return signers + [crypto.sha256(b"%d" % number)[:20] for number in range(BLOCK, count)]
 
 
 def receipts(count: int) -> list[bytes]:
-    """Return as many receipts, of gateways in order."""
+    """Return ``count`` receipts, in the order of gateways."""
     line = codec.dumps(ReceiptLeaf(bytes(20), bytes(20), 5_000, 5_000, 0, (999_000,)))
     at = line.index(bytes(20))
     return [line[:at] + number.to_bytes(20) + line[at + 20 :] for number in range(count)]
 
 
 def make(count: int, home: Path) -> None:
-    """Write a chain whose first state has so many accounts."""
+    """Write a chain with ``count`` accounts in its first state."""
     made = genesis(accounts=[])
     with closing(Node(made)) as node:
         pairs = node.state.pairs()
@@ -87,7 +87,7 @@ def wires(chain: bytes, recipients: list[bytes]) -> Iterator[list[bytes]]:
 
 
 def measure(count: int, home: Path) -> str:
-    """Return what a node over a chain that :func:`make` wrote takes."""
+    """Return time and memory of a node over a chain that :func:`make` wrote."""
     made, known = genesis(accounts=[]), addresses(count)
     begin = time.perf_counter()
     node = Node(made, home)

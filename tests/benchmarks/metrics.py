@@ -2,10 +2,10 @@
 
 Arguments: numbers of receptions, by default 5,000,000 and 50,000,000 (``python -m
 tests.benchmarks.metrics 1e6`` is a minute's work). 5,000 gateways hear each uplink two or three
-times, report their status each hour, and belong to 3,000 operators. Receptions lie in a Parquet
-file and are read from there. Beside it, from the same files and to the same sums, stand SQL and
-pandas by hand (``peers/day.py``), and what a plain count costs. Each is a process of its own with a
-peak of its own. CPU seconds are what to compare on a machine that others use.
+times, report their status each hour, and belong to 3,000 operators. Receptions are read from a
+Parquet file. For comparison, SQL and pandas by hand compute the same sums from the same files
+(``peers/day.py``), and a plain count is timed. Each runs in a process of its own, with its own peak
+of memory. Compare CPU seconds on a machine that others use, too.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def write(path: Path, receptions: int) -> None:
 
 
 def write_others(folder: Path) -> None:
-    """Write statuses of every hour, and whose the gateways are."""
+    """Write statuses of every hour, and the operators of the gateways."""
     hours = [START + 3600 * SECOND * hour for hour in range(1, 25)]
     names = [name(number) for number in range(GATEWAYS)]
     statuses = {
@@ -106,7 +106,7 @@ def write_others(folder: Path) -> None:
 
 
 def measure(folder: Path, what: str) -> None:
-    """Print what one way of counting takes, and sums; in a process of its own, for the MB."""
+    """Print time, memory and sums of one way of counting, in a process of its own."""
     import duckdb
     import pyarrow.dataset as pads
 
@@ -159,7 +159,7 @@ def main(*numbers: int) -> None:
 
 
 def shown(found: str, expected: str) -> str:
-    """Return what was measured, for people; and whether the sums are those that are expected."""
+    """Return the measurements as text, and whether the sums are as expected."""
     words = found.split()
     if not words[0].isdecimal():
         return found

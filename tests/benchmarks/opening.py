@@ -1,6 +1,6 @@
-"""Opening a chain of 10,000 blocks, to read and to write, and what the snapshots for it cost.
+"""Opening a chain of 10,000 blocks, to read and to write, and the cost of its snapshots.
 
-Ten transfers a block between 10,000 accounts, on disk. Beside it the same chain without its
+Ten transfers per block between 10,000 accounts, on disk. For comparison the same chain without its
 snapshots, opened by all of its diffs, and SQLite alone reading the same diffs.
 Arguments: blocks, accounts.
 """
@@ -53,7 +53,7 @@ def make(home: Path, count: int, accounts: int) -> tuple[Genesis, float, float, 
         ],
     )
     node = Node(genesis, home)
-    node.store._writing().execute("PRAGMA synchronous=OFF")  # what is measured is not the disk
+    node.store._writing().execute("PRAGMA synchronous=OFF")  # the disk is not measured
     solo, draw, nonces = Solo(node, validator), random.Random(7), [0] * len(signers)
     seconds: list[float] = []
     take = node._snapshot

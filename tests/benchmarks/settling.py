@@ -104,7 +104,7 @@ def settle(count: int) -> tuple[float, float, int, float]:
                 wires = wires[len(placed) :]
 
         send(registrations, None)
-        # All but the last chunk are reported first, so that what is timed is settling alone.
+        # All but the last chunk are reported first, so that settling alone is timed.
         end = genesis.start_time + genesis.epoch_length
         start = time.perf_counter()
         send(report[:-1], end)

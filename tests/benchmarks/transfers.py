@@ -38,7 +38,7 @@ TRANSFERS = 30_000
 
 
 class Signer:
-    """Signs with PyNaCl: making the load must not take longer than the measurement."""
+    """Key that signs with PyNaCl: making the load must not take longer than the measurement."""
 
     def __init__(self, seed: bytes) -> None:
         self.public_key, self._secret = crypto_sign_seed_keypair(seed)
@@ -108,7 +108,7 @@ def load(*, calls: bool = False) -> Load:
 
 
 def run(load: Load) -> float:
-    """Return transactions a second."""
+    """Return transactions per second."""
     with tempfile.TemporaryDirectory() as folder:
         node = Node(load.genesis, Path(folder))
         solo = Solo(node, load.validator)

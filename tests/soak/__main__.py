@@ -1,4 +1,4 @@
-"""Run soaks by name, each followed by how often (or how many seconds a target), or all of them."""
+"""Run soaks by name, each followed by its number of runs (or seconds per target), or all."""
 
 import importlib
 import sys

@@ -8,7 +8,7 @@ from tests.bounds import FORMS, check, drawn, lying
 
 
 def main(times: int) -> None:
-    """Load the files of so many seeds, each within the bounds."""
+    """Load the files of ``times`` seeds, each within the bounds."""
     for seed in range(times):
         draw = random.Random(seed)
         for files in (*(drawn(name, draw) for name in sorted(FORMS)), lying(draw, 30)):

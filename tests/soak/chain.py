@@ -1,4 +1,4 @@
-"""A chain whose every block follows from its height, and a check that a home holds it.
+"""A chain in which every block follows from its height, and a check that a home has it.
 
 Thresholds are lowered so that a snapshot of several chunks is always under way.
 """
@@ -32,7 +32,7 @@ CHANGES = {
 
 
 def shrink(put: Callable[[object, str, object], None] = setattr) -> None:
-    """Lower the thresholds in this process, for good unless ``put`` undoes it."""
+    """Lower the thresholds in this process, permanently unless ``put`` undoes it."""
     for module, names in CHANGES.items():
         for name, value in names.items():
             assert hasattr(module, name)
@@ -53,7 +53,7 @@ def produce(node: Node) -> None:
 
 
 class Undisturbed:
-    """The same chain in memory, as long as somebody has asked for."""
+    """The same chain in memory, as long as requested so far."""
 
     def __init__(self) -> None:
         self.node = Node(GENESIS)
@@ -68,9 +68,9 @@ class Undisturbed:
             self.pairs.append(self.node.state.pairs())
 
     def compare(self, node: Node | Reader, first: int = 0) -> None:
-        """Check that a node or reader knows exactly what stands in this chain up to its height.
+        """Check that a node or reader has exactly this chain up to its height.
 
-        A reader's is one less than the last block's, whose header proves its state.
+        The height of a reader is one less than the last block's, whose header proves its state.
         """
         last = node.store.height
         self.reach(last)
@@ -83,7 +83,7 @@ class Undisturbed:
         assert (*blocks, *transactions) == (node.height, 3 * node.height)
 
     def check(self, home: Path, acknowledged: int) -> int:
-        """Open what a crash left, go on for a block, verify; return the height that was found."""
+        """Open a home after a crash, add a block, verify; return the height that was found."""
         with closing(Node(GENESIS, home)) as node:
             found = node.height
             assert found >= acknowledged, (found, acknowledged)

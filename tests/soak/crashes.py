@@ -1,8 +1,7 @@
-"""Processes that end in the middle: at each line of a commit, at random, and for want of room.
+"""Processes that end in the middle: at each line of a commit, at random, or on a full disk.
 
-After each the chain must open, hold every block that was acknowledged, and be byte for byte the
-chain of a run that nobody disturbed. Children are forked, since starting Python anew would take
-longer than what is tested.
+After each the chain must open, have every acknowledged block, and be byte for byte the chain of an
+undisturbed run. Children are forked, since starting Python again would take longer than the test.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ Line = tuple[str, int]
 
 
 def child(run: Callable[[int], None]) -> tuple[int, int]:
-    """Fork; return the process and where what it writes can be read."""
+    """Fork; return the process and a pipe with its output."""
     read, write = os.pipe()
     process = os.fork()
     if process == 0:
@@ -54,7 +53,7 @@ def ended(process: int, read: int) -> bytes:
 
 
 def write_blocks(home: Path, count: int) -> Callable[[int], None]:
-    """Return what adds blocks in a child and says each height once it is acknowledged."""
+    """Return a function that adds blocks in a child and prints each acknowledged height."""
 
     def run(say: int) -> None:
         with closing(Node(GENESIS, home)) as node:
@@ -66,7 +65,7 @@ def write_blocks(home: Path, count: int) -> Callable[[int], None]:
 
 
 def acknowledged(written: bytes) -> int:
-    """Return the last height that a child said."""
+    """Return the last height that a child printed."""
     return int.from_bytes(written[-8:])
 
 
@@ -74,7 +73,7 @@ def acknowledged(written: bytes) -> int:
 
 
 def traced(run: Callable[[int], None], at: Line | None) -> Callable[[int], None]:
-    """Return what ends the process at the first step of a line, or else says all lines passed."""
+    """Return a tracer that ends the process at a line, or prints all lines passed."""
 
     def wrapped(say: int) -> None:
         passed: dict[Line, None] = {}
@@ -131,7 +130,7 @@ def points(chain: Undisturbed, height: int, blocks: int, step: int) -> int:
 
 
 def kills(chain: Undisturbed, count: int, seed: int) -> tuple[int, int]:
-    """Kill a writing process again and again; return blocks acknowledged, and unsaid but there."""
+    """Kill a writing process repeatedly; count acknowledged and other durable blocks."""
     draw = random.Random(seed)
     said = more = 0
     for first in range(0, count, 20):
@@ -156,7 +155,7 @@ def kills(chain: Undisturbed, count: int, seed: int) -> tuple[int, int]:
 
 
 def full(chain: Undisturbed, count: int) -> int:
-    """Let a chain's files grow to a limit only; return how many runs stopped for it."""
+    """Limit the size of a chain's files; return the number of runs that stopped for it."""
     stops = 0
     for number in range(count):
         with tempfile.TemporaryDirectory(dir=FAST) as folder:
@@ -179,7 +178,7 @@ def full(chain: Undisturbed, count: int) -> int:
 
 
 def main(count: int, seed: int = 7) -> None:
-    """Run all and print what was tried."""
+    """Run all and print a summary."""
     shrink()
     chain = Undisturbed()
     step = 1 if count > 100 else 3

@@ -1,7 +1,7 @@
-"""Bits that change by themselves, anywhere in a chain's files: found, or harmless.
+"""Flipped bits anywhere in a chain's files: found, or harmless.
 
-After each the chain is opened, read, continued and verified. Either an error of ours says what is
-wrong, and opening has changed nothing, or everything is as it was before: every balance, every
+After each flip the chain is opened, read, continued and verified. Either an error of ours names the
+fault, and opening has changed nothing, or everything is as it was before: every balance, every
 byte of every block that can be read.
 """
 
@@ -39,13 +39,13 @@ def originals(folder: Path) -> list[Path]:
 
 
 def contents(home: Path) -> dict[str, bytes]:
-    """Return the bytes of a chain's files that hold any; not SQLite's shared memory."""
+    """Return the content of a chain's files, without SQLite's shared memory."""
     found = (path for path in home.glob("chain.*") if path.suffix != ".sqlite-shm")
     return {path.name: data for path in found if (data := path.read_bytes())}
 
 
 def outcome(chain: Undisturbed, home: Path, *, readonly: bool) -> str:
-    """Look at a home; return what an error said, or that all is well."""
+    """Check a home; return the text of an error, or that all is well."""
     before = contents(home)
     try:
         view = (
@@ -75,7 +75,7 @@ def outcome(chain: Undisturbed, home: Path, *, readonly: bool) -> str:
 
 
 def flips(chain: Undisturbed, count: int, seed: int) -> Counter[str]:
-    """Flip one bit, again and again; return what became of them."""
+    """Flip one bit, again and again; return the outcomes."""
     draw, outcomes = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory(dir=FAST) as folder:
         homes, home = originals(Path(folder)), Path(folder, "home")
@@ -85,7 +85,7 @@ def flips(chain: Undisturbed, count: int, seed: int) -> Counter[str]:
             shutil.copytree(original, home)
             name, sound = draw.choice(sorted(contents(home).items()))
             data = bytearray(sound)
-            # Half of them near a page's beginning, where the structure stands.
+            # Half of them near a page's beginning, where its structure is.
             page = draw.randrange(0, len(data), 4096)
             place = min(len(data) - 1, page + draw.randrange(draw.choice((48, 4096))))
             data[place] ^= 1 << draw.randrange(8)
@@ -102,7 +102,7 @@ def flips(chain: Undisturbed, count: int, seed: int) -> Counter[str]:
 
 
 def main(count: int, seed: int = 7) -> None:
-    """Run and print what became of the bits."""
+    """Run and print the outcomes."""
     shrink()
     outcomes = flips(Undisturbed(), count, seed)
     print(f"flipped {count} bits:", ", ".join(f"{n} {what}" for what, n in outcomes.most_common()))

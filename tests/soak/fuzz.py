@@ -1,9 +1,9 @@
-"""Bytes of strangers, mutated for a while: only errors of ours come out of what reads them.
+"""Mutated untrusted bytes: functions that read them raise only errors of ours.
 
 ``python -m tests.soak fuzz 30`` gives each target (tests/soak/targets.py) as many seconds, in a
 process of its own. Where atheris is installed (``make soak`` tries to) it looks for inputs that
-reach new code; where not, a loop here keeps inputs that end in new places. What breaks a target is
-kept, and ``python -m tests.soak.fuzz TARGET FILE`` runs it again.
+reach new code; otherwise a loop here keeps inputs that end in new places. An input that breaks a
+target is kept, and ``python -m tests.soak.fuzz TARGET FILE`` runs it again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def attempt(target: Target, data: bytes) -> tuple[str, ...]:
 
 
 def loop(target: Target, seconds: float, most: int, seed: int) -> int:
-    """Mutate for some seconds, at most so often; return how many inputs were read."""
+    """Mutate for some seconds, with at most ``most`` inputs; return the number of inputs read."""
     from tests.soak.mutation import mutate, sound
 
     draw, end, count = random.Random(seed), time.monotonic() + seconds, 0

@@ -1,6 +1,6 @@
 """A search for work that gas does not pay for: random expressions on large values, timed.
 
-Values of every type lie ready, empty, small and large, ASCII and wide, equal but not the same. The
+There are values of every type: empty, small and large, ASCII and wide, equal but not identical. The
 time per gas of an expression over them is compared with that of the benchmark's steady operations.
 """
 
@@ -97,7 +97,7 @@ def draw(chance: random.Random, kind: str, depth: int) -> str:
 
 
 def search(times: int, seed: int) -> tuple[float, list[tuple[float, str]]]:
-    """Return the least nanoseconds per gas of what is normal, and the most of what is drawn."""
+    """Return the least nanoseconds per gas of normal work, and the most of drawn expressions."""
     best = min(cost(setup, f"y = {value}") for setup, value in map(STEADY.__getitem__, NORMAL))
     chance, found = random.Random(seed), []
     for _ in range(times):
@@ -111,7 +111,7 @@ def search(times: int, seed: int) -> tuple[float, list[tuple[float, str]]]:
 
 
 def main(times: int) -> None:
-    """Search, print the worst, and fail where one is far worse than what is normal."""
+    """Search, print the worst, and fail if one is far worse than normal work."""
     seed = random.SystemRandom().randrange(1 << 32)
     best, worst = search(times, seed)
     print(f"gas: {times} expressions, seed {seed}; normal from {best:.0f} ns a gas; the worst:")

@@ -1,4 +1,4 @@
-"""The stateful machine of ``tests.machine``, each time another way and for longer.
+"""The stateful machine of ``tests.machine``, with other draws each time, and for longer.
 
 A failure prints the steps that lead to it, and a line that repeats them.
 """
@@ -10,7 +10,7 @@ from tests.stateful import run
 
 
 def main(times: int) -> None:
-    """Run so many economies of 120 steps."""
+    """Run ``times`` economies of 120 steps."""
     SEEN.clear()
     run(Economy, times, 120, derandomize=False)
     epochs = sum(count for what, count in SEEN.items() if what.startswith("epoch"))

@@ -1,8 +1,8 @@
-"""Changing bytes as somebody would who knows their format.
+"""Mutation of bytes with knowledge of their format.
 
 Most changes of single bytes end in a decoder's first line, so values of the codec and of JSON are
-changed as values, and texts by lines and words. Byte strings that hold a value of the codec are
-gone into: so a transaction's message is reached, and in it a report's page or a contract's tree.
+changed as values, and texts by lines and words. Byte strings that contain a value of the codec
+are changed within: so mutation reaches a transaction's message, and its report page or contract.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def mutate(data: bytes, other: bytes, form: str, draw: random.Random) -> bytes:
     Parameters
     ----------
     data, other
-        What is changed, and what it may borrow from.
+        Bytes to change, and bytes to borrow from.
     form
         ``value``, ``json`` or ``text``.
     draw
-        Where chance comes from.
+        Source of random numbers.
     """
     if draw.random() < 0.8 and sound(data, form) and sound(other, form):
         load, dump, change = FORMS[form]
@@ -112,7 +112,7 @@ def _inner(value: Any, way: Sequence[Any]) -> Any:
 
 
 def _value(value: Any, pool: Sequence[Any], draw: random.Random) -> Any:
-    """Return a value with one place in it changed: any, or what it lies in."""
+    """Return a value with one place in it changed: any value, or a container of it."""
     way = draw.choice(list(_ways(value)))
     if draw.random() < 0.3:
         way = way[: draw.randrange(len(way) + 1)]
@@ -153,7 +153,7 @@ def _changed(value: Any, pool: Sequence[Any], draw: random.Random) -> Any:
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Tell whether two values may stand for each other: of one kind, or nodes of one tag."""
+    """Tell whether two values may replace each other: of one kind, or nodes of one tag."""
     if isinstance(one, tuple) and isinstance(other, tuple):
         return len(one) == len(other) and one[:1] == other[:1]
     return type(one) is type(other)
@@ -217,4 +217,4 @@ FORMS: Final[dict[str, tuple[Callable[..., Any], Callable[..., bytes], Callable[
         _lines,
     ),
 }
-"""Functions that read bytes, write them, and change what was read."""
+"""Functions that read bytes, write them, and change the values."""

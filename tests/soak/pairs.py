@@ -1,4 +1,4 @@
-"""The networks of ``tests.pairs_machine``, each time others and for longer.
+"""The networks of ``tests.pairs_machine``, with other draws each time, and for longer.
 
 A failure prints the steps that lead to it, and a line that repeats them.
 """
@@ -10,7 +10,7 @@ from tests.stateful import run
 
 
 def main(times: int) -> None:
-    """Run so many networks of 40 steps."""
+    """Run ``times`` networks of 40 steps."""
     SEEN.clear()
     run(Pairs, times, 40, derandomize=False)
     print(f"pairs: {times} networks, {SEEN['epoch']} epochs; all that is shown is on the chain")

@@ -1,8 +1,8 @@
 """Functions that read untrusted bytes, and the properties that must hold for any bytes.
 
 Each target has real bytes to begin with and a function that reads bytes. An error of ours ends an
-input; any other is a defect. Where something is accepted, more must hold: it is encoded to the
-same bytes, it says no more than the truth, money is conserved.
+input; any other error is a defect. More must hold for accepted input: it is encoded to the same
+bytes, its statements are true, and money is conserved.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from tests.contracts import SAMPLES, World
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Real bytes, their form for mutation, and what reads them."""
+    """Real bytes, their form for mutation, and the function that reads them."""
 
     seeds: Sequence[bytes]
     form: str
@@ -247,7 +247,7 @@ def _blocks() -> Target:
 
 
 def _messages() -> Target:
-    """Blocks of (seconds, (person, gas, message)...), signed and executed whatever they say."""
+    """Blocks of (seconds, (person, gas, message)...), signed and executed with any content."""
     start = world()
     pairs = tuple(sorted(start.app.state.pairs().items()))
     people = (*PEOPLE, VALIDATOR)

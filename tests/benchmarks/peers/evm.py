@@ -1,6 +1,6 @@
 """Plain transfers of money in py-evm's VM, signatures recovered; in memory, without a block's end.
 
-Argument: how many transfers. Prints how many a second, and which library recovers.
+Argument: number of transfers. Prints transfers per second, and the library that recovers.
 """
 
 import sys

@@ -7,8 +7,8 @@ from pathlib import Path
 def peak_mb() -> int:
     """Return the MB that this process has held at most since its program began.
 
-    Linux hands ``ru_maxrss`` on through fork and exec, so that a child of a large process would
-    report its parent's peak; VmHWM begins anew with each program.
+    Linux keeps ``ru_maxrss`` through fork and exec, so that a child of a large process would report
+    its parent's peak; VmHWM restarts with each program.
     """
     status = Path("/proc/self/status")
     if status.exists():
