@@ -7,7 +7,6 @@ each day on demand, by a seed, so that a month of a large network is never in me
 from __future__ import annotations
 
 import tomllib
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from dii.files import write
 from dii.schema import GAP, METRICS, USAGE_GIVEN, Reject
 from dii.telemetry import outliers
 from dii.telemetry.load import NAMED, Telemetry
-from dii.telemetry.metrics import Epoch, Lookback, excluded, metrics, plan, sites
+from dii.telemetry.metrics import Epoch, Lookback, columns, metrics, plan, sites
 from dii.telemetry.names import Pairs, pairs_of, places_of
 from dii.telemetry.readers.base import UPLINK_METRICS
 from dii.telemetry.synthetic import Population, populate
@@ -166,10 +165,10 @@ class Feed:
 
     def excluded(self, names: Collection[str], start: int, end: int) -> dict[str, int]:
         """Return the number of excluded frames of a gateway in [start, end), by reason."""
-        rows = excluded(self.telemetry.rejected, start, end)
-        rows = rows.filter(pc.field("gateway").isin(pa.array(names, pa.string())))
-        frames = set(zip(rows["reason"].to_pylist(), rows["time"].to_pylist()))
-        return dict(sorted(Counter(reason for reason, _ in frames).items()))
+        resolved = dict.fromkeys(names, min(names))
+        counts = columns.excluded(self.telemetry.rejected, resolved, start, end)
+        rows = counts.filter(pc.equal(counts["gateway"], min(names)))
+        return {row["reason"]: row["frames"] for row in rows.to_pylist()}
 
     def admit(self, start: int, closed: int, before: Feed | None) -> Feed:
         """Return the feed without records that come too late to be accounted for.

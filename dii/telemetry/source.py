@@ -16,7 +16,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from io import BufferedReader, TextIOWrapper
@@ -260,11 +260,9 @@ class Source:
         if self.returns:
             self.head = self.head.replace(b"\r", b"\n")
 
-    @contextmanager
-    def _stream(self) -> Iterator[gzip.GzipFile | BufferedReader]:
+    def _stream(self) -> gzip.GzipFile | BufferedReader:
         assert isinstance(self.origin, Path)
-        with self.origin.open("rb") as raw:
-            yield gzip.GzipFile(fileobj=raw) if self.zipped else raw
+        return gzip.open(self.origin) if self.zipped else self.origin.open("rb")
 
     def _spent(self, size: int, lines: int = 0, ratio: int = MAX_RATIO) -> None:
         """Refuse a compressed file once it has expanded to a size beyond reason."""

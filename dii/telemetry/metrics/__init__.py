@@ -267,7 +267,7 @@ def metrics(
     rows, named = columns.survey(cut(start, end, ["gateway"]))
     _, named_later = columns.survey(cut(end, end + plan.BEYOND, ["gateway"]))
     watched = columns.watched(statuses, start, end)
-    aside = columns.excluded(naming.renamed(excluded(rejects, start, end), renamed))
+    aside = columns.excluded(rejects, renamed, start, end)
     known = {*before.known["gateway"].to_pylist(), *watched["name"].to_pylist()}
     listed = {*named, *(gateways or ()), *watched["name"].to_pylist()}
     others = {*named_later, *before.heard["gateway"].to_pylist()}
@@ -347,16 +347,6 @@ def _bounded(table: pa.Table, known: Mapping[str, Metric]) -> tuple[pa.Table, di
 
 
 # --- an epoch without the engine ---------------------------------------------------------------
-
-
-def excluded(rejects: pa.Table, start: int, end: int) -> pa.Table:
-    """Return the rejects of [start, end) that are frames heard by a gateway and not counted.
-
-    Several files may hold the same frame.
-    """
-    time, gateway = pc.field("time"), pc.field("gateway")
-    within = (time >= start) & (time < end) & gateway.is_valid()
-    return rejects.filter(within & pc.field("reason").isin(plan.EXCLUSIONS))
 
 
 def _silence(before: Lookback, gates: pa.Table, aside: pa.Table, end: int) -> Epoch:

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from dii.schema import RELAYED, UNATTRIBUTED
-from dii.telemetry.metrics.plan import WINDOW
+from dii.telemetry import names as naming
+from dii.telemetry.metrics.plan import EXCLUSIONS, WINDOW
 from dii.telemetry.tables import with_column
 
 _TEXT, _INT = pa.string(), pa.int64()
@@ -105,9 +106,15 @@ def watched(statuses: pa.Table, start: int, end: int) -> pa.Table:
     return pa.table(columns | {"since": since}).filter(touching)
 
 
-def excluded(rejects: pa.Table) -> pa.Table:
-    """Count frames by gateway and reason; several files or antennas may tell of one frame."""
-    counts = rejects.group_by(["gateway", "reason"]).aggregate([("time", "count_distinct")])
+def excluded(rejects: pa.Table, renamed: Mapping[str, str], start: int, end: int) -> pa.Table:
+    """Count the frames of [start, end) that were set aside, by resolved name and reason.
+
+    They are rejects of a gateway and a time. Several files or antennas may tell of one frame.
+    """
+    within = (pc.field("time") >= start) & (pc.field("time") < end)
+    frames = within & pc.field("gateway").is_valid() & pc.field("reason").isin(EXCLUSIONS)
+    groups = naming.renamed(rejects.filter(frames), renamed).group_by(["gateway", "reason"])
+    counts = groups.aggregate([("time", "count_distinct")])
     counts = counts.rename_columns(["gateway", "reason", "frames"])
     return counts.sort_by([("gateway", "ascending"), ("reason", "ascending")])
 

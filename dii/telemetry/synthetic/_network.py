@@ -12,8 +12,7 @@ the nearest live gateway is the published one, as no closed form gives it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +28,7 @@ PUBLISHED: Final = 5_803
 """Gateways of the published registry; other counts scale with the size of the network."""
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """Area with gateways: a country code, its part of the gateways, and a box in degrees."""
 
     country: str
