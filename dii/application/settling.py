@@ -244,20 +244,11 @@ class _Step:
         elif rest and plan.rest is not None:
             rests = (*rests, (plan.rest, rest))
         issuance = Issuance(
-            scope=self.name,
-            rule=plan.rule,
-            policy=plan.policy,
-            metrics=scope.metrics,
-            total_weight=cursor.total_weight,
-            pool=cursor.pool,
-            dust_before=cursor.dust,
-            dust_after=stream.dust,
-            paid=cursor.paid,
-            unminted=cursor.unminted,
-            rest=rest,
-            count=cursor.count,
-            root=LogBuilder(cursor.count, cursor.edge).root(),
-        )
+            scope=self.name, rule=plan.rule, policy=plan.policy, metrics=scope.metrics,
+            total_weight=cursor.total_weight, pool=cursor.pool, dust_before=cursor.dust,
+            dust_after=stream.dust, paid=cursor.paid, unminted=cursor.unminted, rest=rest,
+            count=cursor.count, root=LogBuilder(cursor.count, cursor.edge).root(),
+        )  # fmt: skip
         self.state.put(records.ISSUANCES, issuance, name, scope.next_epoch)
         self.context.emit(
             "epochs", self.name, scope.next_epoch, name, self.context.time, cursor.count,

@@ -83,23 +83,13 @@ def init(
         Gateways within this distance count as one site; 0: none.
     """
     with dii.Network.create(
-        name,
-        symbol=symbol,
-        currency=currency,
-        decimals=decimals,
-        seed=seed,
-        home=home,
-        rule=rule_of(rule),
-        policy=policy_of(policy),
+        name, symbol=symbol, currency=currency, decimals=decimals, seed=seed, home=home,
+        rule=rule_of(rule), policy=policy_of(policy),
         allocations=pairs("--allocate", allocate, "bob=500"),
-        start=start,
-        epoch_seconds=epoch_seconds,
-        gas_price=gas_price,
-        reporters=reporters,
-        site_radius_m=site_radius,
-        max_mint_per_epoch=max_mint,
+        start=start, epoch_seconds=epoch_seconds, gas_price=gas_price, reporters=reporters,
+        site_radius_m=site_radius, max_mint_per_epoch=max_mint,
         governance=None if delay is None else {"delay_seconds": delay},
-    ) as network:
+    ) as network:  # fmt: skip
         chain = network.genesis.chain_id if network.sealed else None
     return Answer(
         {"home": str(home), "chain": chain, "laboratory": seed is not None},
@@ -122,27 +112,23 @@ def _chosen(option: str, text: str, kinds: Iterable[type[V]]) -> V:
     name, _, rest = text.partition(":")
     kind: Any = known.get(name)
     if kind is None:
-        raise bad(
-            option, f"no {option.strip('-')} is called {name!r}; there is {_usage(known.values())}"
-        )
+        there = " or ".join(map(_usage, known.values()))
+        raise bad(option, f"no {option.strip('-')} is called {name!r}; there is {there}")
     parameters: dict[str, int | str] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
         if key not in {field.name for field in dataclasses.fields(kind)} or not value:
-            raise bad(option, f"cannot read {part!r}; write it like {_usage([kind])}")
+            raise bad(option, f"cannot read {part!r}; write it like {_usage(kind)}")
         if key not in kind.money and not value.isdecimal():
             raise bad(option, f"{key} is an integer, not {value!r}")
         parameters[key] = value if key in kind.money else int(value)
     try:
         made: V = kind(**parameters)
     except TypeError:
-        raise bad(option, f"{name} needs more; write it like {_usage([kind])}") from None
+        raise bad(option, f"{name} needs more; write it like {_usage(kind)}") from None
     return made
 
 
-def _usage(kinds: Iterable[type[Versioned]]) -> str:
-    return " or ".join(
-        ":".join(filter(None, [kind.__name__, ",".join(f"{f.name}=..." for f in fields)]))
-        for kind in kinds
-        for fields in [dataclasses.fields(kind)]
-    )
+def _usage(kind: type[Versioned]) -> str:
+    parameters = ",".join(f"{field.name}=..." for field in dataclasses.fields(kind))
+    return f"{kind.__name__}:{parameters}" if parameters else kind.__name__

@@ -82,13 +82,9 @@ def load(
     with writing(home) as network:
         with screen.progress("loading"):
             data = dii.load(
-                *sources,
-                strict=strict,
-                columns=renamed,
-                check_radio=check_radio,
-                gap=gap,
+                *sources, strict=strict, columns=renamed, check_radio=check_radio, gap=gap,
                 until=latest,
-            )
+            )  # fmt: skip
         data, contested = _ingested(network, data, gap=gap, rebind=rebind)
         sealed, names = network.sealed, _names(network, contested)
         days = network.parameters.governance_delay / DAY if sealed else 0
