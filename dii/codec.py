@@ -202,7 +202,7 @@ def _read(data: bytes, at: int, count: int, depth: int) -> tuple[list[Value], in
 # --- shapes ------------------------------------------------------------------------------------
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 class Record:
     """Base of records: each subclass is a frozen dataclass, whose annotations are its shape."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from typing import ClassVar
@@ -229,7 +228,6 @@ def test_a_gateway_on_the_deny_list_weighs_nothing_and_changes_no_other_row(rule
     assert REASONS[REASON_DENIED]
 
 
-@dataclass(frozen=True)
 class Weighted(Rule):
     """A rule with parameters that can be too great: two metrics, one of them times a factor."""
 

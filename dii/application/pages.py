@@ -13,11 +13,10 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 from dii import codec, errors
-from dii.codec import Bounds
+from dii.codec import Bounds, Record
 from dii.schema import Metric
 
 HASH: Final = 20
@@ -32,21 +31,18 @@ _FORMATS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
 Column = list[int | None]
 
 
-@dataclass(frozen=True, slots=True)
-class _WireColumn:
+class _WireColumn(Record):
     width: int
     values: bytes
     mask: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class _WirePage:
+class _WirePage(Record):
     keys: bytes
     columns: Annotated[tuple[_WireColumn, ...], Bounds(0, 64)]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Record):
     """Rows of integers: keys ascending, one column a metric, None if unknown."""
 
     keys: list[bytes]

@@ -11,11 +11,11 @@ are neither sent nor compared, and the compiler's faults carry the position of t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Annotated, Final, TypeAlias, dataclass_transform
+from dataclasses import field
+from typing import Annotated, Final, TypeAlias
 
 from dii import codec, errors
-from dii.codec import Converted, Kinds, Value
+from dii.codec import Converted, Kinds, Record, Value
 from dii.contracts.room import with_room
 
 MAX_BYTES: Final = 1 << 15
@@ -27,8 +27,7 @@ INT_BYTES: Final = 33
 """An integer constant: sign and 256 bits; the language's own bounds are the compiler's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Record):
     """Place of a node in its source: line from 1, column from 0, and the end."""
 
     line: int
@@ -42,15 +41,13 @@ _CLASSES: Final[list[type[Node]]] = []
 never reordered, and new ones come last."""
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-@dataclass(frozen=True)
-class Node:
+class Node(Record):
     """Any node; ``at`` is its place in the source, if it came from one."""
 
     at: Position | None = field(default=None, compare=False, repr=False, kw_only=True)
 
     def __init_subclass__(cls) -> None:
-        dataclass(frozen=True)(cls)
+        super().__init_subclass__()
         _CLASSES.append(cls)
 
 

@@ -10,11 +10,10 @@ header and signatures, so that re-execution needs no engine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 from dii import codec, crypto
-from dii.codec import Address, Bounds, Hash, PublicKey, Root
+from dii.codec import Address, Bounds, Hash, PublicKey, Record, Root
 
 VERSION: Final = 1
 DOMAIN: Final = b"dii/header/1\0"
@@ -22,8 +21,7 @@ SIGN_DOMAIN: Final = b"dii/commit/1\0"
 MAX_BYTES: Final = codec.MAX_SIZE
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Record):
     """The part of a block that validators sign.
 
     Attributes
@@ -64,16 +62,14 @@ class Header:
         return crypto.sha256(DOMAIN + codec.dumps(self))
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Record):
     """One validator's signature of a header."""
 
     public_key: PublicKey
     signature: Annotated[bytes, Bounds(64, 64)]
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Record):
     """A decided block as the store keeps it."""
 
     header: Header

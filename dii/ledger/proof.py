@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from dii import codec, errors
@@ -30,8 +29,7 @@ GENESIS_KEY: Final = codec.encode(("genesis",))
 """Key of the genesis record: the network, its currency, and whether its traffic is generated."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(codec.Record):
     """Proof that a state key has a value, or none, after the block before a header.
 
     Attributes

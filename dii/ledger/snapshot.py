@@ -22,11 +22,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 from dii import codec, crypto, errors
-from dii.codec import Bounds, Hash, Root
+from dii.codec import Bounds, Hash, Record, Root
 from dii.ledger.state import State, decode_diff, encode_diff, uncollected
 from dii.ledger.store import Piece, Store
 
@@ -50,8 +49,7 @@ _TOO_LARGE: Final = "no snapshot of height %d: its state has more than %d chunks
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Record):
     """Description of a snapshot and its chunks.
 
     Attributes

@@ -34,12 +34,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Final, TypeAlias
 
 from dii import codec, errors
-from dii.codec import Bounds, Hash
+from dii.codec import Bounds, Hash, Record
 
 EMPTY_ROOT: Final = codec.Root(bytes(32))
 
@@ -61,8 +60,7 @@ _MIDDLE: Final = tuple(
 """By bit and byte: the bits before, then a one, then zeros (where the right half begins)."""
 
 
-@dataclass(frozen=True, slots=True)
-class TreeProof:
+class TreeProof(Record):
     """Hashes that lead from a key to a root.
 
     Attributes

@@ -7,7 +7,6 @@ pool except by contributing.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Final
 
@@ -18,7 +17,6 @@ from dii.units import PPM
 __all__ = ["POLICIES", "ExponentialDecay", "FixedEmission", "PerContribution", "Policy"]
 
 
-@dataclass(frozen=True)
 class Policy(Versioned):
     """Base of policies: the amount that a stream may mint in an epoch.
 
@@ -53,7 +51,6 @@ class Policy(Versioned):
         """Refuse parameters that make no sense: BadParameter."""
 
 
-@dataclass(frozen=True)
 class FixedEmission(Policy):
     """The same pool every epoch, whatever is contributed.
 
@@ -75,7 +72,6 @@ class FixedEmission(Policy):
         return self.most
 
 
-@dataclass(frozen=True)
 class PerContribution(Policy):
     """A fixed price for one unit of contribution, under a cap.
 
@@ -100,7 +96,6 @@ class PerContribution(Policy):
         return min(self.most, int(self.rate) * total_weight // scale)
 
 
-@dataclass(frozen=True)
 class ExponentialDecay(Policy):
     """A pool that shrinks by a fixed share every epoch.
 

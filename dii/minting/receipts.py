@@ -8,11 +8,10 @@ So a million receipts cost the state one entry, and each is provable against a h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from dii import codec
-from dii.codec import Address, Amount, GatewayHash, Name, Root
+from dii.codec import Address, Amount, GatewayHash, Name, Record, Root
 from dii.minting.spec import Spec
 
 __all__ = ["REASONS", "Issuance", "ReceiptLeaf"]
@@ -34,8 +33,7 @@ REASONS: Final = {
 """Reasons for a weight of zero or an unpaid amount; the numbers are part of the protocol."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptLeaf:
+class ReceiptLeaf(Record):
     """Part of a receipt of one gateway.
 
     Attributes
@@ -68,8 +66,7 @@ def encode_leaf(
     return codec.encode((gateway, payee, weight, money, reason, values))
 
 
-@dataclass(frozen=True, slots=True)
-class Issuance:
+class Issuance(Record):
     """One stream's issuance in one epoch, as the state keeps it.
 
     Attributes

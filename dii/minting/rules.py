@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from dii.errors import BadParameter, Overflow
@@ -30,7 +29,6 @@ Columns = Mapping[str, Sequence[int]]
 """Metric name to one integer per gateway; all of one length."""
 
 
-@dataclass(frozen=True)
 class Rule(Versioned):
     """Base of rules: metrics to weights.
 
@@ -78,7 +76,6 @@ class Rule(Versioned):
             raise Overflow(rule=self.spec(), weight=greatest, rows=MAX_ROWS)
 
 
-@dataclass(frozen=True)
 class Uptime(Rule):
     """Pay for being there and hearing.
 
@@ -117,7 +114,6 @@ class Uptime(Rule):
         super().check()
 
 
-@dataclass(frozen=True)
 class ShapleyTraffic(Rule):
     """Pay each operator what its gateways add to the network's delivered traffic.
 
@@ -139,7 +135,6 @@ class ShapleyTraffic(Rule):
         return list(columns["shapley_uplinks"])
 
 
-@dataclass(frozen=True)
 class Airtime(Rule):
     """Pay for the airtime of delivered traffic.
 
@@ -173,7 +168,6 @@ class Airtime(Rule):
         return [up + self.downlink * down for up, down in pairs]
 
 
-@dataclass(frozen=True)
 class DataCredits(Rule):
     """Pay for data one to one what its users burned.
 
@@ -200,7 +194,6 @@ class DataCredits(Rule):
         return [int(self.rate) * units for units in columns["data_units"]]
 
 
-@dataclass(frozen=True)
 class Composite(Rule):
     """Pay points for several contributions at once.
 

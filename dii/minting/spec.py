@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from dii.codec import Bounds, Name
+from dii.codec import Bounds, Name, Record
 from dii.errors import UnknownVersion
 from dii.units import MAX_AMOUNT, Currency
 
@@ -21,8 +20,7 @@ __all__ = ["Spec"]
 _Parameter = Annotated[int, Bounds(0, MAX_AMOUNT)]
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(Record):
     """A rule or policy as genesis, state and receipts contain it."""
 
     name: Name
@@ -34,9 +32,8 @@ class Spec:
         return f"{self.name}/{self.version}({inner})"
 
 
-@dataclass(frozen=True)
-class Versioned:
-    """Base of rules and policies: a frozen dataclass whose fields are its parameters.
+class Versioned(Record):
+    """Base of rules and policies: frozen dataclasses whose fields are their parameters.
 
     Attributes
     ----------
