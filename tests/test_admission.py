@@ -1,4 +1,4 @@
-"""Hostile messages to a node, each attack by its name: it costs the sender, or has no effect."""
+"""Hostile messages to a node, by the name of the attack: each costs its sender or has no effect."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ from tests.chains import (
 
 
 def codes(chain: Chain, wires: list[bytes]) -> list[int]:
-    """Return what admission says of transactions, one after the other."""
+    """Return the codes of admitting transactions, one after the other."""
     return [chain.app.check_tx(wire).code for wire in wires]
 
 
 def rejected(chain: Chain, wires: list[bytes], code: int) -> None:
-    """Expect transactions to get this code wherever they are sent, and to change nothing."""
+    """Expect transactions to get this code at every entrance, and to change nothing."""
     assert set(codes(chain, wires)) == {code}
     root = chain.app.info()[1]
     assert chain.app.prepare_proposal(wires, 1 << 22, chain.time) == []
@@ -118,7 +118,7 @@ def test_replay_after_an_account_is_emptied_and_has_money_again():
 
 
 def test_nonce_gap_flood():
-    """A transaction that cannot run next is not kept, so nothing piles up."""
+    """A transaction that cannot run next is not kept, so that memory does not grow."""
     chain = Chain()
     far = [sign(chain.app.genesis.hash, THIEF, nonce, Burn(1)) for nonce in range(1, 2_000, 7)]
     far.append(sign(chain.app.genesis.hash, THIEF, 2**63 - 1, Burn(1)))
@@ -127,7 +127,7 @@ def test_nonce_gap_flood():
 
 
 def test_dust_accounts():
-    """Accounts stay for good, so each costs its creator; there is no cheaper way to make one."""
+    """Accounts are permanent, so each costs its creator; there is no cheaper way to make one."""
     chain = Chain()
     wire = sign(bytes(32), THIEF, 0, Transfer(bytes([9]) * 20, 1), gas_limit=9_000)
     tight = gas.intrinsic(len(wire)) + gas.NEW_ACCOUNT - 1
@@ -144,7 +144,7 @@ def test_dust_accounts():
 
 
 def test_accounts_for_nothing():
-    """A sender without money and duty leaves no account behind, not even by failing."""
+    """A sender without money and duty leaves no account behind, even if messages fail."""
     chain = Chain()
     accounts = len(list(chain.app.state.items(ACCOUNTS)))
     strangers = [SigningKey.derive(9, str(number)) for number in range(50)]
@@ -175,7 +175,7 @@ FAILING: dict[str, tuple[SigningKey, Callable[[int], Message]]] = {
 
 @pytest.mark.parametrize("which", FAILING)
 def test_a_failing_free_message_many_times(which):
-    """Free are duties that succeed; of those that fail and go unpaid an epoch takes few."""
+    """Successful duties are free; an epoch accepts only a few failed, unpaid ones."""
     key, message = FAILING[which]
     chain = Chain()
     sent = unpaid = 0
@@ -410,7 +410,7 @@ def test_oversized_and_deeply_nested_messages(which):
 
 
 def test_a_block_of_bad_signatures(monkeypatch):
-    """Each is checked once, however often it comes; together they do nothing."""
+    """Each is checked once, however often it is sent; together they change nothing."""
     chain = Chain()
     checked: list[int] = []
     honest = batch.start_verifying

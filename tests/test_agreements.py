@@ -1,4 +1,4 @@
-"""Promises of the agreements, which hold for any calls in any order.
+"""Promises of the agreements, which are kept for any calls in any order.
 
 Each agreement meets a town of honest and hostile people: anybody calls any function with any
 arguments and any money, time passes, epochs settle late, hooks are slept through, gateways change
@@ -30,7 +30,7 @@ from tests.contracts import SELF, World, state_of
 
 PEOPLE = [name.encode() * 20 for name in "abcdm"]
 PAYER, OWNER, OTHER, MALLORY, WALL = PEOPLE
-"""The last one is a contract: it takes no money."""
+"""Accounts; the last one is a contract that accepts no money."""
 GATEWAYS = [b"g" * 20, b"h" * 20, b"i" * 20]
 EPOCHS = st.integers(-1, 12)
 NUMBERS = EPOCHS | st.sampled_from([0, 1, 2, 50, 97, 100, -(2**255), 2**255 - 1, 10**6])
@@ -50,7 +50,7 @@ FIGURE = st.none() | st.integers(0, 10) | st.integers(5, 10)
 
 
 class Town(RuleBasedStateMachine):
-    """One contract among people; subclasses deploy it and say what it promised."""
+    """One contract among people; subclasses deploy it and define its promises."""
 
     agreement: ClassVar[Agreement]
     program: ClassVar[Program]
@@ -67,14 +67,14 @@ class Town(RuleBasedStateMachine):
         self.gifts = 0
         self.next_epoch = 0
         self.truth: dict[tuple[Any, ...], int] = {}
-        """Of every settled epoch, what was reported of a gateway, or of an operator's use."""
+        """Reports of every settled epoch on a gateway, or on an operator's use."""
 
     # --- what happens --------------------------------------------------------------------------
 
     def call(
         self, by: bytes, function: str, *values: Any, value: int = 0, door: str = "external"
     ) -> bool:
-        """Call; tell whether it went through. What came of it is justified by the subclass."""
+        """Call; tell whether it succeeded. The subclass justifies the effects."""
         world, seen = self.world, len(self.world.events)
         world.sender, world.value = by, value
         try:
@@ -131,12 +131,12 @@ class Town(RuleBasedStateMachine):
 
     @rule(gateway=st.sampled_from(GATEWAYS + GATEWAYS[1:]), owner=st.none() | PERSON)
     def gateway_changes_hands(self, gateway: bytes, owner: bytes | None) -> None:
-        """From the next epoch on, as on the chain."""
+        """Change an owner from the next epoch on, as on the chain."""
         self.world.handed_on.setdefault(gateway, []).append((self.world.epoch + 1, owner))
 
     @rule(amount=st.integers(1, 100))
     def something_is_earned(self, amount: int) -> None:
-        """As the owner of a gateway a contract may come by money outside of any call."""
+        """Pay the contract without a call, as earnings of a gateway that it owns."""
         self.world.money += amount
         self.gifts += amount
 
@@ -163,7 +163,7 @@ class Town(RuleBasedStateMachine):
     # --- what must hold ------------------------------------------------------------------------
 
     def justify(self, event: str, details: Any, by: bytes, function: str) -> None:
-        """Say why an event may happen."""
+        """Return the reason for which an event may happen."""
 
     @property
     def state(self) -> dict[str, Any]:
@@ -177,10 +177,10 @@ class Town(RuleBasedStateMachine):
         return total
 
     def carried_out(self, of: int) -> None:
-        """Check that what an epoch asks for was done by itself."""
+        """Check that the hooks of an epoch have done their work."""
 
     owing: Callable[[], int]
-    """Returns the money that the contract must still hold, from its own books."""
+    """Return the money that the contract must still have, by the books of the test."""
 
     @invariant()
     def sums_add_up(self) -> None:
@@ -205,7 +205,7 @@ class Town(RuleBasedStateMachine):
             assert word != "running" or self.world.epoch < 4
 
     def wind_up(self) -> None:
-        """Let a stranger end everything."""
+        """Let a stranger end the contract."""
 
     def teardown(self) -> None:
         if "until" not in self.state:
@@ -551,7 +551,7 @@ class SharedOwnership(Town):
         self.split = 0
 
     def income(self) -> None:
-        """Divide all that ever came in, by the shares as they are now."""
+        """Divide all money received so far by the present shares."""
         each = (self.sent.total() + self.gifts) // self.total
         for owner, parts in self.shares.items():
             self.due[owner] += parts * (each - self.split)
@@ -670,7 +670,7 @@ def test_uptime_of_a_missed_epoch_belongs_to_the_owner_in_that_epoch() -> None:
 
 
 def test_uptime_of_an_epoch_that_is_not_over_is_neither_released_nor_given_back() -> None:
-    """Its owner may be another by then."""
+    """The gateway may have another owner by then."""
     town = Uptime()
     town.deploy(100, 1)
     for of in (0, 1, 3):

@@ -180,7 +180,7 @@ SCOPED = st.one_of(
 @settings(max_examples=40)
 @given(st.lists(SCOPED, max_size=8))
 def test_a_scope_earns_the_same_whatever_is_said_of_another(said):
-    """Run each scope's messages beside the other's and alone; owners and receipts are equal."""
+    """Run each scope's messages with the other's and alone; owners and receipts are equal."""
 
     def outcome(*scopes: str) -> dict[str, object]:
         streams = [stream(), stream("more", scope="other")]

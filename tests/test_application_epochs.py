@@ -229,7 +229,7 @@ def test_settling_is_the_same_however_it_falls_into_blocks(epochs, settle_rows, 
 
 
 def test_small_pages_cost_no_search_for_streams_each(monkeypatch):
-    """With 60 streams and pages of one row that made a block of half a minute."""
+    """With 60 streams and pages of one row this once made a block of half a minute."""
     searches = []
     monkeypatch.setattr(
         "dii.application.streams.current",

@@ -360,7 +360,7 @@ def test_the_treasury_pays_what_was_decided_and_never_more_than_it_has():
 
 
 def test_the_treasury_pays_no_contract_past_its_functions():
-    """Nobody could tell whose the money is, and no function might ever pay it out."""
+    """The owner of the money would be unknown, and no function might ever pay it out."""
     chain = Chain()
     chain.do(ALICE, Transfer(TREASURY, 5_000))
     address = deploy(chain, BOB, BANK)
@@ -461,7 +461,7 @@ def test_no_action_touches_what_is_constitutional():
 
 @pytest.mark.parametrize("share", [0, 200_000, 1_000_000])
 def test_the_treasury_gets_no_more_of_an_epoch_than_its_constitutional_share(share):
-    """Two scopes with a stream each whose whole pool is a rest, as nobody earns."""
+    """Two scopes with a stream each, in which the whole pool is a rest, since no gateway earns."""
     rules = {"max_treasury_ppm": share}
     streams = [
         stream("here", policy=FixedEmission(700), rest="treasury"),
@@ -551,7 +551,7 @@ class Fight:
         )
 
     def step(self) -> None:
-        """Make a block of what some say, now or when something is due."""
+        """Make a block of some messages, now or when a decision is due."""
         choose, said = self.random.choice, []
         for key in self.random.sample(self.people, choose([0, 1, 2, 6])):
             waiting = [number for number in range(len(self.opened)) if number not in self.passed]
@@ -613,7 +613,7 @@ class Fight:
                 self.plans[name].append((since, None))
 
     def settle(self) -> None:
-        """Now and then report what has ended, and compare by what each epoch was paid."""
+        """Now and then report ended epochs, and compare the policy by which each was paid."""
         if self.random.random() < 0.9:
             return
         while (epoch := self.chain.settled()) < (self.chain.time - START) // EPOCH - 2:

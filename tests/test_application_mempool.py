@@ -56,7 +56,7 @@ def test_a_balance_covers_the_gas_of_all_that_waits():
 
 @given(st.lists(st.integers(2_000, OPENING), min_size=1, max_size=12))
 def test_a_newcomer_is_held_against_the_exact_sum_of_what_waits(limits):
-    """Whatever the order of dear and cheap transactions: admitted while the sum is covered."""
+    """In any order of expensive and cheap transactions: admitted while the sum is covered."""
     chain = Chain(limits={"block_gas": OPENING})
     nonce = admitted = 0
     for limit in limits:
@@ -68,7 +68,7 @@ def test_a_newcomer_is_held_against_the_exact_sum_of_what_waits(limits):
 
 
 def test_an_admitted_transaction_left_out_of_a_block_is_admitted_again():
-    """Engines check again what still waits after each block (ABCI's recheck)."""
+    """Engines check waiting transactions again after each block (ABCI's recheck)."""
     chain = Chain()
     wires = [chain.sign(ALICE, Transfer(BOB.address, 1)) for _ in range(3)]
     assert [chain.app.check_tx(wire).code for wire in wires] == [0, 0, 0]

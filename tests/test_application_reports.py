@@ -201,7 +201,7 @@ def test_reports_of_an_epoch_in_a_billion_years_leave_nothing():
 
 
 def test_a_scope_that_reports_absurd_values_or_never_again_holds_up_no_pay_of_others():
-    """Its reporters send as much, in as small pieces, as they may; others settle meanwhile."""
+    """Reporters send the most data in the smallest pieces allowed; other scopes go on settling."""
     scopes = [scope("absurd", reporters=FOUR), scope("good"), scope("silent", reporters=[THIEF])]
     streams = [
         stream("a", scope="absurd"), stream("g", scope="good"), stream("s", scope="silent"),
@@ -308,7 +308,7 @@ SAID = st.lists(
 def merged(
     said: list[dict[int, int | None]], pieces: list[int], settle_rows: int
 ) -> tuple[list[object], list[ReceiptLeaf]]:
-    """Return what the state keeps of four reports, whose chunks have so many rows, and receipts."""
+    """Return the stored pages of four reports with chunks of some rows, and the receipts."""
     chain = Chain(
         scopes=[scope(reporters=FOUR, usage=("lost",))], limits={"settle_rows": settle_rows}
     )
@@ -328,7 +328,7 @@ def merged(
 @settings(max_examples=40)
 @given(SAID, st.lists(st.integers(0, 2), min_size=4, max_size=4), st.data())
 def test_merging_of_reports_is_the_same_however_it_falls_into_blocks(said, which, data):
-    """Also where some are the same byte for byte, and pages are moved instead of merged."""
+    """The same holds where chunks are equal, and pages are moved instead of merged."""
     sizes = [data.draw(st.sampled_from([1, 2, 2, 5])) for _ in said]
     chosen = [number % len(said) for number in which]
     four, pieces = [said[n] for n in chosen], [sizes[n] for n in chosen]

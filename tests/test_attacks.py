@@ -1,4 +1,4 @@
-"""Attacks found by reading the application as an adversary: each did harm before its test."""
+"""Attacks found by reading the application as an adversary; each once did harm."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_one_row_is_read_without_its_page(keys, columns, data):
 
 
 def test_a_lookup_pays_for_the_search():
-    """Some 20 microseconds; a gas is 90 ns."""
+    """About 20 microseconds; one gas is 90 ns."""
     assert FUNCTIONS["metrics"].cost >= 100
     assert FUNCTIONS["usage"].cost == FUNCTIONS["metrics"].cost == contract_gas.LOOKUP
 
@@ -99,7 +99,7 @@ def test_hooks_that_must_be_compiled_take_their_share_of_a_blocks_work():
 
 
 def test_refused_transactions_take_no_more_memory_than_is_counted():
-    """It took more: errors were remembered with the frames that raised them."""
+    """It once took more: errors were remembered with the frames that raised them."""
     chain, count = Chain(), 500
     signed = bytearray(chain.sign(ALICE, Transfer(BOB.address, 1)))
     wires = []
@@ -118,7 +118,7 @@ def test_refused_transactions_take_no_more_memory_than_is_counted():
 
 
 def test_nobody_fills_blocks_with_what_they_can_no_longer_pay():
-    """The first transaction gave the balance away; fifteen of 100 kB followed it for nothing."""
+    """The first transaction gave the balance away; fifteen of 100 kB followed it for free."""
     chain = Chain()
     bulk = Deploy("main", bytes(32_000), codec.encode(()), 0, 0, 0)
     for give in (

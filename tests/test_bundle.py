@@ -111,7 +111,7 @@ def test_a_joined_home_says_what_it_cannot_do(exported, joined, tmp_path):
 
 
 def same_but_for_signatures(data: bytes, other: bytes) -> bool:
-    """Tell whether bytes are a block with other signatures, which nobody takes over."""
+    """Tell whether bytes are a block with other signatures, which joining ignores."""
     try:
         block = codec.loads(Block, data)
     except DiiError:

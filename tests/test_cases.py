@@ -1,6 +1,6 @@
 """Inputs that the product once got wrong, made after public reports of people who do this job.
 
-Each stands for a kind of fault. They are written anew here, so that the tests run anywhere.
+Each represents a kind of fault. The inputs are written here, so that the tests run anywhere.
 """
 
 from __future__ import annotations

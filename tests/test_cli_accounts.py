@@ -15,7 +15,7 @@ from tests.require import SAMPLE
 
 
 def bound(home: Path, gateway: str) -> bool:
-    """Return whether the chain knows an owner of a gateway, whatever tables show beforehand."""
+    """Return whether the chain has an owner of a gateway; tables show one earlier."""
     with Network.open(home, readonly=True) as network:
         return network.state.get(GATEWAYS, "main", network.gateway(gateway)) is not None
 
@@ -138,7 +138,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def spoiled(home: Path, how: str) -> None:
-    """Spoil a home's keys."""
+    """Damage a home's keys."""
     key, passphrase = home / "keys" / "bob.key", home / "keys" / "passphrase"
     match how:
         case "no passphrase":
@@ -204,7 +204,7 @@ def test_a_key_that_cannot_be_opened_is_one_clear_line_and_nothing_is_lost(
 def test_no_other_network_key_takes_the_place_of_the_one_that_hashed_the_gateways(
     spoil: Callable[[Path], None], hint: str, sealed: Path, tmp_path: Path
 ) -> None:
-    """Under another one the same gateways would be new ones, and earn for nobody."""
+    """Under another network key the same gateways would be new ones without an owner."""
     home = Path(shutil.copytree(sealed, tmp_path / "home"))
     key = home / "keys" / "network"
     whole = key.read_bytes()
@@ -226,7 +226,7 @@ REPORTED = ["online_ppm", "uplinks", "sole_uplinks", "shapley_uplinks"]
 def test_a_scope_whose_reporter_has_lost_its_key_goes_on_with_another_of_the_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All from the command line, and no epoch's pay is lost."""
+    """All from the command line, and no epoch stays unpaid."""
     home, words = tmp_path / "home", ("--home", tmp_path / "home")
     monkeypatch.setenv("DII_PASSWORD", "correct horse")
     dii("init", *words, "--delay", 3 * 86_400)

@@ -1,4 +1,4 @@
-"""Contracts on the chain: deployment, calls, hooks, purses, and who pays for all of it."""
+"""Contracts on the chain: deployment, calls, hooks, gas deposits, and the payment of gas."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def conserved(chain: Chain) -> bool:
 
 
 def events(chain: Chain, address: bytes) -> list[tuple[str, list[object]]]:
-    """Return what a contract told, and what was told of it."""
+    """Return the events of a contract, and the chain's notes on it."""
     rows = [row for block in chain.blocks for row in block.rows.get("events", [])]
     skipped = {"deployed", "pays", "called", "topped up", "gives its purse back"}
     return [
@@ -213,7 +213,7 @@ def test_a_hook_pays_whoever_owned_the_gateway_in_the_epoch_that_settled():
 
 
 def test_a_contract_knows_the_owner_of_a_gateway_in_each_epoch():
-    """Owners that no unsettled epoch needs any more stay known, the last sixteen of them."""
+    """The last sixteen owners stay known, even if no unsettled epoch needs them."""
     chain = Chain()
     chain.register((1, BOB.address))
     source = """

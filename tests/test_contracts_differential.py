@@ -1,4 +1,4 @@
-"""The pure part of the language means what it means in Python, up to its bounds.
+"""The pure part of the language has the same meaning as in Python, up to its bounds.
 
 Programs are drawn at random as text. Python runs them after one change, made on its own syntax
 tree: what arithmetic gives is checked against the bounds of an int. Where Python raises, the
@@ -27,7 +27,7 @@ SIZES_ENDED = re.compile("has at most [0-9,]+ (bytes|characters)|a call has at m
 
 
 class Stop(Exception):
-    """Things that the language forbids and Python does not."""
+    """Faults that the language has and Python does not."""
 
 
 def bounded(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Contracts of people who wish the network ill: none gets more than the gas it pays for."""
+"""Contracts of attackers: none gets more work than the gas that it pays for."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ SEEDS = [parse(Writer(seed).program()) for seed in range(4)]
 
 
 def attempt(sent: tree.Contract) -> None:
-    """Compile and run; anything but a named error of ours is a defect and goes through."""
+    """Compile and run; any error that is not a named one of ours is a defect and is raised."""
     try:
         program = compiler.compile(sent)
     except BadProgram:
@@ -198,7 +198,7 @@ def test_mutated_trees_give_named_errors_only(seed):
 
 @given(st.integers(0, 2**32))
 def test_swapped_nodes_give_named_errors_only(seed):
-    """Mutations that keep the shape, so that it is the compiler that has to judge them."""
+    """Mutations that keep the shape, so that the compiler has to refuse them."""
     random = Random(seed)
     nodes: dict[type, list[tree.Node]] = {}
     stack: list[tree.Node] = [random.choice(SEEDS), *random.sample(list(FORGED.values()), 20)]

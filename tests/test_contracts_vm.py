@@ -1,4 +1,4 @@
-"""Running contracts: the state, the host, doors, gas to the last unit, and room on the stack."""
+"""Running contracts: state, host, visibility, exact gas, and room on the stack."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def load(source: str) -> Program:
 
 
 def main(body: str, result: str = "int", state: str = "") -> Program:
-    """A contract whose one function has this body."""
+    """A contract with one function of this body."""
     lines = "\n".join("    " + line for line in body.splitlines())
     returns = f" -> {result}" if result else ""
     return load(f"{state}\n@external\ndef main(){returns}:\n{lines}\n")
@@ -650,7 +650,7 @@ def test_an_error_from_outside_the_machine_is_fatal_and_never_a_revert():
 
 
 def corpus() -> list[str]:
-    """Trees, as hex, of programs with every kind of verdict."""
+    """Trees, as hex, of programs with every kind of result."""
     from tests.hostile import BURNERS, FORGED, burner
     from tests.programs import Writer
 
@@ -692,7 +692,7 @@ def test_one_tree_has_one_verdict_and_one_gas_count_everywhere():
 
 
 def test_an_interrupt_waits_for_a_call_that_runs_on_a_stack_of_its_own() -> None:
-    """Else it would go on writing into a state that its caller has left."""
+    """Otherwise it would go on writing into a state that its caller has left."""
     done = []
 
     def call() -> None:

@@ -28,11 +28,11 @@ from dii.errors import (
 ROOT = Path(__file__).parents[1]
 KEY = SigningKey(b"\7" * 32)
 QUICK = 1
-"""A cost that no one should use for a key worth keeping."""
+"""A cost that is too low for real keys."""
 
 
 def sealed(path: Path, value: Any) -> None:
-    """Write a file whose checksum fits, whatever is in it."""
+    """Write a file with a correct checksum and any content."""
     data = codec.encode(value)
     path.write_bytes(data + crypto.sha256(data))
     path.chmod(0o600)

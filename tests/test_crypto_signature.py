@@ -1,4 +1,4 @@
-"""The signature rule: two verifiers, one verdict, on everything that anybody could send.
+"""The signature rule: two verifiers give one result on any bytes that could be sent.
 
 ``ed25519`` beside this file is the third opinion: the rule from its formulas, with each check a
 switch, so that a test can say which relaxation a signature would need to pass.
@@ -64,7 +64,7 @@ SECRET, NONCE = 2**251 + 12345, 2**250 + 67890
 
 
 def judge(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Return the verdict of both verifiers, which must be one."""
+    """Return the result of both verifiers, which must be equal."""
     verdicts = {check(public_key, message, signature) for check in VERIFIERS.values()}
     assert len(verdicts) == 1, (public_key.hex(), message.hex(), signature.hex())
     return verdicts.pop()
@@ -412,7 +412,7 @@ def test_verdicts_hold_where_a_connection_ends(end: int) -> None:
 
 
 def run(program: str, **environment: str) -> str:
-    """Run a program in a fresh interpreter; return what it printed."""
+    """Run a program in a fresh interpreter; return its output."""
     plain = {name: value for name, value in os.environ.items() if name != "DII_NO_ACCELERATOR"}
     result = subprocess.run(
         [sys.executable, "-c", program],

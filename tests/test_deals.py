@@ -67,7 +67,7 @@ def net() -> Iterator[Network]:
 
 
 def told(deal: Any) -> list[str]:
-    """Return what a contract told, as people read it."""
+    """Return the events of a contract, as people read them."""
     events = deal.events()
     return [f"{row.event}: {row.details}" for row in events[events["told"]].itertuples()]
 
@@ -138,7 +138,7 @@ def test_an_operator_who_claims_an_account_goes_on_being_credited(net: Network):
 
 
 def test_two_names_of_one_operator_are_credited_once(net: Network):
-    """Whoever hires a claim account and a key's account may hire one operator under two names."""
+    """A claim account and a key's account may be two names of one operator."""
     claim = net.home.address(OWNER)
     terms = {"application": "doors-1", "price": "0.05 TTC", "epochs": 2}
     names = {"one": [OWNER], "two": [OWNER, "alice"], "turned": ["alice", OWNER]}

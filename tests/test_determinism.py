@@ -28,7 +28,7 @@ Texts of errors are in ``index`` only; ``index_without_texts`` is without ``deta
 
 
 def replay(python: str = sys.executable, frames: int = 0, **environment: str) -> object:
-    """Run the replay in a process of its own; return what it prints."""
+    """Run the replay in a process of its own; return its output."""
     command = [python, "-m", "tests.replay", str(frames)]
     run = subprocess.run(
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True

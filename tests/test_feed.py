@@ -1,4 +1,4 @@
-"""The feed: what of the records an epoch needs, computed once."""
+"""The feed: the records that an epoch needs, computed once."""
 
 from __future__ import annotations
 

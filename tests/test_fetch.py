@@ -1,4 +1,4 @@
-"""Files from the web: a server on this machine serves the real ones, and misbehaves."""
+"""Files from the web: a server on this machine serves real files, and misbehaves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HILLTOP = "campusiot/saint_eynard_device33.ndjson.gz"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves real files; the first part of the path says how."""
+    """Server of real files; the first part of the path selects its behaviour."""
 
     protocol_version = "HTTP/1.1"
     asked: ClassVar[Counter[str]] = Counter()

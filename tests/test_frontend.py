@@ -1,4 +1,4 @@
-"""Contracts' texts: what the front end says of them, and that what is shown is what runs."""
+"""Texts of contracts: faults found by the front end, and equality of shown and executed code."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ TOPS = {
 
 
 def marked(source: str) -> tuple[str, int, int]:
-    """Take the mark out of a source: what is left, and its line and column."""
+    """Take the mark out of a source: return the rest, and the mark's line and column."""
     before, _, after = source.partition("¦")
     return before + after, before.count("\n") + 1, len(before.rpartition("\n")[2])
 
@@ -477,7 +477,7 @@ PAGE = (ROOT / "docs" / "language.md").read_text()
 
 
 def rows(head: str) -> list[list[str]]:
-    """Return the cells of each table whose first cell this is, and whatever stands next to it."""
+    """Return the cells of each table with this first cell, and the cells next to it."""
     tables = re.findall(rf"^\| {head} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
     assert tables
     lines = "".join(tables).splitlines()

@@ -1,4 +1,4 @@
-"""Real bytes, mutated a few hundred times; ``make soak`` runs the same for longer, and guided."""
+"""Real bytes, mutated a few hundred times; ``make soak`` does so for longer, guided by coverage."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ POLICIES = st.builds(minting.FixedEmission, st.integers(0, 10**12)) | st.builds(
 
 @st.composite
 def contents(draw: st.DrawFn) -> dict[str, object]:
-    """Draw anything that a genesis may say."""
+    """Draw any valid genesis."""
     length = draw(st.integers(60, 31 * 86_400))
     count = draw(st.integers(0, 10**9 // length))
     zone = timezone(timedelta(minutes=draw(st.integers(-1439, 1439))))
@@ -208,7 +208,7 @@ def test_a_release_with_more_fields_reads_an_old_file_to_the_same_hash(what, num
 
 
 def test_the_defaults_of_the_first_version_are_what_they_were():
-    """The hash leaves out what is a default, so an altered default would split a network."""
+    """The hash leaves out defaults, so an altered default would split a network."""
     least = {key: value for key, value in content().items() if key not in DEFAULTS}
     made = Genesis.make(**least).model_dump()
     for field, value in DEFAULTS.items():

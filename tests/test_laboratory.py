@@ -1,4 +1,4 @@
-"""The laboratory's measures against their definitions, and what its experiments show."""
+"""The laboratory's measures against their definitions, and results of its experiments."""
 
 from __future__ import annotations
 

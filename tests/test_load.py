@@ -1,4 +1,4 @@
-"""Tests of loaded telemetry: merging, keeping, showing."""
+"""Loaded telemetry: merging, saving and showing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ GIVES = st.sampled_from(
 
 @st.composite
 def telemetry(draw: st.DrawFn) -> Telemetry:
-    """Telemetry as loading makes it: merging brings it in order."""
+    """Telemetry as loading makes it, in the order of merging."""
     gateways = [
         Gateway(name, operator, place, place, None, country, None, seen, eui)
         for name, operator, place, country, seen, eui in draw(GATEWAYS)

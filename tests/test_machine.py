@@ -1,4 +1,4 @@
-"""The books and the chain agree whatever people say, and faults are found."""
+"""The books and the chain agree for any messages, and planted faults are found."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_books_and_the_chain_agree_whatever_people_say():
 
 
 class _Anybody(bytes):
-    """An address that is everybody's."""
+    """An address that equals every address."""
 
     __hash__ = bytes.__hash__
 
@@ -70,7 +70,7 @@ def _upper(rows: list[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def _shifted(pool: int, weights: list[int], total: int) -> list[int]:
-    """Divide as issuance does, and give the last what is the first's."""
+    """Divide as issuance does, but give the first amount to the last payee."""
     amounts = share(pool, weights, total)
     return [0, *amounts[1:-1], amounts[0] + amounts[-1]] if len(amounts) > 1 else amounts
 
@@ -80,7 +80,7 @@ def _early(context: Any) -> Any:
 
 
 def _kept_nonce(self: Application, context: Any, position: int, known: Any) -> TxResult:
-    """Execute, and forget that what failed has been sent."""
+    """Execute, but do not count failed transactions."""
     before = self.state.get(ACCOUNTS, known.tx.sender)
     result = execute(self, context, position, known)
     after = self.state.get(ACCOUNTS, known.tx.sender)
@@ -112,7 +112,7 @@ FAULTS: dict[str, tuple[object, str, object]] = {
     "failures take no nonce": (Application, "_execute", _kept_nonce),
     "money from nowhere": (bank, "debit", lambda *_: None),
 }
-"""By name: where, and what stands there instead."""
+"""Name of a fault to its place, and the replacement."""
 
 
 @pytest.mark.parametrize("name", FAULTS)

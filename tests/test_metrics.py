@@ -45,7 +45,7 @@ from tests.require import real_data
 
 
 class Case:
-    """A small network with much in it that is awkward."""
+    """A small network with many irregular records."""
 
     def __init__(self, seed: int, *, scale: int, most: int) -> None:
         self.random = draw = random.Random(seed)
@@ -224,7 +224,7 @@ def test_epochs_add_up_to_the_whole(seed: int) -> None:
 
 
 def carried_over(statement: str) -> str:
-    """Return a statement as it comes back from Spark's dialect."""
+    """Return a statement translated to Spark's dialect and back."""
     for read, write in (("duckdb", "spark"), ("spark", "duckdb")):
         tree = sqlglot.parse_one(statement, read=read)
         # A function that sqlglot does not know would pass as it is, to an engine that may not.
@@ -507,7 +507,7 @@ def online(
 
 
 def patience(last: int, deaf: int, count: int) -> list[int | None]:
-    """Return what ``online_ppm`` is when a gateway is deaf from some time after its last frame."""
+    """Return ``online_ppm`` of a gateway that is deaf from some time after its last frame."""
     until = (last + deaf) // SLOT + 1
     return [min(288, max(0, until - 288 * day)) * PPM // 288 for day in range(count)]
 
@@ -630,7 +630,7 @@ def test_receptions_are_read_from_parquet_alike(tmp_path: Path) -> None:
 
 
 def test_a_hilltop_device_is_counted_once_however_many_gateways_hear_it() -> None:
-    """In weeks of which the first and the last are not whole; it says what application it is of."""
+    """Count by weeks, the first and last incomplete; an application is added to the device."""
     data = load(real_data("campusiot/saint_eynard_device33.ndjson.gz"))
     place = data.receptions.schema.get_field_index("application")
     named = pa.array(["hilltop"] * len(data.receptions))

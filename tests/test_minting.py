@@ -1,4 +1,4 @@
-"""Issuance, rules and policies against exact fractions, and the names under which they go."""
+"""Issuance, rules and policies against exact fractions, and their specifications."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def test_a_gateway_on_the_deny_list_weighs_nothing_and_changes_no_other_row(rule
 
 
 class Weighted(Rule):
-    """A rule with parameters that can be too great: two metrics, one of them times a factor."""
+    """A rule with parameters that can be too large: two metrics, one of them times a factor."""
 
     factor: int
 

@@ -44,7 +44,7 @@ BOUND = st.dictionaries(st.sampled_from(IDS + EUIS), st.integers(0, 3))
 def reference(
     pairs: Sequence[tuple[str, str, int, int]], bound: Mapping[str, int], epoch: int, name: str
 ) -> str:
-    """Resolve a name by the rules as they are told."""
+    """Resolve a name by the rules as documented."""
 
     def records(of: str, eui: str, at: int) -> int:
         return sum(n for one, other, when, n in pairs if (one, other, when) == (of, eui, at))
@@ -224,13 +224,13 @@ END = (DAYS, 0, "ttn:end", None)
 
 
 def paid(network: Network) -> list[tuple[object, ...]]:
-    """Return the receipts of all days: what reporters' hashes, owners and amounts came to."""
+    """Return the receipts of all days: hashes, owners and amounts."""
     query = "SELECT epoch, gateway, leaf FROM receipts WHERE epoch < ? ORDER BY epoch, position"
     return list(network.view.index.query(query, (DAYS,)))
 
 
 def settle(loads: Sequence[Telemetry], *, daily: bool = False) -> list[tuple[object, ...]]:
-    """Return what was paid after all loads, with a run after each or only after the last."""
+    """Return all payments after all loads, with a run after each load or only after the last."""
     with laboratory() as network:
         for number, data in enumerate(loads):
             network.ingest(data)

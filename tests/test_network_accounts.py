@@ -204,7 +204,7 @@ def test_an_impossible_message_is_a_named_error_and_nothing_happens(whole, say, 
 
 
 def test_a_name_that_only_a_registry_knows_has_no_key_and_stays_one_account(net):
-    """Money for an operator must not go astray because somebody tried to sign in its name."""
+    """An attempt to sign in an operator's name must not divert its money."""
     address = net.home.address("north-iot")
     with pytest.raises(KeyMissing, match="north-iot"):
         net.transfer("north-iot", "bob", 5)

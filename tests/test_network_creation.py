@@ -87,7 +87,7 @@ def test_a_network_without_records_has_no_genesis(tmp_path):
 @pytest.mark.parametrize("start", [None, "2025-03-02"])
 @pytest.mark.parametrize("seed", [7, None])
 def test_a_network_whose_making_is_interrupted_is_made_anew(tmp_path, monkeypatch, seed, start):
-    """At each file that is written on the way; what is left is never a home that cannot go on."""
+    """Interrupt at each written file; the remains are never a home that cannot go on."""
     make = {"name": "ttn", "seed": seed, "start": start, "allocations": {"bob": "5 TTC"}}
     left = 0
 

@@ -1,4 +1,4 @@
-"""Receipts and proofs of the facade, which nobody can change."""
+"""Receipts and proofs of the facade, and refusal of changed ones."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_a_scope_has_1_to_64_reporters(reporters):
 
 @pytest.mark.parametrize("name", ["reporter", "reporter-2", "treasury", "validator"])
 def test_an_operator_called_like_an_account_of_the_network_gets_a_claim_account(tmp_path, name):
-    """Registries are written by strangers: a name in one must not stand for the treasury."""
+    """Registries are written by strangers: an operator's name must not denote the treasury."""
     registry = tmp_path / "registry.json"
     listed = {"id": "eui-58a0cbfffe080c9c", "owner": name}
     registry.write_text(json.dumps({listed["id"]: listed}))

@@ -264,7 +264,7 @@ def test_an_index_of_another_format_is_made_again(home, whole):
 
 
 def test_rows_that_a_power_cut_left_beyond_the_progress_do_no_harm(home, whole):
-    """The index does not wait for the disk, so what a power cut leaves may contradict itself."""
+    """The index does not wait for the disk, so a power cut may leave it inconsistent."""
     with tampering(home, INDEX_FILE) as db:
         db.execute("UPDATE progress SET height = 3")
     with opened(home) as node:
@@ -375,7 +375,7 @@ def test_a_sound_chain_verifies(home, whole):
 
 
 def rewrite(home: Path, height: int, **columns: bytes) -> None:
-    """Forge parts of a row, sums and all: what a disk's fault would not, but a forger can."""
+    """Forge parts of a row with their sums, as a forger can, unlike a fault of the disk."""
     with tampering(home) as db:
         query = "SELECT root, diff, block FROM blocks WHERE height = ?"
         row = dict(zip(("root", "diff", "block"), db.execute(query, (height,)).fetchone()))
@@ -422,7 +422,7 @@ def test_a_bit_that_is_flipped_on_purpose_is_found_at_its_height_too(home, colum
 
 
 def test_the_first_of_several_damages_is_named(home):
-    """Blocks are read ahead of their turn; what is found wrong waits for its own."""
+    """Blocks are read ahead of their turn; a fault is raised in the turn of its block."""
     with tampering(home) as db:
         db.execute("UPDATE blocks SET block = x'00' WHERE height = 5")
         db.execute("DELETE FROM blocks WHERE height = 6")
@@ -587,7 +587,7 @@ node.close()
 
 @contextmanager
 def writer(home: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has the chain open, and makes as many blocks as it is told."""
+    """Another process that has the chain open, and makes as many blocks as requested."""
     command = [sys.executable, "-c", WRITER, str(home)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as process:
@@ -818,7 +818,7 @@ def test_a_height_is_written_once(tmp_path):
 
 
 def test_a_node_that_nobody_refers_to_is_freed_without_a_collection(tmp_path):
-    """Great blocks set what they leave apart from collection, so no cycle may hold the state."""
+    """Large blocks exempt their objects from collection, so no cycle may hold the state."""
     gc.collect()
     gc.disable()
     try:

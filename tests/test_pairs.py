@@ -1,4 +1,4 @@
-"""Features that meet: views against the reference, and faults that are found."""
+"""Combined features: views against the reference, and planted faults that are found."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def compare_without_denials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def state_without_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave what a further stream paid out of statements."""
+    """Leave the payments of a further stream out of statements."""
     right = statement.leaves_of
     monkeypatch.setattr(
         statement,

@@ -1,4 +1,4 @@
-"""Proofs that travel: each kind holds elsewhere, nothing forged does, and two checkers agree."""
+"""Proofs: each kind is valid elsewhere, no forged one is, and two checkers agree."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def files(network: Network) -> dict[str, str]:
 
 
 def ours(data: bytes, header: bytes) -> dict[str, Any] | None:
-    """Return what ``dii proof check`` says is proven, or None."""
+    """Return the content proven by ``dii proof check``, or None."""
     try:
         return dict(plain(proofs.check(data, header)[0]))
     except ProofInvalid:
@@ -106,7 +106,7 @@ def ours(data: bytes, header: bytes) -> dict[str, Any] | None:
 
 
 def theirs(data: bytes, header: bytes) -> dict[str, Any] | None:
-    """Return what the page of Python says is proven, or None."""
+    """Return the content proven by the page of Python, or None."""
     try:
         proven: dict[str, Any] = PAGE["check"](data, header)
     except Exception:  # noqa: BLE001 - as its main does
@@ -115,7 +115,7 @@ def theirs(data: bytes, header: bytes) -> dict[str, Any] | None:
 
 
 def agreed(data: bytes, header: bytes) -> bool:
-    """Return the verdict of both."""
+    """Return the result of both checkers."""
     verdict = theirs(data, header) is not None
     assert (ours(data, header) is not None) is verdict
     return verdict

@@ -1,4 +1,4 @@
-"""Input that somebody broke: a named error or a counted reject, never a crash, never silence."""
+"""Damaged input: a named error or a counted reject, never a crash, never silence."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_ignored_columns_of_a_plain_table_are_explained(tmp_path: Path) -> None:
 
 
 def ignored(path: Path, columns: dict[str, str]) -> str:
-    """Return what is said of columns of a plain table of receptions."""
+    """Return the rejects of a plain table of receptions with some columns."""
     judged = explain(path, columns=columns)
     (why,) = judged["why"][judged["taken"]]
     return str(why).removeprefix("plain receptions: CSV or Parquet with the columns of the schema")
@@ -492,7 +492,7 @@ def check_told(data: Telemetry, before: Telemetry, parts: int, used: str = "reco
 
 
 def rejected(data: Telemetry) -> int:
-    """Return how many parts of records were set aside; a reject may speak of several entries."""
+    """Return the number of rejected parts of records; a reject may concern several entries."""
     told = data.rejected.filter(~pc.field("reason").isin(FIELD_REASONS))
     many = (re.search(r"\(([0-9,]+) entries\)$", detail) for detail in told["detail"].to_pylist())
     return sum(int(match[1].replace(",", "")) if match else 1 for match in many)
@@ -556,7 +556,7 @@ def others() -> dict[str, list[Any]]:
     "form", ["ttn-v2", "chirpstack-v4", "events", "semtech", "connections", "mapper", "noc"]
 )
 def test_a_mutated_record_about_gateways_is_used_or_rejected(form: str) -> None:
-    """Alone behind one that is whole, of another gateway: what it tells is used or rejected."""
+    """Load each record after a whole record of another gateway: its content is used or rejected."""
     records = others()[form]
     first = json.dumps(records[0]).replace("roof", "base").replace("technolution-gouda", "base")
 
@@ -596,7 +596,7 @@ MODULATION = frozenset({
 
 @pytest.mark.parametrize("form", sorted({*samples(), *others()} - {"registry"}))
 def test_a_field_that_cannot_be_read_costs_itself_only(form: str, tmp_path: Path) -> None:
-    """Each field of each record at a time: all rows stay, and where one differs a reject tells."""
+    """Damage one field at a time: all rows stay, and each difference has a reject."""
 
     def read(record: Any) -> Telemetry:
         (tmp_path / "records").write_text(json.dumps(record))

@@ -1,4 +1,4 @@
-"""Readers of what networks and gateways say of gateways: polls, events, logs."""
+"""Readers of polls, events and logs of gateways."""
 
 from __future__ import annotations
 

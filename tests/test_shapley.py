@@ -1,4 +1,4 @@
-"""The division of uplinks against the Shapley value itself, from the worths of all coalitions."""
+"""The division of uplinks against the Shapley value, from the values of all coalitions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sites import Uplink, split
 
 
 def shapley(audiences: list[frozenset[str]]) -> dict[str, Fraction]:
-    """Shapley value by its definition: the mean worth that a player adds to a coalition.
+    """Shapley value by its definition: the mean value that a player adds to a coalition.
 
     A coalition is worth the uplinks that at least one of its members heard. Shapley, "A value for
     n-person games" (1953).

@@ -1,4 +1,4 @@
-"""Players that stand together, against a reference, and what merging them pays."""
+"""Players that are close together, against a reference, and the effect of merging them."""
 
 from __future__ import annotations
 

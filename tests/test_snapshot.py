@@ -1,4 +1,4 @@
-"""Snapshots: cut and put together, refused, opened from, joined by, and counted."""
+"""Snapshots: cutting, assembling, refusing, opening, joining, and counting money."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def attempt(state: State) -> Iterator[None]:
 
 
 class Journal(RuleBasedStateMachine):
-    """Anything a block may do, against dictionaries that are copied in full."""
+    """Any sequence of a block's operations, against dictionaries that are copied in full."""
 
     marks = Bundle("marks")
 

@@ -33,7 +33,7 @@ from tests.chains import (
 MULTIPLE: Final = 4
 """Bytes of state that a byte of a message may write, ..."""
 BESIDES: Final = 4_096
-"""... beside so many for records that it alters: the greatest is a proposal with its votes."""
+"""... and this many more for records that it alters: the greatest is a proposal with its votes."""
 
 MANY = [SigningKey.derive(7, f"grows-{number}") for number in range(64)]
 REPORTING, VALIDATING = MANY[:7], MANY
@@ -174,7 +174,7 @@ def test_every_kind_of_message_is_drawn() -> None:
 def test_a_message_writes_no_more_than_a_multiple_of_its_bytes_or_what_its_gas_pays(
     chain: Chain, kind: type[messages.Message], data: st.DataObject
 ) -> None:
-    """Contracts may write more than they are sent: what they store is paid for by the byte."""
+    """Contracts may write more bytes than a call has: storage is paid for by the byte."""
     key, message = data.draw(SAID[kind])
     app = chain.app
     nonce = account(app.state, key.address).nonce

@@ -1,4 +1,4 @@
-"""A statement says what the chain holds: its figures add up, and its page is only a page."""
+"""Statements agree with the chain: figures add up, and the page has no active content."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_unknown_accounts_and_months_are_refused(network: Network) -> None:
 
 
 class Page(HTMLParser):
-    """Parser of what a browser would see: tags, attributes, texts."""
+    """Parser of a page as a browser sees it: tags, attributes, texts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The chain's file: torn tails, what was acknowledged, what is kept, and who may write."""
+"""The chain's file: torn tails, acknowledged blocks, kept data, and the writer's lock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Torn:
         (self.home / f"{CHAIN_FILE}-shm").unlink()
 
     def cut(self, length: int, folder: Path, *, tail: bytes = b"", witness: bool) -> Path:
-        """Return a copy whose log ends after some bytes, with other bytes behind them."""
+        """Return a copy in which the log ends after some bytes, followed by other bytes."""
         home = folder / f"cut{length}"
         shutil.copytree(self.home, home)
         (home / WAL).write_bytes(self.log[:length] + tail)
@@ -113,7 +113,7 @@ def test_a_log_that_lacks_acknowledged_blocks_is_named_by_height_and_left_alone(
 
 
 def test_a_damaged_frame_in_the_log_is_not_taken_for_its_end(torn, tmp_path):
-    """SQLite takes it for one: without the second file all blocks behind it would be gone."""
+    """SQLite takes it for the log's end: without the second file later blocks would be lost."""
     middle = torn.ends[BLOCKS // 2] + FRAME + 100
     home = torn.cut(len(torn.log), tmp_path, witness=True)
     damaged = bytearray(torn.log)

@@ -1,4 +1,4 @@
-"""Generated networks, traffic and the sample: calibrated, repeatable, and what the readers see."""
+"""Generated networks, traffic and the sample: calibration, repeatability and reading."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_figures_hold_within_ten_percent_three_points_or_a_limit(published, off,
 
 
 def test_the_real_registry_meets_the_figures_published_of_it(registry):
-    """The yardstick itself counts in the real registry what was published of it."""
+    """The calibration computes the published figures from the real registry."""
     assert [f for f in calibration(registry) if not f.holds] == []
 
 

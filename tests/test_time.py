@@ -1,4 +1,4 @@
-"""Time: which epochs are complete, which records lie too far away, and reports that go through."""
+"""Time: complete epochs, records with dates too far away, and reports that are accepted."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def create(**changes: Any) -> Network:
 
 
 def run(*words: object, code: int = 0) -> str:
-    """Run a command and return what it prints."""
+    """Run a command and return its output."""
     result = CliRunner().invoke(app, [str(word) for word in words])
     assert result.exit_code == code, result.output
     return result.output
@@ -311,7 +311,7 @@ def test_a_few_wrong_dates_among_many_are_set_aside_with_file_and_line(
 
 
 def test_equal_parts_of_few_records_are_refused_as_far_in_time(tmp_path: Path) -> None:
-    """Two halves are no mistake: neither is set aside."""
+    """Neither of two halves is set aside."""
     path = uplinks(tmp_path / "up.jsonl", [START + n * 40 * DAY for n in range(2)])
     with pytest.raises(FarInTime, match=r"line 1\); 1 at 2025-04-12T00:00:00Z \(up.jsonl, line 2"):
         load(path)
@@ -644,7 +644,7 @@ def test_a_gateway_above_a_bound_is_reported_settled_and_noted() -> None:
 
 
 def small(home: Path, **limits: int) -> Path:
-    """Make a home whose network has other limits."""
+    """Make a home of a network with other limits."""
     create(home=home).close()
     draft = tomllib.loads((home / "draft.toml").read_text())
     (home / "draft.toml").write_text(tomli_w.dumps(draft | {"limits": limits}))
@@ -707,7 +707,7 @@ def test_a_report_that_differs_from_what_was_announced_is_announced_anew(
 def test_a_report_that_comes_when_the_others_settle_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each message takes a block of its own, so that the last reporter is too late."""
+    """Put each message into a block of its own, so that the last reporter is too late."""
     home = tmp_path / "home"
     create(home=home, reporters=4).close()
     draft = tomllib.loads((home / "draft.toml").read_text())

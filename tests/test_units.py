@@ -1,4 +1,4 @@
-"""Money and time: what people write, and the integers that it means."""
+"""Money and time: texts that people write, and their integers."""
 
 from __future__ import annotations
 

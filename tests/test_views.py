@@ -1,4 +1,4 @@
-"""Tables, receipts and statements show what the chain does, whatever else goes on."""
+"""Tables, receipts and statements agree with the chain, also while it changes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def proof(home: Path) -> str:
 
 @given(st.data())
 def test_a_proof_file_that_names_a_field_twice_is_refused(proof: str, data: st.DataObject) -> None:
-    """Equal values or not, in whichever object: each reader would pick one of its own."""
+    """A duplicate field, equal or not, in any object: parsers would pick different ones."""
     content = json.loads(proof)
     inner = data.draw(st.sampled_from([content, content["receipt"]]))
     name = data.draw(st.sampled_from(sorted(inner)))
@@ -127,7 +127,7 @@ def test_a_pipe_gets_every_column_whatever_the_terminal_is_said_to_be(
 
 
 def watched(hours: dict[str, int], days: int = 4) -> Network:
-    """Return a network of gateways that are connected always, but hear only so many hours."""
+    """Return a network of gateways that are always connected, but hear for some hours only."""
     begin = datetime(2024, 12, 28, tzinfo=UTC)
     rows = [
         (name, begin + timedelta(hours=hour + 1, seconds=-1), int(hour < most))
@@ -217,7 +217,7 @@ def test_a_tally_stays_as_it_was_when_it_decided() -> None:
 
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose keys are its own and whose traffic is generated."""
+    """A home with keys of its own and generated traffic."""
     folder = tmp_path_factory.mktemp("generated") / "home"
     data = load(ROOT / "data" / "registry.json")
     with Network.create(home=folder) as network:
@@ -458,7 +458,7 @@ def test_damaged_telemetry_stops_only_what_needs_it(home: Path, tmp_path: Path, 
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose rule a vote changes, which gets a second stream, and whose operator claims."""
+    """A home with a changed rule, a second stream, and an operator who claims."""
     folder = tmp_path_factory.mktemp("changed") / "home"
     rules = {"delay_seconds": 0, "voting_seconds": 3600}
     most, money = "30000 TTC", {"bob": "500 TTC"}
@@ -548,7 +548,7 @@ def truth(home: Path) -> dict[str, object]:
 
 
 def shown(network: Network) -> dict[str, object]:
-    """Return by view what it says of the epoch whose rows are damaged."""
+    """Return the content of each view of the epoch with damaged rows."""
     header = network.header().hash
     gateways = list(network.home.names("gateway").values())
     views: dict[str, object] = {}
@@ -579,7 +579,7 @@ def shown(network: Network) -> dict[str, object]:
 def test_a_damaged_index_is_never_believed(
     home: Path, truth: dict[str, object], data: st.DataObject
 ) -> None:
-    """Whatever is changed in, left out of or added to its receipts: a view is right or an error."""
+    """For any change, omission or addition in its receipts, a view is right or an error."""
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / "home"
         shutil.copytree(home, copy)
@@ -642,7 +642,7 @@ def test_no_proof_is_written_from_a_damaged_index(home: Path, tmp_path: Path) ->
 
 
 def placed(kilometres: list[float]) -> pd.DataFrame:
-    """Return a registry of gateways on a line; every second one stands beside the one before."""
+    """Return a registry of gateways on a line; every second one is beside the previous one."""
     return pd.DataFrame(
         {
             "gateway": [f"g{number}" for number in range(len(kilometres))],
@@ -661,7 +661,7 @@ RULES = [minting.ShapleyTraffic(), minting.Uptime(), minting.Airtime()]
 @settings(max_examples=6)
 @given(st.data())
 def test_comparing_the_networks_own_rule_gives_its_issuance(data: st.DataObject) -> None:
-    """With a site radius, denials, gateways of nobody, and what the days before leave to know."""
+    """With a site radius, denials, gateways without owners, and a look-back to earlier days."""
     rule = data.draw(st.sampled_from(RULES))
     radius = data.draw(st.sampled_from([0, 100, 5_000]))
     begin = datetime(2025, 1, 1, tzinfo=UTC)
