@@ -54,19 +54,20 @@ class TxResult(NamedTuple):
     gas, fee
         Gas used, and the fee paid for it.
     numbers
-        The values that the error's message names; no part of a block.
+        Integers and texts that the error's message names; no part of a block.
     """
 
     code: int
     detail: str = ""
     gas: int = 0
     fee: int = 0
-    numbers: Mapping[str, object] = MappingProxyType({})
+    numbers: Mapping[str, int | str] = MappingProxyType({})
 
     @classmethod
     def of(cls, error: errors.TransactionError, more: str = "") -> TxResult:
         """Return the result of a failure, without the frames that the error itself holds."""
-        return cls(error.code, f"{error}{more}", numbers=error.numbers)
+        plain = {name: one for name, one in error.numbers.items() if isinstance(one, int | str)}
+        return cls(error.code, f"{error}{more}", numbers=plain)
 
 
 @dataclass(slots=True)
