@@ -130,7 +130,7 @@ def register(
         if bound is not None and bound.owners[-1][1] == owner:
             _withdraw(context, (kind, name, key), context.sender, context.time)
             continue
-        needed = scope.liars + 1 if bound is None else 2 * scope.liars + 1
+        needed = scope.faulty + 1 if bound is None else 2 * scope.faulty + 1
         if not agree(context, (kind, name, key), scope, owner, needed):
             undecided.append(key)
         elif bound is None:
@@ -209,7 +209,7 @@ def claim(context: Context, message: messages.Claim) -> bool:
         raise errors.AlreadyClaimed(account=claimed, owner=named)
     if forward is None:
         subject = "operator", name, message.operator
-        if agree(context, subject, scope, owner, scope.liars + 1):
+        if agree(context, subject, scope, owner, scope.faulty + 1):
             state.put(records.FORWARDS, owner, address)
             balance = bank.account(state, address).balance
             if balance:

@@ -66,7 +66,7 @@ class Merge:
         usage = cursor.phase == "usage"
         self.width = pages.USAGE_KEY if usage else pages.HASH
         self.table = records.USAGE_PAGES if usage else records.PAGES
-        self.needed = scope.liars + 1
+        self.needed = scope.faulty + 1
         columns = len(scope.usage if usage else scope.metrics)
         self.per_page = pages.rows_of_page(columns, self.width)
         self.zeros: _Row = (0,) * columns

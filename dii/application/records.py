@@ -124,7 +124,7 @@ class Scope(Record):
     next_epoch: int
 
     @property
-    def liars(self) -> int:
+    def faulty(self) -> int:
         """Number f of the n >= 3f + 1 reporters who may lie and still decide nothing."""
         return (len(self.reporters) - 1) // 3
 
@@ -334,7 +334,7 @@ class Cursor(Record):
         The next page to work on.
     pages
         Number of pages of metrics.
-    total_weight, nameless
+    total_weight, unattributed
         Sums of all weights and of those that name no gateway, complete after ``weights``.
     pool, dust, unminted, paid
         In ``receipts``: amounts that may be minted, that the stream carried in, that nobody gets,
@@ -355,7 +355,7 @@ class Cursor(Record):
     page: int = 0
     pages: int = 0
     total_weight: int = 0
-    nameless: int = 0
+    unattributed: int = 0
     pool: Amount = 0
     dust: Amount = 0
     unminted: Amount = 0

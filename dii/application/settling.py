@@ -100,7 +100,7 @@ class _Step:
             return None
         whole = epochs.whole_reports(self.state, self.name, self.scope)
         waited = now >= end + self.chain.report_window
-        if len(whole) < (2 * self.scope.liars + 1 if waited else len(self.scope.reporters)):
+        if len(whole) < (2 * self.scope.faulty + 1 if waited else len(self.scope.reporters)):
             return None
         plans = tuple(
             records.Plan(name, stream.rule, stream.policy, stream.rest)
@@ -153,8 +153,8 @@ class _Step:
         scope = self.scope
         where = self.name, scope.next_epoch, self.cursor.page
         page = pages.decode(self.state.require(records.PAGES, *where))
-        none = streams.denied(self.state, self.name)
-        rows = [row for row, key in enumerate(page.keys) if key in none] if none else ()
+        denied = streams.denied(self.state, self.name)
+        rows = [row for row, key in enumerate(page.keys) if key in denied] if denied else ()
         return page, *weigh(rule, dict(zip(scope.metrics, page.columns)), rows)
 
     def _weights(self, plan: records.Plan, stream: records.Stream) -> int:
@@ -162,8 +162,10 @@ class _Step:
         if cursor.page < cursor.pages:
             page, weights, _ = self._page(rule)
             total = cursor.total_weight + sum(weights)
-            nameless = weights[0] if page.keys[0] == pages.ZERO_HASH else cursor.nameless
-            self._put(replace(cursor, page=cursor.page + 1, total_weight=total, nameless=nameless))
+            unattributed = weights[0] if page.keys[0] == pages.ZERO_HASH else cursor.unattributed
+            self._put(
+                replace(cursor, page=cursor.page + 1, total_weight=total, unattributed=unattributed)
+            )
             return medians.PAGE_COST + page.rows
         policy = from_spec(plan.policy, POLICIES)
         pool = policy.pool(self.scope.next_epoch, cursor.total_weight, rule.scale)
@@ -172,7 +174,7 @@ class _Step:
         cursor = replace(cursor, phase="receipts", page=0, pool=pool, dust=stream.dust)
         if cursor.total_weight:
             divided = _due(rule, cursor)
-            unminted = min(pool, divided * cursor.nameless // cursor.total_weight)
+            unminted = min(pool, divided * cursor.unattributed // cursor.total_weight)
             cursor = replace(cursor, unminted=unminted)
             fresh = max(0, divided - stream.dust - unminted)
             self._mint(fresh)

@@ -311,7 +311,7 @@ def transfers(network: View, account: str | None = None) -> list[Row]:
 def _reporters(network: View) -> str:
     scope = network.scope
     many, epoch, now = len(scope.reporters), scope.next_epoch, network.header().time
-    lying = f"{many}, of whom {scope.liars} may lie without effect"
+    lying = f"{many}, of whom {scope.faulty} may lie without effect"
     text = "trusted reporter (one)" if many == 1 else lying
     if calendar.status(network.state, network.parameters, SCOPE, epoch, now) == "reporting":
         whole = calendar.whole_reports(network.state, SCOPE, scope)

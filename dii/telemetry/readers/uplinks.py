@@ -50,11 +50,11 @@ class Uplinks:
     Attributes
     ----------
     name, about, keys
-        As of a reader; of the keys an object without the first is none of the format.
+        As of a reader. An object without the first key is not of the format.
     times
         Paths of the server's time, of which the first that states one counts.
     entries
-        Path of the list of receptions.
+        Path of the list of receptions; an object without one needs a reader of its own.
     frame
         Columns that all receptions share, in the object.
     entry
