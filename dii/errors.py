@@ -293,6 +293,15 @@ class BadMonth(NetworkError, says="cannot read {text!r} as a month; write it lik
     """A text that is not a calendar month."""
 
 
+class NoProgress(LedgerError):
+    """Validators that decide no block."""
+
+    says = (
+        "no block at height {height}, in round {round}: {power} of {total} voting power"
+        " answers, and a block needs more than two thirds ({faults})"
+    )
+
+
 class Refused(NetworkError, says="{kind} refused: {message}"):
     """A transaction that the chain refused."""
 

@@ -175,10 +175,10 @@ def check(data, trusted):
     need(proof.get("kind") in MORE, "no known kind")
     need(proof.keys() == COMMON | MORE[proof["kind"]], "not the fields of its kind")
     header = unhex(proof["header"])
-    digest = sha(b"dii/header/1\0", header)
+    digest = sha(b"dii/header/2\0", header)
     need(digest == trusted, f"made against header {digest.hex()}, not against the trusted one")
     need(proof["header_hash"] == digest.hex(), "its header is not the one that it names")
-    _, chain, height, _, _, root, *_ = decode(header)
+    _, chain, height, _, _, _, _, root, *_ = decode(header)
     table, parts, value = check_state(proof, root)
     proven = {"chain": chain, "height": height, "network": check_genesis(proof["genesis"], root)}
     proven |= {"kind": table, "key": parts}

@@ -193,11 +193,18 @@ class Chain:
         fields = {"nonce": nonce} | fields
         return sign(self.app.genesis.hash, key, fields.pop("nonce"), message, **fields)
 
-    def block(self, *wires: bytes, time: int | None = None) -> BlockResult:
+    def block(
+        self,
+        *wires: bytes,
+        time: int | None = None,
+        misbehaviour: Sequence[tuple[bytes, int]] = (),
+    ) -> BlockResult:
         """Execute and commit a block, one second after the last or at ``time``."""
         self.time = max(self.time + SECOND, time or 0)
         self._signed.clear()
-        result = self.app.finalize_block(self.app.height + 1, self.time, wires, VALIDATOR.address)
+        result = self.app.finalize_block(
+            self.app.height + 1, self.time, wires, VALIDATOR.address, misbehaviour
+        )
         self.app.commit()
         self.blocks.append(result)
         return result

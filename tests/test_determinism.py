@@ -13,10 +13,10 @@ from tests.require import ROOT
 
 GOLDEN = {
     "height": 192,
-    "header": "7bcef7126dc6590f2d1f4eee49a34006e0c1918d7da7b00990eb017c72631c9a",
+    "header": "788d25ac948fd6b2fc3ace0b03d352ac50e383aab587e480ce342dec754538cc",
     "app_hash": "88ee8c8fed92efa3f9e1be852a731575fb039daf51c2e02cc20397b0ff10d3bc",
-    "index": "d14850c236b4d9884aef4e17b06baf00b9e1d9f56d8e7fd63638c938f180332f",
-    "index_without_texts": "3dfa1bec9cb50a0327a2aa63ac4bc89c51d26dbd15ca8eb63c7b681b9d8b750c",
+    "index": "03fbae5e791637947d126a4796add15ee4c2313d756ae68258d515bc9356972b",
+    "index_without_texts": "3bae62fb6780fec57d5e94c5604e3a89942090c3b4f64c85674dced340789868",
     "transactions": 505,
     "succeeded": 443,
     "receipts": 1253,

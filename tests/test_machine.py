@@ -75,8 +75,8 @@ def _shifted(pool: int, weights: list[int], total: int) -> list[int]:
     return [0, *amounts[1:-1], amounts[0] + amounts[-1]] if len(amounts) > 1 else amounts
 
 
-def _early(context: Any) -> Any:
-    return enact(replace(context, time=context.time + DELAY // 2))
+def _early(context: Any, misbehaviour: Any) -> Any:
+    return enact(replace(context, time=context.time + DELAY // 2), misbehaviour)
 
 
 def _kept_nonce(self: Application, context: Any, position: int, known: Any) -> TxResult:
@@ -92,7 +92,7 @@ def _kept_nonce(self: Application, context: Any, position: int, known: Any) -> T
 share, execute = settling.share, Application._execute
 count, enact = governance.count, governance.enact
 FAULTS: dict[str, tuple[object, str, object]] = {
-    "nobody may lie": (Scope, "liars", property(lambda _: 0)),
+    "nobody may lie": (Scope, "faulty", property(lambda _: 0)),
     "one reporter binds": (bindings, "agree", lambda *_: True),
     "upper medians": (medians, "lower_median", _upper),
     "an owner before the time": (Binding, "owner", lambda self, _: self.owners[-1][1]),

@@ -17,7 +17,7 @@ from dii.application.actions import (
 )
 from dii.application.governance import validators
 from dii.errors import NoQuorum, Refused, UnknownName
-from dii.ledger.block import Block, Commit
+from dii.ledger.block import Commit
 from dii.minting import FixedEmission, Spec, Uptime
 from dii.units import SECOND
 from tests.chains import ALICE, gateway
@@ -105,7 +105,7 @@ def test_one_home_with_the_keys_of_all_validators_goes_on_and_without_one_says_s
         net.vote(net.propose(SetValidator(net.home.key("bob").public_key, 1)))
         later(net)
         net.transfer("bob", "treasury", 1)
-        assert {one.public_key for one in commits(net)} == set(validators(net.state))
+        assert {one.public_key for one in commit(net)} == set(validators(net.state))
         net.transfer("bob", "validator", "1 TTC")
         number = net.propose(SetValidator(ALICE.public_key, 2))
         net.vote(number)
@@ -115,13 +115,10 @@ def test_one_home_with_the_keys_of_all_validators_goes_on_and_without_one_says_s
 
 
 def later(net: Network) -> None:
-    solo = net._solo
-    assert solo is not None
-    solo.produce(time=solo.time + 3600 * SECOND)
-    solo.settle()
+    engine = net.signer()
+    engine.include((), engine.time + 3600 * SECOND)
+    engine.settle()
 
 
-def commits(net: Network) -> tuple[Commit, ...]:
-    raw = net.view.store.block(net.height)
-    assert raw is not None
-    return codec.loads(Block, raw).commits
+def commit(net: Network) -> Commit:
+    return codec.loads(Commit, net.view.store.commit(net.height))

@@ -196,7 +196,7 @@ def test_names_and_keys_do_not_stand_on_the_chain(whole):
     names = [name for name in whole.home.names("account").values() if "-" in name]
     ids = [name for name in whole.home.names("gateway").values() if len(name) == 16]
     applications = list(whole.home.names("application").values())
-    stored = b"".join(diff + block for _, diff, _, block in whole.view.store.blocks())
+    stored = b"".join(diff + block for _, diff, _, block, _ in whole.view.store.blocks())
     assert names
     assert ids
     assert applications

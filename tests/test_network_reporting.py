@@ -173,7 +173,7 @@ def test_a_report_that_was_interrupted_is_finished_before_more_data_come(
     with Network.open(home) as network:
         network.ingest(first)
         expected = network.metrics(0)
-        once = network._solo.produce
+        once = network._engine.produce
 
         def produce(wires=(), time=None):
             placed = once(wires[:1], time)  # the manifest alone, of a report
@@ -181,7 +181,7 @@ def test_a_report_that_was_interrupted_is_finished_before_more_data_come(
                 raise KeyboardInterrupt
             return placed
 
-        monkeypatch.setattr(network._solo, "produce", produce)
+        monkeypatch.setattr(network._engine, "produce", produce)
         with pytest.raises(KeyboardInterrupt):
             network.run(epochs=1)
     with Network.open(home) as network:

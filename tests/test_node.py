@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,9 +34,9 @@ from dii.errors import (
     StoreLocked,
     WrongChain,
 )
-from dii.ledger.block import SIGN_DOMAIN, Block, Commit, Header
+from dii.ledger import log
+from dii.ledger.block import PREVOTE, Block, Commit, Evidence, Header, root_of
 from dii.ledger.index import TABLES, Index
-from dii.ledger.log import root_of
 from dii.ledger.reader import Reader
 from dii.ledger.state import decode_diff, encode_diff
 from dii.ledger.store import Store, connect
@@ -52,6 +53,7 @@ from tests.chains import (
     report,
     sign,
 )
+from tests.decided import accuse, precommits
 from tests.require import ROOT
 
 GENESIS = genesis()
@@ -374,20 +376,23 @@ def test_a_sound_chain_verifies(home, whole):
     assert found.burned == 7
 
 
+PARTS = "root", "diff", "block", "commits"
+
+
 def rewrite(home: Path, height: int, **columns: bytes) -> None:
     """Forge parts of a row with their sums, as a forger can, unlike a fault of the disk."""
     with tampering(home) as db:
-        query = "SELECT root, diff, block FROM blocks WHERE height = ?"
-        row = dict(zip(("root", "diff", "block"), db.execute(query, (height,)).fetchone()))
-        row |= columns
+        query = "SELECT root, diff, block, commits FROM blocks WHERE height = ?"
+        row = dict(zip(PARTS, db.execute(query, (height,)).fetchone())) | columns
         place = GENESIS.hash + height.to_bytes(8)
-        sums = sha256(place + row["root"] + row["diff"]) + sha256(place + row["block"])
-        values = (sums, row["root"], row["diff"], row["block"], height)
-        set_all = "UPDATE blocks SET sums = ?, root = ?, diff = ?, block = ? WHERE height = ?"
-        db.execute(set_all, values)
+        summed = row["root"] + row["diff"], row["block"], row["commits"]
+        sums = b"".join(sha256(place + part) for part in summed)
+        set_all = "sums = ?, root = ?, diff = ?, block = ?, commits = ?"
+        values = (sums, *map(row.get, PARTS), height)
+        db.execute(f"UPDATE blocks SET {set_all} WHERE height = ?", values)
 
 
-@pytest.mark.parametrize("column", ["sums", "root", "diff", "block"])
+@pytest.mark.parametrize("column", ["sums", *PARTS])
 def test_a_flipped_bit_anywhere_is_found_at_its_height(home, column):
     height = 5
     with tampering(home) as db:
@@ -406,7 +411,7 @@ def test_a_flipped_bit_anywhere_is_found_at_its_height(home, column):
     check(home)
 
 
-@pytest.mark.parametrize("column", ["root", "diff", "block"])
+@pytest.mark.parametrize("column", PARTS)
 def test_a_bit_that_is_flipped_on_purpose_is_found_at_its_height_too(home, column):
     height = 5
     with tampering(home) as db:
@@ -451,62 +456,194 @@ def test_money_added_to_the_genesis_state_is_found(home):
         Node(GENESIS, home)
 
 
-def signed(header: Header, wires: tuple[bytes, ...], *keys: SigningKey) -> Block:
-    commits = tuple(
-        Commit(key.public_key, key.sign(SIGN_DOMAIN + header.hash)) for key in keys or [VALIDATOR]
+# --- forged blocks -------------------------------------------------------------------------------
+
+Decided = tuple[Block, Commit]
+
+
+def votes(header: Header, /, *keys: SigningKey, **fields: Any) -> Commit:
+    return precommits(header, keys or [VALIDATOR], **fields)
+
+
+def signed(block: Block, **changes: Any) -> Decided:
+    """Return a block with another header, and the validator's precommit for it."""
+    block = replace(block, header=replace(block.header, **changes))
+    return block, votes(block.header)
+
+
+def remade(block: Block, **parts: Any) -> Decided:
+    """Return a block with other parts, a header that fits them, and the precommit for it."""
+    block = replace(block, **parts)
+    return signed(
+        block,
+        transactions=log.root_of(block.transactions),
+        last_commit=root_of(block.last_commit),
+        evidence=root_of(block.evidence),
     )
-    return Block(header, commits, wires)
 
 
-FORGERIES: dict[str, tuple[str, Callable[[Block], Block]]] = {
-    "version": ("version", lambda b: signed(replace(b.header, version=2), b.transactions)),
-    "chain": ("genesis", lambda b: signed(replace(b.header, chain=OTHER.hash), b.transactions)),
-    "height": ("height", lambda b: signed(replace(b.header, height=4), b.transactions)),
-    "time": ("time", lambda b: signed(replace(b.header, time=START), b.transactions)),
-    "previous": (
-        "does not follow",
-        lambda b: signed(replace(b.header, previous=bytes(32)), b.transactions),
-    ),
-    "app_hash": (
-        "app_hash",
-        lambda b: signed(replace(b.header, app_hash=bytes(32)), b.transactions),
-    ),
-    "transactions root": (
+def accused(
+    *, key: SigningKey = VALIDATOR, height: int = 4, chain: bytes = GENESIS.hash
+) -> Evidence:
+    return accuse(key, chain, height)
+
+
+def unsigned(evidence: Evidence) -> Evidence:
+    return replace(evidence, second=replace(evidence.second, signature=bytes(64)))
+
+
+def last(block: Block, **changes: Any) -> Decided:
+    """Return a block whose last commit has votes with other fields, signed."""
+    votes = (replace(vote, **changes).signed(GENESIS.hash, VALIDATOR) for vote in block.last_commit)
+    return remade(block, last_commit=tuple(votes))
+
+
+FORGERIES: dict[str, tuple[str, Callable[[Block, Commit], Decided]]] = {
+    "version": ("version", lambda b, _: signed(b, version=1)),
+    "chain": ("genesis", lambda b, _: signed(b, chain=OTHER.hash)),
+    "height": ("height", lambda b, _: signed(b, height=4)),
+    "time": ("time", lambda b, _: signed(b, time=START)),
+    "previous": ("does not follow", lambda b, _: signed(b, previous=bytes(32))),
+    "app_hash": ("app_hash", lambda b, _: signed(b, app_hash=bytes(32))),
+    "transactions root": ("transactions", lambda b, _: signed(b, transactions=bytes(32))),
+    "last commit root": ("its last commit is not", lambda b, _: signed(b, last_commit=bytes(32))),
+    "evidence root": ("its evidence is not", lambda b, _: signed(b, evidence=bytes(32))),
+    "validators": ("its validators", lambda b, _: signed(b, validators=bytes(32))),
+    "next validators": ("its next validators", lambda b, _: signed(b, next_validators=bytes(32))),
+    "proposer": ("proposer", lambda b, _: signed(b, proposer=THIEF.address)),
+    "a transaction less": (
         "transactions",
-        lambda b: signed(replace(b.header, transactions=bytes(32)), b.transactions),
+        lambda b, c: (replace(b, transactions=b.transactions[1:]), c),
     ),
-    "validators": (
-        "validators",
-        lambda b: signed(replace(b.header, validators=bytes(32)), b.transactions),
+    "transactions swapped": (
+        "transactions",
+        lambda b, c: (replace(b, transactions=b.transactions[::-1]), c),
     ),
-    "proposer": (
-        "proposer",
-        lambda b: signed(replace(b.header, proposer=THIEF.address), b.transactions),
-    ),
-    "a transaction less": ("transactions", lambda b: signed(b.header, b.transactions[1:])),
-    "transactions swapped": ("transactions", lambda b: signed(b.header, b.transactions[::-1])),
     "a transaction less, and signed": (
         "another state",
-        lambda b: signed(
-            replace(b.header, transactions=root_of(b.transactions[:-1])),
-            b.transactions[:-1],
-        ),
+        lambda b, _: remade(b, transactions=b.transactions[:-1]),
     ),
     "what nobody may propose": (
         "may not stand in a block",
-        lambda b: signed(
-            replace(b.header, transactions=root_of((*b.transactions, b"junk"))),
-            (*b.transactions, b"junk"),
-        ),
+        lambda b, _: remade(b, transactions=(*b.transactions, b"junk")),
     ),
-    "no signature": ("signatures of 0 of 10", lambda b: replace(b, commits=())),
-    "a thief's signature": (
+    # the commit
+    "no commit": ("signatures of 0 of 10", lambda b, _: (b, ())),
+    "a thief's commit": ("signatures of 0 of 10", lambda b, _: (b, votes(b.header, THIEF))),
+    "a commit of another header": (
         "signatures of 0 of 10",
-        lambda b: signed(b.header, b.transactions, THIEF),
+        lambda b, _: (b, votes(b.header, header=bytes(32))),
     ),
-    "a signature of another header": (
+    "a commit of no header": (
         "signatures of 0 of 10",
-        lambda b: replace(b, commits=signed(replace(b.header, time=1), ()).commits),
+        lambda b, _: (b, votes(b.header, header=None)),
+    ),
+    "a commit of another height": (
+        "signatures of 0 of 10",
+        lambda b, _: (b, votes(b.header, height=4)),
+    ),
+    "a commit of another chain": (
+        "signatures of 0 of 10",
+        lambda b, _: (b, (votes(b.header)[0].signed(OTHER.hash, VALIDATOR),)),
+    ),
+    "a commit of prevotes": (
+        "signatures of 0 of 10",
+        lambda b, _: (b, votes(b.header, kind=PREVOTE)),
+    ),
+    "a commit with another time than the signed one": (
+        "signatures of 0 of 10",
+        lambda b, c: (b, (replace(c[0], time=c[0].time + 1),)),
+    ),
+    "a commit with another round than the signed one": (
+        "signatures of 0 of 10",
+        lambda b, c: (b, (replace(c[0], round=1),)),
+    ),
+    "a commit of several rounds": (
+        "several rounds",
+        lambda b, c: (b, (*c, *votes(b.header, round=1))),
+    ),
+    "a vote twice in a commit": ("only 1 of its 2 votes", lambda b, c: (b, (*c, *c))),
+    "a vote of no validator in a commit": (
+        "only 1 of its 2 votes",
+        lambda b, c: (b, (*c, *votes(b.header, THIEF))),
+    ),
+    "a vote for no header in a commit": (
+        "only 1 of its 2 votes",
+        lambda b, c: (b, (*c, *votes(b.header, header=None))),
+    ),
+    # the last commit
+    "no last commit": (
+        "its last commit: signatures of 0 of 10",
+        lambda b, _: remade(b, last_commit=()),
+    ),
+    "a vote less in the last commit": (
+        "its last commit is not",
+        lambda b, c: (replace(b, last_commit=()), c),
+    ),
+    "a last commit of prevotes": (
+        "its last commit: signatures of 0 of 10",
+        lambda b, _: last(b, kind=PREVOTE),
+    ),
+    "a last commit of its own height": (
+        "its last commit: signatures of 0 of 10",
+        lambda b, _: last(b, height=5),
+    ),
+    "a last commit for another header": (
+        "its last commit: signatures of 0 of 10",
+        lambda b, _: last(b, header=bytes(32)),
+    ),
+    "a last commit of several rounds": (
+        "its last commit: its precommits are of several rounds",
+        lambda b, _: remade(b, last_commit=(*b.last_commit, *last(b, round=1)[0].last_commit)),
+    ),
+    "a vote many times in the last commit": (
+        "its last commit: only 1 of its 9 votes",
+        lambda b, _: remade(b, last_commit=9 * b.last_commit),
+    ),
+    "a forged vote in the last commit": (
+        "its last commit: only 1 of its 2 votes",
+        lambda b, _: remade(b, last_commit=(*b.last_commit, replace(b.last_commit[0], time=1))),
+    ),
+    # evidence
+    "evidence that no header has": (
+        "its evidence is not",
+        lambda b, c: (replace(b, evidence=(accused(),)), c),
+    ),
+    "evidence of which the state shows nothing": (
+        "another state",
+        lambda b, _: remade(b, evidence=(accused(),)),
+    ),
+    "evidence that does not contradict": (
+        "evidence 0: the two votes do not contradict",
+        lambda b, _: remade(b, evidence=(replace(accused(), second=accused().first),)),
+    ),
+    "evidence of two rounds": (
+        "evidence 0: the two votes do not contradict",
+        lambda b, _: remade(b, evidence=(Evidence(accused().first, votes(b.header, round=1)[0]),)),
+    ),
+    "evidence in another order": (
+        "evidence 0: the two votes do not contradict",
+        lambda b, _: remade(b, evidence=(Evidence(accused().second, accused().first),)),
+    ),
+    "evidence against nobody in power": (
+        "evidence 0: it accuses a key that is no validator's",
+        lambda b, _: remade(b, evidence=(accused(key=THIEF),)),
+    ),
+    "evidence of another chain": (
+        "evidence 0: a signature does not hold",
+        lambda b, _: remade(b, evidence=(accused(chain=OTHER.hash),)),
+    ),
+    "forged evidence": (
+        "evidence 0: a signature does not hold",
+        lambda b, _: remade(b, evidence=(unsigned(accused()),)),
+    ),
+    "evidence of the future": (
+        "evidence 0: it is of a later height",
+        lambda b, _: remade(b, evidence=(accused(height=6),)),
+    ),
+    "evidence twice": (
+        "evidence 1: given twice",
+        lambda b, _: remade(b, evidence=(accused(), accused())),
     ),
 }
 
@@ -515,11 +652,23 @@ FORGERIES: dict[str, tuple[str, Callable[[Block], Block]]] = {
 def test_a_block_against_the_rules_is_found_even_if_the_validator_signs_it(home, words, forge):
     height = 5
     with tampering(home) as db:
-        (raw,) = db.execute("SELECT block FROM blocks WHERE height = ?", (height,)).fetchone()
-    rewrite(home, height, block=codec.dumps(forge(codec.loads(Block, raw))))
+        query = "SELECT block, commits FROM blocks WHERE height = ?"
+        block, commit = db.execute(query, (height,)).fetchone()
+    block, commit = forge(codec.loads(Block, block), codec.loads(Commit, commit))
+    rewrite(home, height, block=codec.dumps(block), commits=codec.dumps(commit, Commit))
     with pytest.raises(BlockInvalid, match=words) as caught:
         check(home)
     assert caught.value.numbers["height"] == height
+
+
+def test_the_first_block_has_no_last_commit(home):
+    with tampering(home) as db:
+        ((block,), (other,)) = db.execute("SELECT block FROM blocks WHERE height IN (1, 2)")
+    last_commit = codec.loads(Block, other).last_commit
+    block, commit = remade(codec.loads(Block, block), last_commit=last_commit)
+    rewrite(home, 1, block=codec.dumps(block), commits=codec.dumps(commit, Commit))
+    with pytest.raises(BlockInvalid, match="the first block has a last commit"):
+        check(home)
 
 
 @pytest.mark.parametrize("height", [1, 4, len(STEPS)])
@@ -548,10 +697,11 @@ def test_a_file_without_any_state_does_not_verify(tmp_path):
 
 
 def test_a_block_of_no_bytes_is_found(home):
-    for wrong in (b"", b"\0", b"\x83\0\0\0"):
-        rewrite(home, 3, block=wrong)
-        with pytest.raises(BlockInvalid, match="block 3"):
-            check(home)
+    for part in ("block", "commits"):
+        for wrong in (b"", b"\0", b"\x84\0\0\0\0"):
+            rewrite(home, 3, **{part: wrong})
+            with pytest.raises(BlockInvalid, match="block 3"):
+                check(home)
 
 
 # --- whose chain it is ---------------------------------------------------------------------------
@@ -740,10 +890,10 @@ def test_an_interrupted_block_is_whole_and_the_chain_goes_on(
         extend(node, 0, 4)
         once = getattr(getattr(node, part), name)
 
-        def interrupted(*arguments):
+        def interrupted(*arguments, **more):
             monkeypatch.undo()
             signal.raise_signal(signal.SIGINT)
-            return once(*arguments)
+            return once(*arguments, **more)
 
         monkeypatch.setattr(getattr(node, part), name, interrupted, raising=True)
         with pytest.raises(KeyboardInterrupt):

@@ -29,10 +29,10 @@ from dii.application.records import (
 )
 from dii.cli import app
 from dii.cli.screen import plain
+from dii.consensus.head import Head
 from dii.crypto import format_address
 from dii.errors import ProofInvalid
 from dii.ledger import log
-from dii.ledger.block import Header
 from dii.ledger.proof import Proof
 from dii.ledger.state import State
 from dii.minting import Issuance, ReceiptLeaf, Spec
@@ -323,8 +323,8 @@ def issued(gateways: list[bytes]) -> tuple[list[ReceiptProof], Proof, bytes]:
     state.put(ORIGIN, Origin("n", "TTC", 6, laboratory=True, generated=None))
     state.put(SUPPLY, codec.loads(SUPPLY.shape, codec.encode((b"\1", b""))))
     state.commit()
-    zero = bytes(32)
-    header = Header(1, zero, 1, 1, zero, state.committed_root, zero, zero, bytes(20))
+    head = Head(bytes(32), None, state.committed_root, {}, {})
+    header = head.block(1, (), bytes(32), ()).header
     key = ISSUANCES.key("main", 3)
     proof = Proof.of(header, state, key)
     receipts = [

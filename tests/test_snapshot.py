@@ -27,7 +27,7 @@ from dii.errors import (
     StoreBroken,
 )
 from dii.ledger import snapshot
-from dii.ledger.block import Block
+from dii.ledger.block import PRECOMMIT, Block, Commit, Evidence, Vote
 from dii.ledger.reader import Reader
 from dii.ledger.snapshot import Manifest, assemble, cut, read_manifest, state_at
 from dii.ledger.state import State, decode_diff, encode_diff
@@ -382,7 +382,7 @@ def test_the_surplus_of_a_state_is_that_of_its_parts(undisturbed):
 # --- joining ------------------------------------------------------------------------------------
 
 
-def offered(home: Path) -> tuple[Block, Block, bytes, list[bytes]]:
+def offered(home: Path) -> tuple[Block, Block, Commit, bytes, list[bytes]]:
     """Return a snapshot of a node's with its block and the next, as another node would get it."""
     with closing(Store(home / CHAIN_FILE, GENESIS.hash, readonly=True)) as store:
         height = store.snapshots()[0]
@@ -390,13 +390,14 @@ def offered(home: Path) -> tuple[Block, Block, bytes, list[bytes]]:
         count = len(codec.loads(Manifest, manifest).chunks)
         chunks = [store.chunk(height, number) for number in range(count)]
         last, following = (codec.loads(Block, store.block(height + more)) for more in (0, 1))
-    return last, following, manifest, chunks
+        commit = codec.loads(Commit, store.commit(height + 1))
+    return last, following, commit, manifest, chunks
 
 
 def test_a_node_that_joins_with_a_snapshot_goes_on_like_all_others(original, undisturbed, tmp_path):
-    last, following, manifest, chunks = offered(original)
+    last, following, commit, manifest, chunks = offered(original)
     trusted = following.header.hash
-    join(GENESIS, tmp_path, trusted, last, following, manifest, chunks)
+    join(GENESIS, tmp_path, trusted, last, following, commit, manifest, chunks)
     base = last.header.height
     for _ in range(2):
         with closing(Node(GENESIS, tmp_path)) as node:
@@ -419,7 +420,7 @@ def test_a_node_that_joins_with_a_snapshot_goes_on_like_all_others(original, und
 
 
 def test_joining_trusts_nothing_but_the_hash_of_a_header(original, tmp_path):
-    last, following, manifest, chunks = offered(original)
+    last, following, commit, manifest, chunks = offered(original)
     header, trusted = following.header, following.header.hash
     less = replace(last, transactions=last.transactions[1:])
     fewer = replace(following, transactions=following.transactions[1:])
@@ -428,31 +429,47 @@ def test_joining_trusts_nothing_but_the_hash_of_a_header(original, tmp_path):
     more = encode_diff((*pairs, (b"\xff", b"gold")))
     lie = Manifest(last.header.height, header.app_hash, len(pairs) + 1, len(more), ())
     lie = replace(lie, chunks=(crypto.sha256(more),))
+    strange = Vote(PRECOMMIT, header.height, 0, trusted, 1, ALICE.public_key)
+    junk = (*commit, strange.signed(GENESIS.hash, ALICE))
+    accused = (Evidence(strange, replace(strange, header=None)),)
+    whole = (trusted, last, following, commit, manifest, chunks)
+
+    def but(**changes: object) -> tuple[object, ...]:
+        """Return the offer with other parts."""
+        names = ("trusted", "last", "following", "commit", "manifest", "chunks")
+        return tuple((dict(zip(names, whole)) | changes).values())
+
     wrong = {
-        "another header": (trusted, last, last, manifest, chunks),
-        "another hash": (bytes(32), last, following, manifest, chunks),
-        "another block": (trusted, following, following, manifest, chunks),
-        "fewer transactions": (trusted, less, following, manifest, chunks),
-        "fewer in the next": (trusted, last, fewer, manifest, chunks),
-        "unsigned": (trusted, last, replace(following, commits=()), manifest, chunks),
-        "chunks missing": (trusted, last, following, manifest, chunks[:-1]),
-        "no chunks": (trusted, last, following, manifest, []),
-        "more gold": (trusted, last, following, codec.dumps(lie), [more]),
-        "no manifest": (trusted, last, following, b"", chunks),
-        "another root": (trusted, last, following, forged, chunks),
+        "another header": but(following=last),
+        "another hash": but(trusted=bytes(32)),
+        "another block": but(last=following),
+        "fewer transactions": but(last=less),
+        "fewer votes": but(last=replace(last, last_commit=())),
+        "more evidence": but(last=replace(last, evidence=accused)),
+        "fewer in the next": but(following=fewer),
+        "fewer votes in the next": but(following=replace(following, last_commit=())),
+        "more evidence in the next": but(following=replace(following, evidence=accused)),
+        "unsigned": but(commit=()),
+        "signed for another block": but(commit=following.last_commit),
+        "signed by others, too": but(commit=junk),
+        "chunks missing": but(chunks=chunks[:-1]),
+        "no chunks": but(chunks=[]),
+        "more gold": but(manifest=codec.dumps(lie), chunks=[more]),
+        "no manifest": but(manifest=b""),
+        "another root": but(manifest=forged),
     }
     for offer in wrong.values():
         with pytest.raises(SnapshotInvalid):
             join(GENESIS, tmp_path, *offer)
         assert list(tmp_path.iterdir()) == []
-    join(GENESIS, tmp_path, trusted, last, following, manifest, chunks)
+    join(GENESIS, tmp_path, trusted, last, following, commit, manifest, chunks)
     with pytest.raises(SnapshotInvalid, match="has a chain already"):
-        join(GENESIS, tmp_path, trusted, last, following, manifest, chunks)
+        join(GENESIS, tmp_path, trusted, last, following, commit, manifest, chunks)
 
 
 def test_a_chain_that_began_with_a_snapshot_and_lost_it_says_so(original, tmp_path):
-    last, following, manifest, chunks = offered(original)
-    join(GENESIS, tmp_path, following.header.hash, last, following, manifest, chunks)
+    last, following, commit, manifest, chunks = offered(original)
+    join(GENESIS, tmp_path, following.header.hash, last, following, commit, manifest, chunks)
     damage(tmp_path, "UPDATE chunks SET chunk = x'80'")
     with pytest.raises(BlockDamaged, match="snapshot of another node"):
         Node(GENESIS, tmp_path)

@@ -35,7 +35,7 @@ from dii.errors import (
 )
 from dii.genesis import Genesis
 from dii.ledger import index
-from dii.ledger.block import Block
+from dii.ledger.block import Block, Commit
 from dii.ledger.proof import read_json
 from dii.minting.spec import from_spec
 from dii.network.page import page
@@ -194,19 +194,19 @@ def test_pending_proposals_are_told_by_number() -> None:
 def test_a_tally_stays_as_it_was_when_it_decided() -> None:
     rules = {"delay_seconds": 3600, "voting_seconds": 7200}
     with Network.create(seed=3, start="2025-01-01", governance=rules) as network:
-        solo, key = network.signer(), network.home.key("validator").public_key
+        engine, key = network.signer(), network.home.key("validator").public_key
         network.vote(network.propose(SetValidator(key, 7)))
         network.propose(SetGas(2, 1))
         network.vote(1, approve=False)
         open_, before = network.proposals().loc[1], network.proposals().loc[0]
         assert (open_["no"], open_["total"]) == (1, 1)
-        solo.produce(time=solo.time + 3601 * SECOND)
-        solo.settle()
+        engine.include((), engine.time + 3601 * SECOND)
+        engine.settle()
         assert network.proposals().loc[1, ["no", "total"]].tolist() == [7, 7]
         assert network.proposals().loc[0, ["yes", "no", "total"]].tolist() == [1, 0, 1]
         assert (before["status"], network.proposals()["status"][0]) == ("passed", "enacted")
-        solo.produce(time=solo.time + 7200 * SECOND)
-        solo.settle()
+        engine.include((), engine.time + 7200 * SECOND)
+        engine.settle()
         expired = network.proposals().loc[1]
         assert expired["status"] == "expired"
         assert expired[["no", "total"]].tolist() == [1, 1]
@@ -317,8 +317,8 @@ def test_a_view_is_of_one_height_however_far_the_writer_has_come() -> None:
             network.ingest(load(*SAMPLE))
             produce = network.signer().node.execute
 
-            def execute(block: Block) -> object:
-                result = produce(block)
+            def execute(block: Block, commit: Commit) -> object:
+                result = produce(block, commit)
                 if block.header.height % 3 == 0:
                     network.view.index.flush()
                 with Network.open(home, readonly=True) as reader:

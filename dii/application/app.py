@@ -301,7 +301,8 @@ class Application:
         height: int,
         time: int,
         wires: Sequence[bytes],
-        proposer: codec.Address,  # noqa: ARG002 - the verb's; evidence and rewards will ask for it
+        proposer: bytes,  # noqa: ARG002 - the verb's; rewards will ask for it
+        misbehaviour: Sequence[tuple[bytes, int]] = (),
     ) -> BlockResult:
         """Execute a decided block on top of the last commit.
 
@@ -311,6 +312,8 @@ class Application:
             As decided; time in microseconds since 1970.
         wires
             The block's transactions, in order.
+        misbehaviour
+            Validators against which the block has evidence.
 
         Raises
         ------
@@ -330,7 +333,7 @@ class Application:
         fees = sum(result.fee for result in results)
         if fees:
             bank.credit(self.state, TREASURY, fees)
-        updates = governance.enact(context)
+        updates = governance.enact(context, misbehaviour)
         try:
             settling.settle(context)
         except errors.UnknownVersion as error:  # an older release than the one that enacted it

@@ -22,8 +22,9 @@ by balances, which would give the chain's rules to those who earn the most under
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from dii import crypto, errors, genesis
 from dii.application import actions, bank, contracts, epochs, gas, messages, records, streams
@@ -41,6 +42,13 @@ def validators(state: State) -> dict[bytes, int]:
     """Return the voting power in force by the validators' public keys, in the order of keys."""
     found = state.items(records.VALIDATORS)
     return {key: power for (key,), power in found if isinstance(key, bytes)}
+
+
+def next_validators(state: State) -> dict[bytes, int]:
+    """Return the voting power of the block after the next, in the order of keys."""
+    updates = state.get(records.UPDATES) or ()
+    changed = validators(state) | dict(updates)
+    return {key: power for key, power in sorted(changed.items()) if power}
 
 
 def powers(state: State) -> dict[bytes, int]:
@@ -138,10 +146,25 @@ def _bad(action: actions.Action, message: str) -> errors.BadAction:
 # --- carrying out --------------------------------------------------------------------------------
 
 
-def enact(context: Context) -> tuple[tuple[bytes, int], ...]:
-    """Carry out the actions that are due at a block's end; return the validators that change.
+class Misbehaviour(NamedTuple):
+    """Address of a validator that a block has evidence against, and the height of the evidence."""
 
-    The block after the next is the first that these sign.
+    validator: bytes
+    height: int
+
+
+REMOVAL: Final = 2
+"""Blocks from a decision about a validator to the first block that is signed accordingly."""
+
+
+def enact(
+    context: Context, misbehaviour: Iterable[tuple[bytes, int]] = ()
+) -> tuple[tuple[bytes, int], ...]:
+    """Carry out what is due at a block's end; return the validators that change.
+
+    The block after the next is the first that these sign. The first evidence against a validator
+    removes it, unless none would be left; more evidence of the time up to its removal changes
+    nothing. Governance can bring it back.
 
     Raises
     ------
@@ -157,12 +180,15 @@ def enact(context: Context) -> tuple[tuple[bytes, int], ...]:
     state.delete(records.UPDATES)
     agenda = state.get(records.AGENDA) or NO_AGENDA
     due = [number for acts, number in agenda.due if acts <= context.time]
-    if not due:
-        return ()
-    state.put(records.AGENDA, replace(agenda, due=agenda.due[len(due) :]))
     changed: Updates = {}
+    if due:
+        state.put(records.AGENDA, replace(agenda, due=agenda.due[len(due) :]))
     for number in due:
         carry_out(context, number, changed)
+    for validator, height in misbehaviour:  # last, so that no decision of the block undoes it
+        _remove(context, changed, validator, height)
+    if not changed:
+        return ()
     current = validators(state)
     updates = tuple(
         (key, power) for key, power in sorted(changed.items()) if current.get(key, 0) != power
@@ -170,6 +196,19 @@ def enact(context: Context) -> tuple[tuple[bytes, int], ...]:
     if updates:
         state.put(records.UPDATES, updates)
     return updates
+
+
+def _remove(context: Context, updates: Updates, validator: bytes, height: int) -> None:
+    """Take its power from a validator that misbehaved at a height."""
+    state = context.state
+    known = state.get(records.MISBEHAVED, validator)
+    keys = dict[bytes, bytes]((crypto.address_of(key), key) for key in validators(state))
+    if validator not in keys or (known is not None and height < known + REMOVAL):
+        return
+    state.put(records.MISBEHAVED, context.height, validator)
+    context.emit("misbehaviour", validator, height)
+    if any((validators(state) | updates | {keys[validator]: 0}).values()):
+        updates[keys[validator]] = 0
 
 
 def trial(

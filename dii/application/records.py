@@ -466,6 +466,8 @@ DENIED: Final = Table("denied", Denial)
 """(scope, gateway) -> denial, in the epoch that settles next."""
 UPDATES: Final = Table("updates", tuple[tuple[PublicKey, int], ...])
 """() -> (public key, power) of validators that change at the end of the next block."""
+MISBEHAVED: Final = Table("misbehaved", int)
+"""(validator's address) -> height of the block with the evidence that last counted against it."""
 
 TABLES: Final[tuple[Table[Any], ...]] = tuple(
     table for table in vars().values() if isinstance(table, Table)

@@ -15,18 +15,18 @@ import gc
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 
 from dii import codec, crypto, errors
-from dii.application import Application, BlockResult, total_money
+from dii.application import Application, BlockResult, Misbehaviour, total_money
 from dii.application.bank import supply
-from dii.application.governance import validators
+from dii.application.governance import next_validators, validators
+from dii.consensus.head import Head, Powers, Verify, commit_faults
 from dii.genesis import Genesis
-from dii.ledger import block as blocks
-from dii.ledger import log
-from dii.ledger.block import Block, Header
+from dii.ledger.block import MAX_VOTES, Block, Commit, Header
 from dii.ledger.index import Index
 from dii.ledger.snapshot import LEAST, ROW, WEIGHT, assemble, cut, read_manifest, state_at
 from dii.ledger.state import State, decode_diff, encode_diff, uncollected
@@ -62,8 +62,8 @@ class Node:
     ----------
     app, store, index
         The state machine, its durable blocks, and the tables to query.
-    header
-        The last block's header; None before the first block.
+    header, commit
+        The last block's header, None before the first block, and the precommits for it.
     """
 
     def __init__(self, genesis: Genesis, home: Path | None = None) -> None:
@@ -71,6 +71,7 @@ class Node:
         self.app: Application
         self.store = Store(home / CHAIN_FILE if home else None, genesis.hash)
         self.header: Header | None = None
+        self.commit: Commit = ()
         self._debt = self._size = self._surplus = 0
         self._pieces: Iterator[Piece] | None = None
         try:
@@ -106,24 +107,30 @@ class Node:
         last = store.block(store.height)
         if last:
             self.header = codec.loads(Block, last).header
+            self.commit = codec.loads(Commit, store.commit(store.height))
         newest = next(iter(store.snapshots()), 0)
         self._debt = store.diff_bytes(newest + 1) + ROW * (store.height - newest)
         self._size = store.chunk_bytes(newest)
+
+    @property
+    def head(self) -> Head:
+        """Head of the chain, which the next block must build on."""
+        return head_of(self.app, self.header)
 
     def _application(self, height: int) -> Application:
         return Application(self.genesis, height, state_at(self.store, height))
 
     def _catch_up(self, app: Application) -> None:
         """Execute the stored blocks that follow, and index them."""
-        for height, diff, _, block in decoded(app, self.store.blocks(app.height + 1)):
+        for height, diff, _, block, _ in decoded(app, self.store.blocks(app.height + 1)):
             result = _execute(app, block)
             if encode_diff(app.commit()) != diff:
                 raise errors.BlockInvalid(height=height, message="executing it gives another state")
             self._index(block, result)
         self.index.flush()
 
-    def execute(self, block: Block) -> BlockResult:
-        """Execute a decided block, make it durable, then index it."""
+    def execute(self, block: Block, commit: Commit) -> BlockResult:
+        """Execute a decided block, make it durable with its commit, then index it."""
         with uncollected():
             result = _execute(self.app, block)
             with uninterrupted():
@@ -131,11 +138,14 @@ class Node:
                 try:
                     pieces = self._snapshot(len(diff), result.app_hash)
                     height = block.header.height
-                    self.store.append(height, codec.dumps(block), diff, result.app_hash, *pieces)
+                    signed = codec.dumps(commit, Commit)
+                    self.store.append(
+                        height, codec.dumps(block), diff, result.app_hash, *pieces, commit=signed
+                    )
                 except BaseException:
                     self.store.close()  # the application is ahead of it: no block may follow
                     raise
-                self.header = block.header
+                self.header, self.commit = block.header, commit
                 self._index(block, result)
         return result
 
@@ -217,8 +227,8 @@ def uninterrupted() -> Iterator[None]:
 
 
 def decoded(
-    app: Application, rows: Iterable[tuple[int, bytes, bytes, bytes]]
-) -> Iterator[tuple[int, bytes, bytes, Block]]:
+    app: Application, rows: Iterable[tuple[int, bytes, bytes, bytes, bytes]]
+) -> Iterator[tuple[int, bytes, bytes, Block, Commit]]:
     """Decode a store's blocks, and begin to verify the signatures of the next one meanwhile.
 
     Raises
@@ -228,13 +238,13 @@ def decoded(
     """
     waiting = []
     try:
-        for height, diff, root, raw in rows:
+        for height, diff, root, raw, signed in rows:
             try:
-                block = codec.loads(Block, raw)
+                block, commit = codec.loads(Block, raw), codec.loads(Commit, signed)
             except (errors.CodecError, errors.ShapeMismatch) as error:
                 raise errors.BlockInvalid(height=height, message=error) from None
             app.anticipate(block.transactions)
-            waiting.append((height, diff, root, block))
+            waiting.append((height, diff, root, block, commit))
             if len(waiting) > 1:
                 yield waiting.pop(0)
     except errors.LedgerError:
@@ -245,7 +255,19 @@ def decoded(
 
 def _execute(app: Application, block: Block) -> BlockResult:
     header = block.header
-    return app.finalize_block(header.height, header.time, block.transactions, header.proposer)
+    found = [
+        Misbehaviour(crypto.address_of(one.first.public_key), one.first.height)
+        for one in block.evidence
+    ]
+    wires = block.transactions
+    return app.finalize_block(header.height, header.time, wires, header.proposer, found)
+
+
+def head_of(app: Application, header: Header | None, last: Powers | None = None) -> Head:
+    """Return the head of a chain whose last block has this header, and these validators."""
+    state = app.state
+    powers = validators(state), next_validators(state)
+    return Head(app.genesis.hash, header, state.committed_root, *powers, last)
 
 
 def surplus(state: State) -> int:
@@ -263,6 +285,7 @@ def join(
     header_hash: bytes,
     last: Block,
     following: Block,
+    commit: Commit,
     manifest: bytes,
     chunks: Iterable[bytes],
 ) -> None:
@@ -276,9 +299,9 @@ def join(
         The network's genesis, and a folder without a chain.
     header_hash
         The only trusted input: the hash of the header after the snapshot's height.
-    last, following
-        The block at the snapshot's height, and the next one, which has that header and is
-        executed.
+    last, following, commit
+        The block at the snapshot's height; the next one, which has that header and is executed;
+        and the commit of the next one.
     manifest, chunks
         The snapshot, as in another node's store.
 
@@ -294,8 +317,7 @@ def join(
 
     if header.hash != header_hash or header.chain != genesis.hash or header.height != height + 1:
         raise invalid("the header is not the trusted one after it")
-    whole = log.root_of(last.transactions) == last.header.transactions
-    if last.header.hash != header.previous or not whole:
+    if last.header.hash != header.previous or any(last.faults()):
         raise invalid("its block is not the one before the header")
     pieces: list[Piece] = []
 
@@ -305,17 +327,20 @@ def join(
             yield chunk
 
     app = Application(genesis, height, assemble(manifest, kept(), header.app_hash))
-    for fault in faults(genesis, app.state, last.header, following):
+    for fault in faults(head_of(app, last.header), following, commit):
         raise invalid(f"the block after it is not sound: {fault}")
     _execute(app, following)
     diff = encode_diff(app.commit())
     pieces[-1] = pieces[-1]._replace(manifest=manifest)
-    last = replace(last, commits=())  # its validators may differ from those of the state
     with contextlib.closing(Store(home / CHAIN_FILE, genesis.hash)) as store:
         if store.height >= 0:
             raise invalid(f"{home} has a chain already")
-        store.append(height, codec.dumps(last), encode_diff(()), header.app_hash, *pieces)
-        store.append(height + 1, codec.dumps(following), diff, app.state.committed_root)
+        unsigned = codec.dumps((), Commit)  # its validators may differ from those of the state
+        store.append(
+            height, codec.dumps(last), encode_diff(()), header.app_hash, *pieces, commit=unsigned
+        )
+        root, signed = app.state.committed_root, codec.dumps(commit, Commit)
+        store.append(height + 1, codec.dumps(following), diff, root, commit=signed)
 
 
 def verify(
@@ -345,10 +370,14 @@ def verify(
         first = next(store.blocks(0), None)
         if first is None or first[1] != encode_diff(app.genesis_diff):
             raise errors.BlockInvalid(height=0, message="its state is not that of the genesis")
-    for height, diff, root, block in decoded(app, store.blocks(max(base, 1))):
+    powers: Powers | None = None
+    judged = lru_cache(4 * MAX_VOTES)(crypto.verify)  # the next block carries most votes again
+    for height, diff, root, block, commit in decoded(app, store.blocks(max(base, 1))):
         if height > base:
-            for fault in faults(genesis, app.state, previous, block):
+            head = head_of(app, previous, powers)
+            for fault in faults(head, block, commit, judged):
                 raise errors.BlockInvalid(height=height, message=fault)
+            powers = head.validators
             if not app.process_proposal(block.transactions, block.header.time):
                 message = "a transaction may not stand in a block"
                 raise errors.BlockInvalid(height=height, message=message)
@@ -366,34 +395,9 @@ def verify(
     return Verified(base, app.height, transactions, root, money.minted, money.burned)
 
 
-def faults(genesis: Genesis, state: State, previous: Header | None, block: Block) -> Iterator[str]:
-    """Yield the faults of a block that should follow ``previous`` on a committed state."""
-    header, powers = block.header, validators(state)
-    if header.version != blocks.VERSION:
-        yield f"its header is of version {header.version}"
-    if header.chain != genesis.hash:
-        yield "it belongs to another genesis"
-    if header.height != (previous.height if previous else 0) + 1:
-        yield f"its header says height {header.height}"
-    if header.previous != (previous.hash if previous else bytes(32)):
-        yield "its header does not follow from the one before"
-    if previous and header.time <= previous.time:
-        yield "its time is not later than the block's before"
-    if header.app_hash != state.committed_root:
-        yield "its app_hash is not the state before it"
-    if header.transactions != log.root_of(block.transactions):
-        yield "its transactions are not those of its header"
-    if header.validators != validators_hash(state):
-        yield "its validators are not those of the state"
-    if header.proposer not in map(crypto.address_of, powers):
-        yield "its proposer is no validator"
-    message = blocks.SIGN_DOMAIN + header.hash
-    signers = {commit.public_key: commit.signature for commit in block.commits}
-    good = sum(powers.get(key, 0) for key in signers if crypto.verify(key, message, signers[key]))
-    if 3 * good <= 2 * sum(powers.values()):
-        yield f"signatures of {good} of {sum(powers.values())} voting power hold"
-
-
-def validators_hash(state: State) -> bytes:
-    """Return the hash of the validators that a header carries."""
-    return crypto.sha256(codec.encode(tuple(validators(state).items())))
+def faults(
+    head: Head, block: Block, commit: Commit, verify: Verify = crypto.verify
+) -> Iterator[str]:
+    """Yield the faults of a decided block that should follow a head, and of its commit."""
+    yield from head.faults(block, verify)
+    yield from commit_faults(block.header, commit, head.validators, verify)

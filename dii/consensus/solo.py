@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dii import crypto, errors
-from dii.application import BlockResult
+from dii.application import BlockResult, TxResult
 from dii.application.governance import validators
-from dii.consensus.node import Node, validators_hash
-from dii.ledger import log
-from dii.ledger.block import SIGN_DOMAIN, VERSION, Block, Commit, Header
+from dii.consensus.engine import NotIncluded
+from dii.consensus.node import Node
+from dii.ledger.block import PRECOMMIT, Vote
 from dii.ledger.state import uncollected
 from dii.units import SECOND
 
@@ -41,6 +41,7 @@ class Solo:
         self.node = node
         self._keys: dict[bytes, crypto.SigningKey | None] = {key.public_key: key for key in keys}
         self._find = find
+        self._least = 0
 
     @property
     def time(self) -> int:
@@ -48,17 +49,32 @@ class Solo:
         header = self.node.header
         return header.time if header else self.node.genesis.start_time - SECOND
 
+    def advance(self, time: int) -> None:
+        """Have further blocks be no earlier than a time; makes none by itself."""
+        self._least = max(self._least, time)
+
+    def include(self, wires: Sequence[bytes], time: int | None = None) -> list[TxResult]:
+        """Make blocks until all transactions are in one; see :class:`dii.consensus.engine.Engine`.
+
+        Each block is at least one second after the last.
+        """
+        self.advance(time or 0)
+        results: dict[bytes, TxResult] = {}
+        waiting = list(dict.fromkeys(wires))
+        while True:
+            placed, result = self.produce(waiting)
+            results.update(zip(placed, result.results))
+            waiting = [wire for wire in waiting if wire not in results]
+            if not waiting:
+                return [results[wire] for wire in wires]
+            if not placed:
+                refusal = self.node.app.check_tx(waiting[0])
+                raise NotIncluded(waiting[0], refusal)
+
     def produce(
         self, wires: Sequence[bytes] = (), time: int | None = None
     ) -> tuple[tuple[bytes, ...], BlockResult]:
-        """Make one block.
-
-        Parameters
-        ----------
-        wires
-            Transactions; those that no block may hold are left out.
-        time
-            Time of the block; by default, and at least, one second after the last block.
+        """Make one block of the transactions that it can hold, in their order.
 
         Returns
         -------
@@ -70,26 +86,18 @@ class Solo:
         NoQuorum
             More than two thirds of the voting power are needed to sign.
         """
-        app, last = self.node.app, self.node.header
-        signers = self._signers()
-        time = max(self.time + SECOND, time or 0)
+        node, signers = self.node, self._signers()
+        time = max(self.time + SECOND, self._least, time or 0)
         with uncollected():
-            most = self.node.genesis.limits.block_bytes
-            chosen = tuple(app.prepare_proposal(wires, most, time))
-        header = Header(
-            version=VERSION,
-            chain=self.node.genesis.hash,
-            height=app.height + 1,
-            time=time,
-            previous=last.hash if last else bytes(32),
-            app_hash=app.info()[1],
-            transactions=log.root_of(chosen),
-            validators=validators_hash(app.state),
-            proposer=signers[0].address,
+            most = node.genesis.limits.block_bytes
+            chosen = node.app.prepare_proposal(wires, most, time)
+        block = node.head.block(time, chosen, signers[0].public_key, node.commit)
+        height, header_hash, chain = block.header.height, block.header.hash, node.genesis.hash
+        commit = tuple(
+            Vote(PRECOMMIT, height, 0, header_hash, time, key.public_key).signed(chain, key)
+            for key in signers
         )
-        message = SIGN_DOMAIN + header.hash
-        commits = tuple(Commit(key.public_key, key.sign(message)) for key in signers)
-        return chosen, self.node.execute(Block(header, commits, chosen))
+        return block.transactions, node.execute(block, commit)
 
     def _signers(self) -> list[crypto.SigningKey]:
         """Return the keys of those validators of the next block that sign here."""
@@ -115,3 +123,6 @@ class Solo:
         while self.produce()[1].changed:
             pass
         self.node.index.flush()  # for other processes
+
+    def check(self) -> None:
+        """Do nothing: there is one replica."""

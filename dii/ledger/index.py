@@ -23,7 +23,7 @@ from dii.ledger.store import connect, no_room
 Rows = Mapping[str, Sequence[tuple[object, ...]]]
 """Table name to rows, each in the order of the table's columns after ``height``."""
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _BUFFER: Final = 20_000
 """Rows kept in memory at most before they are written."""
 _SECONDS: Final = 1.0
@@ -45,6 +45,7 @@ TABLES: Final = {
     "events": "position INTEGER, contract BLOB, told INTEGER, event TEXT, details TEXT",
     "gateways": "gateway BLOB, scope TEXT, owner BLOB, epoch INTEGER",
     "governance": "proposal INTEGER, event TEXT, validator BLOB, time INTEGER, detail TEXT",
+    "misbehaviour": "validator BLOB, evidence INTEGER",
 }
 """Every table and its columns after ``height``.
 

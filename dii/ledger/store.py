@@ -36,7 +36,7 @@ try:
 except ImportError as error:
     raise ImportError("dii locks files as POSIX systems do: on Windows, run it in WSL") from error
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 KEEP: Final = 2
 """Snapshots kept, beside the one that a chain may begin with."""
 QUICK: Final = 1 << 26
@@ -45,7 +45,7 @@ QUICK: Final = 1 << 26
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE blocks (height INTEGER PRIMARY KEY, sums BLOB NOT NULL, root BLOB NOT NULL,
-    diff BLOB NOT NULL, block BLOB NOT NULL);
+    diff BLOB NOT NULL, block BLOB NOT NULL, commits BLOB NOT NULL);
 CREATE TABLE snapshots (height INTEGER PRIMARY KEY, sum BLOB NOT NULL, manifest BLOB NOT NULL);
 CREATE TABLE chunks (place INTEGER PRIMARY KEY, chunk BLOB NOT NULL);
 """
@@ -193,7 +193,15 @@ class Store:
 
     # --- writing ---------------------------------------------------------------------------
 
-    def append(self, height: int, block: bytes, diff: bytes, root: Root, *pieces: Piece) -> None:
+    def append(
+        self,
+        height: int,
+        block: bytes,
+        diff: bytes,
+        root: Root,
+        *pieces: Piece,
+        commit: bytes = b"",
+    ) -> None:
         """Make a block and its diff durable before returning.
 
         Parameters
@@ -205,6 +213,8 @@ class Store:
         pieces
             Pieces of snapshots, written with the block. The last piece completes a snapshot, and
             deletes all but the last two.
+        commit
+            The precommits for the block that this replica saw.
 
         Raises
         ------
@@ -212,9 +222,10 @@ class Store:
             The disk is full or failing; nothing of the block was written. The store is closed,
             since no other block may follow the lost one.
         """
-        row = (height, self._sum(height, root, diff) + self._sum(height, block), root, diff, block)
+        sums = b"".join(self._sum(height, *one) for one in ((root, diff), (block,), (commit,)))
+        row = (height, sums, root, diff, block, commit)
         with self._transaction(f"block {height}") as db:
-            db.execute("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", row)
+            db.execute("INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?)", row)
             for piece in pieces:
                 self._put(db, piece)
         if self._lock is not None:
@@ -270,18 +281,23 @@ class Store:
         """
         if not self.base <= height <= self.height:
             return None
-        ((_, _, _, block),) = self._rows(", block", height, height)
+        ((_, _, _, block, _),) = self._rows(", block, commits", height, height)
         return bytes(block)
 
-    def blocks(self, first: int = 1) -> Iterator[tuple[int, bytes, Root, bytes]]:
-        """Yield (height, diff, root, block) in order of height, to the last.
+    def commit(self, height: int) -> bytes:
+        """Return the bytes of the commit of a height that there is; raises as :meth:`block`."""
+        ((_, _, _, _, commit),) = self._rows(", block, commits", height, height)
+        return bytes(commit)
+
+    def blocks(self, first: int = 1) -> Iterator[tuple[int, bytes, Root, bytes, bytes]]:
+        """Yield (height, diff, root, block, commit) in order of height, to the last.
 
         Raises
         ------
         BlockDamaged
             A height is missing, or its bytes are not those that were written.
         """
-        yield from self._rows(", block", first, self.height)
+        yield from self._rows(", block, commits", first, self.height)
 
     def diffs(self, first: int, last: int) -> Iterator[tuple[int, bytes, Root]]:
         """Yield (height, diff, root) in order of height, from the genesis state at height 0."""
@@ -294,13 +310,13 @@ class Store:
             rows = self._db.execute(query, (first, last))
         for expected in range(first, last + 1):
             with self._reading(expected):
-                height, sums, root, diff, *block = rows.fetchone() or [None] * 4
+                height, sums, root, diff, *parts = rows.fetchone() or [None] * 4
             if height != expected:
                 raise errors.BlockDamaged(file=self.path, height=expected, message="missing")
             self._compare(height, sums, 0, root, diff)
-            if block:
-                self._compare(height, sums, 32, *block)
-            yield (height, diff, root, *block)
+            for at, part in enumerate(parts, 1):
+                self._compare(height, sums, 32 * at, part)
+            yield (height, diff, root, *parts)
 
     def snapshots(self) -> list[int]:
         """Return the heights of the snapshots, the newest first."""

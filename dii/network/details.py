@@ -13,7 +13,7 @@ from dii import codec, crypto, errors
 from dii.application import bank, messages, records
 from dii.genesis import SpecSection
 from dii.ledger import transaction as wires
-from dii.ledger.block import Block
+from dii.ledger.block import Block, Commit
 from dii.network import receipt, tables
 from dii.network.home import SCOPE, STREAM
 from dii.network.view import View
@@ -70,7 +70,7 @@ def block(network: View, which: str) -> dict[str, Any]:
         "app_hash": stored.header.app_hash,
         "transactions_root": stored.header.transactions,
         "proposer": network.home.label(stored.header.proposer),
-        "signatures": len(stored.commits),
+        "signatures": len(codec.loads(Commit, network.view.store.commit(height))),
         "bytes": sum(map(len, stored.transactions)),
         "transactions": tables.transactions(network, height),
     }

@@ -17,10 +17,11 @@ from typing import Any, Final
 
 from dii import crypto, errors, minting
 from dii.application.records import MAX_REPORTERS
-from dii.genesis import CurrencySection, Genesis, SpecSection
-from dii.network.home import RESERVED_NAMES, SCOPE, STREAM, check_name, reporter_names
+from dii.genesis import MAX_VALIDATORS, CurrencySection, Genesis, SpecSection
+from dii.network.home import RESERVED_NAMES, SCOPE, STREAM, check_name, numbered
 from dii.network.telemetry import Feed
 from dii.schema import METRICS, USAGE
+from dii.testing.faults import Faults
 from dii.units import SECOND, Currency, from_microseconds, to_microseconds
 
 Keys = Callable[[str], crypto.SigningKey]
@@ -53,6 +54,9 @@ class Options:
         Length of an epoch.
     gas_price
         Price of one gas, in smallest units.
+    validators, faults
+        Number of validators, at most 128, and what goes wrong among them. More than one, or any
+        faults, are simulated in virtual time, and need a seed; see :mod:`dii.testing`.
     reporters
         Number of reporters, at most 64; here all of them report the same. Of n, (n - 1) // 3
         may lie without effect.
@@ -84,16 +88,26 @@ class Options:
     start: datetime | str | None = None
     epoch_seconds: int = 86_400
     gas_price: int = 1
+    validators: int = 1
+    faults: Faults | None = None
     reporters: int = 1
     site_radius_m: int = 0
     max_mint_per_epoch: str | int | None = None
     governance: Mapping[str, int] | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """True if the validators are simulated."""
+        return self.validators != 1 or self.faults is not None
 
     def draft(self) -> tuple[dict[str, Any], int | None]:
         """Return the draft of the genesis, and its start; refuse impossible options."""
         if self.home is None and self.seed is None:
             message = "a network in memory is a laboratory network: give it a seed, or a home"
             raise errors.GenesisError(field="seed", message=message)
+        if self.simulated and self.seed is None:
+            message = "validators are simulated in a laboratory network: give it a seed"
+            raise errors.GenesisError(field="validators", message=message)
         if self.seed is not None and not 0 <= self.seed < 2**64:
             raise errors.GenesisError(field="seed", message="must lie between 0 and 2**64 - 1")
         currency = Currency(self.currency, self.symbol, self.decimals)
@@ -107,7 +121,7 @@ class Options:
             "rule": SpecSection.of(rule.spec()).model_dump(),
             "policy": SpecSection.of(policy.spec()).model_dump(),
         }
-        same = "name", "epoch_seconds", "gas_price", "reporters", "site_radius_m"
+        same = "name", "epoch_seconds", "gas_price", "validators", "reporters", "site_radius_m"
         content: dict[str, Any] = {name: getattr(self, name) for name in same} | {
             "max_mint_per_epoch": policy.most if most is None else currency.parse(most),
             "laboratory": self.seed is not None,
@@ -145,7 +159,8 @@ def genesis(
     content = dict(draft)
     allocations, count = content.pop("allocations"), content.pop("reporters")
     length, money = content["epoch_seconds"] * SECOND, Currency(**content["currency"])
-    names = reporter_names(min(count, MAX_REPORTERS + 1))
+    names = numbered("reporter", min(count, MAX_REPORTERS + 1))
+    signers = numbered("validator", min(content.pop("validators", 1), MAX_VALIDATORS + 1))
     scope = {
         "name": SCOPE,
         "reporters": [crypto.format_address(key(name).address) for name in names],
@@ -161,7 +176,7 @@ def genesis(
         **content,
         start=from_microseconds(first_time // max(length, 1) * length),
         accounts=accounts,
-        validators=[{"public_key": key("validator").public_key.hex()}],
+        validators=[{"public_key": key(name).public_key.hex()} for name in signers],
         scopes=[scope],
     )
 

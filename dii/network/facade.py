@@ -24,13 +24,14 @@ from dii.ledger.snapshot import state_at
 from dii.ledger.state import State, Table
 from dii.minting.spec import from_spec
 from dii.network import contracts, draft, governance, proofs, receipt, reporting, statement, tables
-from dii.network.home import RESERVED_NAMES, SCOPE, Home, reporter_names
+from dii.network.home import RESERVED_NAMES, SCOPE, Home, numbered
 from dii.network.signing import Signing
 from dii.network.telemetry import Feed, Traffic, near
 from dii.network.view import TELEMETRY
 from dii.schema import GAP, UNATTRIBUTED
 from dii.telemetry import names
 from dii.telemetry.metrics import Epoch, plan
+from dii.testing.faults import Faults
 
 if TYPE_CHECKING:
     from dii.economy.laboratory import Comparison, Records
@@ -76,7 +77,14 @@ class Network(Signing):
         home = Home.create(None if options.home is None else Path(options.home), options.seed)
         home.draft = content
         network = cls(home, readonly=False)
-        for who in ("validator", *reporter_names(options.reporters), *content["allocations"]):
+        if options.simulated:
+            network.simulate(options.faults or Faults())
+        names = (
+            *numbered("validator", options.validators),
+            *numbered("reporter", options.reporters),
+            *content["allocations"],
+        )
+        for who in names:
             home.key(who, create=True)
         # Last, since it makes the folder a home: an interrupted creation can be begun again.
         if first is None:
@@ -314,7 +322,7 @@ class Network(Signing):
         _, end = self.genesis.span(epoch)
         reporters = self._reporters()
         if not reporters:
-            self.signer().produce(time=end)
+            self.signer().include((), end)
             self.signer().settle()
             return
         self.bind()
@@ -511,6 +519,11 @@ class Network(Signing):
     blocks = tables.blocks
     transactions = tables.transactions
     transfers = tables.transfers
+    rounds = tables.rounds
+    votes = tables.votes
+    messages = tables.messages
+    evidence = tables.evidence
+    theatre = tables.theatre
     issuance = tables.issuance
     receipt = receipt.receipt
     prove = proofs.prove
@@ -598,7 +611,10 @@ class Network(Signing):
         BlockInvalid, InvariantBroken
             The error names the first height that does not hold.
         """
-        return node.verify(self.genesis, self.view.store, progress)
+        found = node.verify(self.genesis, self.view.store, progress)
+        if self._engine is not None:
+            self._engine.check()
+        return found
 
     def rebuild(self) -> None:
         """Rebuild the index from the chain."""

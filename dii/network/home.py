@@ -3,6 +3,7 @@
     genesis.toml      the sealed genesis (draft.toml before the first telemetry)
     chain.sqlite      blocks and state diffs: the truth
     index.sqlite      tables to query; can be rebuilt
+    consensus.sqlite  steps of simulated validators, if they made the chain
     telemetry/        loaded records, as Parquet
     keys/             encrypted key files, and the network key
     names.sqlite      names of accounts and gateways: erasable, never on the chain
@@ -29,7 +30,7 @@ import tomli_w
 from dii import codec, crypto, errors
 from dii.application.records import MAX_REPORTERS
 from dii.files import is_private, write
-from dii.genesis import TREASURY, Genesis
+from dii.genesis import MAX_VALIDATORS, TREASURY, Genesis
 from dii.ledger.store import connect, why
 from dii.telemetry.readers.fields import gateway_name
 
@@ -38,6 +39,7 @@ DRAFT: Final = "draft.toml"
 KEYS: Final = "keys"
 SEED: Final = "seed"
 NAMES: Final = "names.sqlite"
+CONSENSUS: Final = "consensus.sqlite"
 NETWORK_KEY: Final = "network"
 PASSPHRASE_FILE: Final = "passphrase"  # noqa: S105 - a file name
 PASSWORD_VARIABLE: Final = "DII_PASSWORD"  # noqa: S105 - a variable name
@@ -53,12 +55,14 @@ STREAM: Final = "main"
 """The stream that a network begins with."""
 
 
-def reporter_names(count: int) -> list[str]:
-    """Return the names of the keys of ``count`` reporters: ``reporter``, ``reporter-2``, ..."""
-    return ["reporter", *(f"reporter-{number}" for number in range(2, count + 1))][:count]
+def numbered(name: str, count: int) -> list[str]:
+    """Return the names of ``count`` keys: ``reporter``, ``reporter-2``, ..."""
+    return [name, *(f"{name}-{number}" for number in range(2, count + 1))][:count]
 
 
-RESERVED_NAMES: Final = {"treasury", "validator", *reporter_names(MAX_REPORTERS)}
+RESERVED_NAMES: Final = {
+    "treasury", *numbered("validator", MAX_VALIDATORS), *numbered("reporter", MAX_REPORTERS),
+}  # fmt: skip
 """Accounts that networks have for themselves; people cannot take these names."""
 
 _NAMES_SCHEMA: Final = """
@@ -114,6 +118,7 @@ class Home:
         if folder is not None:
             if _is_home(folder):
                 raise errors.HomeExists(folder=folder)
+            (folder / CONSENSUS).unlink(missing_ok=True)  # of a creation that was interrupted
             keys = folder / KEYS
             keys.mkdir(parents=True, exist_ok=True)
             keys.chmod(0o700)

@@ -9,6 +9,7 @@ from typing import Final
 
 from dii import codec, crypto, errors
 from dii.application import app, bank, gas, handlers, messages, records
+from dii.consensus.engine import NotIncluded
 from dii.contracts.gas import STORED, compile_gas
 from dii.ledger import transaction
 from dii.network.view import View
@@ -81,30 +82,26 @@ class Signing(View):
         self, unsigned: Batches, time: int | None = None, gas_limit: int | None = None
     ) -> str:
         """Sign messages, put them into blocks, and settle until nothing is left to do."""
-        solo = self.signer()
+        engine = self.signer()
         if not any(unsigned.values()) and self.view.header is not None:
             return ""
-        waiting: dict[bytes, messages.Message] = {}
+        signed: dict[bytes, messages.Message] = {}
         for sender, batch in unsigned.items():
             key = self.key(sender)
             nonce = bank.account(self.state, key.address).nonce
             for at, message in enumerate(batch):
-                waiting[self._sign(key, nonce + at, message, gas_limit)] = message
-        last = next(reversed(waiting), b"")
-        while waiting:
-            placed, result = solo.produce(list(waiting), time)
-            if not placed:
-                wire, message = next(iter(waiting.items()))
-                raise self.refused(type(message).__name__, solo.node.app.check_tx(wire))
-            for wire, one in zip(placed, result.results):
-                message = waiting.pop(wire)
-                reports = isinstance(message, messages.ReportManifest | messages.ReportChunk)
-                # The others' reports may have been enough to begin settling.
-                if one.code and not (reports and one.code == errors.EpochNotReportable.code):
-                    solo.settle()  # what failed took its fee: a header must carry that, too
-                    raise self.refused(type(message).__name__, one)
-        solo.settle()
-        return crypto.sha256(last).hex() if last else ""
+                signed[self._sign(key, nonce + at, message, gas_limit)] = message
+        try:
+            results = engine.include(list(signed), time) if signed else []
+        except NotIncluded as error:
+            raise self.refused(type(signed[error.wire]).__name__, error.result) from None
+        engine.settle()  # what failed took its fee: a header must carry that, too
+        for message, result in zip(signed.values(), results):
+            reports = isinstance(message, messages.ReportManifest | messages.ReportChunk)
+            # The others' reports may have been enough to begin settling.
+            if result.code and not (reports and result.code == errors.EpochNotReportable.code):
+                raise self.refused(type(message).__name__, result)
+        return crypto.sha256(next(reversed(signed))).hex() if signed else ""
 
     def refused(self, kind: str, result: app.TxResult) -> errors.Refused:
         """Return the error for a refused message, with names, whole units and the fee."""

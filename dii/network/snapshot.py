@@ -1,6 +1,6 @@
 """Export of a chain's state to a folder, with which others join without its history.
 
-    genesis.toml, last.block, next.block, manifest, chunk-0, chunk-1, ...
+    genesis.toml, last.block, next.block, next.commit, manifest, chunk-0, chunk-1, ...
 
 Nobody needs to trust the folder: :func:`join` takes the hash of the last header from elsewhere, and
 checks everything against it. The snapshot is of the state before the last block: snapshots that a
@@ -13,20 +13,21 @@ from __future__ import annotations
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dii import codec, errors
 from dii.consensus import node
 from dii.files import read, sync, write
 from dii.genesis import Genesis
 from dii.ledger import snapshot
-from dii.ledger.block import MAX_BYTES, Block
+from dii.ledger.block import MAX_BYTES, Block, Commit
 from dii.network.home import GENESIS, KEYS
 from dii.network.view import View
 
 MANIFEST: Final = "manifest"
 LAST: Final = "last.block"
 NEXT: Final = "next.block"
+COMMIT: Final = "next.commit"
 
 
 def export(network: View, folder: Path) -> int:
@@ -47,6 +48,7 @@ def export(network: View, folder: Path) -> int:
     write(folder / GENESIS, network.genesis.dump().encode())
     write(folder / LAST, store.block(height) or b"")
     write(folder / NEXT, store.block(height + 1) or b"")
+    write(folder / COMMIT, store.commit(height + 1))
     for piece in snapshot.cut(height, state.committed_root, state.pairs()):
         write(folder / f"chunk-{piece.number}", piece.chunk)
         if piece.manifest:
@@ -85,8 +87,9 @@ def join(folder: Path, header_hash: bytes, home: Path) -> int:
         dir=home.parent, prefix=f".{home.name}.", ignore_cleanup_errors=True
     ) as name:
         fresh = Path(name)
-        last, following = _block(folder / LAST), _block(folder / NEXT)
-        node.join(genesis, fresh, header_hash, last, following, manifest, chunks)
+        last, following = _loaded(folder / LAST, Block), _loaded(folder / NEXT, Block)
+        commit = _loaded(folder / COMMIT, Commit)
+        node.join(genesis, fresh, header_hash, last, following, commit, manifest, chunks)
         with closing(node.Node(genesis, fresh)) as joined:  # makes the index
             height = joined.height
         (fresh / KEYS).mkdir(mode=0o700)
@@ -103,8 +106,8 @@ def _read(path: Path, most: int) -> bytes:
     return data
 
 
-def _block(path: Path) -> Block:
+def _loaded(path: Path, kind: Any) -> Any:
     try:
-        return codec.loads(Block, _read(path, MAX_BYTES))
+        return codec.loads(kind, _read(path, MAX_BYTES))
     except (errors.CodecError, errors.ShapeMismatch) as error:
         raise errors.SnapshotInvalid(height="?", message=f"{path.name}: {error}") from None

@@ -21,6 +21,7 @@ from dii.minting import REASONS, ReceiptLeaf
 from dii.network.home import SCOPE, STREAM
 from dii.network.receipt import describe, leaves_of, scale
 from dii.network.view import View
+from dii.testing.simulator import Event
 from dii.units import format_time
 
 if TYPE_CHECKING:
@@ -81,15 +82,16 @@ def _gateways(network: View, hashes: Sequence[bytes]) -> list[str]:
     return [names.get(one, one.hex()) for one in hashes]
 
 
-def _hex(_: View, values: Sequence[bytes]) -> list[str]:
-    return [one.hex() for one in values]
+def _hex(_: View, values: Sequence[bytes | None]) -> list[str | None]:
+    return [None if one is None else one.hex() for one in values]
 
 
 _WRITTEN: Final[Mapping[str, Callable[[View, Sequence[Any]], Sequence[Any]]]] = {
     **dict.fromkeys(
-        ("deployed_by", "operator", "paid_to", "proposer", "recipient", "sender"), _labels
+        ("deployed_by", "operator", "paid_to", "proposer", "recipient", "sender", "validator"),
+        _labels,
     ),
-    **dict.fromkeys(("app_hash", "hash", "id"), _hex),
+    **dict.fromkeys(("app_hash", "hash", "id", "value"), _hex),
     "gateway": _gateways,
 }
 """Form of columns of these names; all others stay as the chain has them."""
@@ -317,6 +319,70 @@ def _reporters(network: View) -> str:
         whole = calendar.whole_reports(network.state, SCOPE, scope)
         text += f"; epoch {epoch} waits with {len(whole)} of {many} reports"
     return text
+
+
+# --- consensus ---------------------------------------------------------------------------------
+
+
+def _events(network: View, query: str, *nodes: int) -> Iterable[Row]:
+    """Yield rows of the record of simulated validators, with addresses for numbers of nodes."""
+    keys = [bytes.fromhex(one.public_key) for one in network.genesis.validators]
+    signers = [crypto.address_of(key) for key in keys]
+    for row in network.recorded.execute(query):
+        yield tuple(
+            signers[value] if at in nodes and value is not None else value
+            for at, value in enumerate(row)
+        )
+
+
+@table("height round time proposer prevotes nil_prevotes precommits nil_precommits decided")
+def rounds(network: View) -> Iterable[Row]:
+    """Return each round of simulated validators: when it began, its votes, and if it decided.
+
+    Of contradicting votes the first counts.
+    """
+    voted = [
+        f"kind = '{kind}' AND target IS NULL AND value IS {nil}NULL"
+        for kind in ("prevote", "precommit")
+        for nil in ("NOT ", "")
+    ]
+    counts = ", ".join(f"count(DISTINCT iif({one}, node, NULL))" for one in voted)
+    proposer = "max(iif(kind = 'proposal', source, NULL))"
+    columns = f"height, round, min(time), {proposer}, {counts}, max(kind = 'decide')"
+    query = f"SELECT {columns} FROM events WHERE round >= 0 GROUP BY 1, 2 ORDER BY 1, 2"
+    return ((*row, bool(decided)) for *row, decided in _events(network, query, 3))
+
+
+@table("height round time validator kind value")
+def votes(network: View) -> Iterable[Row]:
+    """Return the votes that simulated validators sent; of contradicting ones the first."""
+    where = "target IS NULL AND kind IN ('prevote', 'precommit')"
+    query = (
+        f"SELECT height, round, time, node, kind, value FROM events WHERE {where} ORDER BY rowid"
+    )
+    return _events(network, query, 3)
+
+
+@table("time height round kind sender recipient value lost")
+def messages(network: View) -> Iterable[Row]:
+    """Return the messages between simulated validators, those that arrived and those lost."""
+    columns = "time, height, round, replace(kind, 'lost ', ''), source, target, value"
+    where = "target IS NOT NULL ORDER BY rowid"
+    query = f"SELECT {columns}, kind LIKE 'lost %' FROM events WHERE {where}"
+    return ((*row, bool(lost)) for *row, lost in _events(network, query, 4, 5))
+
+
+@table("height validator evidence")
+def evidence(network: View) -> list[Row]:
+    """Return the validators that blocks have evidence against, and the height of the evidence."""
+    query = "SELECT height, validator, evidence FROM misbehaviour ORDER BY 1"
+    return network.view.index.query(query)
+
+
+def theatre(network: View, first: int, last: int) -> list[Event]:
+    """Return all that simulated validators did at some heights, step by step."""
+    query = "SELECT * FROM events WHERE height BETWEEN ? AND ? ORDER BY rowid"
+    return [Event(*row) for row in network.recorded.execute(query, (first, last))]
 
 
 def summary(network: View) -> dict[str, str]:

@@ -6,6 +6,7 @@ a network.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Final, Self
@@ -13,15 +14,18 @@ from typing import Any, Final, Self
 from dii import codec, errors
 from dii.application import actions, epochs, records
 from dii.consensus import node, solo
+from dii.consensus.engine import Engine
 from dii.genesis import Genesis
 from dii.ledger.block import Header
 from dii.ledger.proof import Proof
 from dii.ledger.reader import Reader
 from dii.ledger.state import State, Table
 from dii.minting import Issuance
-from dii.network.home import SCOPE, STREAM, Home, reporter_names
+from dii.network import simulated
+from dii.network.home import CONSENSUS, SCOPE, STREAM, Home, numbered
 from dii.network.telemetry import Feed
 from dii.telemetry.names import owners
+from dii.testing.faults import Faults
 from dii.units import Currency
 
 TELEMETRY: Final = "telemetry"
@@ -40,7 +44,10 @@ class View:
         self.home = home
         self._readonly = readonly
         self._chain: node.Node | Reader | None = None
-        self._solo: solo.Solo | None = None
+        self._engine: Engine | None = None
+        self._faults: Faults | None = None
+        if self._is_recorded:
+            self._readonly = True  # its validators ended with the process that made them
         try:
             if home.draft is None and home.genesis is None:
                 raise errors.HomeMissing(folder=home.folder)
@@ -62,16 +69,43 @@ class View:
         # In a laboratory every key follows from the seed, even if its name was erased.
         laboratory = self.home.seed is not None
         key = self.home.key("validator", create=laboratory)
-        self._solo = solo.Solo(chain, key, find=self.home.key_of)
-        for name in reporter_names(len(genesis.scopes[0].reporters)) if laboratory else ():
+        if self._faults is None or self.home.seed is None:
+            self._engine = solo.Solo(chain, key, find=self.home.key_of)
+        else:
+            names = numbered("validator", len(genesis.validators))
+            keys = [self.home.key(name, create=True) for name in names]
+            self._engine = simulated.Simulated(
+                chain, keys, self._faults, self.home.seed, self.recorded
+            )
+        for name in numbered("reporter", len(genesis.scopes[0].reporters)) if laboratory else ():
             self.home.key(name, create=True)
         if chain.header is not None and chain.header.app_hash != self.state.committed_root:
-            self._solo.settle()  # an earlier session was interrupted while it settled
+            self._engine.settle()  # an earlier session was interrupted while it settled
+
+    def simulate(self, faults: Faults) -> None:
+        """Have simulated validators make the chain of a network that begins."""
+        self._faults = faults
+        _ = self.recorded
+
+    @property
+    def _is_recorded(self) -> bool:
+        """True if simulated validators made the chain of this home."""
+        folder = self.home.folder
+        return folder is not None and (folder / CONSENSUS).exists()
+
+    @cached_property
+    def recorded(self) -> sqlite3.Connection:
+        """Record of what simulated validators did; empty without them."""
+        begins, there = self._faults is not None, self._is_recorded
+        folder = self.home.folder if begins or there else None
+        return simulated.record(folder, readonly=there and not begins)
 
     def close(self) -> None:
         """Write buffered rows and release the files."""
         if self._chain is not None:
             self._chain.close()
+        if "recorded" in self.__dict__:
+            self.recorded.close()
         self.home.close()
 
     def __enter__(self) -> Self:
@@ -111,7 +145,7 @@ class View:
             raise errors.NotSealed
         return self._chain
 
-    def signer(self) -> solo.Solo:
+    def signer(self) -> Engine:
         """Return the engine that adds blocks.
 
         Raises
@@ -119,8 +153,8 @@ class View:
         Refused, NotSealed, HomeJoined
             Nothing can be added here; the error says why.
         """
-        if self._solo is not None:
-            return self._solo
+        if self._engine is not None:
+            return self._engine
         if self._readonly:
             raise errors.Refused(kind="transaction", message="this network was opened to look only")
         raise self.lacks("nothing can be added here")

@@ -3,7 +3,16 @@
 import importlib
 import sys
 
-NAMES = ("transfers", "contracts", "growth", "settling", "opening", "start", "metrics")
+NAMES = (
+    "transfers",
+    "contracts",
+    "growth",
+    "settling",
+    "opening",
+    "consensus",
+    "start",
+    "metrics",
+)
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or NAMES:

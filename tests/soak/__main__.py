@@ -5,6 +5,7 @@ import sys
 
 NAMES = {
     "bounds": 1,
+    "consensus": 10_000,
     "crashes": 300,
     "flips": 3_000,
     "fuzz": 30,

@@ -61,9 +61,10 @@ def outcome(chain: Undisturbed, home: Path, *, readonly: bool) -> str:
         assert (view.height, view.header.height) == (BLOCKS - readonly, BLOCKS)
         assert view.state.pairs() == chain.pairs[view.height]
         assert view.state.committed_root == chain.rows[view.height][2]
-        for height, _, _, block in chain.rows[: BLOCKS + 1]:
+        for height, _, _, block, commit in chain.rows[: BLOCKS + 1]:
             with suppress(BlockDamaged, StoreBroken):  # also where the pages above it are damaged
                 assert view.store.block(height) == block
+                assert view.store.commit(height) == commit
         try:
             if isinstance(view, Node):
                 produce(view)

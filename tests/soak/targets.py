@@ -10,16 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from dii import codec, crypto
 from dii.application import Application, actions, messages, total_money
 from dii.application.bank import account, supply
+from dii.application.governance import validators
 from dii.application.pages import HASH, check
 from dii.application.records import ACCOUNTS, ISSUANCES, TABLES
-from dii.consensus.node import Node, faults
+from dii.consensus.head import Head
+from dii.consensus.node import Node, faults, head_of
 from dii.consensus.solo import Solo
 from dii.contracts import agreements, compiler, frontend, tree
 from dii.contracts.tree import ListOf, Plain
@@ -29,7 +31,7 @@ from dii.crypto import contract_address
 from dii.errors import CodecError, DiiError, ShapeMismatch, TransactionError, UpgradeNeeded
 from dii.genesis import Genesis
 from dii.ledger import log, snapshot, transaction
-from dii.ledger.block import Block, Header
+from dii.ledger.block import Block, Commit, Header
 from dii.ledger.proof import Proof
 from dii.ledger.state import State, decode_diff, encode_diff
 from dii.minting import FixedEmission, PerContribution, ReceiptLeaf, ShapleyTraffic, Uptime
@@ -54,6 +56,7 @@ from tests.chains import (
     sign,
 )
 from tests.contracts import SAMPLES, World
+from tests.decided import accuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,24 +229,33 @@ def _transactions() -> Target:
     return Target(_wires(), "value", read)
 
 
+Decided = tuple[Block, Commit]
+
+
 def _blocks() -> Target:
+    """Blocks with their commits: no bytes but the true ones pass for the next block."""
     node = Node(genesis())
     solo = Solo(node, VALIDATOR)
     for nonce in range(3):
         solo.produce([sign(node.genesis.hash, ALICE, nonce, messages.Transfer(BOB.address, 1))])
-    before, last = (codec.loads(Block, node.store.block(height) or b"") for height in (2, 3))
-    state = snapshot.state_at(node.store, 2)
-    app = Application(node.genesis, 2, state)
+    before, last = (
+        (codec.loads(Block, block), codec.loads(Commit, commit))
+        for *_, block, commit in node.store.blocks(2)
+    )
+    app = Application(node.genesis, 2, snapshot.state_at(node.store, 2))
+    head = head_of(app, before[0].header, validators(app.state))
+    accused = accuse(VALIDATOR, node.genesis.hash, 2), accuse(ALICE, node.genesis.hash, 3)
+    more = replace(last[0], evidence=accused), (*last[1], *before[1])
 
     def read(data: bytes) -> None:
-        block = codec.loads(Block, data)
-        assert codec.dumps(block) == data
-        if not list(faults(node.genesis, state, before.header, block)):
-            assert (block.header, block.transactions) == (last.header, last.transactions)
+        block, commit = codec.loads(Decided, data)
+        assert codec.dumps((block, commit), Decided) == data
+        if not list(faults(head, block, commit)):
+            assert (block, commit) == last
         elif app.process_proposal(block.transactions, block.header.time):
-            assert set(block.transactions) <= set(last.transactions)
+            assert set(block.transactions) <= set(last[0].transactions)
 
-    return Target([codec.dumps(last), codec.dumps(before)], "value", read)
+    return Target([codec.dumps(one, Decided) for one in (last, before, more)], "value", read)
 
 
 def _messages() -> Target:
@@ -307,8 +319,8 @@ def _proofs() -> Target:
     chain = world()
     state, leaves = chain.app.state, chain.receipts["main", 0]
     lines = [codec.dumps(leaf) for leaf in leaves]
-    header = Header(1, chain.app.genesis.hash, 9, START, bytes(32), state.committed_root,
-                    bytes(32), bytes(32), bytes(20))  # fmt: skip
+    head = Head(chain.app.genesis.hash, None, state.committed_root, {}, {})
+    header = head.block(START, (), VALIDATOR.public_key, ()).header
 
     def of(key: bytes) -> Proof:
         return Proof.of(header, state, key)
