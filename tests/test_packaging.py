@@ -26,7 +26,8 @@ EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 # imports nothing and is what ledger, genesis and minting share with telemetry.
 LAYERS = (
     ("notebooks", "tui", "dii", "dii.cli", "dii.widgets", "dii.plots"),
-    ("dii.network", "dii.testing"),
+    ("dii.network",),
+    ("dii.testing",),
     ("dii.consensus", "dii.economy"),
     ("dii.application",),
     ("dii.genesis",),
