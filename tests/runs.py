@@ -392,7 +392,8 @@ class Proof:
         self.timeouts = timeouts
         self.first: dict[tuple[int, int], float] = {}
         total, nodes = sum(powers), range(len(powers))
-        self.alone, other = choose.sample([node for node in nodes if 3 * powers[node] < total], 2)
+        light = [node for node in nodes if 3 * powers[node] < total]
+        self.alone, other = choose.sample(light if len(light) > 1 else nodes, 2)
         self.keys = keys[self.alone], keys[other]
         self.late: set[int] = set()
         for node in choose.sample(nodes, len(nodes)):
