@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import pytest
 from dii import Network, agreements
 from dii.application.governance import powers
 from dii.consensus.light import light_blocks, verify_light
+from dii.consensus.node import Node
 from dii.errors import BlockInvalid, GenesisError, NoProgress, Refused
 from dii.minting import FixedEmission
+from dii.network import snapshot
+from dii.network.home import Home
 from dii.telemetry.load import Telemetry
 from dii.testing import Behaviour, Crash, Faults, Partition
+from dii.testing.simulator import Replica, Simulation
 from dii.units import SECOND
 from tests.network import create
 
@@ -134,6 +139,14 @@ def test_a_network_alone_has_empty_tables_of_consensus(net: Network):
     assert net.theatre(1, 9) == []
 
 
+def test_tables_of_consensus_are_empty_where_no_validators_were_simulated(tmp_path: Path):
+    create(tmp_path, start="2018-04-21").close()
+    for readonly in (False, True):
+        with Network.open(tmp_path, readonly=readonly) as net:
+            for table in (net.rounds(), net.votes(), net.messages(), net.evidence()):
+                assert table.empty
+
+
 def test_a_home_of_simulated_validators_opens_again_to_look_only(data: Telemetry, tmp_path: Path):
     with create(tmp_path, validators=4) as net:
         net.ingest(data)
@@ -146,6 +159,102 @@ def test_a_home_of_simulated_validators_opens_again_to_look_only(data: Telemetry
         assert again.verify().height >= header.height
         with pytest.raises(Refused, match="look only"):
             again.transfer("bob", "treasury", 1)
+
+
+def test_a_home_of_simulated_validators_takes_no_first_telemetry_later(
+    data: Telemetry, tmp_path: Path
+):
+    create(tmp_path, validators=4).close()
+    before = {path.name for path in tmp_path.iterdir()}
+    with Network.open(tmp_path) as net, pytest.raises(Refused, match="look only"):
+        net.ingest(data)
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_snapshot_of_simulated_validators_can_be_joined(data: Telemetry, tmp_path: Path):
+    with create(validators=7, faults=FAULTS) as net:
+        net.ingest(data)
+        net.run(epochs=1)
+        snapshot.export(net, tmp_path / "folder")
+        header, state = net.header(), net.state
+        snapshot.join(tmp_path / "folder", header.hash, tmp_path / "home")
+        with Network.open(tmp_path / "home") as joined:
+            assert (joined.header(), joined.state.committed_root) == (header, state.committed_root)
+            assert joined.verify().height == header.height
+            assert joined.rounds().empty
+
+
+@pytest.mark.parametrize("validators", [1, 4])
+def test_a_creation_that_was_interrupted_can_be_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, validators: int
+):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Home, "key", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            create(tmp_path, validators=4)
+    with create(tmp_path, validators=validators, start="2018-04-21") as net:
+        net.transfer("bob", "treasury", "1 TTC")
+        assert net.rounds().empty == (validators == 1)
+        header = net.header()
+    with Network.open(tmp_path, readonly=True) as again:
+        assert again.header() == header
+        assert again.rounds().empty == (validators == 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "calls"),
+    [(Node, "execute", (1, 3, 8)), (Replica, "receive", (5, 50, 111)), (Replica, "_execute", (2,))],
+    ids=lambda it: getattr(it, "__name__", str(it)),
+)
+def test_a_simulated_run_that_is_interrupted_goes_on_whole(
+    data: Telemetry,
+    monkeypatch: pytest.MonkeyPatch,
+    place: type,
+    name: str,
+    calls: tuple[int, ...],
+):
+    """Ctrl-C in the middle of an event, and before the transactions that wait are in a block."""
+    with (
+        create(validators=4, faults=Faults(loss=0.1)) as whole,
+        create(validators=4, faults=Faults(loss=0.1)) as net,
+    ):
+        for one in (whole, net):
+            one.ingest(data)
+        once, left = getattr(place, name), list(range(1, max(calls) + 1))
+
+        def interrupting(*arguments: Any, **more: Any) -> Any:
+            if left and left.pop(0) in calls:
+                signal.raise_signal(signal.SIGINT)
+            return once(*arguments, **more)
+
+        monkeypatch.setattr(place, name, interrupting)
+        for _ in calls:
+            with pytest.raises(KeyboardInterrupt):
+                net.run(epochs=2 - net.settled)
+        monkeypatch.undo()
+        net.run(epochs=2 - net.settled)
+        whole.run(epochs=2)
+        assert net.verify().height == net.height
+        for epoch in range(2):
+            assert net.issuance(epoch).equals(whole.issuance(epoch))
+
+
+def test_a_transaction_that_nobody_waits_for_any_more_is_withdrawn(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with create(validators=4, start="2018-04-21") as net:
+        with monkeypatch.context() as patched:
+            patched.setattr(Simulation, "until", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                net.transfer("bob", "treasury", "1 TTC")
+        net.transfer("bob", "treasury", "2 TTC")
+        assert net.transfers()["amount_uttc"].tolist() == [2_000_000]
 
 
 def test_validators_that_cannot_decide_are_named_with_the_power_that_answers(data: Telemetry):

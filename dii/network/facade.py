@@ -171,8 +171,9 @@ class Network(Signing):
             The stream's rule needs a metric that these records do not give.
         """
         period = (traffic.start, traffic.end) if traffic else None
-        if self.sealed:
+        if self.sealed or self._readonly:
             self.signer()  # or nothing is taken in
+        if self.sealed:
             period = self.genesis.start_time, self.reaches or self.genesis.start_time
         data, far = near(data, gap, period)
         reporters = self._reporters() if self.sealed and self.feed else []
