@@ -271,6 +271,27 @@ def test_simulated_validators_need_a_seed(tmp_path: Path, options: dict[str, Any
         Network.create(home=tmp_path, **options)
 
 
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
+        (Faults(crashes=[Crash(4, at=1.0)]), "no validator 4; they are numbered from 0 to 3"),
+        (Faults(byzantine={-1: Behaviour.INVALID}), "no validator -1"),
+        (Faults(partitions=[Partition(1, 2, ((0, 1), (2, 9)))]), "no validator 9"),
+        (Faults(loss=-0.1), "between 0 and 1"),
+        (Faults(duplicate=1.1), "between 0 and 1"),
+        (Faults(delay=(0.2, 0.1)), "the longest delay"),
+        (Faults(delay=(-0.1, 0.1)), "the longest delay"),
+        (Faults(crashes=[Crash(0)]), "either a time or a write"),
+        (Faults(crashes=[Crash(0, at=1.0, write=2)]), "either a time or a write"),
+    ],
+)
+def test_impossible_faults_are_refused(faults: Faults, words: str):
+    with pytest.raises(GenesisError, match=words):
+        Network.create(seed=7, validators=4, faults=faults)
+    with pytest.raises(ValueError, match=words):
+        Simulation(lambda _: pytest.fail("nothing runs"), [1] * 4, faults=faults, seed=7)
+
+
 @pytest.mark.parametrize("count", [0, 129])
 def test_a_network_has_from_1_to_128_validators(count: int):
     with pytest.raises(GenesisError, match="validators"):

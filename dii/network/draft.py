@@ -108,6 +108,8 @@ class Options:
         if self.simulated and self.seed is None:
             message = "validators are simulated in a laboratory network: give it a seed"
             raise errors.GenesisError(field="validators", message=message)
+        if self.faults is not None and (wrong := self.faults.wrong(self.validators)):
+            raise errors.GenesisError(field="faults", message=wrong)
         if self.seed is not None and not 0 <= self.seed < 2**64:
             raise errors.GenesisError(field="seed", message="must lie between 0 and 2**64 - 1")
         currency = Currency(self.currency, self.symbol, self.decimals)

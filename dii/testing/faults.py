@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import TypeAlias
 
 from dii.consensus.tendermint import Proposal
@@ -108,6 +109,20 @@ class Faults:
     def parted(self, one: int, other: int, seconds: float) -> bool:
         """Tell whether a partition keeps two validators apart at a time."""
         return any(partition.parts(one, other, seconds) for partition in self.partitions)
+
+    def wrong(self, count: int) -> str:
+        """Return what is impossible among so many validators, or an empty text."""
+        groups = [group for one in self.partitions for group in one.groups]
+        named = {*self.byzantine, *(one.node for one in self.crashes), *chain(*groups)}
+        if unknown := sorted(named - set(range(count))):
+            return f"there is no validator {unknown[0]}; they are numbered from 0 to {count - 1}"
+        if not (0 <= self.loss <= 1 and 0 <= self.duplicate <= 1):
+            return "probabilities lie between 0 and 1"
+        if not 0 <= self.delay[0] <= self.delay[1]:
+            return "the longest delay is not less than the shortest, nor is that less than 0"
+        if any((one.at is None) == (one.write is None) for one in self.crashes):
+            return "a crash has either a time or a write"
+        return ""
 
     @property
     def over(self) -> float:

@@ -574,6 +574,8 @@ class Simulation:
         keys: Sequence[SigningKey] = (),
     ) -> None:
         self.make, self.faults, self.seed = make, faults or Faults(), seed
+        if wrong := self.faults.wrong(len(powers)):
+            raise ValueError(wrong)
         self.timeouts, self.chain, self.start = timeouts or Timeouts(), chain, start
         self.random = random.Random(seed)  # noqa: S311 - draws of a simulation
         keys = keys or [SigningKey.derive(seed, f"validator-{n}") for n in range(len(powers))]
