@@ -26,7 +26,7 @@ help:
 	@echo "make lab           opens JupyterLab on notebooks/"
 	@echo "make tui           opens the live dashboard (not implemented yet)"
 	@echo "make bench         runs the benchmarks, with peers for comparison (make peers first)"
-	@echo "make soak          runs the long tests (fuzzing, crashes, gas and others) for half an hour"
+	@echo "make soak          runs the long tests (consensus, crashes, fuzzing, gas) for 40 minutes"
 	@echo "make lint          runs ruff and mypy only"
 	@echo "make lines         counts the source lines of dii and tui"
 	@echo "make notebooks     runs notebooks/ again and saves the outputs that tests compare"

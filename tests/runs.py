@@ -20,7 +20,6 @@ from dii.application import Application, bank, total_money
 from dii.application.messages import Transfer
 from dii.consensus.tendermint import Proposal, Rotation, Step, Timeouts
 from dii.crypto import SigningKey
-from dii.errors import NoProgress
 from dii.ledger.block import PREVOTE
 from dii.testing import (
     Behaviour,
@@ -89,9 +88,14 @@ class Run:
                 raise Violation(run, "an honest validator is accused")
             if self.live:
                 self._check_pace()
-        except (AssertionError, NoProgress) as error:
+        except Exception as error:
+            what = (
+                ""
+                if isinstance(error, Violation)
+                else f"seed {self.seed}: {type(error).__name__}: "
+            )
             command = f"python -m tests.runs {self.seed}"
-            raise AssertionError(f"{error}; repeat with: {command}") from error
+            raise AssertionError(f"{what}{error}; repeat with: {command}") from error
         return self.seen()
 
     def _go(self) -> None:
